@@ -1,0 +1,99 @@
+package rpcclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"fleetctl/internal/choria"
+)
+
+// discoveryAgent is the one agent whose replies carry no RPC body (docs/protocol.md, discovery).
+const discoveryAgent = "discovery"
+
+// ErrNoReply says that nobody answered a service request before the context ended.
+var ErrNoReply = errors.New("no reply")
+
+// Call sends one direct request and yields the replies until every node has answered or the context ends. The end
+// of the context is not an error here: the caller set it and knows. A yielded error ends the sequence; stopping the
+// loop stops the work.
+func (c *Client) Call(ctx context.Context, req Request, nodes []string) iter.Seq2[Reply, error] {
+	return func(yield func(Reply, error) bool) {
+		s, err := c.Open(ctx, req.Collective)
+		if err != nil {
+			yield(Reply{}, err)
+			return
+		}
+		defer s.Close()
+		if _, err := s.Send(ctx, req, nodes); err != nil {
+			yield(Reply{}, err)
+			return
+		}
+		for left := len(nodes); left > 0; left-- {
+			select {
+			case r := <-s.out:
+				if !yield(r, nil) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// Service asks one of the servers that offer a service agent, and returns the first reply. Nobody is discovered and
+// no filter is sent (docs/protocol.md, service requests). ErrNoReply when the context ends first.
+func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
+	s, err := c.Open(ctx, req.Collective)
+	if err != nil {
+		return Reply{}, err
+	}
+	defer s.Close()
+	now := time.Now()
+	r, err := c.rpc(now, choria.NewRequestID(c.id.Version(), now), req)
+	if err != nil {
+		return Reply{}, err
+	}
+	if _, err := s.open(ctx, r, choria.ServiceSubject(req.Collective, req.Agent)); err != nil {
+		return Reply{}, err
+	}
+	select {
+	case reply := <-s.out:
+		return reply, nil
+	case <-ctx.Done():
+		return Reply{}, fmt.Errorf("%w from service %s#%s", ErrNoReply, req.Agent, req.Action)
+	}
+}
+
+// Broadcast asks every server that matches the filter for its name, and yields the names, each once, until the
+// context ends. An empty filter asks them all.
+func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filter) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		s, err := c.Open(ctx, collective)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		defer s.Close()
+		now := time.Now()
+		r := c.envelope(now, choria.NewRequestID(c.id.Version(), now), collective, discoveryAgent)
+		r.Filter, r.Payload = f, choria.DiscoveryPing()
+		if _, err := s.open(ctx, r, choria.BroadcastSubject(collective, discoveryAgent)); err != nil {
+			yield("", err)
+			return
+		}
+		for {
+			select {
+			case reply := <-s.out:
+				if !yield(reply.Node, nil) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}

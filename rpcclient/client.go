@@ -1,0 +1,146 @@
+package rpcclient
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"fleetctl/internal/choria"
+)
+
+// DefaultTTL is how long a request may be executed after it was made, when the caller names no other time. It is
+// half of upstream's minute: a server that wakes from a long sleep within the TTL still acts. Protocol v1 allows no
+// shorter one (docs/protocol.md, layers).
+const DefaultTTL = 30 * time.Second
+
+// Conn is the message bus as this package needs it. Deliver functions of one subscription are called one after
+// another, in the order of arrival, and own the bytes they get.
+type Conn interface {
+	// Publish queues a message. It fails at once while the connection is down: nothing is kept to be sent later.
+	Publish(subject string, data []byte) error
+	// Subscribe returns once the broker has accepted the subscription. Stop ends it and is safe to call twice.
+	Subscribe(ctx context.Context, subject string, deliver func(data []byte)) (stop func(), err error)
+	// Flush returns when the broker has taken everything published before, or says why it did not.
+	Flush(ctx context.Context) error
+	// URL is the broker's address, for the hop that every message records.
+	URL() string
+}
+
+// Identity is who we are: it seals requests and opens replies.
+type Identity interface {
+	Version() choria.Version
+	// Caller is the caller id, such as choria=rip.mcollective.
+	Caller() string
+	// Sender is the name of this host.
+	Sender() string
+	// Seal makes the secure request of a request's bytes, with one signature.
+	Seal(ctx context.Context, request []byte) ([]byte, error)
+	// OpenReply checks a reply's signature. It returns the proven sender, or "" where signatures are not checked.
+	OpenReply(reply choria.SecureReply, collective string) (sender string, err error)
+}
+
+// Client sends requests over one connection as one identity. It is safe for concurrent use.
+type Client struct {
+	conn Conn
+	id   Identity
+}
+
+// New returns a client. It neither owns nor closes the connection.
+func New(conn Conn, id Identity) *Client { return &Client{conn: conn, id: id} }
+
+// Request is one RPC request, whoever it goes to.
+type Request struct {
+	Agent, Action string
+	// Data holds the action's inputs as a JSON object; nil is the empty object.
+	Data json.RawMessage
+	// Collective is where the nodes are addressed and where they reply.
+	Collective string
+	// TTL is sent in whole seconds; zero is DefaultTTL.
+	TTL time.Duration
+}
+
+// Reply is one believed reply.
+type Reply struct {
+	// Node is the identity of the server that answered; proven where reply signatures are checked.
+	Node string
+	// RequestID is the id of the request that it answers.
+	RequestID string
+	Agent     string
+	Action    string
+	Code      choria.StatusCode
+	Message   string
+	// Data is the reply's data as it came. The receiver owns it.
+	Data json.RawMessage
+	// Time is the server's clock when it replied: whole seconds in protocol v1.
+	Time time.Time
+	// Received is our clock.
+	Received time.Time
+	// Protocol is the protocol's own reply document, as it was hashed.
+	Protocol json.RawMessage
+}
+
+// Sent tells what became of a request on its way out.
+type Sent struct {
+	ID string
+	// Start is when publishing began, Took how long it lasted until the broker had taken everything.
+	Start time.Time
+	Took  time.Duration
+}
+
+// SendError says that a request may have left for some of its nodes and not for others.
+type SendError struct {
+	// Published counts the nodes whose copy was handed to the connection before the error.
+	Published, Nodes int
+	Err              error
+}
+
+func (e *SendError) Error() string {
+	return fmt.Sprintf("send to %d nodes (%d handed over): %v", e.Nodes, e.Published, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *SendError) Unwrap() error { return e.Err }
+
+// seal makes the transport message of one request: every node gets these same bytes.
+func (c *Client) seal(ctx context.Context, r choria.Request, replyTo string) ([]byte, error) {
+	body, err := choria.EncodeRequest(r)
+	if err != nil {
+		return nil, fmt.Errorf("make request for %s: %w", r.Agent, err)
+	}
+	secure, err := c.id.Seal(ctx, body)
+	if err != nil {
+		return nil, fmt.Errorf("sign request for %s: %w", r.Agent, err)
+	}
+	url := c.conn.URL()
+	data, err := choria.EncodeTransport(choria.Transport{
+		Version: c.id.Version(), Data: secure, ReplyTo: replyTo, Sender: c.id.Sender(),
+		SeenBy: [][3]string{{url, c.id.Sender(), url}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make transport for %s: %w", r.Agent, err)
+	}
+	return data, nil
+}
+
+// envelope fills in what every request of this client has in common.
+func (c *Client) envelope(now time.Time, id, collective, agent string) choria.Request {
+	return choria.Request{
+		Version: c.id.Version(), ID: id, Sender: c.id.Sender(), Caller: c.id.Caller(),
+		Collective: collective, Agent: agent, TTL: DefaultTTL, Time: now,
+	}
+}
+
+// rpc is the request with an RPC body.
+func (c *Client) rpc(now time.Time, id string, req Request) (choria.Request, error) {
+	body, err := choria.EncodeRPCRequest(choria.RPCRequest{Agent: req.Agent, Action: req.Action, Data: req.Data})
+	if err != nil {
+		return choria.Request{}, fmt.Errorf("make body of %s#%s: %w", req.Agent, req.Action, err)
+	}
+	r := c.envelope(now, id, req.Collective, req.Agent)
+	r.Payload = body
+	if req.TTL > 0 {
+		r.TTL = req.TTL
+	}
+	return r, nil
+}

@@ -1,0 +1,213 @@
+package rpcclient
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"fleetctl/internal/choria"
+)
+
+// Session is one reply subscription that any number of requests share, for as long as a run lives: a reply that
+// comes after everybody stopped waiting for it is still delivered. Replies arrive on
+// <collective>.reply.<caller hash>.<session>.<request id>, so that a second run of the same caller is not heard.
+type Session struct {
+	client     *Client
+	collective string
+	prefix     string
+	stop       func()
+	out        chan Reply
+	done       chan struct{}
+	closeOnce  sync.Once
+
+	mu      sync.Mutex // guards pending and strays
+	pending map[string]*pending
+	strays  Strays
+}
+
+// pending is a request that was sent: the nodes asked, and whether each has answered.
+type pending struct {
+	agent    string
+	open     bool // any sender may answer: broadcasts and service requests
+	answered map[string]bool
+}
+
+// Open subscribes for the replies of a new session. The caller must Close it, and must read Replies until then.
+func (c *Client) Open(ctx context.Context, collective string) (*Session, error) {
+	s := &Session{
+		client: c, collective: collective,
+		prefix:  choria.ReplyPrefix(collective, c.id.Caller()) + "." + strings.ToLower(rand.Text()[:16]) + ".",
+		out:     make(chan Reply, 256),
+		done:    make(chan struct{}),
+		pending: map[string]*pending{},
+	}
+	stop, err := c.conn.Subscribe(ctx, s.prefix+"*", s.receive)
+	if err != nil {
+		return nil, fmt.Errorf("listen for replies: %w", err)
+	}
+	s.stop = stop
+	return s, nil
+}
+
+// Replies is the stream of believed replies. It is never closed: select on the end of your own wait as well.
+func (s *Session) Replies() <-chan Reply { return s.out }
+
+// Close ends the subscription. Replies that were not read are dropped.
+func (s *Session) Close() {
+	s.closeOnce.Do(func() {
+		close(s.done)
+		s.stop()
+	})
+}
+
+// Strays returns what came in and was not believed, so far.
+func (s *Session) Strays() Strays {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.strays.clone()
+}
+
+// Send publishes one direct request to every node, the same bytes to each, and returns once the broker has taken
+// them all. On a *SendError some nodes may have been reached. Blank or unusable names are refused before anything
+// is published.
+func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, error) {
+	for _, n := range nodes {
+		if err := choria.CheckIdentity(n); err != nil {
+			return Sent{}, fmt.Errorf("cannot address node %q: %w", n, err)
+		}
+	}
+	now := time.Now()
+	id := choria.NewRequestID(s.client.id.Version(), now)
+	r, err := s.client.rpc(now, id, req)
+	if err != nil {
+		return Sent{}, err
+	}
+	r.Filter = choria.Filter{Agent: []string{req.Agent}}
+	p := &pending{agent: req.Agent, answered: make(map[string]bool, len(nodes))}
+	subjects := make([]string, len(nodes))
+	for i, n := range nodes {
+		p.answered[n] = false
+		subjects[i] = choria.NodeSubject(req.Collective, n)
+	}
+	return s.publish(ctx, r, p, subjects)
+}
+
+// open publishes one request that anybody may answer.
+func (s *Session) open(ctx context.Context, r choria.Request, subject string) (Sent, error) {
+	p := &pending{agent: r.Agent, open: true, answered: map[string]bool{}}
+	return s.publish(ctx, r, p, []string{subject})
+}
+
+func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, subjects []string) (Sent, error) {
+	data, err := s.client.seal(ctx, r, s.prefix+r.ID)
+	if err != nil {
+		return Sent{}, err
+	}
+	s.mu.Lock()
+	s.pending[r.ID] = p
+	s.mu.Unlock()
+	sent := Sent{ID: r.ID, Start: time.Now()}
+	for i, subject := range subjects {
+		err = context.Cause(ctx)
+		if err == nil {
+			err = s.client.conn.Publish(subject, data)
+		}
+		if err != nil {
+			return sent, &SendError{Published: i, Nodes: len(subjects), Err: err}
+		}
+	}
+	if err := s.client.conn.Flush(ctx); err != nil {
+		return sent, &SendError{Published: len(subjects), Nodes: len(subjects), Err: err}
+	}
+	sent.Took = time.Since(sent.Start)
+	return sent, nil
+}
+
+// receive runs on the subscription's goroutine, one message after another.
+func (s *Session) receive(data []byte) {
+	reply, err := s.decode(data)
+	if err != nil {
+		s.stray(kindOf(err), reply.Node)
+		return
+	}
+	if kind, ok := s.believe(reply); !ok {
+		s.stray(kind, reply.Node)
+		return
+	}
+	select {
+	case s.out <- reply:
+	case <-s.done:
+	}
+}
+
+// believe marks the node as answered, or says what is wrong with the reply.
+func (s *Session) believe(r Reply) (Kind, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.pending[r.RequestID]
+	if !ok {
+		return WrongRequest, false
+	}
+	if r.Agent != p.agent {
+		return WrongRequest, false
+	}
+	answered, asked := p.answered[r.Node]
+	switch {
+	case answered:
+		return Duplicate, false
+	case !asked && !p.open:
+		return Stranger, false
+	}
+	p.answered[r.Node] = true
+	return 0, true
+}
+
+func (s *Session) stray(k Kind, node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.strays.add(k, node)
+}
+
+// decode opens every layer of a message. On an error the reply still names the sender where one was read.
+func (s *Session) decode(data []byte) (Reply, error) {
+	var r Reply
+	t, err := choria.DecodeTransport(data)
+	if err != nil {
+		return r, err
+	}
+	r.Node = t.Sender
+	if t.Version != s.client.id.Version() {
+		return r, fmt.Errorf("protocol %s where %s was asked", t.Version, s.client.id.Version())
+	}
+	secure, err := choria.DecodeSecureReply(t.Data)
+	if err != nil {
+		return r, err
+	}
+	proven, err := s.client.id.OpenReply(secure, s.collective)
+	if err != nil {
+		return r, &signatureError{err}
+	}
+	inner, err := choria.DecodeReply(t.Version, secure.Reply)
+	if err != nil {
+		return r, err
+	}
+	if proven != "" && proven != inner.Sender {
+		return r, &signatureError{fmt.Errorf("reply of %q is signed by %q", inner.Sender, proven)}
+	}
+	r = Reply{
+		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time,
+		Received: time.Now(), Protocol: secure.Reply,
+	}
+	if inner.Agent == discoveryAgent {
+		return r, nil
+	}
+	body, err := choria.DecodeRPCReply(inner.Payload)
+	if err != nil {
+		return r, err
+	}
+	r.Action, r.Code, r.Message, r.Data = body.Action, body.StatusCode, body.StatusMsg, body.Data
+	return r, nil
+}
