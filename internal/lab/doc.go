@@ -1,0 +1,14 @@
+// Package lab is a whole practice fleet in one process: a real NATS server on loopback,
+// throwaway credentials, and simulated Choria servers that speak the real protocol.
+//
+// It knows what a broker lets a client do, what a server checks before it answers, and
+// what the agents of a stock server do, dangers included. It does not know fleetctl's
+// client side: whatever it accepts, a real network accepts, and the real client works
+// against it.
+//
+// Invariants: a request is checked in the order of a real server (docs/protocol.md,
+// server receive pipeline) and what fails there gets no reply. A node replies first and
+// acts later. Every delay is a timer of package time, so that the lab runs in virtual
+// time. Equal options make equal fleets. Whoever started the lab ends it with Close,
+// which leaves no goroutine behind.
+package lab

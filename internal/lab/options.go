@@ -1,0 +1,244 @@
+package lab
+
+import (
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Amount says how many nodes of a fleet are meant: a count or a share. The zero
+// value means none.
+type Amount struct {
+	// N is the count, or the percentage when Percent is true.
+	N float64
+	// Percent makes N a share of the fleet.
+	Percent bool
+}
+
+// ParseAmount reads "12" or "2.5%". The empty text is the zero Amount.
+func ParseAmount(text string) (Amount, error) {
+	if text == "" {
+		return Amount{}, nil
+	}
+	number, percent := strings.CutSuffix(text, "%")
+	if !percent {
+		n, err := strconv.ParseUint(number, 10, 31)
+		if err != nil {
+			return Amount{}, fmt.Errorf("amount %q: want a count such as 3 or a share such as 5%%", text)
+		}
+		return Amount{N: float64(n)}, nil
+	}
+	share, err := strconv.ParseFloat(number, 64)
+	if err != nil || !(share >= 0 && share <= 100) {
+		return Amount{}, fmt.Errorf("amount %q: want a share between 0%% and 100%%", text)
+	}
+	return Amount{N: share, Percent: true}, nil
+}
+
+// Of returns how many of total nodes the amount means: shares are rounded up, and
+// the result is never above total.
+func (a Amount) Of(total int) int {
+	if !(a.N > 0) || total <= 0 {
+		return 0
+	}
+	n := a.N
+	if a.Percent {
+		// In thousandths of a percent, so that 7% of 100 is 7 and not 7.000000000000001.
+		milli := int64(a.N*1000 + 0.5)
+		n = float64((milli*int64(total) + 99_999) / 100_000)
+	}
+	if n >= float64(total) {
+		return total
+	}
+	return int(n)
+}
+
+// String returns the text that ParseAmount reads.
+func (a Amount) String() string {
+	text := strconv.FormatFloat(a.N, 'f', -1, 64)
+	if a.Percent {
+		return text + "%"
+	}
+	return text
+}
+
+// Set reads text as ParseAmount does; with Type it makes *Amount a command line flag.
+func (a *Amount) Set(text string) error {
+	parsed, err := ParseAmount(text)
+	if err == nil {
+		*a = parsed
+	}
+	return err
+}
+
+// Type names the value in a flag's help.
+func (a *Amount) Type() string { return "N|P%" }
+
+// Faults says how many nodes misbehave, and how. The sets are disjoint and chosen by
+// the seed.
+type Faults struct {
+	// Silent nodes answer everything but choria_provision, and do not act on it.
+	Silent Amount
+	// Refuse nodes deny every choria_provision action with statuscode 1.
+	Refuse Amount
+	// Slow nodes handle each RPC request 3 s late. Discovery is prompt.
+	Slow Amount
+	// NoReturn nodes accept a restart or reprovision and never come back.
+	NoReturn Amount
+	// Duplicate nodes send each reply twice.
+	Duplicate Amount
+	// Forge nodes send forged replies before their own good one.
+	Forge Amount
+}
+
+// Options describes a lab. The zero value is a fleet of 50 nodes on protocol v1.
+type Options struct {
+	// Nodes is the size of the fleet; 0 means 50.
+	Nodes int
+	// Protocol is 1 (x509) or 2 (organization issuer and tokens); 0 means 1.
+	Protocol int
+	// Token is the provisioning token of every node; "" means s3cret.
+	Token string
+	// Upgradable nodes may be upgraded during provisioning; the zero Amount means none.
+	Upgradable Amount
+	// Port is the broker's port on 127.0.0.1; 0 means any free one.
+	Port int
+	// Dir receives the client's files and is kept. "" means a fresh temporary folder
+	// that Close removes.
+	Dir string
+	// Seed chooses versions, operating systems, faults and delays. Equal seeds make
+	// equal fleets.
+	Seed uint64
+	// Faults says which nodes misbehave.
+	Faults Faults
+	// InProcess makes a lab without a listener, for virtual time: clients connect
+	// through InProcessConn, and there is no TLS.
+	InProcess bool
+	// Logger receives what the nodes and the broker do; nil means silence. Tokens are
+	// never logged.
+	Logger *slog.Logger
+	// Version is the Choria version that every node reports; "" means a mix.
+	Version string
+	// ProvisionAfter is how long a node stays in provisioning mode before the built-in
+	// provisioner configures it; 0 means 5 s, a negative duration means never. A node
+	// that another provisioner takes on is left to that one.
+	ProvisionAfter time.Duration
+}
+
+// maxNodes bounds a fleet to what one process simulates well.
+const maxNodes = 200_000
+
+// Validate says what is wrong with the options, or nil.
+func (o Options) Validate() error {
+	if o.Nodes < 0 || o.Nodes > maxNodes {
+		return fmt.Errorf("lab of %d nodes: want 1 to %d", o.Nodes, maxNodes)
+	}
+	if o.Protocol < 0 || o.Protocol > 2 {
+		return fmt.Errorf("protocol %d: want 1 or 2", o.Protocol)
+	}
+	if o.Port < 0 || o.Port > 65535 {
+		return fmt.Errorf("port %d: want 0 to 65535", o.Port)
+	}
+	o = o.withDefaults()
+	sum := 0
+	for _, fault := range o.Faults.list() {
+		sum += fault.amount.Of(o.Nodes)
+	}
+	if sum > o.Nodes {
+		return fmt.Errorf("faults for %d nodes in a lab of %d: each node has one fault at most", sum, o.Nodes)
+	}
+	return nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Nodes == 0 {
+		o.Nodes = 50
+	}
+	if o.Protocol == 0 {
+		o.Protocol = 1
+	}
+	if o.Token == "" {
+		o.Token = "s3cret"
+	}
+	if o.ProvisionAfter == 0 {
+		o.ProvisionAfter = 5 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Fault is the way in which a node misbehaves.
+type Fault uint8
+
+// The faults; a node has one at most.
+const (
+	NoFault Fault = iota
+	Silent
+	Refuse
+	Slow
+	NoReturn
+	Duplicate
+	Forge
+)
+
+// String returns the name of the fault's flag, "" for none.
+func (f Fault) String() string {
+	switch f {
+	case NoFault:
+		return ""
+	case Silent:
+		return "silent"
+	case Refuse:
+		return "refuse"
+	case Slow:
+		return "slow"
+	case NoReturn:
+		return "no-return"
+	case Duplicate:
+		return "duplicate"
+	case Forge:
+		return "forge"
+	default:
+		return fmt.Sprintf("fault(%d)", uint8(f))
+	}
+}
+
+type faultAmount struct {
+	fault  Fault
+	amount Amount
+}
+
+func (f Faults) list() []faultAmount {
+	return []faultAmount{{Silent, f.Silent}, {Refuse, f.Refuse}, {Slow, f.Slow}, {NoReturn, f.NoReturn}, {Duplicate, f.Duplicate}, {Forge, f.Forge}}
+}
+
+// State is where a node is in its life.
+type State uint8
+
+// The states of a node.
+const (
+	Up           State = iota + 1 // answers, in normal mode
+	Restarting                    // between two processes
+	Provisioning                  // in provisioning mode
+	Down                          // stays down
+)
+
+// String returns the state's name.
+func (s State) String() string {
+	switch s {
+	case Up:
+		return "up"
+	case Restarting:
+		return "restarting"
+	case Provisioning:
+		return "provisioning"
+	case Down:
+		return "down"
+	default:
+		return fmt.Sprintf("state(%d)", uint8(s))
+	}
+}
