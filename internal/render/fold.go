@@ -1,0 +1,5 @@
+package render
+
+import "strings"
+
+func fold(nodes []string) string { return strings.Join(nodes, ",") }

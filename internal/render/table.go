@@ -1,0 +1,184 @@
+package render
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// Table writes rows in the rounded box of `choria req --table`, with an empty line after it as upstream has it. title
+// may be empty. Cells may have several lines.
+func Table(w io.Writer, title string, header []string, rows [][]string) error {
+	t := table.NewWriter()
+	style := table.StyleRounded
+	style.Format.Header = text.FormatDefault
+	style.Title.Align = text.AlignCenter
+	t.SetStyle(style)
+	t.AppendHeader(cells(header))
+	widths := make([]int, len(header))
+	measure(widths, header)
+	for _, row := range rows {
+		t.AppendRow(cells(row))
+		measure(widths, row)
+	}
+	configs := make([]table.ColumnConfig, len(header))
+	for i := range configs {
+		configs[i] = table.ColumnConfig{Number: i + 1, Align: text.AlignLeft, AlignHeader: text.AlignLeft}
+	}
+	if title = oneLine(title); title != "" && len(header) > 0 {
+		t.SetTitle(title)
+		inner := 3 * (len(header) - 1)
+		for _, n := range widths {
+			inner += n
+		}
+		if lack := utf8.RuneCountInString(title) - inner; lack > 0 { // the last column grows to the title's width
+			configs[len(configs)-1].WidthMin = widths[len(widths)-1] + lack
+		}
+	}
+	t.SetColumnConfigs(configs)
+	out := t.Render()
+	if len(rows) == 0 { // upstream rules the header off even above nothing
+		out = ruleOff(out)
+	}
+	_, err := io.WriteString(w, out+"\n\n")
+	return err
+}
+
+// ruleOff puts the rule below a header before the bottom border, of the same shape.
+func ruleOff(box string) string {
+	lines := strings.Split(box, "\n")
+	bottom := lines[len(lines)-1]
+	rule := strings.NewReplacer("╰", "├", "┴", "┼", "╯", "┤").Replace(bottom)
+	if len(lines) > 1 && lines[len(lines)-2] == rule {
+		return box
+	}
+	return strings.Join(append(lines[:len(lines)-1], rule, bottom), "\n")
+}
+
+func cells(row []string) table.Row {
+	out := make(table.Row, len(row))
+	for i, c := range row {
+		out[i] = strings.ReplaceAll(clean(c), "\t", "    ")
+	}
+	return out
+}
+
+func measure(widths []int, row []string) {
+	for i, c := range row {
+		if i < len(widths) {
+			widths[i] = max(widths[i], text.LongestLineLen(clean(c)))
+		}
+	}
+}
+
+// outputTable is the header and the rows of the successful replies: the sender, then every output by name.
+func outputTable(r Result, outputs map[string]Output, cell func(json.RawMessage) string) (header []string, rows [][]string) {
+	names := slices.Sorted(maps.Keys(outputs))
+	header = []string{"Sender"}
+	for _, name := range names {
+		header = append(header, outputLabel(name, outputs[name]))
+	}
+	for _, reply := range r.Replies {
+		if reply.StatusCode != 0 {
+			continue
+		}
+		var data map[string]json.RawMessage
+		_ = json.Unmarshal(reply.Data, &data) // odd data is an empty row, as upstream has it
+		row := []string{reply.Sender}
+		for _, name := range names {
+			row = append(row, cell(data[name]))
+		}
+		rows = append(rows, row)
+	}
+	return header, rows
+}
+
+func outputLabel(name string, o Output) string {
+	if o.DisplayAs != "" {
+		return o.DisplayAs
+	}
+	r, size := utf8.DecodeRuneInString(name)
+	return string(unicode.ToTitle(r)) + name[size:]
+}
+
+// OutputTable writes the successful replies as `choria req --table` does: the sender, then every output of the document
+// by name. Arrays and objects are pretty JSON inside their cell.
+func OutputTable(w io.Writer, r Result, outputs map[string]Output) error {
+	header, rows := outputTable(r, outputs, func(raw json.RawMessage) string { return valueText(raw, "", prettyWidth) })
+	return Table(w, "", header, rows)
+}
+
+// CSV writes the successful replies as comma-separated values, with the columns of OutputTable. Arrays and objects are
+// compact JSON.
+func CSV(w io.Writer, r Result, outputs map[string]Output) error {
+	header, rows := outputTable(r, outputs, compactText)
+	return CSVRows(w, header, rows)
+}
+
+// CSVRows writes a header and rows as comma-separated values.
+func CSVRows(w io.Writer, header []string, rows [][]string) error {
+	c := csv.NewWriter(w)
+	if err := c.Write(header); err != nil {
+		return err
+	}
+	return c.WriteAll(rows)
+}
+
+func compactText(raw json.RawMessage) string {
+	if raw = bytes.TrimSpace(raw); len(raw) > 0 && (raw[0] == '{' || raw[0] == '[') {
+		var b bytes.Buffer
+		if json.Compact(&b, raw) == nil {
+			return b.String()
+		}
+	}
+	return valueText(raw, "", 0)
+}
+
+// Senders writes the name of every node that replied with status OK, one a line.
+func Senders(w io.Writer, replies []Reply) error { return Nodes(w, senders(replies)) }
+
+// SendersJSON writes the same names as a JSON array, null when there are none, as upstream does.
+func SendersJSON(w io.Writer, replies []Reply) error { return IndentedJSON(w, senders(replies)) }
+
+func senders(replies []Reply) []string {
+	var names []string
+	for _, r := range replies {
+		if r.StatusCode == 0 {
+			names = append(names, r.Sender)
+		}
+	}
+	return names
+}
+
+// Nodes writes names, one a line, as `choria discover` does.
+func Nodes(w io.Writer, nodes []string) error {
+	var b bytes.Buffer
+	for _, n := range nodes {
+		b.WriteString(oneLine(n))
+		b.WriteByte('\n')
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// NodesJSON writes names as the bare JSON array of `choria discover --json`; [] when there are none.
+func NodesJSON(w io.Writer, nodes []string) error { return IndentedJSON(w, notNil(nodes)) }
+
+// NodeSet writes names as one folded node set; nothing when there are none.
+func NodeSet(w io.Writer, nodes []string) error {
+	if len(nodes) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, oneLine(fold(nodes)))
+	return err
+}

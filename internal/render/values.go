@@ -1,0 +1,59 @@
+package render
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// SchemaVersion is the version of our JSON documents; they only ever grow.
+const SchemaVersion = 1
+
+// Reply is one node's answer to a request.
+type Reply struct {
+	Sender, Action string
+	// StatusCode is the RPC status, 0 for OK (docs/protocol.md, bodies).
+	StatusCode int
+	StatusMsg  string
+	// Data is the reply's data as it came: a JSON object in a well-formed reply.
+	Data json.RawMessage
+	// Time is the server's clock.
+	Time time.Time
+	// Protocol is the protocol's own reply document; only JSON lines show it.
+	Protocol json.RawMessage
+}
+
+// Stats counts a request, as the `request_stats` of `choria req` does (docs/protocol.md, JSON document).
+type Stats struct {
+	RequestID                              string
+	NoResponses, UnexpectedResponses       []string
+	Discovered, Failed, OK, Responses      int
+	PublishTime, RequestTime, DiscoverTime time.Duration
+	Start                                  time.Time
+}
+
+// Output is what the agent's document says of one output.
+type Output struct {
+	// DisplayAs is the label; empty means the output's own name.
+	DisplayAs string
+	// Defaulted says that the document has a default: text shows the label even when a reply lacks the value.
+	Defaulted bool
+}
+
+// Result is a finished request.
+type Result struct {
+	Agent, Action string
+	Replies       []Reply
+	Stats         Stats
+	// Summaries is the JSON object of aggregates; nil is the empty object.
+	Summaries json.RawMessage
+	// Run is our account of the run, marshalled as the last key; nil leaves the key out.
+	Run any
+	// SchemaVersion zero means the current one.
+	SchemaVersion int
+}
+
+// Group is a set of nodes that share one cause.
+type Group struct {
+	Cause string
+	Nodes []string
+}
