@@ -1,0 +1,104 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Settings are fleetctl's own, from its config.yaml: limits that a site or an operator puts on all runs.
+// The zero value sets no limit.
+type Settings struct {
+	MaxNodes      int  `yaml:"max_nodes" json:"max_nodes"`           // refuse plans with more nodes; 0 is no limit
+	RequireFilter bool `yaml:"require_filter" json:"require_filter"` // refuse runs without a filter or a list of nodes
+	Confirm       bool `yaml:"confirm" json:"confirm"`               // ask before every action that changes something
+	ReadOnly      bool `yaml:"read_only" json:"read_only"`           // refuse every action that changes something
+}
+
+// LoadSettings reads a settings file. Unknown and repeated keys, wrong types and a negative limit are
+// errors that name the line: a guard must not be off because of a spelling. A missing file is an error
+// too, which matches fs.ErrNotExist; the caller knows whether somebody asked for the file.
+func LoadSettings(path string) (Settings, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Settings{}, fmt.Errorf("read settings: %w", err)
+	}
+	s, err := parseSettings(text)
+	if err != nil {
+		return Settings{}, fmt.Errorf("read settings %q: %w", path, err)
+	}
+	return s, nil
+}
+
+func parseSettings(text []byte) (Settings, error) {
+	var s Settings
+	var doc yaml.Node
+	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
+	if err := decoder.Decode(&doc); err != nil {
+		if strings.TrimSpace(stripComments(string(text))) == "" {
+			return s, nil
+		}
+		return s, fmt.Errorf("not valid YAML: %v", err)
+	}
+	if err := decoder.Decode(new(yaml.Node)); err == nil {
+		return s, fmt.Errorf("more than one YAML document")
+	}
+	if len(doc.Content) == 0 {
+		return s, nil
+	}
+	top := doc.Content[0]
+	if top.Kind == yaml.ScalarNode && top.ShortTag() == "!!null" {
+		return s, nil
+	}
+	if top.Kind != yaml.MappingNode {
+		return s, fmt.Errorf("line %d: expected key: value", top.Line)
+	}
+	seen := map[string]int{}
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		key, value := top.Content[i], top.Content[i+1]
+		if line, twice := seen[key.Value]; twice {
+			return Settings{}, fmt.Errorf("line %d: %s is already set in line %d", key.Line, key.Value, line)
+		}
+		seen[key.Value] = key.Line
+		if err := s.set(key, value); err != nil {
+			return Settings{}, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Settings) set(key, value *yaml.Node) error {
+	var to *bool
+	switch key.Value {
+	case "max_nodes":
+		if value.ShortTag() != "!!int" || value.Decode(&s.MaxNodes) != nil || s.MaxNodes < 0 {
+			return fmt.Errorf("line %d: max_nodes is %q: want a whole number, 0 for no limit", value.Line, value.Value)
+		}
+		return nil
+	case "require_filter":
+		to = &s.RequireFilter
+	case "confirm":
+		to = &s.Confirm
+	case "read_only":
+		to = &s.ReadOnly
+	default:
+		return fmt.Errorf("line %d: unknown setting %q: there are max_nodes, require_filter, confirm and read_only", key.Line, key.Value)
+	}
+	if value.Kind != yaml.ScalarNode || value.Decode(to) != nil || value.ShortTag() == "!!null" {
+		return fmt.Errorf("line %d: %s is %q: want true or false", value.Line, key.Value, value.Value)
+	}
+	return nil
+}
+
+// stripComments leaves nothing of a file that holds only comments, for which the decoder has no document.
+func stripComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
