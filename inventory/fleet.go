@@ -1,0 +1,242 @@
+package inventory
+
+import (
+	"cmp"
+	"encoding/json"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"fleetctl/rpcclient"
+)
+
+// Problem is a node whose reply told nothing.
+type Problem struct {
+	Node string
+	// Err is a *RefusedError or a *PayloadError.
+	Err error
+}
+
+func request(action, collective string, data json.RawMessage) rpcclient.Request {
+	return rpcclient.Request{Agent: agent, Action: action, Collective: collective, Data: data}
+}
+
+// CollectivesRequest is the request whose replies CollectivesOf reads.
+func CollectivesRequest(collective string) rpcclient.Request {
+	return request(actionCollectives, collective, nil)
+}
+
+// FleetRequest is the request whose replies FleetOf reads.
+func FleetRequest(collective string) rpcclient.Request {
+	return request(actionInventory, collective, nil)
+}
+
+// FactRequest is the request whose replies FactsOf reads.
+func FactRequest(collective, fact string) (rpcclient.Request, error) {
+	data, err := json.Marshal(map[string]string{"fact": fact})
+	return request(actionFact, collective, data), err
+}
+
+// Count says how many nodes share a name: of a collective, of a version.
+type Count struct {
+	Name  string `json:"name"`
+	Nodes int    `json:"nodes"`
+}
+
+// Collectives is the report of `inventory --collectives`.
+type Collectives struct {
+	// Nodes are those that told, sorted.
+	Nodes []string
+	// Counts has the most populous collective first, then by name.
+	Counts   []Count
+	Problems []Problem
+}
+
+// CollectivesOf counts the collectives of the nodes that replied to rpcutil#collective_info. The error is the
+// sequence's own, and comes with what was counted until then.
+func CollectivesOf(replies iter.Seq2[rpcclient.Reply, error]) (Collectives, error) {
+	told, problems, err := gather(replies, actionCollectives, decodeCollectives)
+	counts := map[string]int{}
+	for _, list := range told {
+		for name := range unique(list) {
+			counts[name]++
+		}
+	}
+	return Collectives{Nodes: slices.Sorted(maps.Keys(told)), Counts: ordered(counts), Problems: problems}, err
+}
+
+// MarshalJSON writes schema_version, nodes (a number), collectives and problems.
+func (c Collectives) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		SchemaVersion int           `json:"schema_version"`
+		Nodes         int           `json:"nodes"`
+		Collectives   []Count       `json:"collectives"`
+		Problems      []jsonProblem `json:"problems"`
+	}{SchemaVersion, len(c.Nodes), notNil(c.Counts), jsonProblems(c.Problems)})
+}
+
+// Fleet is what a set of nodes consists of.
+type Fleet struct {
+	// Nodes are sorted by identity and carry neither facts nor statistics.
+	Nodes    []Node
+	Problems []Problem
+}
+
+// FleetOf reads the replies to rpcutil#inventory. The error is the sequence's own, and comes with what was read until
+// then.
+func FleetOf(replies iter.Seq2[rpcclient.Reply, error]) (Fleet, error) {
+	told, problems, err := gather(replies, actionInventory, func(node string, data json.RawMessage) (Node, error) {
+		n, err := decodeInventory(node, data)
+		n.Facts = nil // facts of a hundred thousand nodes would not fit into memory
+		return n, err
+	})
+	f := Fleet{Problems: problems}
+	for _, name := range slices.Sorted(maps.Keys(told)) {
+		f.Nodes = append(f.Nodes, told[name])
+	}
+	return f, err
+}
+
+// Versions counts the nodes of each version, the most frequent first.
+func (f Fleet) Versions() []Count {
+	counts := map[string]int{}
+	for _, n := range f.Nodes {
+		counts[n.Version]++
+	}
+	return ordered(counts)
+}
+
+// Upgradable counts the nodes that can be upgraded during provisioning.
+func (f Fleet) Upgradable() int {
+	count := 0
+	for _, n := range f.Nodes {
+		if n.Upgradable {
+			count++
+		}
+	}
+	return count
+}
+
+// Collectives counts the nodes of each collective, the most populous first.
+func (f Fleet) Collectives() []Count {
+	counts := map[string]int{}
+	for _, n := range f.Nodes {
+		for name := range unique(n.Collectives) {
+			counts[name]++
+		}
+	}
+	return ordered(counts)
+}
+
+// MarshalJSON writes schema_version, the counts of versions, upgradable nodes and collectives, then each node.
+func (f Fleet) MarshalJSON() ([]byte, error) {
+	type node struct {
+		Identity       string   `json:"identity"`
+		Version        string   `json:"version"`
+		Upgradable     bool     `json:"upgradable"`
+		MainCollective string   `json:"main_collective"`
+		Collectives    []string `json:"collectives"`
+	}
+	nodes := make([]node, 0, len(f.Nodes))
+	for _, n := range f.Nodes {
+		nodes = append(nodes, node{n.Identity, n.Version, n.Upgradable, n.MainCollective, notNil(n.Collectives)})
+	}
+	return json.Marshal(struct {
+		SchemaVersion int           `json:"schema_version"`
+		Versions      []Count       `json:"versions"`
+		Upgradable    int           `json:"upgradable"`
+		Collectives   []Count       `json:"collectives"`
+		Nodes         []node        `json:"nodes"`
+		Problems      []jsonProblem `json:"problems"`
+	}{SchemaVersion, notNil(f.Versions()), f.Upgradable(), notNil(f.Collectives()), nodes, jsonProblems(f.Problems)})
+}
+
+// FactValue is one value of a fact, as text, and the nodes that have it, sorted.
+type FactValue struct {
+	Value string
+	Nodes []string
+}
+
+// Facts is how a fact is distributed over nodes.
+type Facts struct {
+	// Values are sorted by value. A node without the fact has the value "nil", as upstream reports it.
+	Values   []FactValue
+	Problems []Problem
+}
+
+// FactsOf reads the replies to rpcutil#get_fact. The error is the sequence's own, and comes with what was read until
+// then.
+func FactsOf(replies iter.Seq2[rpcclient.Reply, error]) (Facts, error) {
+	told, problems, err := gather(replies, actionFact, decodeFact)
+	nodes := map[string][]string{}
+	for node, value := range told {
+		nodes[value] = append(nodes[value], node)
+	}
+	f := Facts{Problems: problems}
+	for _, value := range slices.Sorted(maps.Keys(nodes)) {
+		f.Values = append(f.Values, FactValue{Value: value, Nodes: slices.Sorted(slices.Values(nodes[value]))})
+	}
+	return f, err
+}
+
+// gather decodes the first reply of each node.
+func gather[T any](replies iter.Seq2[rpcclient.Reply, error], action string,
+	decode func(string, json.RawMessage) (T, error)) (told map[string]T, problems []Problem, err error) {
+	told = map[string]T{}
+	seen := map[string]bool{}
+	for r, e := range replies {
+		if e != nil {
+			err = e
+			break
+		}
+		if seen[r.Node] {
+			continue
+		}
+		seen[r.Node] = true
+		problem := refusal(r, action)
+		if problem == nil {
+			var v T
+			if v, problem = decode(r.Node, r.Data); problem == nil {
+				told[r.Node] = v
+			}
+		}
+		if problem != nil {
+			problems = append(problems, Problem{Node: r.Node, Err: problem})
+		}
+	}
+	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.Node, b.Node) })
+	return told, problems, err
+}
+
+func unique(list []string) map[string]bool {
+	set := make(map[string]bool, len(list))
+	for _, name := range list {
+		set[name] = true
+	}
+	return set
+}
+
+func ordered(counts map[string]int) []Count {
+	var list []Count
+	for name, n := range counts {
+		list = append(list, Count{Name: name, Nodes: n})
+	}
+	slices.SortFunc(list, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(b.Nodes, a.Nodes), strings.Compare(a.Name, b.Name))
+	})
+	return list
+}
+
+type jsonProblem struct {
+	Identity string `json:"identity"`
+	Problem  string `json:"problem"`
+}
+
+func jsonProblems(problems []Problem) []jsonProblem {
+	list := make([]jsonProblem, 0, len(problems))
+	for _, p := range problems {
+		list = append(list, jsonProblem{p.Node, p.Err.Error()})
+	}
+	return list
+}
