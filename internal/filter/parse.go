@@ -1,0 +1,224 @@
+package filter
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Flags is what was typed, flag by flag, in order: -F, -C, -A, -I, -W, -S.
+// DataFunctions names data plugins that the site's servers have besides the
+// built-in ones, so that -S may call them.
+type Flags struct {
+	Facts         []string
+	Classes       []string
+	Agents        []string
+	Identities    []string
+	With          []string
+	Select        []string
+	DataFunctions []string
+}
+
+// SurpriseError refuses a filter whose meaning on servers is not what it seems
+// to say. Instead is the flag and filter to type, quoted for a shell; it is
+// blank only where no filter at all says the same.
+type SurpriseError struct {
+	Flag    string // "-F"
+	Text    string // as typed
+	Why     string
+	Instead string
+}
+
+// Error says what is refused, why, and what to write.
+func (e *SurpriseError) Error() string {
+	s := fmt.Sprintf("cannot use %s %s: %s", e.Flag, shellQuote(e.Text), e.Why)
+	if e.Instead != "" {
+		s += "; write " + e.Instead + " instead"
+	}
+	return s
+}
+
+// Parse turns flags into a filter, or refuses: the error is a *SurpriseError
+// for a filter that would surprise, another error for one that no server can
+// read. Agents, classes and identities that are named twice are kept once.
+func Parse(flags Flags) (Filter, error) {
+	var f Filter
+	for _, text := range flags.Facts {
+		fact, err := checkFact("-F", text)
+		if err != nil {
+			return Filter{}, err
+		}
+		f.Facts = append(f.Facts, fact)
+	}
+	lists := []struct {
+		flag  string
+		texts []string
+		into  *[]string
+	}{
+		{"-C", flags.Classes, &f.Classes},
+		{"-A", flags.Agents, &f.Agents},
+		{"-I", flags.Identities, &f.Identities},
+	}
+	for _, l := range lists {
+		for _, text := range l.texts {
+			if err := checkName(l.flag, text); err != nil {
+				return Filter{}, err
+			}
+			addOnce(l.into, text)
+		}
+	}
+	for _, text := range flags.With {
+		if err := f.addCombined(text); err != nil {
+			return Filter{}, err
+		}
+	}
+	if err := f.addSelect(flags); err != nil {
+		return Filter{}, err
+	}
+	return f, nil
+}
+
+func addOnce(list *[]string, s string) {
+	if !slices.Contains(*list, s) {
+		*list = append(*list, s)
+	}
+}
+
+func (f *Filter) addSelect(flags Flags) error {
+	switch len(flags.Select) {
+	case 0:
+		return nil
+	case 1:
+	default:
+		return &SurpriseError{
+			Flag: "-S", Text: strings.Join(flags.Select, " -S "),
+			Why:     "servers let several -S vote and a majority wins, they need not all hold",
+			Instead: "-S " + shellQuote("("+strings.Join(flags.Select, ") and (")+")"),
+		}
+	}
+	if err := checkCompound(flags.Select[0], flags.DataFunctions); err != nil {
+		return err
+	}
+	f.Compound = append(f.Compound, flags.Select[0])
+	return nil
+}
+
+// addCombined reads -W: pieces between single spaces, each a fact filter or
+// else a class.
+func (f *Filter) addCombined(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return emptyFilter("-W", text)
+	}
+	for piece := range strings.SplitSeq(text, " ") {
+		if piece == "" {
+			continue
+		}
+		if err := checkPiece(text, piece); err != nil {
+			return err
+		}
+		if fact, err := ParseFact(piece); err == nil {
+			f.Facts = append(f.Facts, fact)
+			continue
+		}
+		addOnce(&f.Classes, piece)
+	}
+	return nil
+}
+
+// checkPiece refuses a piece of -W that servers would read as something else.
+func checkPiece(text, piece string) error {
+	if strings.Count(piece, `"`)%2 == 1 || strings.Count(piece, `'`)%2 == 1 {
+		return &SurpriseError{Flag: "-W", Text: text,
+			Why:     fmt.Sprintf("-W knows no quotes, it splits at every space and %q is a piece of its own", piece),
+			Instead: "-F " + shellQuote(strings.NewReplacer(`"`, "", `'`, "").Replace(text))}
+	}
+	if _, err := ParseFact(piece); err == nil {
+		_, err = checkFact("-W", piece)
+		return err
+	}
+	if isRegex(piece) || !strings.ContainsAny(piece, "=<>!~") {
+		return checkName("-W", piece)
+	}
+	return &SurpriseError{Flag: "-W", Text: text,
+		Why:     fmt.Sprintf("%q is no fact filter, and would become the class %q", piece, piece),
+		Instead: pieceInstead(text, piece)}
+}
+
+// pieceInstead guesses what an unparsable piece was meant to be.
+func pieceInstead(text, piece string) string {
+	if fact, err := checkFact("-F", text); err == nil && operators.MatchString(text) && !strings.Contains(fact.Name, " ") {
+		return "-F " + shellQuote(fact.String())
+	}
+	core := strings.Trim(piece, "=<>!~")
+	if fact, err := checkFact("-F", core); err == nil {
+		return "-F " + shellQuote(fact.String())
+	}
+	switch {
+	case core == "":
+		return "-F FACT=VALUE, in one piece without spaces"
+	case strings.HasPrefix(piece, core) && strings.HasPrefix(piece[len(core):], "!"):
+		return "-S " + shellQuote(fmt.Sprintf(`fact(%s) != ""`, exprQuote(core)))
+	case strings.HasPrefix(piece, core):
+		return "-S " + shellQuote(fmt.Sprintf(`fact(%s) == ""`, exprQuote(core)))
+	case strings.HasPrefix(piece, "!"):
+		return "-S " + shellQuote(fmt.Sprintf(`not with(%s)`, exprQuote(core)))
+	}
+	return "-C " + shellQuote(core)
+}
+
+// checkName judges a class, an agent or an identity.
+func checkName(flag, text string) error {
+	if strings.TrimSpace(text) == "" {
+		return emptyFilter(flag, text)
+	}
+	if flag == "-I" && isExpanded(text) {
+		return nil
+	}
+	if isRegex(text) {
+		return checkRegex(flag, text, regexBody(text))
+	}
+	switch {
+	case strings.HasPrefix(text, "/") || strings.HasSuffix(text, "/"):
+		return &SurpriseError{Flag: flag, Text: text,
+			Why:     "a regex needs a slash at both ends, this is an exact name",
+			Instead: flag + " " + shellQuote("/"+strings.Trim(text, "/")+"/")}
+	case strings.ContainsAny(text, "*?"):
+		return &SurpriseError{Flag: flag, Text: text,
+			Why:     "servers know no wildcards, this is an exact name",
+			Instead: flag + " " + shellQuote("/^"+globPattern(text)+"$/")}
+	}
+	if fact, err := ParseFact(text); err == nil && flag != "-I" {
+		return &SurpriseError{Flag: flag, Text: text,
+			Why: "this is a fact filter, here it is an exact name", Instead: "-F " + shellQuote(fact.String())}
+	}
+	return nil
+}
+
+func emptyFilter(flag, text string) error {
+	return &SurpriseError{Flag: flag, Text: text,
+		Why: "servers never see an empty filter, so every node would be meant; leave the flag out to mean that"}
+}
+
+func checkRegex(flag, text, body string) error {
+	if body == "" {
+		return &SurpriseError{Flag: flag, Text: text,
+			Why: "an empty regex matches everything", Instead: flag + " " + shellQuote("/./")}
+	}
+	if _, err := regexp.Compile(body); err != nil {
+		return &SurpriseError{Flag: flag, Text: text,
+			Why:     fmt.Sprintf("the regex does not compile (%v) and would match nothing", err),
+			Instead: flag + " " + shellQuote("/"+regexp.QuoteMeta(body)+"/")}
+	}
+	return nil
+}
+
+// globPattern is the regex of a shell wildcard.
+func globPattern(glob string) string {
+	return strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(glob))
+}
+
+// shellQuote makes s one word of a POSIX shell.
+func shellQuote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
