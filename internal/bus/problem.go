@@ -1,0 +1,170 @@
+package bus
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Problem says in words why the broker is out of reach or what it did not allow.
+type Problem struct {
+	// What happened, for the operator.
+	What string
+	// Hint says what to do about it; may be empty.
+	Hint string
+	// Final tells that another try would end the same way.
+	Final bool
+	// Lost tells that the connection broke while it was in use.
+	Lost bool
+	Err  error
+}
+
+func (p *Problem) Error() string {
+	if p.Err == nil {
+		return p.What
+	}
+	return p.What + ": " + p.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (p *Problem) Unwrap() error { return p.Err }
+
+// dialer remembers why each address failed: nats.go reports a refused connection only as "no servers available".
+type dialer struct {
+	mu     sync.Mutex // guards ctx and failed
+	ctx    context.Context
+	failed map[string]error
+}
+
+// Dial implements nats.CustomDialer.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	d.mu.Lock()
+	ctx := d.ctx
+	d.mu.Unlock()
+	nd := net.Dialer{Timeout: dialTimeout}
+	conn, err := nd.DialContext(ctx, network, address)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		d.failed[address] = err
+	} else {
+		delete(d.failed, address)
+	}
+	return conn, err
+}
+
+// connected frees later reconnects from the context of the first connect.
+func (d *dialer) connected() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ctx = context.WithoutCancel(d.ctx)
+	clear(d.failed)
+}
+
+// reasons lists what each address answered, sorted.
+func (d *dialer) reasons() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []string
+	for address, err := range d.failed {
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			err = op.Err
+		}
+		out = append(out, fmt.Sprintf("%s: %v", address, err))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// explain turns the error of a first connect into words.
+func (c *Conn) explain(err error, o Options) *Problem {
+	where := "the broker at " + strings.Join(o.Servers, ", ")
+	p := &Problem{What: "cannot connect to " + where, Err: err}
+	switch {
+	case tlsProblem(err, p):
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthRevoked):
+		p.What, p.Final = where+" refused us", true
+		p.Hint = "check that the certificate or token is of this organization and that its owner may connect"
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired):
+		p.What, p.Final = where+" refused us: the credentials have expired", true
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
+		p.What, p.Final = where+" and we do not agree on TLS", true
+		p.Hint = "a Choria broker needs TLS; INSECURE_DISABLE_TLS and plain NATS servers go together"
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		p.What = "no broker answers"
+		if reasons := c.dials.reasons(); len(reasons) > 0 {
+			p.Err = errors.New(strings.Join(reasons, "; "))
+		} else {
+			p.What = where + " does not answer in time"
+		}
+		p.Hint = "check that the broker runs and that plugin.choria.middleware_hosts or the SRV records name it"
+	default:
+		if dns, ok := errors.AsType[*net.DNSError](err); ok {
+			p.What, p.Err = fmt.Sprintf("cannot find the broker %q", dns.Name), err
+			p.Hint = "check plugin.choria.middleware_hosts and the name server"
+		}
+	}
+	return p
+}
+
+// tlsProblem recognises what is wrong with either side's certificate.
+func tlsProblem(err error, p *Problem) bool {
+	var hint string
+	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+		p.What = "the broker does not accept our certificate"
+		hint = "is it of the broker's certificate authority, and still valid?"
+		p.Err = alert
+	} else if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		p.What = "the broker does not accept our certificate"
+		hint = "is it of the broker's certificate authority, and still valid?"
+	} else if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		p.What = "the broker's certificate is of another certificate authority"
+		hint = "check the configured CA file; --insecure-broker connects all the same, to whoever answers"
+	} else if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		p.What = "the broker's certificate is for another name"
+		hint = "connect by a name that the certificate has"
+	} else if _, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		p.What = "the broker's certificate is not valid"
+	} else if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		p.What = "the broker's certificate does not verify"
+		hint = "check the configured CA file"
+	} else if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		p.What = "the broker does not speak TLS"
+	} else {
+		return false
+	}
+	p.Hint, p.Final = hint, true
+	return true
+}
+
+// denied words a permission violation.
+func denied(err error) *Problem {
+	return &Problem{
+		What: "the broker does not allow it", Err: err, Final: true,
+		Hint: "the token needs the permission fleet_management, and replies must be under our own reply prefix",
+	}
+}
+
+// asProblem words an error of a connection in use.
+func (c *Conn) asProblem(err error, act string) error {
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return denied(err)
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrReconnectBufExceeded),
+		errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrStaleConnection):
+		return &Problem{What: "the connection to the broker is lost", Err: fmt.Errorf("%s: %w", act, err), Lost: true}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Problem{What: "the broker does not answer in time", Err: fmt.Errorf("%s: %w", act, err), Lost: true}
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s: %w", act, err)
+	}
+	return &Problem{What: "the broker connection failed", Err: fmt.Errorf("%s: %w", act, err)}
+}

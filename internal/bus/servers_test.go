@@ -1,0 +1,57 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestServers(t *testing.T) {
+	records := map[string][]*net.SRV{
+		"mcollective-server.both":   {{Target: "a.example.net.", Port: 4222}, {Target: "b.example.net.", Port: 4223}},
+		"x-puppet-mcollective.both": {{Target: "wrong.example.net.", Port: 1}},
+		"x-puppet-mcollective.old":  {{Target: "c.example.net.", Port: 4222}},
+	}
+	lookup := func(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
+		if proto != "tcp" {
+			t.Errorf("asked for %s records", proto)
+		}
+		if r, ok := records[service+"."+name]; ok {
+			return "", r, nil
+		}
+		return "", nil, errors.New("no such host")
+	}
+	tests := []struct {
+		name  string
+		where Where
+		want  []string
+		err   string
+	}{
+		{name: "configured hosts win", where: Where{Hosts: []string{"h:4222", "tls://i:1"}, UseSRV: true, Domain: "both"}, want: []string{"nats://h:4222", "tls://i:1"}},
+		{name: "the first SRV name wins", where: Where{UseSRV: true, Domain: "both"}, want: []string{"nats://a.example.net:4222", "nats://b.example.net:4223"}},
+		{name: "the old SRV name", where: Where{UseSRV: true, Domain: "old"}, want: []string{"nats://c.example.net:4222"}},
+		{name: "SRV switched off", where: Where{Domain: "both"}, want: []string{"nats://puppet:4222"}},
+		{name: "no records", where: Where{UseSRV: true, Domain: "none"}, want: []string{"nats://puppet:4222"}},
+		{name: "no domain", where: Where{UseSRV: true}, want: []string{"nats://puppet:4222"}},
+		{name: "a port is needed", where: Where{Hosts: []string{"broker.example.net"}}, err: "needs a port"},
+		{name: "not an address", where: Where{Hosts: []string{"nats://a b:1"}}, err: "not host:port"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.where.Lookup = lookup
+			got, err := Servers(t.Context(), tt.where)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Fatalf("got error %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("got %v, %v, want %v", got, err, tt.want)
+			}
+		})
+	}
+}
