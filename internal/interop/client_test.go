@@ -1,0 +1,281 @@
+//go:build unix
+
+package interop
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// filters are the ways to name nodes, each understood by both clients.
+var filters = [][]string{
+	{},
+	{"-F", "country=mt"},
+	{"-F", "country!=mt"},
+	{"-F", "country=/m./"},
+	{"-F", "country=~^(mt|us)$"},
+	{"-F", "memorymb>=3000"},
+	{"-F", "memorymb<2048"},
+	{"-F", "virtual=true"},
+	{"-F", "os.family=redhat", "-F", "os.release.major=8"},
+	{"-F", "nosuch=1"},
+	{"-C", "role::web"},
+	{"-C", "/^ROLE::D/"},
+	{"-C", "common", "-C", "country::us"},
+	{"-A", "choria_provision"},
+	{"-A", "/^rpc/"},
+	{"-A", "nosuch"},
+	{"-I", "srv-03.example.net"},
+	{"-I", "/srv-0[1-3]/"},
+	{"-I", "srv-01.example.net", "-I", "/srv-0[45]/"},
+	{"-I", "/srv-0[1-3]/", "-F", "country=mt"},
+	{"-W", "role::web country=mt"},
+	{"-W", "country=us /db/"},
+	{"-S", `with("role::web") and fact("country") == "mt"`},
+	{"-S", `with("country=mt") and not with("role::web")`},
+	{"-S", `fact("memorymb") > 3000`},
+	{"-S", `include(fact("tags"), "db")`},
+	{"-S", `semver(fact("os.release.major"), ">= 8")`},
+	{"-T", "mt_collective"},
+	{"-T", "mt_collective", "-F", "role=web"},
+}
+
+// TestOurClientOnARealNetwork walks from what only reads to what ends servers; the order matters.
+func TestOurClientOnARealNetwork(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version int) {
+		net := startNetwork(t, version, 6)
+		t.Run("filters select the same nodes", net.testFilters)
+		t.Run("ping", net.testPing)
+		t.Run("inventory has the same layout", net.testInventory)
+		t.Run("documents have the same shape", net.testDocuments)
+		t.Run("senders are the same", net.testSenders)
+		t.Run("credentials are refused in words", net.testCredentials)
+		t.Run("a frozen server is no reply", net.testFrozenServer)
+		t.Run("a wrong token is refused and restarts nothing", net.testWrongToken)
+		t.Run("restart in batches", net.testRestart)
+		t.Run("reprovision", net.testReprovision)
+		t.Run("shutdown", net.testShutdown)
+	})
+}
+
+func (n *network) testFilters(t *testing.T) {
+	for _, filter := range filters {
+		want := names(t, n.Run(t, append([]string{"find", "--json"}, filter...)...))
+		res := n.Fleetctl(t, append([]string{"discover", "--json"}, filter...)...)
+		if diff := cmp.Diff(want, names(t, res)); diff != "" {
+			t.Errorf("%q: nodes (-choria +fleetctl)\n%s%s", filter, diff, res.Stderr)
+		}
+		wantCode := 0
+		if len(want) == 0 {
+			wantCode = 8
+		}
+		if res.Code != wantCode {
+			t.Errorf("%q: exit %d, want %d\n%s", filter, res.Code, wantCode, res.Stderr)
+		}
+	}
+}
+
+func (n *network) testPing(t *testing.T) {
+	res := n.Fleetctl(t, "ping")
+	for _, node := range n.Nodes {
+		if !strings.Contains(res.Stdout, node) {
+			t.Errorf("ping does not show %s\n%s%s", node, res.Stdout, res.Stderr)
+		}
+	}
+	if res.Code != 0 {
+		t.Errorf("exit %d, want 0\n%s", res.Code, res.Stderr)
+	}
+}
+
+func (n *network) testInventory(t *testing.T) {
+	for i, node := range n.Nodes[:2] {
+		want := n.Run(t, "inventory", node)
+		got := n.Fleetctl(t, "inventory", node)
+		if diff := cmp.Diff(layout(want.Stdout), layout(got.Stdout)); diff != "" {
+			t.Errorf("inventory %s (-choria +fleetctl)\n%s%s", node, diff, got.Stderr)
+		}
+		if upgradable := strings.Contains(got.Stdout, "(upgradable during provisioning)"); upgradable != (i == 0) {
+			t.Errorf("inventory %s says upgradable %v, want %v", node, upgradable, i == 0)
+		}
+	}
+	if res := n.Fleetctl(t, "inventory", "nosuch.example.net"); res.Code != 4 {
+		t.Errorf("inventory of a node that is not there: exit %d, want 4\n%s", res.Code, res.Stderr)
+	}
+}
+
+// requests are RPC requests that change nothing, or are refused.
+var requests = [][]string{
+	{"rpcutil", "ping"},
+	{"rpcutil", "ping", "-F", "country=mt"},
+	{"rpcutil", "inventory"},
+	{"rpcutil", "daemon_stats"},
+	{"rpcutil", "collective_info"},
+	{"rpcutil", "get_fact", "fact=country"},
+	{"rpcutil", "get_fact", "fact=nosuch", "-I", "srv-01.example.net"},
+	{"rpcutil", "get_config_item", "item=nosuch"},
+	{"choria_util", "machine_states"},
+	{"choria_provision", "restart", "token=wrong-sauce"},
+	{"choria_provision", "jwt", "token=s3cret"},
+}
+
+func (n *network) testDocuments(t *testing.T) {
+	for _, request := range requests {
+		args := append(append([]string{"req"}, request...), "--json", "--np")
+		theirs, ours := n.Run(t, args...), n.Fleetctl(t, args...)
+		if diff := cmp.Diff(essence(t, theirs), essence(t, ours)); diff != "" {
+			t.Errorf("%q: document (-choria +fleetctl)\n%s", request, diff)
+		}
+		if diff := cmp.Diff(keyOrder(t, theirs), keyOrder(t, ours)); diff != "" {
+			t.Errorf("%q: keys as written (-choria +fleetctl)\n%s", request, diff)
+		}
+	}
+}
+
+func (n *network) testSenders(t *testing.T) {
+	theirs, ours := n.Run(t, "req", "rpcutil", "ping", "--senders", "--json", "--np"), n.Fleetctl(t, "req", "rpcutil", "ping", "--senders", "--json", "--np")
+	if diff := cmp.Diff(names(t, theirs), names(t, ours)); diff != "" {
+		t.Errorf("--senders --json (-choria +fleetctl)\n%s", diff)
+	}
+	res := n.Fleetctl(t, "req", "rpcutil", "ping", "--senders", "--np")
+	lines := strings.Fields(res.Stdout)
+	slices.Sort(lines)
+	if diff := cmp.Diff(n.Nodes, lines); diff != "" {
+		t.Errorf("--senders (-want +got)\n%s%s", diff, res.Stderr)
+	}
+}
+
+func (n *network) testCredentials(t *testing.T) {
+	stranger := *n
+	stranger.dir, stranger.ca = t.TempDir(), newAuthority(t, "another CA")
+	write(t, stranger.path("ca.pem"), stranger.ca.pem)
+	configs := map[string]string{"another CA": stranger.writeClient(t, "client", time.Hour)}
+	words := map[string]string{"another CA": "certificate"}
+	if n.version == 2 {
+		configs["expired token"], words["expired token"] = n.writeClient(t, "expired", -time.Hour), "expired"
+	}
+	for what, config := range configs {
+		began := time.Now()
+		res := n.Fleetctl(t, "ping", "--config", config, "--connect-timeout", "5")
+		if res.Code != 9 || !strings.Contains(res.Stderr, words[what]) {
+			t.Errorf("%s: exit %d, want 9 and the word %q\n%s", what, res.Code, words[what], res.Stderr)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s: took %v, more than the connect timeout", what, took)
+		}
+	}
+}
+
+func (n *network) testFrozenServer(t *testing.T) {
+	frozen := n.Nodes[5]
+	n.StopServer(t, frozen)
+	defer n.ContServer(t, frozen)
+	res := n.Fleetctl(t, "req", "rpcutil", "ping", "--json", "--np", "-I", n.Nodes[0], "-I", frozen)
+	var doc document
+	decode(t, res, &doc)
+	if res.Code != 4 {
+		t.Errorf("exit %d, want 4\n%s", res.Code, res.Stderr)
+	}
+	if diff := cmp.Diff([]string{frozen}, doc.Stats.NoResponses); diff != "" {
+		t.Errorf("no_responses (-want +got)\n%s", diff)
+	}
+	if got := doc.Run.States["no-reply"]; got != 1 {
+		t.Errorf("%d nodes are no-reply, want 1", got)
+	}
+}
+
+func (n *network) testWrongToken(t *testing.T) {
+	before := n.starts(t)
+	res := n.Fleetctl(t, "req", "choria_provision", "restart", "token=wrong-sauce", "--json", "--np")
+	var doc document
+	decode(t, res, &doc)
+	if res.Code != 3 || doc.Stats.Failed != len(n.Nodes) || doc.Run.States["refused"] != len(n.Nodes) {
+		t.Errorf("exit %d, failed %d, refused %d, want exit 3 and all nodes\n%s", res.Code, doc.Stats.Failed, doc.Run.States["refused"], res.Stderr)
+	}
+	for _, reply := range doc.Replies {
+		if want := "Incorrect provision token supplied"; reply.StatusMsg != want {
+			t.Errorf("%s says %q, want %q", reply.Sender, reply.StatusMsg, want)
+		}
+	}
+	// In batches, the first shows that the token is wrong.
+	res = n.Fleetctl(t, "req", "choria_provision", "restart", "token=wrong-sauce", "--json", "--np", "--batch", "2", "--batch-sleep", "0")
+	var batched document
+	decode(t, res, &batched)
+	if res.Code != 5 || len(batched.Replies) != 2 || batched.Run.States["not-sent"] != len(n.Nodes)-2 {
+		t.Errorf("in batches: exit %d, %d replies, %d not sent, want 5, 2 and the rest\n%s", res.Code, len(batched.Replies), batched.Run.States["not-sent"], res.Stderr)
+	}
+	if strings.Contains(res.Stdout+res.Stderr, "wrong-sauce") {
+		t.Errorf("the token is shown\n%s%s", res.Stdout, res.Stderr)
+	}
+	if diff := cmp.Diff(before, n.starts(t)); diff != "" {
+		t.Errorf("servers restarted (-before +after)\n%s", diff)
+	}
+}
+
+func (n *network) starts(t *testing.T) map[string]int {
+	t.Helper()
+	starts := map[string]int{}
+	for _, node := range n.Nodes {
+		starts[node] = n.Starts(t, node)
+	}
+	return starts
+}
+
+func (n *network) testRestart(t *testing.T) {
+	before := n.starts(t)
+	res := n.Fleetctl(t, "req", "choria_provision", "restart", "token="+provisionToken, "splay=1", "--batch", "2", "--batch-sleep", "1", "--json", "--np")
+	var doc document
+	decode(t, res, &doc)
+	if res.Code != 0 || doc.Stats.OK != len(n.Nodes) || len(doc.Run.Batches) != 3 {
+		t.Fatalf("exit %d, ok %d, %d batches, want 0, %d, 3\n%s", res.Code, doc.Stats.OK, len(doc.Run.Batches), len(n.Nodes), res.Stderr)
+	}
+	if done := doc.Run.States["accepted"] + doc.Run.States["verified"]; done != len(n.Nodes) {
+		t.Errorf("states %v, want all accepted or verified", doc.Run.States)
+	}
+	for _, node := range n.Nodes {
+		n.AwaitStarts(t, node, before[node]+1)
+	}
+	if after := n.starts(t); len(after) == len(before) {
+		for node, times := range after {
+			if times != before[node]+1 {
+				t.Errorf("%s restarted %d times, want 1", node, times-before[node])
+			}
+		}
+	}
+}
+
+func (n *network) testReprovision(t *testing.T) {
+	n.actOn(t, n.Nodes[1], "reprovision", `^Restarting after \d+s$`)
+	n.AwaitStarts(t, n.Nodes[1], n.Starts(t, n.Nodes[1])+1)
+	if got := names(t, n.Run(t, "find", "--json")); slices.Contains(got, n.Nodes[1]) {
+		t.Errorf("%s is still in the collective", n.Nodes[1])
+	}
+}
+
+func (n *network) testShutdown(t *testing.T) {
+	n.actOn(t, n.Nodes[2], "shutdown", `^Shutting Choria Server down after \d+s$`, "--yes")
+	if code := n.AwaitExit(t, n.Nodes[2]); code != 0 {
+		t.Errorf("%s ended with %d, want 0", n.Nodes[2], code)
+	}
+}
+
+// actOn sends a provisioning action to one node, and wants it accepted with a message like that.
+func (n *network) actOn(t *testing.T, node, action, message string, flags ...string) {
+	t.Helper()
+	args := append([]string{"req", "choria_provision", action, "token=" + provisionToken, "-I", node, "--json", "--np"}, flags...)
+	res := n.Fleetctl(t, args...)
+	var doc document
+	decode(t, res, &doc)
+	if res.Code != 0 || len(doc.Replies) != 1 {
+		t.Fatalf("%s: exit %d, %d replies, want 0 and 1\n%s%s", action, res.Code, len(doc.Replies), res.Stdout, res.Stderr)
+	}
+	var data struct{ Message string }
+	decode(t, result{Stdout: string(doc.Replies[0].Data)}, &data)
+	if !regexp.MustCompile(message).MatchString(data.Message) {
+		t.Errorf("%s: message %q, want %s", action, data.Message, message)
+	}
+}
