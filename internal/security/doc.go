@@ -1,0 +1,22 @@
+// Package security knows who we are and whom to believe: it opens the
+// operator's certificate or token, seals requests, answers the broker's
+// challenge, sets TLS up, and checks the signatures of replies. For the
+// simulated fleet it knows the other side too: verifying requests, signing
+// replies, issuing tokens. The facts come from docs/protocol.md (signing and
+// verification; TLS per security provider; provisioning JWT).
+//
+// It does not know where settings come from (that is config's), nor how bytes
+// travel: nothing here touches the network.
+//
+// Invariants:
+//
+//   - Every fault of a credential is found by [Open], before any network, and
+//     is a [CredentialError] that names the file and says what to do.
+//   - No token, seed or key text is ever part of an error, a warning or a
+//     String.
+//   - The broker's certificate is verified, by the configured CA or the
+//     system's roots, unless Options.InsecureBroker says otherwise.
+//   - One Seal makes one signature, over exactly the bytes that it was given.
+//   - A token is believed only for its purpose: a client's token signs no
+//     reply, a server's token makes no request.
+package security
