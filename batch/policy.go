@@ -1,0 +1,128 @@
+package batch
+
+import (
+	"fmt"
+	"time"
+)
+
+// CanaryOff as Policy.Canary turns the default canary off.
+const CanaryOff = -1
+
+// DefaultCanaryAbove is the number of nodes above which an action that takes a
+// token begins with a canary of 1.
+const DefaultCanaryAbove = 10
+
+// Policy says how nodes become batches. The zero value is one batch of
+// everything. It goes into the journal as JSON.
+type Policy struct {
+	Sizes      Sizes    `json:"sizes,omitempty"`
+	Canary     int      `json:"canary,omitempty"`      // nodes in a first small batch; 0 the default, CanaryOff none
+	TakesToken bool     `json:"takes_token,omitempty"` // a wrong token must not reach every node: enables the default canary
+	SpreadBy   string   `json:"spread_by,omitempty"`   // a fact: every batch takes a like share of each of its values
+	MaxPer     []MaxPer `json:"max_per,omitempty"`     // caps within each batch
+}
+
+// MaxPer caps how many nodes with one value of a fact are in a batch.
+type MaxPer struct {
+	Fact string `json:"fact"`
+	N    int    `json:"n"`
+}
+
+// Facts lists the facts the policy needs to know of every node.
+func (p Policy) Facts() []string {
+	var facts []string
+	if p.SpreadBy != "" {
+		facts = append(facts, p.SpreadBy)
+	}
+	for _, m := range p.MaxPer {
+		if m.Fact != p.SpreadBy {
+			facts = append(facts, m.Fact)
+		}
+	}
+	return facts
+}
+
+// Validate refuses sizes and caps that mean nothing.
+func (p Policy) Validate() error {
+	for _, a := range p.Sizes {
+		if a.IsZero() {
+			return fmt.Errorf("cannot plan: a batch size is empty")
+		}
+		if err := a.Validate(); err != nil {
+			return fmt.Errorf("cannot plan: batch size: %w", err)
+		}
+	}
+	if p.Canary < CanaryOff {
+		return fmt.Errorf("cannot plan: canary of %d nodes", p.Canary)
+	}
+	seen := map[string]bool{}
+	for _, m := range p.MaxPer {
+		switch {
+		case m.Fact == "":
+			return fmt.Errorf("cannot plan: a cap per fact value without a fact")
+		case m.N < 1:
+			return fmt.Errorf("cannot plan: a cap of %d per value of %s", m.N, m.Fact)
+		case seen[m.Fact]:
+			return fmt.Errorf("cannot plan: two caps per value of %s", m.Fact)
+		}
+		seen[m.Fact] = true
+	}
+	return nil
+}
+
+// Rules say when a run stops. Reaching a number stops. The zero value never
+// stops. Failed means refused or unverified; nodes without a reply are counted
+// apart. Shares are of the plan, or of the batch. Comparable.
+type Rules struct {
+	MaxFailed       Amount `json:"max_failed,omitzero"`
+	MaxNoReply      Amount `json:"max_no_reply,omitzero"`
+	MaxFailedBatch  Amount `json:"max_failed_batch,omitzero"`
+	MaxNoReplyBatch Amount `json:"max_no_reply_batch,omitzero"`
+	FailFast        bool   `json:"fail_fast,omitempty"` // MaxFailed of 1
+	// StopWhenNothing stops when a whole batch came to nothing: all refused, at
+	// any size; else all failed or silent, when it had two nodes or more or was
+	// a canary. Callers set it for actions that change something.
+	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
+}
+
+// Validate refuses amounts that mean nothing.
+func (r Rules) Validate() error {
+	for _, a := range []struct {
+		name  string
+		value Amount
+	}{
+		{RuleMaxFailed, r.MaxFailed}, {RuleMaxNoReply, r.MaxNoReply},
+		{RuleMaxFailedBatch, r.MaxFailedBatch}, {RuleMaxNoReplyBatch, r.MaxNoReplyBatch},
+	} {
+		if err := a.value.Validate(); err != nil {
+			return fmt.Errorf("stop rule %s: %w", a.name, err)
+		}
+	}
+	return nil
+}
+
+// Pace says how fast a run goes. Comparable; in JSON durations are nanoseconds.
+type Pace struct {
+	Sleep        time.Duration `json:"sleep"`              // between one batch's replies and the next batch; 0 none
+	ReplyTimeout time.Duration `json:"reply_timeout"`      // from the moment a batch was sent; must be positive
+	Deadline     time.Duration `json:"deadline,omitempty"` // of the whole run (or resume), from its start; 0 none
+	ConfirmEach  bool          `json:"confirm_each,omitempty"`
+
+	// Only for estimates; the Verifier holds its own limits.
+	LongestDelay  time.Duration `json:"longest_delay,omitempty"`  // between a reply and the act
+	Settle        time.Duration `json:"settle,omitempty"`         // how long a proof must last
+	VerifyTimeout time.Duration `json:"verify_timeout,omitempty"` // 0: nothing is verified
+}
+
+// Validate refuses negative times and a missing reply timeout.
+func (p Pace) Validate() error {
+	for _, d := range []time.Duration{p.Sleep, p.Deadline, p.LongestDelay, p.Settle, p.VerifyTimeout} {
+		if d < 0 {
+			return fmt.Errorf("cannot pace a run by %v: below zero", d)
+		}
+	}
+	if p.ReplyTimeout <= 0 {
+		return fmt.Errorf("cannot wait %v for replies", p.ReplyTimeout)
+	}
+	return nil
+}

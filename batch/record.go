@@ -1,0 +1,133 @@
+package batch
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// RecordVersion is the version of the records this package writes. It reads
+// this and earlier ones.
+const RecordVersion = 1
+
+// Kind says what a record means. In JSON it is its word.
+type Kind string
+
+// The kinds of record, in the order of a run's life.
+const (
+	KindPlan      Kind = "plan"      // first of every run: header, plan, rules, pace
+	KindResumed   Kind = "resumed"   // another process goes on: sending became unknown, not-sent planned
+	KindProbed    Kind = "probed"    // what the Prober found, by node
+	KindRequeued  Kind = "requeued"  // untouched nodes become a new batch
+	KindBaseline  Kind = "baseline"  // how nodes were just before their batch
+	KindIntent    Kind = "intent"    // the batch may leave from now on
+	KindSent      Kind = "sent"      // the batch left, flushed
+	KindWithdrawn Kind = "withdrawn" // these nodes of the batch were not sent to after all
+	KindOutcomes  Kind = "outcomes"  // replies
+	KindReplies   Kind = "replies"   // the replies of the batch are in: who is still sending is silent
+	KindProofs    Kind = "proofs"    // what the Verifier found, by node
+	KindBatchEnd  Kind = "batch-end" // replies and proof are in
+	KindStopped   Kind = "stopped"   // nothing more is sent
+	KindNote      Kind = "note"      // for people; changes no state
+	KindRunEnd    Kind = "run-end"   // planned became not-sent, sending unknown
+)
+
+// Record is one line of the journal. Which fields are set depends on Kind.
+type Record struct {
+	Version   int               `json:"v"`
+	Kind      Kind              `json:"k"`
+	Time      time.Time         `json:"t"`
+	Batch     int               `json:"b,omitempty"`
+	Begin     *Beginning        `json:"plan,omitempty"`      // plan; resumed without Plan and Header
+	Request   string            `json:"request,omitempty"`   // intent
+	Nodes     []string          `json:"nodes,omitempty"`     // intent (who is sent to, when not the whole batch), requeued, withdrawn
+	Baselines map[string]string `json:"baselines,omitempty"` // baseline
+	Outcomes  []Outcome         `json:"outcomes,omitempty"`
+	Proofs    []Proof           `json:"proofs,omitempty"` // probed, proofs
+	Reason    string            `json:"reason,omitempty"`
+	Stop      *Stop             `json:"stop,omitempty"`
+	Uncertain bool              `json:"uncertain,omitempty"` // replies: silent nodes may not have been sent to, so they stay sending
+	End       *Ending           `json:"end,omitempty"`
+}
+
+// Beginning is the body of a plan record, and of a resumed one.
+type Beginning struct {
+	Header Header `json:"header,omitzero"`
+	Plan   *Plan  `json:"plan,omitempty"`
+	Rules  Rules  `json:"rules"`
+	Pace   Pace   `json:"pace"`
+	Proved bool   `json:"proved,omitempty"` // accepted is not final: a Verifier is at work
+}
+
+// Ending is the body of a run-end record.
+type Ending struct {
+	Verdict Verdict `json:"verdict"`
+	States  Counts  `json:"states"`
+	Ignored int     `json:"ignored,omitempty"`
+	Open    int     `json:"open"` // nodes that a resume would go on with
+}
+
+// Header is what the caller says about a run.
+type Header struct {
+	Run     string          `json:"run,omitempty"`
+	Parent  string          `json:"parent,omitempty"`
+	Created time.Time       `json:"created,omitzero"`
+	Meta    json.RawMessage `json:"meta,omitempty"` // the caller's own; no secrets
+}
+
+// RecordError says which line of a journal cannot be understood.
+type RecordError struct {
+	Line int // from 1, counting the lines handed to Replay
+	Err  error
+}
+
+// Error names the line.
+func (e *RecordError) Error() string { return fmt.Sprintf("record %d: %v", e.Line, e.Err) }
+
+// Unwrap returns the problem.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// ErrNoPlan is returned by Replay for a journal without any record: the run
+// died before it began, and nothing was sent.
+var ErrNoPlan = errors.New("the journal holds no plan: nothing was sent")
+
+func encodeRecord(r Record) ([]byte, error) {
+	r.Version = RecordVersion
+	line, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s record: %w", r.Kind, err)
+	}
+	return line, nil
+}
+
+func decodeRecord(line []byte) (Record, error) {
+	var r Record
+	if err := json.Unmarshal(line, &r); err != nil {
+		return Record{}, fmt.Errorf("decode record: %w", err)
+	}
+	if r.Version < 1 || r.Version > RecordVersion {
+		return Record{}, fmt.Errorf("cannot read record version %d: this program knows up to %d", r.Version, RecordVersion)
+	}
+	return r, nil
+}
+
+// Records decodes a journal's lines, for rendering. It stops at the first error.
+func Records(lines iter.Seq2[[]byte, error]) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		n := 0
+		for line, err := range lines {
+			n++
+			var r Record
+			if err == nil {
+				if r, err = decodeRecord(line); err != nil {
+					err = &RecordError{Line: n, Err: err}
+				}
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
