@@ -1,0 +1,141 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"fleetctl/internal/choria"
+	"fleetctl/internal/filter"
+)
+
+// quiet is how long a broadcast with a window waits for another node (docs/protocol.md, timeouts).
+const quiet = 300 * time.Millisecond
+
+// Broadcaster sends one discovery request to a collective and yields the sender of each reply until ctx
+// ends or the loop is left. A yielded error ends the discovery; replies that make no sense are
+// the Broadcaster's to drop.
+type Broadcaster interface {
+	Broadcast(ctx context.Context, collective string, f choria.Filter) iter.Seq2[string, error]
+}
+
+// Query says which nodes are wanted and how long to wait for them.
+type Query struct {
+	Filter     filter.Filter
+	Collective string
+	Agent      string        // the agent that will be called: only nodes that have it answer; "" for any
+	Timeout    time.Duration // for the whole discovery; must be positive
+	Window     bool          // stop early, 300 ms after the last new node
+}
+
+// Result is what a discovery found.
+type Result struct {
+	Nodes   []string      // sorted, unique, possibly none
+	Method  string        // "broadcast"; "identities" when the filter named the nodes and nobody was asked
+	Took    time.Duration // from sending to the end of the wait
+	Strange int           // replies whose sender cannot be a node's name
+}
+
+// Broadcast asks the network who matches. A filter of nothing but exact names is answered without the
+// network, as in Choria, so those nodes may be dead. When ctx ends first the error is its cause, and
+// the result has the nodes found so far.
+func Broadcast(ctx context.Context, b Broadcaster, q Query) (Result, error) {
+	if names, exact := q.Filter.ExactIdentities(); exact {
+		for _, n := range names {
+			if err := choria.CheckIdentity(n); err != nil {
+				return Result{}, err
+			}
+		}
+		return Result{Nodes: Sort(names), Method: "identities"}, nil
+	}
+	if q.Timeout <= 0 {
+		return Result{}, fmt.Errorf("cannot discover nodes in %v: the timeout must be positive", q.Timeout)
+	}
+	start := time.Now()
+	found, strange, err := collect(ctx, b, q)
+	result := Result{Nodes: Sort(found), Method: "broadcast", Took: time.Since(start), Strange: strange}
+	if err != nil {
+		return result, fmt.Errorf("discover nodes in collective %q: %w", q.Collective, err)
+	}
+	return result, nil
+}
+
+// errEnough ends a collection that has come to its end in time.
+var errEnough = errors.New("discovery is complete")
+
+func collect(ctx context.Context, b Broadcaster, q Query) (found []string, strange int, err error) {
+	wait, stop := context.WithCancelCause(ctx)
+	defer stop(errEnough)
+	timeout := time.AfterFunc(q.Timeout, func() { stop(errEnough) })
+	defer timeout.Stop()
+	var window *time.Timer
+	seen := map[string]bool{}
+	for sender, err := range b.Broadcast(wait, q.Collective, WireFilter(q.Filter, q.Agent)) {
+		if err != nil {
+			if context.Cause(wait) == errEnough {
+				break // how some iterators say that wait has ended
+			}
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return found, strange, err
+		}
+		if choria.CheckIdentity(sender) != nil {
+			strange++
+			continue
+		}
+		if seen[sender] {
+			continue
+		}
+		seen[sender] = true
+		found = append(found, sender)
+		switch {
+		case !q.Window:
+		case window == nil:
+			window = time.AfterFunc(quiet, func() { stop(errEnough) })
+			defer window.Stop()
+		default:
+			window.Reset(quiet)
+		}
+	}
+	if wait.Err() != nil && context.Cause(wait) != errEnough {
+		return found, strange, context.Cause(ctx)
+	}
+	return found, strange, nil
+}
+
+// WireFilter is the filter in the form that a request carries, with the agent that will be called added
+// to its agents, as the choria client does; "" adds none. Nothing is shared with f.
+func WireFilter(f filter.Filter, agent string) choria.Filter {
+	w := choria.Filter{
+		Fact:     make([]choria.FactFilter, 0, len(f.Facts)),
+		Class:    once(f.Classes),
+		Agent:    once(f.Agents),
+		Identity: once(f.Identities),
+		Compound: make([][]choria.CompoundFilter, 0, len(f.Compound)),
+	}
+	for _, fact := range f.Facts {
+		w.Fact = append(w.Fact, choria.FactFilter{Fact: fact.Name, Operator: fact.Operator, Value: fact.Value})
+	}
+	for _, expr := range f.Compound {
+		w.Compound = append(w.Compound, []choria.CompoundFilter{{Expr: expr}})
+	}
+	if agent != "" && !slices.Contains(w.Agent, agent) {
+		w.Agent = append(w.Agent, agent)
+	}
+	return w
+}
+
+// once copies a list without repetitions; the order is kept.
+func once(values []string) []string {
+	list := make([]string, 0, len(values))
+	for _, v := range values {
+		if !slices.Contains(list, v) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
