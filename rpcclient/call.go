@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"fleetctl/internal/choria"
 )
@@ -52,8 +51,7 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 		return Reply{}, err
 	}
 	defer s.Close()
-	now := time.Now()
-	r, err := c.rpc(now, choria.NewRequestID(c.id.Version(), now), req)
+	r, err := c.rpc(req)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -72,23 +70,37 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 // context ends. An empty filter asks them all.
 func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filter) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		for r, err := range c.Ping(ctx, collective, f, nil) {
+			if !yield(r.Node, err) {
+				return
+			}
+		}
+	}
+}
+
+// Ping is Broadcast with whole replies, for their times. sent, when not nil, is told when the request had left.
+func (c *Client) Ping(ctx context.Context, collective string, f choria.Filter, sent func(Sent)) iter.Seq2[Reply, error] {
+	return func(yield func(Reply, error) bool) {
 		s, err := c.Open(ctx, collective)
 		if err != nil {
-			yield("", err)
+			yield(Reply{}, err)
 			return
 		}
 		defer s.Close()
-		now := time.Now()
-		r := c.envelope(now, choria.NewRequestID(c.id.Version(), now), collective, discoveryAgent)
+		r := c.envelope(c.NewID(), collective, discoveryAgent)
 		r.Filter, r.Payload = f, choria.DiscoveryPing()
-		if _, err := s.open(ctx, r, choria.BroadcastSubject(collective, discoveryAgent)); err != nil {
-			yield("", err)
+		out, err := s.open(ctx, r, choria.BroadcastSubject(collective, discoveryAgent))
+		if err != nil {
+			yield(Reply{}, err)
 			return
+		}
+		if sent != nil {
+			sent(out)
 		}
 		for {
 			select {
 			case reply := <-s.out:
-				if !yield(reply.Node, nil) {
+				if !yield(reply, nil) {
 					return
 				}
 			case <-ctx.Done():

@@ -1,6 +1,7 @@
 package rpcclient
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,6 +59,8 @@ type Request struct {
 	Collective string
 	// TTL is sent in whole seconds; zero is DefaultTTL.
 	TTL time.Duration
+	// ID is the request's id, made by NewID; empty makes a new one.
+	ID string
 }
 
 // Reply is one believed reply.
@@ -88,19 +91,27 @@ type Sent struct {
 	Took  time.Duration
 }
 
-// SendError says that a request may have left for some of its nodes and not for others.
+// SendError says that a request did not leave for all of its nodes.
 type SendError struct {
-	// Published counts the nodes whose copy was handed to the connection before the error.
-	Published, Nodes int
-	Err              error
+	// Unsent are the nodes whose copy was never handed to the connection: they got nothing and never will.
+	Unsent []string
+	// Certain tells that all the others' copies were flushed. Else nobody knows which of them left.
+	Certain bool
+	Err     error
 }
 
 func (e *SendError) Error() string {
-	return fmt.Sprintf("send to %d nodes (%d handed over): %v", e.Nodes, e.Published, e.Err)
+	if e.Certain {
+		return fmt.Sprintf("%d nodes were not sent to: %v", len(e.Unsent), e.Err)
+	}
+	return fmt.Sprintf("send: %v", e.Err)
 }
 
 // Unwrap returns the cause.
 func (e *SendError) Unwrap() error { return e.Err }
+
+// NewID makes a request id of our protocol version.
+func (c *Client) NewID() string { return choria.NewRequestID(c.id.Version(), time.Now()) }
 
 // seal makes the transport message of one request: every node gets these same bytes.
 func (c *Client) seal(ctx context.Context, r choria.Request, replyTo string) ([]byte, error) {
@@ -124,20 +135,20 @@ func (c *Client) seal(ctx context.Context, r choria.Request, replyTo string) ([]
 }
 
 // envelope fills in what every request of this client has in common.
-func (c *Client) envelope(now time.Time, id, collective, agent string) choria.Request {
+func (c *Client) envelope(id, collective, agent string) choria.Request {
 	return choria.Request{
 		Version: c.id.Version(), ID: id, Sender: c.id.Sender(), Caller: c.id.Caller(),
-		Collective: collective, Agent: agent, TTL: DefaultTTL, Time: now,
+		Collective: collective, Agent: agent, TTL: DefaultTTL, Time: time.Now(),
 	}
 }
 
 // rpc is the request with an RPC body.
-func (c *Client) rpc(now time.Time, id string, req Request) (choria.Request, error) {
+func (c *Client) rpc(req Request) (choria.Request, error) {
 	body, err := choria.EncodeRPCRequest(choria.RPCRequest{Agent: req.Agent, Action: req.Action, Data: req.Data})
 	if err != nil {
 		return choria.Request{}, fmt.Errorf("make body of %s#%s: %w", req.Agent, req.Action, err)
 	}
-	r := c.envelope(now, id, req.Collective, req.Agent)
+	r := c.envelope(cmp.Or(req.ID, c.NewID()), req.Collective, req.Agent)
 	r.Payload = body
 	if req.TTL > 0 {
 		r.TTL = req.TTL

@@ -79,9 +79,7 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 			return Sent{}, fmt.Errorf("cannot address node %q: %w", n, err)
 		}
 	}
-	now := time.Now()
-	id := choria.NewRequestID(s.client.id.Version(), now)
-	r, err := s.client.rpc(now, id, req)
+	r, err := s.client.rpc(req)
 	if err != nil {
 		return Sent{}, err
 	}
@@ -92,38 +90,58 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 		p.answered[n] = false
 		subjects[i] = choria.NodeSubject(req.Collective, n)
 	}
-	return s.publish(ctx, r, p, subjects)
+	sent, published, err := s.publish(ctx, r, p, subjects)
+	if err == nil {
+		return sent, nil
+	}
+	if published < 0 {
+		return sent, err
+	}
+	return sent, s.settle(ctx, nodes[published:], err)
 }
+
+// settle finds out what an interrupted publish came to: what was handed over is flushed, so that it cannot leave later.
+func (s *Session) settle(ctx context.Context, unsent []string, err error) error {
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	certain := len(unsent) > 0 && s.client.conn.Flush(flush) == nil
+	return &SendError{Unsent: unsent, Certain: certain, Err: err}
+}
+
+// settleTimeout bounds the flush after an interrupted publish.
+const settleTimeout = 5 * time.Second
 
 // open publishes one request that anybody may answer.
 func (s *Session) open(ctx context.Context, r choria.Request, subject string) (Sent, error) {
 	p := &pending{agent: r.Agent, open: true, answered: map[string]bool{}}
-	return s.publish(ctx, r, p, []string{subject})
+	sent, _, err := s.publish(ctx, r, p, []string{subject})
+	return sent, err
 }
 
-func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, subjects []string) (Sent, error) {
+// publish hands the same bytes to every subject and flushes. published counts the subjects handed over, and is
+// negative when there was nothing to hand over.
+func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, subjects []string) (sent Sent, published int, err error) {
 	data, err := s.client.seal(ctx, r, s.prefix+r.ID)
 	if err != nil {
-		return Sent{}, err
+		return Sent{}, -1, err
 	}
 	s.mu.Lock()
 	s.pending[r.ID] = p
 	s.mu.Unlock()
-	sent := Sent{ID: r.ID, Start: time.Now()}
+	sent = Sent{ID: r.ID, Start: time.Now()}
 	for i, subject := range subjects {
-		err = context.Cause(ctx)
-		if err == nil {
+		if err = context.Cause(ctx); err == nil {
 			err = s.client.conn.Publish(subject, data)
 		}
 		if err != nil {
-			return sent, &SendError{Published: i, Nodes: len(subjects), Err: err}
+			return sent, i, err
 		}
 	}
 	if err := s.client.conn.Flush(ctx); err != nil {
-		return sent, &SendError{Published: len(subjects), Nodes: len(subjects), Err: err}
+		return sent, len(subjects), err
 	}
 	sent.Took = time.Since(sent.Start)
-	return sent, nil
+	return sent, len(subjects), nil
 }
 
 // receive runs on the subscription's goroutine, one message after another.
