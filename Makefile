@@ -1,0 +1,56 @@
+# What a developer and CI run. `make check` is the whole gate.
+
+FUZZTIME ?= 10s
+TOOL      = go tool -modfile=tools.mod
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE     ?= $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS   = -s -w -X fleetctl/cmd.version=$(VERSION) -X fleetctl/cmd.commit=$(COMMIT) -X fleetctl/cmd.date=$(DATE)
+
+.PHONY: help check lint format vet fix staticcheck race test demo bench fuzz build clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+check: lint race ## Everything that has to hold: formatting, vet, fix, staticcheck, tests with the race detector
+
+lint: format vet fix staticcheck ## What can be said without running
+
+format:
+	@dated=$$(gofmt -l .); \
+	if [ -n "$$dated" ]; then echo "gofmt -w these:"; echo "$$dated"; exit 1; fi
+
+vet:
+	go vet ./...
+
+fix:
+	go fix -diff ./...
+
+staticcheck:
+	$(TOOL) staticcheck ./...
+
+race:
+	go test -race ./...
+
+test: ## The tests, without the race detector
+	go test ./...
+
+demo: ## The README's quick start
+	bash -euo pipefail -c "$$(.ci/readme-block quick-start)"
+
+bench: ## All benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## Each fuzz target for FUZZTIME (10s)
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "=== $$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+build: ## bin/fleetctl, as it is released
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/fleetctl .
+
+clean: ## Remove what was built
+	rm -rf bin dist
