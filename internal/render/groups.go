@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"fleetctl/discovery"
 )
 
 // groupIndent stands before the folded names of a group.
@@ -61,7 +63,7 @@ func Groups(w io.Writer, groups []Group, o TextOptions) error {
 func writeGroups(w io.Writer, groups []Group, o TextOptions) {
 	for _, g := range groups {
 		fmt.Fprintf(w, "%s: %s\n", count(len(g.Nodes), "node"), yellow.paint(o.Colour, oneLine(g.Cause)))
-		for _, l := range wrapNames(oneLine(fold(g.Nodes)), o.Width-len(groupIndent)) {
+		for _, l := range wrapNames(oneLine(discovery.Fold(g.Nodes)), o.Width-len(groupIndent)) {
 			fmt.Fprintf(w, "%s%s\n", groupIndent, l)
 		}
 		fmt.Fprintln(w)

@@ -47,6 +47,7 @@ func (p *printer) value(depth, column int) {
 	}
 }
 
+// newline begins a line and returns the column that upstream counts there.
 func (p *printer) newline(depth int) int {
 	p.out = append(p.out, '\n')
 	start := len(p.out)
@@ -54,7 +55,7 @@ func (p *printer) newline(depth int) int {
 	for range depth {
 		p.out = append(p.out, indentStep...)
 	}
-	return len(p.out) - start + 1 // the line break counts, as it does upstream
+	return len(p.out) - start + 1
 }
 
 func (p *printer) object(depth int) {
@@ -112,8 +113,12 @@ func (p *printer) array(depth, column int) {
 			p.out = append(p.out, ',')
 			p.pos++
 		}
+		column := p.newline(depth + 1)
+		if !first {
+			column-- // upstream counts the line break only before members and first elements
+		}
 		first = false
-		p.value(depth+1, p.newline(depth+1))
+		p.value(depth+1, column)
 	}
 	if !first {
 		p.newline(depth)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"fleetctl/discovery"
 )
 
 // Table writes rows in the rounded box of `choria req --table`, with an empty line after it as upstream has it. title
@@ -179,6 +181,6 @@ func NodeSet(w io.Writer, nodes []string) error {
 	if len(nodes) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, oneLine(fold(nodes)))
+	_, err := fmt.Fprintln(w, oneLine(discovery.Fold(nodes)))
 	return err
 }

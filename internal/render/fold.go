@@ -1,5 +1,0 @@
-package render
-
-import "strings"
-
-func fold(nodes []string) string { return strings.Join(nodes, ",") }

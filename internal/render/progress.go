@@ -1,0 +1,182 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/schollz/progressbar/v3"
+)
+
+// Snapshot is how far a run has come at one moment. Counts are nodes; they need not add up to Planned.
+type Snapshot struct {
+	// Batch is the batch that is being worked on, from 1; Batches is how many there are.
+	Batch, Batches int
+	// Planned is the size of the plan, Done how many nodes need no more waiting.
+	Planned, Done int
+	// Failed nodes refused or stayed unverified.
+	Accepted, Verified, Failed, NoReply int
+	// Left is the estimated time to the end; zero when there is no estimate.
+	Left time.Duration
+	// Waiting says what the run waits for, such as "12 replies"; empty for nothing.
+	Waiting string
+}
+
+// Progress shows how a run goes, on one line that is redrawn, or as a line per batch, or not at all. The zero value
+// shows nothing. It is safe for concurrent use; a write error ends the showing and nothing else.
+type Progress struct {
+	mu    sync.Mutex // guards everything below
+	w     io.Writer  // nil: show nothing
+	width int
+	bar   *progressbar.ProgressBar // nil: a line per batch
+	drawn int                      // columns on the terminal now
+	last  string
+}
+
+// The smallest terminals get words only; wider ones a bar of a quarter of the line.
+const (
+	minBarTerminal = 56
+	minWidth       = 10
+)
+
+// NewBar returns progress for a terminal of width columns, for a run over planned nodes. It uses carriage returns and
+// blanks, no other control sequences, and never fills the last column. A width below 1 means 80.
+func NewBar(w io.Writer, planned, width int) *Progress {
+	if width < 1 {
+		width = 80
+	}
+	p := &Progress{w: w, width: max(width, minWidth)}
+	size := 0
+	if width >= minBarTerminal {
+		size = width / 4
+	}
+	p.bar = progressbar.NewOptions(max(planned, 1), progressbar.OptionSetWriter(io.Discard), progressbar.OptionSetWidth(size),
+		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionSetRenderBlankState(true),
+		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: "-", BarStart: "[", BarEnd: "]"}))
+	return p
+}
+
+// NewPlain returns progress for pipes and logs: one plain line when a batch begins, and one at the end.
+func NewPlain(w io.Writer) *Progress { return &Progress{w: w} }
+
+// Update shows the snapshot.
+func (p *Progress) Update(s Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.w == nil:
+	case p.bar == nil:
+		p.line(s, false)
+	default:
+		_ = p.bar.Set(min(s.Done, max(s.Planned, 1))) // a count past the plan is only drawn as full
+		p.draw(p.compose(s))
+	}
+}
+
+// Clear takes the line off the terminal, so that something else can be printed; the next Update draws it again.
+func (p *Progress) Clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+}
+
+// Close shows the last snapshot and ends: the terminal's line is taken away, a pipe gets a last line. Later calls do
+// nothing.
+func (p *Progress) Close(s Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.w != nil && p.bar == nil {
+		p.line(s, true)
+	}
+	p.clear()
+	p.w = nil
+}
+
+func (p *Progress) clear() {
+	if p.w != nil && p.drawn > 0 {
+		p.write("\r" + strings.Repeat(" ", p.drawn) + "\r")
+	}
+	p.drawn, p.last = 0, ""
+}
+
+func (p *Progress) write(s string) {
+	if _, err := io.WriteString(p.w, s); err != nil {
+		p.w = nil
+	}
+}
+
+func (p *Progress) draw(content string) {
+	if content == p.last {
+		return
+	}
+	width := text.StringWidthWithoutEscSequences(content)
+	p.last = content
+	blanks := max(p.drawn-width, 0)
+	p.drawn = width
+	p.write("\r" + content + strings.Repeat(" ", blanks))
+}
+
+// line writes a plain line when the batch is a new one, or at the end.
+func (p *Progress) line(s Snapshot, end bool) {
+	head := "batch " + batchOf(s)
+	if head == p.last && !end {
+		return
+	}
+	p.last = head
+	p.write(strings.Join(parts(s), ", ") + "\n")
+}
+
+func batchOf(s Snapshot) string { return fmt.Sprintf("%d/%d", s.Batch, s.Batches) }
+
+// parts are the words of a snapshot, the most important ones first. Zero counts of bad things are left out.
+func parts(s Snapshot) []string {
+	list := []string{"batch " + batchOf(s), fmt.Sprintf("%d/%d nodes", s.Done, s.Planned)}
+	if s.Failed > 0 {
+		list = append(list, strconv.Itoa(s.Failed)+" failed")
+	}
+	if s.NoReply > 0 {
+		list = append(list, strconv.Itoa(s.NoReply)+" no reply")
+	}
+	if s.Waiting != "" {
+		list = append(list, "waits for "+oneLine(s.Waiting))
+	}
+	list = append(list, strconv.Itoa(s.Accepted)+" accepted")
+	if s.Verified > 0 {
+		list = append(list, strconv.Itoa(s.Verified)+" verified")
+	}
+	if s.Left > 0 {
+		list = append(list, "ETA "+s.Left.Round(time.Second).String())
+	}
+	return list
+}
+
+// compose puts the bar, where there is room for one, before as many words as fit.
+func (p *Progress) compose(s Snapshot) string {
+	room := p.width - 1 // the last column makes some terminals wrap
+	out := ""
+	if p.width >= minBarTerminal {
+		out = strings.TrimSpace(p.bar.String())
+	}
+	for i, part := range parts(s) {
+		next := part
+		switch {
+		case out != "" && i == 0:
+			next = out + " " + part
+		case out != "":
+			next = out + ", " + part
+		}
+		if text.StringWidthWithoutEscSequences(next) > room {
+			if out == "" {
+				return text.Trim(part, room)
+			}
+			continue // a later, shorter part may still fit
+		}
+		out = next
+	}
+	return out
+}
