@@ -2,9 +2,20 @@ package lab
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
+	"sync"
 	"time"
+
+	"fleetctl/internal/choria"
+	"fleetctl/internal/security"
 )
 
 // NodeInfo is what the lab knows about a node at one moment.
@@ -24,53 +35,296 @@ type NodeInfo struct {
 }
 
 // Lab is a running fleet with its broker. All methods are safe for concurrent use.
-type Lab struct{}
+type Lab struct {
+	options  Options
+	log      *slog.Logger
+	creds    *credentials
+	verifier *security.RequestVerifier
+	broker   *broker
+	nodes    []*node // in the order of the blueprints
+	byName   map[string]*node
+	dir      string
+	ownDir   bool
+	changed  announcer
+
+	closing sync.RWMutex // guards closed, and running against Close
+	closed  bool
+	running sync.WaitGroup
+}
 
 // Start makes the credentials and starts the broker and the fleet. The context bounds
 // the start only; Close ends the lab.
-func Start(ctx context.Context, o Options) (*Lab, error) { return nil, errors.New("not yet") }
+func Start(ctx context.Context, o Options) (*Lab, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	creds, err := newCredentials(o)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{options: o, log: o.Logger, creds: creds, byName: make(map[string]*node, o.Nodes)}
+	l.verifier = newVerifier(creds)
+	if l.broker, err = startBroker(ctx, o, creds); err != nil {
+		return nil, err
+	}
+	l.populate()
+	err = errors.Join(l.subscribe(l.broker.main, false), l.subscribe(l.broker.nursery, true))
+	if err == nil {
+		err = l.settle(ctx)
+	}
+	if err == nil {
+		err = l.writeFiles()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start lab: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+func newVerifier(creds *credentials) *security.RequestVerifier {
+	if creds.version == choria.V2 {
+		return security.NewV2Verifier(map[string]ed25519.PublicKey{"choria": creds.issuerPublic})
+	}
+	return security.NewV1Verifier(creds.ca, nil, nil)
+}
+
+// populate builds the nodes and boots them.
+func (l *Lab) populate() {
+	fleet := design(l.options)
+	stride := min(200*time.Microsecond, 100*time.Millisecond/time.Duration(len(fleet)))
+	l.nodes = make([]*node, len(fleet))
+	for i := range fleet {
+		n := &node{
+			blueprint: fleet[i], lab: l, received: make(map[tally]int),
+			delay: 2*time.Millisecond + time.Duration(fleet[i].rank)*stride,
+			rng:   mathrand.New(mathrand.NewPCG(l.options.Seed, uint64(i))),
+		}
+		l.nodes[i], l.byName[n.identity] = n, n
+		n.boot(Up, true)
+	}
+}
+
+// settle waits until the broker has our subscriptions.
+func (l *Lab) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return errors.Join(l.broker.main.FlushWithContext(ctx), l.broker.nursery.FlushWithContext(ctx))
+}
+
+func (l *Lab) writeFiles() error {
+	dir := l.options.Dir
+	if dir == "" {
+		temporary, err := os.MkdirTemp("", "fleetctl-lab-")
+		if err != nil {
+			return fmt.Errorf("make lab folder: %w", err)
+		}
+		dir, l.ownDir = temporary, true
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make lab folder: %w", err)
+	}
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("make lab folder: %w", err)
+	}
+	l.dir = absolute
+	return l.creds.write(absolute, l.URL(), l.broker.provisions)
+}
 
 // Close ends the fleet, then the broker, and removes a temporary folder. It waits until
 // every goroutine of the lab has ended. Clients should be closed before.
-func (l *Lab) Close() error { return nil }
-
-// ConfigFile is the path of the client's configuration, in Choria's own format.
-func (l *Lab) ConfigFile() string { return "" }
-
-// ProvisionerFile is the path of a configuration for the provisioning account.
-func (l *Lab) ProvisionerFile() string { return "" }
-
-// Dir is the folder of the client's files.
-func (l *Lab) Dir() string { return "" }
-
-// URL is the broker's address for clients, "" for an in-process lab.
-func (l *Lab) URL() string { return "" }
-
-// InProcessConn makes a connection to the broker without a socket; *Lab thereby is a
-// nats.InProcessConnProvider.
-func (l *Lab) InProcessConn() (net.Conn, error) { return nil, nil }
-
-// Nodes returns every node of the fleet, in natural order of their names.
-func (l *Lab) Nodes() []NodeInfo { return nil }
-
-// Node returns one node.
-func (l *Lab) Node(identity string) (NodeInfo, bool) { return NodeInfo{}, false }
-
-// Received counts the requests for agent and action that reached a node, answered or
-// not. An action "" counts all of the agent's; the agent discovery has no actions.
-func (l *Lab) Received(identity, agent, action string) int { return 0 }
-
-// Await waits until the node is in the state.
-func (l *Lab) Await(ctx context.Context, identity string, state State) error { return nil }
-
-// AwaitReceived waits until at least n requests have reached the node.
-func (l *Lab) AwaitReceived(ctx context.Context, identity, agent, action string, n int) error {
+func (l *Lab) Close() error {
+	l.closing.Lock()
+	already := l.closed
+	l.closed = true
+	l.closing.Unlock()
+	if already {
+		return nil
+	}
+	for _, n := range l.nodes {
+		n.mu.Lock()
+		if n.alive != nil {
+			n.alive.Stop()
+		}
+		n.mu.Unlock()
+	}
+	l.changed.announce()
+	l.running.Wait()
+	l.broker.close()
+	if l.ownDir {
+		return os.RemoveAll(l.dir)
+	}
 	return nil
 }
 
-// Pause stops a node as SIGSTOP stops a process: requests wait, and are handled when
-// Resume is called, if their TTL then still holds.
-func (l *Lab) Pause(identity string) error { return nil }
+// enter reports whether the lab still runs; if so the caller must call running.Done.
+func (l *Lab) enter() bool {
+	l.closing.RLock()
+	defer l.closing.RUnlock()
+	if l.closed {
+		return false
+	}
+	l.running.Add(1)
+	return true
+}
+
+// after runs f after the delay, unless the lab has been closed by then.
+func (l *Lab) after(delay time.Duration, f func()) *time.Timer {
+	return time.AfterFunc(delay, func() {
+		if l.enter() {
+			defer l.running.Done()
+			f()
+		}
+	})
+}
+
+// ConfigFile is the path of the client's configuration, in Choria's own format.
+func (l *Lab) ConfigFile() string { return filepath.Join(l.dir, "client.conf") }
+
+// ProvisionerFile is the path of a configuration for the provisioning account.
+func (l *Lab) ProvisionerFile() string { return filepath.Join(l.dir, "provisioner.conf") }
+
+// Dir is the absolute path of the folder with the client's files.
+func (l *Lab) Dir() string { return l.dir }
+
+// URL is the broker's address for clients, "" for an in-process lab.
+func (l *Lab) URL() string { return l.broker.url }
+
+// InProcessConn makes a connection to the broker without a socket and without TLS; *Lab
+// thereby is a nats.InProcessConnProvider. In v2 the token is still checked.
+func (l *Lab) InProcessConn() (net.Conn, error) { return l.broker.server.InProcessConn() }
+
+// Nodes returns every node of the fleet, in an order that the options decide.
+func (l *Lab) Nodes() []NodeInfo {
+	infos := make([]NodeInfo, len(l.nodes))
+	for i, n := range l.nodes {
+		infos[i] = n.info()
+	}
+	return infos
+}
+
+// Node returns one node.
+func (l *Lab) Node(identity string) (NodeInfo, bool) {
+	n, ok := l.byName[identity]
+	if !ok {
+		return NodeInfo{}, false
+	}
+	return n.info(), true
+}
+
+// Received counts the requests for agent and action that reached a node, answered or
+// not. The agent discovery has no actions: its action is "".
+func (l *Lab) Received(identity, agent, action string) int {
+	n, ok := l.byName[identity]
+	if !ok {
+		return 0
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.received[tally{agent, action}]
+}
+
+// Await waits until the node is in the state.
+func (l *Lab) Await(ctx context.Context, identity string, state State) error {
+	return l.AwaitFunc(ctx, func() bool {
+		info, ok := l.Node(identity)
+		return ok && info.State == state
+	})
+}
+
+// AwaitReceived waits until at least n requests have reached the node.
+func (l *Lab) AwaitReceived(ctx context.Context, identity, agent, action string, n int) error {
+	return l.AwaitFunc(ctx, func() bool { return l.Received(identity, agent, action) >= n })
+}
+
+// AwaitFunc waits until done reports true. It asks again whenever a request has reached
+// a node or a node has changed its state.
+func (l *Lab) AwaitFunc(ctx context.Context, done func() bool) error {
+	for {
+		changed := l.changed.next()
+		if done() {
+			return nil
+		}
+		if !l.enter() {
+			return errors.New("the lab has been closed")
+		}
+		l.running.Done()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Pause stops a node as SIGSTOP stops a process: what arrives, and what the node would
+// do, waits. Requests are handled when Resume is called, if their TTL then still holds.
+func (l *Lab) Pause(identity string) error {
+	return l.with(identity, (*node).pause)
+}
 
 // Resume lets a paused node go on.
-func (l *Lab) Resume(identity string) error { return nil }
+func (l *Lab) Resume(identity string) error {
+	return l.with(identity, (*node).resume)
+}
+
+func (l *Lab) with(identity string, f func(*node)) error {
+	n, ok := l.byName[identity]
+	if !ok {
+		return fmt.Errorf("no node %q in the lab", identity)
+	}
+	f(n)
+	return nil
+}
+
+// neighbour is another node, or n itself in a fleet of one.
+func (l *Lab) neighbour(n *node) *node {
+	for i, other := range l.nodes {
+		if other == n {
+			return l.nodes[(i+1)%len(l.nodes)]
+		}
+	}
+	return n
+}
+
+// brokerName is the broker's address as servers write it into what they send.
+func (l *Lab) brokerName() string {
+	if l.broker.url == "" {
+		return "nats://in-process"
+	}
+	return l.broker.url
+}
+
+// uuid is a random version 4 UUID.
+func (l *Lab) uuid() string {
+	var b [16]byte
+	// Read never fails.
+	_, _ = rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// announcer wakes everybody who waits for a change.
+type announcer struct {
+	mu sync.Mutex // guards ch
+	ch chan struct{}
+}
+
+// next returns a channel that the next announcement closes.
+func (a *announcer) next() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ch == nil {
+		a.ch = make(chan struct{})
+	}
+	return a.ch
+}
+
+func (a *announcer) announce() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ch != nil {
+		close(a.ch)
+		a.ch = nil
+	}
+}

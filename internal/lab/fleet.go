@@ -1,0 +1,164 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// site is a place where nodes run.
+type site struct {
+	name, country string
+	network       int // second octet of its addresses
+}
+
+var sites = []site{{"mla1", "mt", 10}, {"fra1", "de", 20}, {"nyc1", "us", 30}, {"ams1", "nl", 40}}
+
+// roles is the pattern in which roles are dealt out: 4 of 10 nodes are web servers.
+var roles = []string{"web", "db", "web", "app", "web", "cache", "web", "db", "app", "lb"}
+
+var memory = map[string][]int{"web": {4096, 8192}, "db": {32768, 65536}, "app": {8192, 16384}, "cache": {16384, 32768}, "lb": {2048, 4096}}
+
+type system struct{ name, family, major, full string }
+
+var systems = []system{
+	{"AlmaLinux", "RedHat", "9", "9.5"}, {"AlmaLinux", "RedHat", "9", "9.4"}, {"Rocky", "RedHat", "9", "9.5"},
+	{"AlmaLinux", "RedHat", "8", "8.10"}, {"Debian", "Debian", "12", "12.9"}, {"Ubuntu", "Debian", "24.04", "24.04"},
+}
+
+// versions is the mix of Choria versions, commonest first.
+var versions = []string{"0.29.4", "0.29.4", "0.29.4", "0.29.4", "0.29.4", "0.29.4", "0.29.3", "0.29.3", "0.29.3", "0.28.0"}
+
+const rackSize = 8
+
+// blueprint is what does not change about a node.
+type blueprint struct {
+	identity, role, rack, version string
+	site                          site
+	classes                       []string
+	facts                         json.RawMessage
+	factTree                      map[string]any
+	upgradable                    bool
+	fault                         Fault
+	rank                          int // the node's place in the order of replies, distinct
+}
+
+// design lays out a fleet. It is pure: equal options make equal fleets.
+func design(o Options) []blueprint {
+	rng := rand.New(rand.NewPCG(o.Seed, 0x6c6162))
+	fleet := make([]blueprint, o.Nodes)
+	inSite := make(map[string]int)
+	inGroup := make(map[string]int)
+	for i := range fleet {
+		b := &fleet[i]
+		b.role = roles[i%len(roles)]
+		b.site = sites[(i+i/4)%len(sites)]
+		b.rack = fmt.Sprintf("%s-r%02d", b.site.name, inSite[b.site.name]/rackSize+1)
+		inSite[b.site.name]++
+		inGroup[b.role+b.site.name]++
+	}
+	// Names are padded to the width of their own group, so that they sort and fold.
+	next := make(map[string]int)
+	for i := range fleet {
+		b := &fleet[i]
+		group := b.role + b.site.name
+		next[group]++
+		width := max(2, len(fmt.Sprint(inGroup[group])))
+		b.identity = fmt.Sprintf("%s%0*d.%s.example.net", b.role, width, next[group], b.site.name)
+	}
+	for rank, i := range rng.Perm(len(fleet)) {
+		fleet[i].rank = rank
+	}
+	for i := range fleet {
+		fleet[i].furnish(o, rng, i)
+	}
+	assign(fleet, o, rng)
+	return fleet
+}
+
+// furnish gives a node its version, operating system, facts and classes.
+func (b *blueprint) furnish(o Options, rng *rand.Rand, index int) {
+	b.version = versions[rng.IntN(len(versions))]
+	if o.Version != "" {
+		b.version = o.Version
+	}
+	os := systems[rng.IntN(len(systems))]
+	if b.role == "db" {
+		os = systems[rng.IntN(3)]
+	}
+	host, domain, _ := strings.Cut(b.identity, ".")
+	sizes := memory[b.role]
+	b.classes = []string{"common", "country::" + b.site.country, "role::" + b.role}
+	b.factTree = map[string]any{
+		"country":  b.site.country,
+		"site":     b.site.name,
+		"rack":     b.rack,
+		"role":     b.role,
+		"virtual":  b.role != "db" || rng.IntN(4) == 0,
+		"memorymb": sizes[rng.IntN(len(sizes))],
+		"os": map[string]any{
+			"name": os.name, "family": os.family, "architecture": "x86_64",
+			"release": map[string]any{"major": os.major, "full": os.full},
+		},
+		"kernel":     "Linux",
+		"processors": map[string]any{"count": 2 << rng.IntN(4)},
+		"networking": map[string]any{
+			"fqdn": b.identity, "hostname": host, "domain": domain,
+			"ip": fmt.Sprintf("10.%d.%d.%d", b.site.network, index/250%250, index%250+1),
+		},
+		"tags": []any{b.role, b.site.country},
+	}
+	// Facts are plain values: they always marshal.
+	b.facts, _ = json.Marshal(b.factTree)
+}
+
+// assign chooses exact numbers of upgradable and of faulty nodes; faults are disjoint.
+func assign(fleet []blueprint, o Options, rng *rand.Rand) {
+	for _, i := range rng.Perm(len(fleet))[:o.Upgradable.Of(len(fleet))] {
+		fleet[i].upgradable = true
+	}
+	order := rng.Perm(len(fleet))
+	for _, f := range o.Faults.list() {
+		count := f.amount.Of(len(fleet))
+		for _, i := range order[:count] {
+			fleet[i].fault = f.fault
+		}
+		order = order[count:]
+	}
+}
+
+// collectives of a node in normal mode.
+func (b *blueprint) collectives(main string) []string {
+	if b.site.country == "mt" {
+		return []string{main, "mt_collective"}
+	}
+	return []string{main}
+}
+
+// fact looks a dotted path up, as far as plain names and list positions go.
+func (b *blueprint) fact(path string) any {
+	var value any = b.factTree
+	for name := range strings.SplitSeq(path, ".") {
+		switch in := value.(type) {
+		case map[string]any:
+			value = in[name]
+		case []any:
+			if name == "#" {
+				value = len(in)
+				continue
+			}
+			at := slices.Index(positions, name)
+			if at < 0 || at >= len(in) {
+				return nil
+			}
+			value = in[at]
+		default:
+			return nil
+		}
+	}
+	return value
+}
+
+var positions = []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}

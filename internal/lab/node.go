@@ -1,0 +1,298 @@
+package lab
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"fleetctl/internal/choria"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/security"
+)
+
+const (
+	slowBy     = 3 * time.Second
+	configFile = "/etc/choria/server.conf"
+)
+
+// counters are the figures of daemon_stats; a new process begins with zeros.
+type counters struct {
+	total, validated, unvalidated, passed, filtered, replies, expired, events int64
+}
+
+type tally struct{ agent, action string }
+
+// node is one simulated Choria server.
+type node struct {
+	blueprint
+	lab   *Lab
+	delay time.Duration // before it handles a request, distinct in the fleet
+
+	signOnce sync.Once
+	signer   security.ReplySigner
+
+	mu         sync.Mutex // guards everything below
+	rng        *rand.Rand
+	state      State
+	process    int // counts processes: what an earlier one had begun is void
+	started    time.Time
+	stats      counters
+	received   map[tally]int
+	paused     bool
+	waiting    []func() // what a paused node will do
+	busy       bool     // a pending restart or shutdown holds the provisioning mutex
+	configured bool     // the configuration on disk does not ask for provisioning
+	adopted    bool     // another provisioner has taken the node on
+	lock       provisionLock
+	keys       provisionKeys
+	machines   []*machine
+	alive      *time.Timer
+}
+
+// subscribes reports whether the node's present process would have the subscription:
+// the collective must be its own and, unless agent is "", the agent too. Service agents
+// are not subscribed for broadcasts.
+func (n *node) subscribes(collective, agent string, a *arrival) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.state != Up && n.state != Provisioning || (n.state == Provisioning) != a.nursery {
+		return false
+	}
+	return slices.Contains(n.collectives(), collective) && (agent == "" || slices.Contains(n.agents(), agent) && !n.offers(agent))
+}
+
+// deliver is the moment at which a request reaches the node.
+func (n *node) deliver(a *arrival) {
+	n.mu.Lock()
+	process := n.process
+	agent, action := a.action()
+	n.received[tally{agent, action}]++
+	n.mu.Unlock()
+	n.lab.changed.announce()
+	delay := n.delay
+	if n.fault == Slow && agent != "discovery" {
+		delay += slowBy
+	}
+	n.later(delay, process, func() { n.handle(a) })
+}
+
+// later runs f after the delay, if the process still lives then; a paused node runs it
+// when it is resumed.
+func (n *node) later(delay time.Duration, process int, f func()) *time.Timer {
+	return n.lab.after(delay, func() { n.run(process, f) })
+}
+
+func (n *node) run(process int, f func()) {
+	n.mu.Lock()
+	gone := n.process != process
+	if n.paused && !gone {
+		n.waiting = append(n.waiting, func() { n.run(process, f) })
+		gone = true
+	}
+	n.mu.Unlock()
+	if !gone {
+		f()
+	}
+}
+
+func (n *node) pause() {
+	n.mu.Lock()
+	n.paused = true
+	n.mu.Unlock()
+}
+
+func (n *node) resume() {
+	n.mu.Lock()
+	waiting := n.waiting
+	n.paused, n.waiting = false, nil
+	n.mu.Unlock()
+	for _, f := range waiting {
+		f()
+	}
+}
+
+// handle is a server's receive pipeline, in its order (docs/protocol.md, server receive
+// pipeline). What fails gets no reply.
+func (n *node) handle(a *arrival) {
+	n.mu.Lock()
+	accepted := n.accept(a, time.Now())
+	var out answer
+	if accepted {
+		out = n.answer(a)
+	}
+	if out.payload != nil {
+		n.stats.replies++
+	}
+	process, nursery := n.process, n.state == Provisioning
+	n.mu.Unlock()
+	if out.payload != nil {
+		n.reply(a, out, nursery)
+	}
+	if out.then != nil {
+		out.then(process)
+	}
+}
+
+// accept judges everything before the agent. The caller holds mu.
+func (n *node) accept(a *arrival, now time.Time) bool {
+	n.stats.total++
+	if a.unreadable && !a.rejected {
+		return false
+	}
+	if a.rejected {
+		n.stats.unvalidated++
+		return false
+	}
+	n.stats.validated++
+	if a.unmatched || !a.matcher.Match(n.view(a.compound)) {
+		n.stats.filtered++
+		return false
+	}
+	n.stats.passed++
+	if !slices.Contains(n.collectives(), a.request.Collective) {
+		return false
+	}
+	sent := a.request.Time
+	if !sent.After(now.Add(-a.request.TTL)) || !sent.Before(now.Add(a.request.TTL)) {
+		n.stats.expired++
+		return false
+	}
+	return true
+}
+
+// view is the node as filters see it.
+func (n *node) view(plugins bool) filter.Node {
+	v := filter.Node{Identity: n.identity, Agents: n.agents(), Classes: n.classes, Facts: n.facts}
+	if n.state == Provisioning {
+		v.Classes, v.Facts = nil, []byte("{}")
+	} else if plugins {
+		v.Data = n.dataFunctions()
+	}
+	return v
+}
+
+// answer is what an agent makes of a request: a reply's payload, and what the node does
+// once the reply is on its way.
+type answer struct {
+	payload []byte
+	rpc     bool
+	then    func(process int)
+}
+
+// answer finds the agent and asks it. The caller holds mu.
+func (n *node) answer(a *arrival) answer {
+	agent := a.request.Agent
+	if agent == "discovery" {
+		if !choria.IsDiscoveryPing(a.body) {
+			return answer{}
+		}
+		return answer{payload: choria.DiscoveryPong()}
+	}
+	actions, known := agentTable[agent]
+	if !known || !slices.Contains(n.agents(), agent) {
+		return answer{}
+	}
+	r := n.perform(a, actions)
+	if r.quiet {
+		return answer{then: r.then}
+	}
+	data := []byte("{}")
+	if r.data != nil {
+		// Agents return plain values: they always marshal.
+		data, _ = json.Marshal(r.data)
+	}
+	message := r.message
+	if message == "" {
+		message = "OK"
+	}
+	payload, err := choria.EncodeRPCReply(choria.RPCReply{Action: a.rpc.Action, StatusCode: r.code, StatusMsg: message, Data: data})
+	if err != nil {
+		n.lab.log.Error("reply does not encode", "node", n.identity, "error", err)
+		return answer{}
+	}
+	return answer{payload: payload, rpc: true, then: r.then}
+}
+
+// perform runs the checks that lead to error replies, then the action. The caller
+// holds mu.
+func (n *node) perform(a *arrival, actions map[string]action) result {
+	if a.rpcErr != nil {
+		return result{code: choria.InvalidData, message: "Could not process request: could not parse incoming message as a MCollective SimpleRPC Request: " + a.rpcErr.Error()}
+	}
+	act, known := actions[a.rpc.Action]
+	if !known {
+		return result{code: choria.UnknownAction, message: "Unknown action " + a.rpc.Action + " for agent " + a.request.Agent}
+	}
+	if !n.authorized(a) {
+		return result{code: choria.Aborted, message: "You are not authorized to call this agent or action"}
+	}
+	data := a.rpc.Data
+	if len(data) == 0 {
+		data = []byte("{}")
+	}
+	return act(&call{node: n, arrival: a, data: data, now: time.Now()})
+}
+
+// authorized is the aaasvc authorizer of a v2 fleet. A v1 fleet has authorization off,
+// and so has every node in provisioning mode. The caller holds mu.
+func (n *node) authorized(a *arrival) bool {
+	if n.state == Provisioning {
+		return true
+	}
+	if n.fault == Refuse && a.request.Agent == "choria_provision" {
+		return false
+	}
+	if a.caller.Token == nil {
+		return true
+	}
+	agent := a.request.Agent
+	return a.rpc.Agent == agent && slices.ContainsFunc(a.caller.Token.Agents, func(allowed string) bool {
+		return allowed == "*" || allowed == agent+".*" || allowed == agent+"."+a.rpc.Action
+	})
+}
+
+// collectives of the present process. The caller holds mu.
+func (n *node) collectives() []string {
+	if n.state == Provisioning {
+		return []string{"provisioning"}
+	}
+	return n.blueprint.collectives(n.lab.creds.mainCollective())
+}
+
+var (
+	agentNames        = []string{"choria_provision", "choria_util", "discovery", "rpcutil", "scout"}
+	nurseryAgentNames = []string{"choria_provision", "choria_util", "discovery", "rpcutil"}
+	registryNames     = []string{"choria_provision", "choria_registry", "choria_util", "discovery", "rpcutil", "scout"}
+)
+
+// agents of the present process, sorted. The caller holds mu.
+func (n *node) agents() []string {
+	switch {
+	case n.state == Provisioning:
+		return nurseryAgentNames
+	case n.offers("choria_registry"):
+		return registryNames
+	default:
+		return agentNames
+	}
+}
+
+// registries is how many nodes serve agent documents.
+const registries = 3
+
+// offers reports whether the node runs a service agent. Its rank decides, so that the
+// few that do are spread over the fleet.
+func (n *node) offers(service string) bool {
+	return service == "choria_registry" && n.rank < registries
+}
+
+func (n *node) info() NodeInfo {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return NodeInfo{
+		Identity: n.identity, Country: n.site.country, Site: n.site.name, Rack: n.rack, Role: n.role, Version: n.version,
+		Upgradable: n.upgradable, Fault: n.fault, State: n.state, Paused: n.paused, Started: n.started,
+	}
+}
