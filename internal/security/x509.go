@@ -117,7 +117,7 @@ func (i *Identity) openPair(certPath, keyPath string, now time.Time) ([]*x509.Ce
 func checkPair(certPath, keyPath string, cert *x509.Certificate, key *rsa.PrivateKey) error {
 	public, ok := cert.PublicKey.(*rsa.PublicKey)
 	if !ok {
-		return &CredentialError{Path: certPath, Problem: fmt.Sprintf("%s is for a %s key, where RSA is needed", whatCertificate, cert.PublicKeyAlgorithm),
+		return &CredentialError{Path: certPath, Problem: fmt.Sprintf("%s has a key of kind %s, where RSA is needed", whatCertificate, cert.PublicKeyAlgorithm),
 			Hint: "Choria's version 1 signs with RSA only: make an RSA key, and a certificate for it"}
 	}
 	if !public.Equal(key.Public()) {
@@ -260,5 +260,11 @@ func (i *Identity) adoptCaller(now time.Time) {
 
 // certificateNames are the names that servers know a caller's certificate by.
 func certificateNames(cert *x509.Certificate) []string {
-	return append([]string{cert.Subject.CommonName}, cert.DNSNames...)
+	var names []string
+	for _, name := range append([]string{cert.Subject.CommonName}, cert.DNSNames...) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
