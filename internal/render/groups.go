@@ -61,6 +61,9 @@ func Groups(w io.Writer, groups []Group, o TextOptions) error {
 }
 
 func writeGroups(w io.Writer, groups []Group, o TextOptions) {
+	if o.Verbose && len(groups) > 0 {
+		fmt.Fprintln(w) // verbose replies end without an empty line
+	}
 	for _, g := range groups {
 		fmt.Fprintf(w, "%s: %s\n", count(len(g.Nodes), "node"), yellow.paint(o.Colour, oneLine(g.Cause)))
 		for _, l := range wrapNames(oneLine(discovery.Fold(g.Nodes)), o.Width-len(groupIndent)) {

@@ -82,8 +82,8 @@ func histogram(w io.Writer, times []time.Duration, width int) {
 	for i, n := range counts {
 		from := time.Duration(i) * step
 		bar := strings.Repeat("█", (n*room+most-1)/most)
-		fmt.Fprintf(w, "%6d-%d ms%*s %*d %s\n", from.Milliseconds(), (from + step).Milliseconds(),
-			max(6-len(fmt.Sprint((from+step).Milliseconds())), 0), "", digits, n, bar)
+		line := fmt.Sprintf("%6d-%-6s %*d %s", from.Milliseconds(), fmt.Sprint((from+step).Milliseconds(), " ms"), digits, n, bar)
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	fmt.Fprintf(w, "\n      Responses per %dms\n", step.Milliseconds())
 }

@@ -37,23 +37,21 @@ type Progress struct {
 	last  string
 }
 
-// The smallest terminals get words only; wider ones a bar of a quarter of the line.
+// The bar takes an eighth of the line, within bounds.
 const (
-	minBarTerminal = 56
+	minBar, maxBar = 10, 30
 	minWidth       = 10
 )
 
-// NewBar returns progress for a terminal of width columns, for a run over planned nodes. It uses carriage returns and
+// NewBar returns progress for a terminal of width columns, for a run over planned nodes. On a narrow terminal the bar
+// gives way to words, and the less important words give way too. It uses carriage returns and
 // blanks, no other control sequences, and never fills the last column. A width below 1 means 80.
 func NewBar(w io.Writer, planned, width int) *Progress {
 	if width < 1 {
 		width = 80
 	}
 	p := &Progress{w: w, width: max(width, minWidth)}
-	size := 0
-	if width >= minBarTerminal {
-		size = width / 4
-	}
+	size := min(max(width/8, minBar), maxBar)
 	p.bar = progressbar.NewOptions(max(planned, 1), progressbar.OptionSetWriter(io.Discard), progressbar.OptionSetWidth(size),
 		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
 		progressbar.OptionSetRenderBlankState(true),
@@ -128,14 +126,16 @@ func (p *Progress) line(s Snapshot, end bool) {
 		return
 	}
 	p.last = head
-	p.write(strings.Join(parts(s), ", ") + "\n")
+	words, _ := parts(s)
+	p.write(strings.Join(words, ", ") + "\n")
 }
 
 func batchOf(s Snapshot) string { return fmt.Sprintf("%d/%d", s.Batch, s.Batches) }
 
-// parts are the words of a snapshot, the most important ones first. Zero counts of bad things are left out.
-func parts(s Snapshot) []string {
-	list := []string{"batch " + batchOf(s), fmt.Sprintf("%d/%d nodes", s.Done, s.Planned)}
+// parts are the words of a snapshot, the most important ones first; the first few say where the run is and what it waits
+// for. Zero counts of bad things are left out.
+func parts(s Snapshot) (list []string, essential int) {
+	list = []string{"batch " + batchOf(s), fmt.Sprintf("%d/%d nodes", s.Done, s.Planned)}
 	if s.Failed > 0 {
 		list = append(list, strconv.Itoa(s.Failed)+" failed")
 	}
@@ -145,6 +145,7 @@ func parts(s Snapshot) []string {
 	if s.Waiting != "" {
 		list = append(list, "waits for "+oneLine(s.Waiting))
 	}
+	essential = len(list)
 	list = append(list, strconv.Itoa(s.Accepted)+" accepted")
 	if s.Verified > 0 {
 		list = append(list, strconv.Itoa(s.Verified)+" verified")
@@ -152,31 +153,22 @@ func parts(s Snapshot) []string {
 	if s.Left > 0 {
 		list = append(list, "ETA "+s.Left.Round(time.Second).String())
 	}
-	return list
+	return list, essential
 }
 
-// compose puts the bar, where there is room for one, before as many words as fit.
+// compose puts the bar before as many words as fit; it gives way to the essential ones.
 func (p *Progress) compose(s Snapshot) string {
 	room := p.width - 1 // the last column makes some terminals wrap
-	out := ""
-	if p.width >= minBarTerminal {
-		out = strings.TrimSpace(p.bar.String())
+	words, essential := parts(s)
+	out := strings.TrimSpace(p.bar.String()) + " "
+	if text.StringWidthWithoutEscSequences(out+strings.Join(words[:essential], ", ")) > room {
+		out = ""
 	}
-	for i, part := range parts(s) {
-		next := part
-		switch {
-		case out != "" && i == 0:
-			next = out + " " + part
-		case out != "":
-			next = out + ", " + part
+	out = text.Trim(out+words[0], room)
+	for _, word := range words[1:] {
+		if text.StringWidthWithoutEscSequences(out+", "+word) <= room { // a later, shorter one may still fit
+			out += ", " + word
 		}
-		if text.StringWidthWithoutEscSequences(next) > room {
-			if out == "" {
-				return text.Trim(part, room)
-			}
-			continue // a later, shorter part may still fit
-		}
-		out = next
 	}
 	return out
 }

@@ -1,0 +1,287 @@
+package render
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleetctl/inventory"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func checkGolden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s: -want +got\n%s", path, diff)
+	}
+}
+
+func exampleNode() inventory.Node {
+	return inventory.Node{
+		Identity: "srv-01.example.net", Version: "0.29.4", Upgradable: true, MainCollective: "mcollective",
+		Collectives: []string{"mcollective", "mt_collective"},
+		Agents:      []string{"choria_provision", "choria_util", "discovery", "rpcutil", "scout"},
+		Classes:     []string{"common", "country::mt", "role::web"},
+		Facts: json.RawMessage(`{"virtual":true,"tags":["web","mt"],"site":"mt-dc1","role":"web","memorymb":2048,` +
+			`"country":"mt","os":{"release":{"major":"8"},"family":"RedHat"}}`),
+		Stats: &inventory.Stats{StartTime: time.Date(2026, 11, 22, 7, 24, 49, 0, time.UTC),
+			ConfigFile: "/lab/v1/servers/srv-01.example.net/server.conf", PID: 7462, Total: 2, Passed: 2, Replies: 1, Events: 1},
+	}
+}
+
+func TestInventoryIsLaidOutAsUpstream(t *testing.T) {
+	want, err := os.ReadFile("testdata/transcript-inventory.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := Inventory(&b, exampleNode(), InventoryOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	got := b.String()
+	for strings.Contains(got, "\n\n") { // the transcript has no empty lines
+		got = strings.ReplaceAll(got, "\n\n", "\n")
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("-upstream +ours\n%s", diff)
+	}
+}
+
+// replies are 15 successes and 405 failures of two causes.
+func manyReplies() []Reply {
+	var replies []Reply
+	for i := 1; i <= 3; i++ {
+		replies = append(replies, Reply{Sender: fmt.Sprintf("db%d.example.net", i), StatusMsg: "OK",
+			Data: json.RawMessage(`{"message":"Restarting after 3s"}`)})
+	}
+	for i := 1; i <= 400; i++ {
+		replies = append(replies, Reply{Sender: fmt.Sprintf("web%d.example.net", i), StatusCode: 1,
+			StatusMsg: "Incorrect provision token supplied", Data: json.RawMessage(`{}`)})
+	}
+	return append(replies,
+		Reply{Sender: "odd2", StatusCode: 5, StatusMsg: "two\nlines \x1b[2J", Data: json.RawMessage(`{}`)},
+		Reply{Sender: "odd1", StatusCode: 3},
+		Reply{Sender: "odd3", StatusCode: 77})
+}
+
+func exampleTextOptions() TextOptions {
+	return TextOptions{Outputs: map[string]Output{"message": {DisplayAs: "Message"}}, Width: 60,
+		Groups:  []Group{{Cause: "accepted, and not seen restarting", Nodes: []string{"db3.example.net"}}},
+		Verdict: "Run 20261122-a1b2: 2 of 406 nodes restarted, 403 refused, 1 unverified"}
+}
+
+func TestGoldenFiles(t *testing.T) {
+	many := Result{Agent: "choria_provision", Action: "restart", Replies: manyReplies(),
+		Stats: Stats{Discovered: 406, OK: 3, Failed: 403, Responses: 406, RequestTime: 1234 * time.Millisecond}}
+	machines := exampleNode()
+	machines.Stats, machines.Machines = nil, []inventory.Machine{{Name: "puppet", Version: "1.0.0", State: "RUN"},
+		{Name: "long-name", Version: "10.2.0", State: "IDLE"}}
+	machines.Facts = nil
+	fleet := inventory.Fleet{Nodes: []inventory.Node{exampleNode(), {Identity: "srv-02", Version: "0.28.0"}}}
+	values := []FactValue{{Value: "mt", Nodes: []string{"n3", "n1"}}, {Value: "nil", Nodes: []string{"n2"}}, {Value: "de", Nodes: []string{"n4"}}}
+	pings := Pings{Overhead: 21 * time.Millisecond}
+	for i := range 30 {
+		pings.Times = append(pings.Times, time.Duration(17+i*i)*time.Millisecond)
+	}
+	coloured := exampleTextOptions()
+	coloured.Colour, coloured.Verbose = true, true
+	coloured.Summaries = map[string][]string{"message": nil}
+	few := many
+	few.Replies = many.Replies[:4]
+	few.Stats.NoResponses, few.Stats.UnexpectedResponses = []string{"b", "a", "c", "longer-name", "e"}, []string{"x"}
+	long := few
+	long.Replies, long.Stats.NoResponses = nil, nil
+	for i := range 250 {
+		long.Stats.NoResponses = append(long.Stats.NoResponses, fmt.Sprintf("n%03d", i))
+	}
+
+	tests := map[string]func(w io.Writer) error{
+		"grouped.txt":   func(w io.Writer) error { return Text(w, many, exampleTextOptions()) },
+		"coloured.txt":  func(w io.Writer) error { return Text(w, few, coloured) },
+		"long-list.txt": func(w io.Writer) error { return Footer(w, long.Stats, TextOptions{}) },
+		"run.json": func(w io.Writer) error {
+			r := few
+			r.Run = map[string]any{"id": "20261122-a1b2", "exit_code": 3}
+			r.Replies = append(r.Replies[:1:1], Reply{Sender: "odd", Action: "restart", Data: json.RawMessage("not json")})
+			return JSON(w, r)
+		},
+		"lines.jsonl": func(w io.Writer) error {
+			l := NewLines(w)
+			reply := few.Replies[0]
+			reply.Action, reply.Protocol = "restart", json.RawMessage(`{"protocol":"choria:reply:1"}`)
+			return errors.Join(l.Discovery("mc"), l.Discovered(4, 2005*time.Millisecond, "mc"), l.Result(reply),
+				l.Result(many.Replies[3]), l.Run(map[string]int{"batches": 2}), l.Batch(map[string]int{"batch": 1}),
+				l.Node(map[string]string{"identity": "n1"}), l.Summaries(nil), l.Stats(few.Stats), l.Error(errors.New("did not discover any nodes")))
+		},
+		"inventory.txt":         func(w io.Writer) error { return Inventory(w, exampleNode(), InventoryOptions{}) },
+		"inventory-partial.txt": func(w io.Writer) error { return Inventory(w, machines, InventoryOptions{}) },
+		"collectives.txt": func(w io.Writer) error {
+			return Collectives(w, inventory.Collectives{Nodes: make([]string, 10),
+				Counts: []inventory.Count{{Name: "mcollective", Nodes: 10}, {Name: "mt_collective", Nodes: 4}}})
+		},
+		"fleet.txt": func(w io.Writer) error { return Fleet(w, fleet) },
+		"fleet.csv": func(w io.Writer) error { return FleetCSV(w, fleet) },
+		"facts.txt": func(w io.Writer) error { return Facts(w, "country", values, FactOptions{}) },
+		"facts-many.txt": func(w io.Writer) error {
+			return Facts(w, "country", values, FactOptions{ShowNodes: true, Reverse: true})
+		},
+		"facts-box.txt": func(w io.Writer) error { return FactsTable(w, values, FactOptions{ShowNodes: true}) },
+		"facts.json":    func(w io.Writer) error { return FactsJSON(w, values) },
+		"ping.txt": func(w io.Writer) error {
+			return errors.Join(Ping(w, "srv-01.example.net", 17*time.Millisecond), PingStatistics(w, pings, PingOptions{Graph: true}))
+		},
+		"ping-none.txt": func(w io.Writer) error { return PingStatistics(w, Pings{}, PingOptions{Silent: true}) },
+		"outputs.csv":   func(w io.Writer) error { return CSV(w, few, exampleTextOptions().Outputs) },
+		"nodes.txt": func(w io.Writer) error {
+			return errors.Join(Nodes(w, []string{"n2", "n1"}), NodeSet(w, []string{"n2", "n1"}))
+		},
+		"nodes.json": func(w io.Writer) error { return errors.Join(NodesJSON(w, []string{"n2", "n1"}), NodesJSON(w, nil)) },
+		"table-cells.txt": func(w io.Writer) error {
+			r := Result{Replies: []Reply{{Sender: "n1", Data: json.RawMessage(`{"list":[{"b":1,"a":2}],"text":"x\u001b[31m\ty"}`)}}}
+			return OutputTable(w, r, map[string]Output{"list": {}, "text": {DisplayAs: "Some Text"}, "none": {}})
+		},
+	}
+	for name, write := range tests {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			if err := write(&b); err != nil {
+				t.Fatal(err)
+			}
+			checkGolden(t, name, b.String())
+			if strings.HasSuffix(name, ".txt") && name != "coloured.txt" && strings.Contains(b.String(), "\x1b") {
+				t.Error("an escape sequence without colour")
+			}
+		})
+		t.Run(name+"/full disk", func(t *testing.T) {
+			if err := write(brokenWriter{}); !errors.Is(err, errDisk) {
+				t.Errorf("error %v, want the writer's", err)
+			}
+		})
+	}
+}
+
+var errDisk = errors.New("disk full")
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errDisk }
+
+func TestVerdictIsTheLastLine(t *testing.T) {
+	for d := displayUnset; d <= DisplayNone; d++ {
+		var b strings.Builder
+		o := exampleTextOptions()
+		o.Display = d
+		if err := Text(&b, Result{Replies: manyReplies()}, o); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(b.String(), "\n"+o.Verdict+"\n") {
+			t.Errorf("%v: the last line is not the verdict:\n%s", d, b.String())
+		}
+	}
+}
+
+func TestGroupsCountEachFailureOnce(t *testing.T) {
+	total := 0
+	for _, g := range GroupFailures(manyReplies()) {
+		total += len(g.Nodes)
+	}
+	if total != 403 {
+		t.Errorf("%d failures in groups, want 403", total)
+	}
+}
+
+func TestDisplayWords(t *testing.T) {
+	for d := displayUnset; d <= DisplayNone; d++ {
+		if strings.HasPrefix(d.String(), "display ") {
+			t.Errorf("display %d has no name", d)
+		}
+	}
+	if got := Display(99).String(); got != "display 99" {
+		t.Errorf("unknown display is %q", got)
+	}
+	tests := []struct {
+		flag, document string
+		want           Display
+		ok             bool
+	}{
+		{"", "", DisplayDocFailed, true}, {"", "failed", DisplayDocFailed, true}, {"", "ok", DisplayDocOK, true},
+		{"", "always", DisplayDocAlways, true}, {"", "flase", DisplayDocFailed, true}, {"ok", "always", DisplayOK, true},
+		{"failed", "", DisplayFailed, true}, {"all", "ok", DisplayAll, true}, {"none", "always", DisplayNone, true},
+		{"some", "", displayUnset, false},
+	}
+	for _, tt := range tests {
+		if got, ok := ParseDisplay(tt.flag, tt.document); got != tt.want || ok != tt.ok {
+			t.Errorf("ParseDisplay(%q, %q) = %v, %v, want %v, %v", tt.flag, tt.document, got, ok, tt.want, tt.ok)
+		}
+	}
+}
+
+func TestWrapBreaksOnlyBetweenNames(t *testing.T) {
+	set := "web[1-4,7,9-12].example.net,db1.example.net,a-name-that-is-longer-than-the-line-can-hold,x,y"
+	for width := 20; width < 100; width++ {
+		lines := wrapNames(set, width)
+		if got := strings.Join(lines, ""); got != set {
+			t.Fatalf("width %d: %q joined is not the set", width, lines)
+		}
+		for _, l := range lines {
+			if strings.Count(l, "[") != strings.Count(l, "]") {
+				t.Errorf("width %d: %q breaks inside brackets", width, l)
+			}
+			if len(l) > width && strings.Contains(strings.TrimSuffix(strings.ReplaceAll(l, "4,7,9", ""), ","), ",") {
+				t.Errorf("width %d: %q is too long and could be broken", width, l)
+			}
+		}
+	}
+}
+
+func TestHostileTextIsVisible(t *testing.T) {
+	for in, want := range map[string]string{"a\x1b[2J": `a\x1b[2J`, "\u202eevil": `\u202eevil`, "é\tü\n": "é\tü\n",
+		"\r\u009b1m": `\x0d\x9b1m`, "\x7f": `\x7f`} {
+		if got := clean(in); got != want {
+			t.Errorf("clean(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzPrettyJSON(f *testing.F) {
+	for _, seed := range []string{`{}`, `[]`, `{"b":[1,2,{"a":"\u003c"}],"a":{"x":null}}`, `"x"`, ` [ 1 , 2.50 , [true] ] `,
+		`{"a":1,"a":2}`, `[[],{},[{}]]`, `{"\"":"\\"}`, `x`, ``} {
+		f.Add([]byte(seed), 80)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, width int) {
+		out := prettyJSON(data, "  ", width%200)
+		if !strings.HasPrefix(string(out), "  ") {
+			t.Errorf("no prefix before %q", out)
+		}
+		var want, got any
+		if json.Unmarshal(data, &want) != nil {
+			return
+		}
+		if err := json.Unmarshal(out, &got); err != nil {
+			t.Fatalf("%q became %q: %v", data, out, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("another value: -in +out\n%s", diff)
+		}
+	})
+}

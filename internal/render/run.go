@@ -1,0 +1,151 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"fleetctl/batch"
+)
+
+// Run is our account of a run, in `req --json` and in JSON lines.
+type Run struct {
+	ID       string              `json:"id"`
+	ExitCode int                 `json:"exit_code"`
+	Verdict  string              `json:"verdict"`
+	States   batch.Counts        `json:"states"`
+	Stop     *batch.Stop         `json:"stop,omitempty"`
+	Nodes    []batch.Result      `json:"nodes"`
+	Batches  []batch.BatchResult `json:"batches"`
+	Strays   map[string]int      `json:"strays,omitempty"`
+}
+
+// NewRun makes the account of a finished run.
+func NewRun(s batch.Summary, exitCode int, strays map[string]int) Run {
+	r := Run{
+		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Nodes: []batch.Result{},
+		Batches: s.Batches, Strays: strays,
+	}
+	if s.Stop != (batch.Stop{}) {
+		r.Stop = &s.Stop
+	}
+	for n := range s.Results() {
+		r.Nodes = append(r.Nodes, n)
+	}
+	if r.Batches == nil {
+		r.Batches = []batch.BatchResult{}
+	}
+	return r
+}
+
+// verdictWords begin the last line; the counts follow.
+var verdictWords = map[batch.Verdict]string{
+	batch.Done: "Done", batch.Failed: "Failed", batch.Silent: "Incomplete", batch.Uncertain: "Uncertain",
+	batch.Stopped: "Stopped", batch.Interrupted: "Interrupted", batch.Fault: "Broken off",
+}
+
+// Verdict is the last line of a run: what it came to, in one sentence.
+func Verdict(s batch.Summary) string {
+	word, ok := verdictWords[s.Verdict]
+	if !ok {
+		word = "Ended"
+	}
+	line := fmt.Sprintf("%s: %s of %s", word, counts(s.States), plural(s.Nodes, "node"))
+	if s.Late > 0 {
+		line += fmt.Sprintf(", %s counted late", plural(s.Late, "reply"))
+	}
+	if reason := s.Stop.Reason; reason != "" {
+		line += ". " + oneLine(reason)
+	}
+	return line
+}
+
+// counts lists the states that have nodes, in their documented order.
+func counts(c batch.Counts) string {
+	var parts []string
+	for _, s := range batch.States() {
+		if n := c.Of(s); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	if len(parts) == 0 {
+		return "0"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func plural(n int, thing string) string {
+	switch {
+	case n == 1:
+		return "1 " + thing
+	case strings.HasSuffix(thing, "y"):
+		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(thing, "y"))
+	case strings.HasSuffix(thing, "h"):
+		return fmt.Sprintf("%d %ses", n, thing)
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// StateGroups gathers the nodes that have no reply to show for themselves by what became of them.
+func StateGroups(s batch.Summary) []Group {
+	type key struct {
+		state  batch.State
+		reason string
+	}
+	at := map[key]int{}
+	var groups []Group
+	for n := range s.Results() {
+		switch n.State {
+		case batch.NoReply, batch.Unverified, batch.Unknown, batch.NotSent:
+		default:
+			continue
+		}
+		k := key{n.State, n.Reason}
+		i, ok := at[k]
+		if !ok {
+			i = len(groups)
+			at[k] = i
+			cause := n.State.String()
+			if n.Reason != "" {
+				cause += ": " + oneLine(n.Reason)
+			}
+			groups = append(groups, Group{Cause: cause})
+		}
+		groups[i].Nodes = append(groups[i].Nodes, n.Identity)
+	}
+	return groups
+}
+
+// Plan writes what a run would do.
+func Plan(w io.Writer, p batch.Plan, e batch.Estimate, fold func([]string) string) error {
+	total := 0
+	for _, b := range p.Batches {
+		total += len(b.Nodes)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s in %s", plural(total, "node"), plural(len(p.Batches), "batch"))
+	if e.Typical > 0 {
+		fmt.Fprintf(&out, ", about %s (at most %s)", e.Typical.Round(time.Second), e.Longest.Round(time.Second))
+	}
+	fmt.Fprintln(&out)
+	for _, n := range p.Notes {
+		fmt.Fprintln(&out, "  "+oneLine(n))
+	}
+	fmt.Fprintln(&out)
+	for _, b := range p.Batches {
+		fmt.Fprintf(&out, "  %3d  %5s  %s\n       %s\n", b.Number, fmt.Sprint(len(b.Nodes)), oneLine(b.Reason), fold(b.Nodes))
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// PlanDocument is `req --dry-run --json`.
+type PlanDocument struct {
+	SchemaVersion int            `json:"schema_version"`
+	Agent         string         `json:"agent"`
+	Action        string         `json:"action"`
+	Nodes         int            `json:"nodes"`
+	Plan          batch.Plan     `json:"plan"`
+	Estimate      batch.Estimate `json:"estimate"`
+}
