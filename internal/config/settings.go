@@ -1,9 +1,11 @@
 package config
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -35,15 +37,18 @@ func LoadSettings(path string) (Settings, error) {
 func parseSettings(text []byte) (Settings, error) {
 	var s Settings
 	var doc yaml.Node
-	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	if err := decoder.Decode(&doc); err != nil {
-		if strings.TrimSpace(stripComments(string(text))) == "" {
+		if errors.Is(err, io.EOF) { // nothing but comments
 			return s, nil
 		}
 		return s, fmt.Errorf("not valid YAML: %v", err)
 	}
-	if err := decoder.Decode(new(yaml.Node)); err == nil {
-		return s, fmt.Errorf("more than one YAML document")
+	switch err := decoder.Decode(new(yaml.Node)); {
+	case err == nil:
+		return s, errors.New("more than one YAML document")
+	case !errors.Is(err, io.EOF):
+		return s, fmt.Errorf("after the first document: %v", err)
 	}
 	if len(doc.Content) == 0 {
 		return s, nil
@@ -90,15 +95,4 @@ func (s *Settings) set(key, value *yaml.Node) error {
 		return fmt.Errorf("line %d: %s is %q: want true or false", value.Line, key.Value, value.Value)
 	}
 	return nil
-}
-
-// stripComments leaves nothing of a file that holds only comments, for which the decoder has no document.
-func stripComments(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
 }

@@ -1,0 +1,70 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestSettings(t *testing.T) {
+	tests := []struct {
+		text string
+		want Settings
+		err  string
+	}{
+		{"", Settings{}, ""},
+		{"# only a comment\n", Settings{}, ""},
+		{"---\n", Settings{}, ""},
+		{"{}", Settings{}, ""},
+		{"max_nodes: 500\nrequire_filter: true\nconfirm: true\nread_only: true\n", Settings{500, true, true, true}, ""},
+		{"max_nodes: 0\nread_only: false", Settings{}, ""},
+		{"# c\nmax_node: 5\n", Settings{}, `line 2: unknown setting "max_node"`},
+		{"max_nodes: 5\n\nmax_nodes: 6\n", Settings{}, "line 3: max_nodes is already set in line 1"},
+		{"max_nodes: -1", Settings{}, "line 1: max_nodes"},
+		{"max_nodes: many", Settings{}, "line 1: max_nodes"},
+		{`max_nodes: "5"`, Settings{}, "line 1: max_nodes"},
+		{"max_nodes: 1.5", Settings{}, "line 1: max_nodes"},
+		{"max_nodes: [5]", Settings{}, "line 1: max_nodes"},
+		{"max_nodes:", Settings{}, "line 1: max_nodes"},
+		{"confirm: often", Settings{}, "line 1: confirm"},
+		{"confirm:", Settings{}, "line 1: confirm"},
+		{"read_only: {}", Settings{}, "line 1: read_only"},
+		{"- a", Settings{}, "line 1: expected key: value"},
+		{"a: [", Settings{}, "not valid YAML"},
+		{"confirm: true\n---\nread_only: true", Settings{}, "more than one"},
+		{"confirm: true\n---\na: [", Settings{}, "after the first document"},
+	}
+	for _, tt := range tests {
+		path := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := LoadSettings(path)
+		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(err.Error(), path)) {
+			t.Errorf("%q: error %v, want %q", tt.text, err, tt.err)
+		}
+		if got != tt.want {
+			t.Errorf("%q: %+v, want %+v", tt.text, got, tt.want)
+		}
+	}
+	if _, err := LoadSettings(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+func FuzzSettings(f *testing.F) {
+	f.Add("max_nodes: 5\nconfirm: true")
+	f.Add("? [a]\n: b")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := parseSettings([]byte(text))
+		if err != nil && s != (Settings{}) {
+			t.Errorf("settings %+v beside the error %v", s, err)
+		}
+		if s.MaxNodes < 0 {
+			t.Errorf("max_nodes %d", s.MaxNodes)
+		}
+	})
+}
