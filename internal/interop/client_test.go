@@ -257,17 +257,16 @@ func (n *network) testReprovision(t *testing.T) {
 }
 
 func (n *network) testShutdown(t *testing.T) {
-	n.actOn(t, n.Nodes[2], "shutdown", `^Shutting Choria Server down after \d+s$`, "--yes")
+	n.actOn(t, n.Nodes[2], "shutdown", `^Shutting Choria Server down after \d+s$`)
 	if code := n.AwaitExit(t, n.Nodes[2]); code != 0 {
 		t.Errorf("%s ended with %d, want 0", n.Nodes[2], code)
 	}
 }
 
 // actOn sends a provisioning action to one node, and wants it accepted with a message like that.
-func (n *network) actOn(t *testing.T, node, action, message string, flags ...string) {
+func (n *network) actOn(t *testing.T, node, action, message string) {
 	t.Helper()
-	args := append([]string{"req", "choria_provision", action, "token=" + provisionToken, "-I", node, "--json", "--np"}, flags...)
-	res := n.Fleetctl(t, args...)
+	res := n.Fleetctl(t, "req", "choria_provision", action, "token="+provisionToken, "-I", node, "--json", "--np")
 	var doc document
 	decode(t, res, &doc)
 	if res.Code != 0 || len(doc.Replies) != 1 {

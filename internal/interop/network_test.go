@@ -280,14 +280,18 @@ func (n *network) startServer(t *testing.T, i int) {
 	n.Nodes = append(n.Nodes, node)
 }
 
-// Starts counts how often a server has come up and subscribed.
+// Starts counts how often a server has come up and subscribed. In provisioning mode it logs to its output.
 func (n *network) Starts(t *testing.T, node string) int {
 	t.Helper()
-	log, err := os.ReadFile(n.path("servers", node, "server.log"))
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
+	times := 0
+	for _, name := range []string{"server.log", "out.log"} {
+		log, err := os.ReadFile(n.path("servers", node, name))
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		times += strings.Count(string(log), "Subscribing node")
 	}
-	return strings.Count(string(log), "Subscribing node")
+	return times
 }
 
 // AwaitStarts waits until a server has come up that often.
