@@ -49,6 +49,7 @@ var filters = [][]string{
 func TestOurClientOnARealNetwork(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		net := startNetwork(t, version, 6)
+		t.Logf("fleetctl: %schoria: %s", fleetctl(t, "version").Stdout, run(t, net.dir, environment(net.dir), net.choria, "--version").Stdout)
 		t.Run("filters select the same nodes", net.testFilters)
 		t.Run("ping", net.testPing)
 		t.Run("inventory has the same layout", net.testInventory)
