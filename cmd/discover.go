@@ -1,0 +1,80 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/internal/render"
+)
+
+// discoverOptions are the flags of `fleetctl discover`.
+type discoverOptions struct {
+	targets
+	asJSON  bool
+	verbose bool
+	silent  bool
+}
+
+// discoveryFor is the agent that upstream's find looks for: one that every server has.
+const discoveryFor = "rpcutil"
+
+func (a *app) newDiscover() *cobra.Command {
+	var o discoverOptions
+	c := &cobra.Command{
+		Use:     "discover [flags]",
+		Aliases: []string{"find"},
+		Short:   "List the nodes that match a filter",
+		Example: `  fleetctl discover -F country=mt -C role::web
+  fleetctl discover -I '/^web/' --json`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.runDiscover(c.Context(), o) },
+	}
+	f := c.Flags()
+	o.addFilter(f)
+	o.addSource(f)
+	o.addLimit(f)
+	f.BoolVarP(&o.asJSON, "json", "j", false, "a JSON array")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "say how the nodes were found")
+	f.BoolVar(&o.silent, "silent", false, "say as little as possible")
+	_ = f.MarkHidden("silent")
+	return c
+}
+
+func (a *app) runDiscover(ctx context.Context, o discoverOptions) error {
+	f, err := o.parse()
+	if err != nil {
+		return err
+	}
+	n, err := a.network(ctx, o.collective)
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	if o.verbose && !o.asJSON {
+		fmt.Fprintf(a.err, "Discovering nodes ....\n")
+	}
+	found, err := a.nodesOf(ctx, n, &o.targets, f, discoveryFor)
+	if err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if o.asJSON {
+		err = render.NodesJSON(a.out, found.Nodes)
+	} else {
+		err = render.Nodes(a.out, found.Nodes)
+	}
+	if err != nil {
+		return err
+	}
+	if o.verbose && !o.asJSON {
+		fmt.Fprintf(a.err, "Discovered %d nodes using the %s method in %.2f seconds\n", len(found.Nodes), o.methodName(n), found.Took.Seconds())
+	}
+	if len(found.Nodes) == 0 {
+		return noNodes(a.emptyHint(o.filter))
+	}
+	return nil
+}

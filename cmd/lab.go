@@ -1,0 +1,213 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/internal/lab"
+)
+
+// labOptions are the flags of `fleetctl lab`.
+type labOptions struct {
+	lab        lab.Options
+	version    string
+	command    []string
+	provAfter  seconds
+	tokenGiven bool
+}
+
+// stopGrace is how long a command may take to end after a signal was passed on, before the lab goes away under it.
+const stopGrace = 10 * time.Minute
+
+func (a *app) newLab() *cobra.Command {
+	var o labOptions
+	c := &cobra.Command{
+		Use:   "lab [flags] [-- COMMAND ARGS...]",
+		Short: "A practice fleet inside this program, on loopback",
+		Long: `lab runs a broker and a fleet of simulated Choria servers in this process, on loopback only, with throwaway
+certificates (protocol 1) or an organization issuer and tokens (protocol 2). They speak the real protocol, and do what
+real servers do: check tokens and signatures, reply first and act later, restart, go into provisioning, stay down.
+
+With a command, lab runs it against the fleet and ends with its exit code: FLEETCTL_CONFIG names the fleet's client
+configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very program. Without one, lab stays up until Ctrl-C.`,
+		Example: `  fleetctl lab -- fleetctl req choria_provision restart token=s3cret --batch 20 --batch-sleep 3
+  fleetctl lab --protocol 2 --nodes 200 --silent 2% --no-return 1%`,
+		RunE: func(c *cobra.Command, args []string) error {
+			o.command = args
+			if at := c.ArgsLenAtDash(); at != 0 && len(args) > 0 {
+				return usage(fmt.Errorf("unexpected argument %q", args[0]), "write `fleetctl lab [flags] -- COMMAND ARGS...`")
+			}
+			o.tokenGiven = c.Flags().Changed("token")
+			o.lab.ProvisionAfter = o.provAfter.d
+			if err := o.lab.Validate(); err != nil {
+				return usage(err, "")
+			}
+			return a.runLab(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.lab.Nodes, "nodes", 50, "size of the fleet")
+	f.IntVar(&o.lab.Protocol, "protocol", 1, "Choria protocol: 1 (x509) or 2 (issuer and tokens)")
+	f.StringVar(&o.lab.Token, "token", "s3cret", "the provisioning token")
+	f.Var(&o.lab.Upgradable, "upgradable", "nodes that may be upgraded during provisioning")
+	f.IntVar(&o.lab.Port, "port", 0, "the broker's port; 0 means any free one")
+	f.StringVar(&o.lab.Dir, "dir", "", "`FOLDER` for the client's files, kept; else a temporary one")
+	f.Uint64Var(&o.lab.Seed, "seed", 1, "the same seed makes the same fleet")
+	f.StringVar(&o.lab.Version, "choria-version", "", "the version that every node reports; else a mix")
+	f.Var(&o.provAfter, "provision-after", "how long a node stays in provisioning mode (5s)")
+	f.Var(&o.lab.Faults.Silent, "silent", "nodes that never answer choria_provision")
+	f.Var(&o.lab.Faults.Refuse, "refuse", "nodes that refuse every provisioning action")
+	f.Var(&o.lab.Faults.Slow, "slow", "nodes that reply late")
+	f.Var(&o.lab.Faults.NoReturn, "no-return", "nodes that never come back from a restart")
+	f.Var(&o.lab.Faults.Duplicate, "duplicate", "nodes that send each reply twice")
+	f.Var(&o.lab.Faults.Forge, "forge", "nodes that also send forged replies")
+	o.lab.Upgradable = lab.Amount{N: 40, Percent: true}
+	return c
+}
+
+func (a *app) runLab(ctx context.Context, o labOptions) error {
+	if a.flags.debug {
+		o.lab.Logger = a.logger()
+	}
+	l, err := lab.Start(ctx, o.lab)
+	if err != nil {
+		return fmt.Errorf("start the lab: %w", err)
+	}
+	if len(o.command) > 0 {
+		err = a.runInLab(l, o.command)
+	} else {
+		a.labBanner(l, o)
+		<-ctx.Done()
+	}
+	if cerr := l.Close(); cerr != nil && err == nil {
+		err = fmt.Errorf("close the lab: %w", cerr)
+	}
+	if err == nil && len(o.command) == 0 {
+		if s, ok := errors.AsType[signalError](context.Cause(ctx)); ok && s.signal == syscall.SIGTERM {
+			return ended(exitTerm)
+		}
+	}
+	return err
+}
+
+// labBanner says what runs and how to talk to it. A token that was given is not repeated.
+func (a *app) labBanner(l *lab.Lab, o labOptions) {
+	token := "token=s3cret"
+	if o.tokenGiven {
+		token = "token=@FILE"
+	}
+	nodes := l.Nodes()
+	fmt.Fprintf(a.out, "%d simulated Choria servers (protocol %d) behind %s; Ctrl-C ends them.\n\n", len(nodes), o.lab.Protocol, l.URL())
+	fmt.Fprintf(a.out, "In another terminal:\n\n    export FLEETCTL_CONFIG=%s\n    fleetctl discover\n", l.ConfigFile())
+	if len(nodes) > 0 {
+		fmt.Fprintf(a.out, "    fleetctl inventory %s\n", nodes[0].Identity)
+	}
+	fmt.Fprintf(a.out, "    fleetctl req choria_provision restart %s --batch 20 --batch-sleep 3\n", token)
+}
+
+// runInLab runs a command with the lab's environment and passes signals on to it. The terminal's own Ctrl-C reaches
+// the command anyway, since it is of the same process group; then only the wait is ours.
+func (a *app) runInLab(l *lab.Lab, command []string) error {
+	bin, err := selfDir()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(bin)
+	name := command[0]
+	if name == "fleetctl" {
+		name = filepath.Join(bin, executableName)
+	}
+	c := exec.Command(name, command[1:]...)
+	c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
+	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	if err := c.Start(); err != nil {
+		return usage(fmt.Errorf("run %s: %w", command[0], err), "")
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Wait() }()
+	return a.awaitCommand(c, signals, done)
+}
+
+func (a *app) awaitCommand(c *exec.Cmd, signals <-chan os.Signal, done <-chan error) error {
+	shared := a.terminal(a.in)
+	var giveUp <-chan time.Time
+	for {
+		select {
+		case s := <-signals:
+			if !shared || s != os.Interrupt {
+				_ = c.Process.Signal(s) // it may have ended just now
+			}
+			giveUp = time.After(stopGrace)
+		case <-giveUp:
+			_ = c.Process.Kill()
+		case err := <-done:
+			return commandEnd(err)
+		}
+	}
+}
+
+// commandEnd turns a command's end into ours: its exit code, or 128 and the signal that killed it.
+func commandEnd(err error) error {
+	if err == nil {
+		return nil
+	}
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return fmt.Errorf("run command: %w", err)
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return ended(128 + int(status.Signal()))
+	}
+	return ended(exit.ExitCode())
+}
+
+// selfDir makes a folder in which `fleetctl` is this very binary: a link where the system has them, else a copy.
+func selfDir() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "fleetctl-bin-")
+	if err != nil {
+		return "", err
+	}
+	target := filepath.Join(dir, executableName)
+	if os.Symlink(self, target) == nil {
+		return dir, nil
+	}
+	if err := copyProgram(self, target); err != nil {
+		os.RemoveAll(dir)
+		return "", err
+	}
+	return dir, nil
+}
+
+func copyProgram(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o700)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}

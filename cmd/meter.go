@@ -1,0 +1,74 @@
+package cmd
+
+import (
+	"fmt"
+
+	"fleetctl/batch"
+	"fleetctl/internal/render"
+)
+
+// meter follows a run's records, for the progress bar.
+type meter struct {
+	s       render.Snapshot
+	sizes   map[int]int
+	replied int // of the present batch
+}
+
+func newMeter(p batch.Plan) meter {
+	m := meter{s: render.Snapshot{Planned: p.Nodes(), Batches: len(p.Batches)}, sizes: map[int]int{}}
+	for _, b := range p.Batches {
+		m.sizes[b.Number] = len(b.Nodes)
+	}
+	return m
+}
+
+func (m *meter) snapshot() render.Snapshot { return m.s }
+
+func (m *meter) observe(r batch.Record) {
+	switch r.Kind {
+	case batch.KindIntent:
+		m.s.Batch, m.replied = r.Batch, 0
+		m.s.Waiting = "replies"
+	case batch.KindOutcomes:
+		m.outcomes(r)
+	case batch.KindReplies:
+		silent := m.sizes[r.Batch] - m.replied
+		m.s.NoReply += silent
+		m.s.Done += silent
+		m.s.Waiting = "proof"
+	case batch.KindProofs:
+		for _, p := range r.Proofs {
+			if p.Found == batch.Acted {
+				m.s.Verified++
+			} else {
+				m.s.Failed++
+			}
+		}
+	case batch.KindBatchEnd:
+		m.s.Waiting = "sleep"
+		if r.Batch == m.s.Batches {
+			m.s.Waiting = ""
+		}
+	case batch.KindStopped, batch.KindRunEnd:
+		m.s.Waiting = ""
+	}
+}
+
+func (m *meter) outcomes(r batch.Record) {
+	for _, o := range r.Outcomes {
+		if o.Batch != m.s.Batch {
+			m.s.NoReply-- // a late one
+		} else {
+			m.replied++
+			m.s.Done++
+		}
+		if o.OK {
+			m.s.Accepted++
+		} else {
+			m.s.Failed++
+		}
+	}
+	if left := m.sizes[m.s.Batch] - m.replied; left > 0 {
+		m.s.Waiting = fmt.Sprintf("%d replies", left)
+	}
+}

@@ -1,0 +1,178 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetctl/batch"
+)
+
+// reqOptions are the flags of `fleetctl req`.
+type reqOptions struct {
+	targets
+	output reqOutput
+
+	agent, action string
+	inputs        map[string]string
+
+	batch        string
+	canary       int
+	batchSleep   seconds
+	replyTimeout seconds
+	deadline     seconds
+	ttl          seconds
+	workers      int
+
+	maxFailed, maxNoReply, maxFailedBatch, maxNoReplyBatch amountFlag
+	failFast                                               bool
+	dryRun                                                 bool
+}
+
+// reqOutput says how the result is shown.
+type reqOutput struct {
+	json, jsonl, table, senders bool
+	verbose, sort               bool
+	display                     string
+	file                        string
+}
+
+// amountFlag is a batch.Amount on the command line: 20 or 5%.
+type amountFlag struct{ batch.Amount }
+
+// Set implements pflag.Value.
+func (f *amountFlag) Set(text string) (err error) {
+	f.Amount, err = batch.ParseAmount(text)
+	return err
+}
+
+// Type implements pflag.Value.
+func (f *amountFlag) Type() string { return "N|P%" }
+
+// defaultSleep is upstream's: a second between batches when none is named.
+const defaultSleep = time.Second
+
+func (a *app) newReq() *cobra.Command {
+	var o reqOptions
+	c := &cobra.Command{
+		Use:     "req AGENT ACTION [key=value...]",
+		Aliases: []string{"rpc", "request"},
+		Short:   "Ask the chosen nodes for an action, in batches",
+		Example: `  fleetctl req rpcutil ping -F country=mt
+  fleetctl req choria_provision restart token=s3cret --batch 100 --batch-sleep 30
+  fleetctl req rpcutil get_fact fact=os.family --json`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.arguments(args); err != nil {
+				return err
+			}
+			if err := o.validate(); err != nil {
+				return err
+			}
+			return a.runReq(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	o.addFilter(f)
+	o.addSource(f)
+	o.addLimit(f)
+	o.addBatches(f)
+	o.output.add(f)
+	return c
+}
+
+func (o *reqOptions) addBatches(f *pflag.FlagSet) {
+	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
+	f.IntVar(&o.canary, "canary", 0, "begin with a batch of `N` nodes; -1 for none")
+	f.Var(&o.batchSleep, "batch-sleep", "wait between batches, since the last one's replies were in (1s)")
+	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
+	f.Var(&o.deadline, "deadline", "begin no batch after this long")
+	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
+	f.Var(&o.maxFailed, "max-failed", "stop when this many nodes have failed")
+	f.Var(&o.maxNoReply, "max-no-reply", "stop when this many nodes have not replied")
+	f.Var(&o.maxFailedBatch, "max-failed-batch", "stop when this many nodes of one batch have failed")
+	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
+	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
+	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
+	_ = f.MarkHidden("workers")
+}
+
+func (o *reqOutput) add(f *pflag.FlagSet) {
+	f.BoolVarP(&o.json, "json", "j", false, "one JSON document")
+	f.BoolVar(&o.jsonl, "jsonl", false, "a JSON line for everything that happens")
+	f.BoolVar(&o.table, "table", false, "a table of the successful replies")
+	f.BoolVar(&o.senders, "senders", false, "the names of the nodes that succeeded")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything")
+	f.BoolVar(&o.sort, "sort", false, "sort the replies by node")
+	f.StringVar(&o.display, "display", "", "which replies to show: ok, failed, all or none")
+	f.StringVarP(&o.file, "output-file", "o", "", "write the result to `FILE`")
+}
+
+// arguments reads AGENT ACTION and the inputs. The first : or = splits a key from its value, as upstream has it.
+func (o *reqOptions) arguments(args []string) error {
+	if len(args) < 2 {
+		return usage(errors.New("which agent and action?"), "write `fleetctl req AGENT ACTION [key=value...]`")
+	}
+	o.agent, o.action = args[0], args[1]
+	o.inputs = map[string]string{}
+	for _, arg := range args[2:] {
+		at := strings.IndexAny(arg, ":=")
+		if at < 1 {
+			return usage(fmt.Errorf("input %d is not key=value", len(o.inputs)+1), "write inputs as key=value after the action")
+		}
+		key := arg[:at]
+		if _, twice := o.inputs[key]; twice {
+			return usage(fmt.Errorf("input %q is given twice", key), "")
+		}
+		o.inputs[key] = arg[at+1:]
+	}
+	return nil
+}
+
+// displays are the words that --display takes.
+var displays = []string{"", "ok", "failed", "all", "none"}
+
+func (o *reqOptions) validate() error {
+	if !slices.Contains(displays, o.output.display) {
+		return usage(fmt.Errorf("cannot display %q", o.output.display), "use ok, failed, all or none")
+	}
+	if _, err := batch.ParseSizes(o.batch); err != nil {
+		return usage(err, "")
+	}
+	if o.replyTimeout.set && o.replyTimeout.d == 0 {
+		return usage(errors.New("--reply-timeout 0 waits for no reply"), "")
+	}
+	if o.ttl.set && o.ttl.d < 30*time.Second {
+		return usage(fmt.Errorf("--ttl %s is too short: servers of protocol v1 drop requests below 30s", o.ttl.d), "")
+	}
+	if o.ttl.set && o.ttl.d%time.Second != 0 {
+		return usage(fmt.Errorf("--ttl %s: servers count whole seconds", o.ttl.d), "")
+	}
+	return o.pace(time.Second).Validate()
+}
+
+// policy is how the nodes become batches.
+func (o *reqOptions) policy(takesToken bool) (batch.Policy, error) {
+	sizes, err := batch.ParseSizes(o.batch)
+	if err != nil {
+		return batch.Policy{}, usage(err, "")
+	}
+	return batch.Policy{Sizes: sizes, Canary: o.canary, TakesToken: takesToken}, nil
+}
+
+func (o *reqOptions) rules(changes bool) batch.Rules {
+	return batch.Rules{
+		MaxFailed: o.maxFailed.Amount, MaxNoReply: o.maxNoReply.Amount, MaxFailedBatch: o.maxFailedBatch.Amount,
+		MaxNoReplyBatch: o.maxNoReplyBatch.Amount, FailFast: o.failFast, StopWhenNothing: changes,
+	}
+}
+
+func (o *reqOptions) pace(replies time.Duration) batch.Pace {
+	return batch.Pace{Sleep: o.batchSleep.or(defaultSleep), ReplyTimeout: o.replyTimeout.or(replies), Deadline: o.deadline.d}
+}

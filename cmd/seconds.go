@@ -1,0 +1,56 @@
+package cmd
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// seconds is a flag's duration: 30, 30s and 5m are all understood; a bare number means seconds.
+type seconds struct {
+	d   time.Duration
+	set bool
+}
+
+// Set implements pflag.Value.
+func (s *seconds) Set(text string) error {
+	d, err := parseSeconds(text)
+	if err != nil {
+		return err
+	}
+	s.d, s.set = d, true
+	return nil
+}
+
+// String implements pflag.Value.
+func (s *seconds) String() string {
+	if !s.set && s.d == 0 {
+		return ""
+	}
+	return s.d.String()
+}
+
+// Type implements pflag.Value; it is what the help shows.
+func (s *seconds) Type() string { return "DURATION" }
+
+// or is the value given, or another.
+func (s *seconds) or(d time.Duration) time.Duration {
+	if s.set {
+		return s.d
+	}
+	return d
+}
+
+func parseSeconds(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if n, nerr := strconv.ParseFloat(text, 64); nerr == nil {
+		d, err = time.Duration(n*float64(time.Second)), nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration: write 30, 30s or 5m", text)
+	}
+	if d < 0 {
+		return 0, fmt.Errorf("%q is negative", text)
+	}
+	return d, nil
+}

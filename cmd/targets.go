@@ -1,0 +1,146 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"fleetctl/discovery"
+	"fleetctl/internal/filter"
+)
+
+// targets are the flags that say which nodes are meant.
+type targets struct {
+	filter     filter.Flags
+	collective string
+	nodesFile  string
+	exclude    []string
+	method     string
+	timeout    seconds
+	window     bool
+	limit      string
+	limitSeed  int64
+}
+
+func (t *targets) addFilter(f *pflag.FlagSet) {
+	f.StringArrayVarP(&t.filter.Facts, "wf", "F", nil, "nodes with a fact, such as country=mt (repeat: all must hold)")
+	f.StringArrayVarP(&t.filter.Classes, "wc", "C", nil, "nodes with a class or /regex/ (repeat: all must hold)")
+	f.StringArrayVarP(&t.filter.Agents, "wa", "A", nil, "nodes with an agent or /regex/ (repeat: all must hold)")
+	f.StringArrayVarP(&t.filter.Identities, "wi", "I", nil, "nodes by name or /regex/ (repeat: any may hold)")
+	f.StringArrayVarP(&t.filter.With, "with", "W", nil, "classes and facts, separated by spaces")
+	f.StringArrayVarP(&t.filter.Select, "select", "S", nil, "compound filter expression")
+	f.StringVarP(&t.collective, "target", "T", "", "the sub-collective to address")
+}
+
+func (t *targets) addSource(f *pflag.FlagSet) {
+	f.StringVar(&t.nodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
+	f.StringArrayVar(&t.exclude, "exclude", nil, "leave out names, node sets and @FILEs")
+	f.StringVar(&t.method, "dm", "", "discovery method: broadcast (mc)")
+	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
+	f.BoolVar(&t.window, "discovery-window", false, "end discovery when no new node has answered for 300ms")
+}
+
+func (t *targets) addLimit(f *pflag.FlagSet) {
+	f.StringVar(&t.limit, "limit", "", "at most `N` nodes, or N% of them")
+	f.Int64Var(&t.limitSeed, "limit-seed", 0, "choose the limited nodes at random, the same ones for the same seed")
+}
+
+// methods are the discovery methods that there are, by every name they have.
+var methods = []string{"", "broadcast", "mc"}
+
+// methodName is what upstream calls the method in its output.
+func (t *targets) methodName(n *network) string {
+	if t.nodesFile != "" {
+		return "flatfile"
+	}
+	return cmp.Or(t.method, n.cfg.DiscoveryMethod)
+}
+
+// parse checks the flags without any network.
+func (t *targets) parse() (filter.Filter, error) {
+	if !slices.Contains(methods, t.method) {
+		return filter.Filter{}, usage(fmt.Errorf("unknown discovery method %q", t.method), "use broadcast (or mc)")
+	}
+	f, err := filter.Parse(t.filter)
+	if err != nil {
+		return filter.Filter{}, usage(err, "")
+	}
+	if t.nodesFile != "" && !f.Empty() {
+		return filter.Filter{}, usage(errors.New("--nodes and filters exclude each other: a file's nodes are not filtered"),
+			"drop the filter, or drop --nodes")
+	}
+	return f, nil
+}
+
+// nodesOf finds the nodes: from the file where one is named, from the network otherwise. The result is sorted
+// naturally, unique, and never blank. agent is the one that will be called; "" for none.
+func (a *app) nodesOf(ctx context.Context, n *network, t *targets, f filter.Filter, agent string) (discovery.Result, error) {
+	res, err := a.findNodes(ctx, n, t, f, agent)
+	if err != nil {
+		return res, err
+	}
+	if len(t.exclude) > 0 {
+		if res.Nodes, err = discovery.Exclude(res.Nodes, t.exclude, openFile); err != nil {
+			return res, usage(err, "")
+		}
+	}
+	if t.limit != "" && len(res.Nodes) > 0 {
+		method := n.cfg.LimitMethod
+		if t.limitSeed != 0 {
+			method = "random"
+		}
+		if res.Nodes, err = discovery.Limit(res.Nodes, t.limit, method, t.limitSeed); err != nil {
+			return res, usage(err, "")
+		}
+	}
+	return res, nil
+}
+
+func (a *app) findNodes(ctx context.Context, n *network, t *targets, f filter.Filter, agent string) (discovery.Result, error) {
+	if t.nodesFile != "" {
+		start := time.Now()
+		nodes, err := a.readNodes(t.nodesFile)
+		return discovery.Result{Nodes: nodes, Method: "flatfile", Took: time.Since(start)}, err
+	}
+	q := discovery.Query{
+		Filter: f, Collective: n.collective, Agent: agent,
+		Timeout: t.timeout.or(n.cfg.DiscoveryTimeout), Window: t.window || n.cfg.DiscoveryWindow,
+	}
+	if _, exact := f.ExactIdentities(); exact {
+		return discovery.Broadcast(ctx, nil, q) // names need no network
+	}
+	client, err := n.dial(ctx)
+	if err != nil {
+		return discovery.Result{}, err
+	}
+	return discovery.Broadcast(ctx, client, q)
+}
+
+func (a *app) readNodes(name string) ([]string, error) {
+	if name == "-" {
+		nodes, err := discovery.ReadNodes(a.in, "stdin")
+		if err != nil {
+			return nil, usage(err, "")
+		}
+		return nodes, nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, usage(fmt.Errorf("read nodes: %w", err), "")
+	}
+	defer file.Close()
+	nodes, err := discovery.ReadNodes(file, name)
+	if err != nil {
+		return nil, usage(err, "")
+	}
+	return nodes, nil
+}
+
+func openFile(path string) (io.ReadCloser, error) { return os.Open(path) }

@@ -1,0 +1,72 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// Set by the linker in releases.
+var (
+	version = ""
+	commit  = ""
+	date    = ""
+)
+
+// buildFacts is what `fleetctl version --json` prints.
+type buildFacts struct {
+	SchemaVersion int    `json:"schema_version"`
+	Version       string `json:"version"`
+	Commit        string `json:"commit,omitempty"`
+	Date          string `json:"date,omitempty"`
+	Go            string `json:"go"`
+	Platform      string `json:"platform"`
+	Protocols     []int  `json:"protocols"`
+}
+
+func facts() buildFacts {
+	f := buildFacts{
+		SchemaVersion: 1, Version: version, Commit: commit, Date: date,
+		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Protocols: []int{1, 2},
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return f
+	}
+	if f.Version == "" {
+		f.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision" && f.Commit == "":
+			f.Commit = s.Value
+		case s.Key == "vcs.time" && f.Date == "":
+			f.Date = s.Value
+		}
+	}
+	return f
+}
+
+func (a *app) newVersion() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "version",
+		Short: "Show the version and how it was built",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f := facts()
+			if asJSON {
+				enc := json.NewEncoder(c.OutOrStdout())
+				enc.SetIndent("", "  ")
+				return enc.Encode(f)
+			}
+			_, err := fmt.Fprintf(c.OutOrStdout(), "fleetctl %s (%s, %s)\n", f.Version, f.Go, f.Platform)
+			return err
+		},
+	}
+	c.Flags().BoolVarP(&asJSON, "json", "j", false, "JSON")
+	return c
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"fleetctl/cmd"
+)
+
+// TestMain lets scripts run the real program: the test binary is fleetctl when it is called so.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"fleetctl": func() { os.Exit(cmd.Main(os.Args[1:])) },
+	})
+}
+
+// TestScripts runs testdata/script/*.txtar: the whole program against a lab, as an operator or a script would.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Setup: func(e *testscript.Env) error {
+			// Nothing of the machine's own set-up may leak in: not its configuration, not its colours.
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("USER", "operator")
+			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
+			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
+			return nil
+		},
+	})
+}
+
+// exits runs a program and demands an exit code: exits 3 fleetctl req ...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE program args...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%s: %v", args[1], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%s ended with exit code %d, want %d", args[1], got, want)
+	}
+}
