@@ -1,6 +1,9 @@
 package batch
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Node is a node to plan for. Facts holds the values of Policy.Facts, where the
 // node has them.
@@ -27,8 +30,143 @@ type Batch struct {
 	Reason string   `json:"reason"` // why it has this size
 }
 
+// Nodes returns how many nodes are planned.
+func (p Plan) Nodes() int {
+	n := 0
+	for _, b := range p.Batches {
+		n += len(b.Nodes)
+	}
+	return n
+}
+
+// NewPlan splits nodes into batches as the policy says. Pure: the same nodes and
+// policy give the same plan. Nodes keep their order where the policy does not
+// ask for another. Blank and repeated identities are errors; ErrNoNodes when
+// there is none.
+func NewPlan(nodes []Node, p Policy) (Plan, error) {
+	if err := p.Validate(); err != nil {
+		return Plan{}, err
+	}
+	if len(nodes) == 0 {
+		return Plan{}, ErrNoNodes
+	}
+	seen := make(map[string]struct{}, len(nodes))
+	for _, n := range nodes {
+		if n.Identity == "" {
+			return Plan{}, fmt.Errorf("cannot plan: a node without a name")
+		}
+		if _, twice := seen[n.Identity]; twice {
+			return Plan{}, fmt.Errorf("cannot plan: node %q is named twice", n.Identity)
+		}
+		seen[n.Identity] = struct{}{}
+	}
+	plan := Plan{Policy: p}
+	steps, notes := p.steps(len(nodes))
+	plan.Notes = append(notes, factNotes(nodes, p)...)
+	deal := newDealer(nodes, p)
+	for left := len(nodes); left > 0; {
+		s := steps(len(plan.Batches))
+		got, capped := deal.take(s.size)
+		left -= len(got)
+		reason := s.reason
+		switch {
+		case capped != "":
+			reason = fmt.Sprintf("%s, cut to %d by at most %s", reason, len(got), capped)
+		case len(got) < s.size:
+			reason = fmt.Sprintf("%s, the last %d", reason, len(got))
+		}
+		plan.Batches = append(plan.Batches, Batch{Number: len(plan.Batches) + 1, Nodes: got, Canary: s.canary, Reason: reason})
+	}
+	return plan, nil
+}
+
+// step is the wish for one batch.
+type step struct {
+	size   int
+	canary bool
+	reason string
+}
+
+// steps gives the wish for batch i (from 0) of a set, and the notes on the way.
+func (p Policy) steps(set int) (func(i int) step, []string) {
+	var notes []string
+	canary := p.Canary
+	why := "canary"
+	if canary == 0 && p.TakesToken && len(p.Sizes) == 0 && set > DefaultCanaryAbove {
+		canary = 1
+		why = "canary by default"
+		notes = append(notes, fmt.Sprintf("a canary of 1 goes first: the action takes a token, and a wrong one must not reach all %d nodes", set))
+	}
+	canary = min(max(canary, 0), set)
+	reasons := make([]string, max(len(p.Sizes), 1))
+	reasons[0] = "everything at once"
+	if canary > 0 {
+		reasons[0] = "everything else at once"
+	}
+	for i, a := range p.Sizes {
+		n := a.Of(set)
+		switch {
+		case a.Millionths > 0:
+			reasons[i] = fmt.Sprintf("%s of %d nodes is %d", a, set, n)
+		default:
+			reasons[i] = fmt.Sprintf("batches of %d", n)
+		}
+	}
+	return func(i int) step {
+		if canary > 0 {
+			if i == 0 {
+				return step{canary, true, why}
+			}
+			i--
+		}
+		if len(p.Sizes) == 0 {
+			return step{set - canary, false, reasons[0]}
+		}
+		return step{p.Sizes.At(i, set), false, reasons[min(i, len(reasons)-1)]}
+	}, notes
+}
+
+// factNotes says how many nodes lack a fact that the policy asks about.
+func factNotes(nodes []Node, p Policy) []string {
+	var notes []string
+	for _, fact := range p.Facts() {
+		missing := 0
+		for _, n := range nodes {
+			if n.Facts[fact] == "" {
+				missing++
+			}
+		}
+		if missing > 0 {
+			notes = append(notes, fmt.Sprintf("%d of %d nodes have no fact %s: they count as one value", missing, len(nodes), fact))
+		}
+	}
+	return notes
+}
+
 // Estimate is how long a plan takes.
 type Estimate struct {
 	Typical time.Duration `json:"typical"` // when nodes behave
 	Longest time.Duration `json:"longest"` // when every batch meets every time limit
+}
+
+// typicalReply is what a healthy fleet needs to answer a batch.
+const typicalReply = time.Second
+
+// Estimate says how long the plan takes at a pace: each batch needs its replies,
+// then the longer of the sleep and the proof; no sleep follows the last. The
+// time of people who confirm is not in it, nor is a deadline.
+func (p Plan) Estimate(pace Pace) Estimate {
+	n := time.Duration(len(p.Batches))
+	if n == 0 {
+		return Estimate{}
+	}
+	var proof, longestProof time.Duration
+	if pace.VerifyTimeout > 0 {
+		proof = pace.LongestDelay + pace.Settle
+		longestProof = proof + pace.VerifyTimeout
+	}
+	return Estimate{
+		Typical: n*min(typicalReply, pace.ReplyTimeout) + (n-1)*max(pace.Sleep, proof) + proof,
+		Longest: n*pace.ReplyTimeout + (n-1)*max(pace.Sleep, longestProof) + longestProof,
+	}
 }

@@ -1,0 +1,234 @@
+package batch
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// Progress is the account of a run: where every node is. It is a handle: copies
+// share the account, and Runner.Run takes it over. Not safe for concurrent use.
+type Progress struct{ l *ledger }
+
+// Begin is the progress of a run that has not begun. Its error says what is
+// wrong with a plan that NewPlan did not make.
+func Begin(h Header, plan Plan) (Progress, error) {
+	l, err := newLedger(Beginning{Header: h, Plan: &plan})
+	if err != nil {
+		return Progress{}, fmt.Errorf("cannot run this plan: %w", err)
+	}
+	return Progress{l}, nil
+}
+
+// Replay rebuilds what a journal says of a run whose process has ended: nodes
+// that were sending are unknown, planned ones not-sent. Errors are those of
+// lines, ErrNoPlan, or a *RecordError for a line that contradicts the others.
+func Replay(lines iter.Seq2[[]byte, error]) (Progress, error) {
+	p, err := Follow(lines)
+	if err == nil {
+		p.l.settle()
+		p.l.commit()
+	}
+	return p, err
+}
+
+// Follow is Replay for a run whose process is alive: states stay as recorded.
+func Follow(lines iter.Seq2[[]byte, error]) (Progress, error) {
+	var l *ledger
+	n := 0
+	for r, err := range Records(lines) {
+		if err != nil {
+			return Progress{}, err
+		}
+		n++
+		if l == nil {
+			if r.Kind != KindPlan || r.Begin == nil {
+				return Progress{}, &RecordError{n, fmt.Errorf("the first record is %s, not a plan", r.Kind)}
+			}
+			if l, err = newLedger(*r.Begin); err != nil {
+				return Progress{}, &RecordError{n, err}
+			}
+		}
+		if err := l.apply(&r); err != nil {
+			return Progress{}, &RecordError{n, err}
+		}
+		l.commit()
+	}
+	if l == nil {
+		return Progress{}, ErrNoPlan
+	}
+	return Progress{l}, nil
+}
+
+// Finished reports whether a journal's last line says that the run ended and
+// that a resume would find nothing to do.
+func Finished(lastLine []byte) bool {
+	var r struct {
+		Kind Kind    `json:"k"`
+		End  *Ending `json:"end"`
+	}
+	return json.Unmarshal(lastLine, &r) == nil && r.Kind == KindRunEnd && r.End != nil && r.End.Open == 0
+}
+
+// Header returns what the caller said about the run.
+func (p Progress) Header() Header { return p.l.begin.Header }
+
+// Plan returns the plan as it was made; requeued batches are in the Summary.
+func (p Progress) Plan() Plan { return *p.l.begin.Plan }
+
+// Rules returns the stop rules of the last start or resume.
+func (p Progress) Rules() Rules { return p.l.begin.Rules }
+
+// Pace returns the pace of the last start or resume.
+func (p Progress) Pace() Pace { return p.l.begin.Pace }
+
+// Counts returns how many nodes are in each state.
+func (p Progress) Counts() Counts { return p.l.counts }
+
+// Open is the number of nodes that a resume would go on with: those never sent
+// to, those unknown, and those accepted whose proof was not waited for.
+func (p Progress) Open() int { return p.l.open() }
+
+// Node returns what is known of one node.
+func (p Progress) Node(identity string) (Result, bool) {
+	at, ok := p.l.index[identity]
+	if !ok {
+		return Result{}, false
+	}
+	return p.l.result(at), true
+}
+
+// Results yields the nodes in the order of the plan.
+func (p Progress) Results() iter.Seq[Result] {
+	return func(yield func(Result) bool) {
+		for at := range p.l.rows {
+			if !yield(p.l.result(int32(at))) {
+				return
+			}
+		}
+	}
+}
+
+// Summary is what the run came to, so far.
+func (p Progress) Summary() Summary {
+	l := p.l
+	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts,
+		Stop: l.stop(), Verdict: l.verdict(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), progress: p,
+		Batches: make([]BatchResult, len(l.batches))}
+	for i := range l.batches {
+		b := &l.batches[i]
+		s.Batches[i] = BatchResult{Batch: b.Number, Nodes: b.counts.Total(), Canary: b.Canary, Reason: b.Reason,
+			Request: b.request, States: b.counts, Sent: b.sent, Replies: b.replies, Ended: b.ended}
+	}
+	return s
+}
+
+func (l *ledger) result(at int32) Result {
+	r := &l.rows[at]
+	res := Result{Identity: r.identity, Batch: int(r.batch), State: r.state, Code: int(r.code), Reason: r.reason,
+		Baseline: r.baseline, Replied: timeOf(r.replied), Proved: timeOf(r.proved), Delay: r.delay, Late: r.late}
+	if r.state != Planned && r.state != NotSent {
+		res.Sent = l.batches[r.batch-1].sent
+	}
+	return res
+}
+
+// target is what a Verifier or Prober needs to know of a node.
+func (l *ledger) target(at int32) Target {
+	r := &l.rows[at]
+	b := &l.batches[r.batch-1]
+	if b.sent.IsZero() && r.doubt > 0 {
+		return l.begin.Plan.Doubts[r.doubt-1] // only another run sent to it
+	}
+	return Target{Node: r.identity, Batch: int(r.batch), Baseline: r.baseline, Sent: b.sent,
+		Replied: timeOf(r.replied), Stamp: timeOf(r.stamp), Delay: r.delay}
+}
+
+func (l *ledger) unproved() int {
+	if l.begin.Proved {
+		return l.counts.Of(Accepted)
+	}
+	return 0
+}
+
+func (l *ledger) open() int {
+	return l.counts.Of(Planned) + l.counts.Of(Sending) + l.counts.Of(NotSent) + l.counts.Of(Unknown) + l.unproved()
+}
+
+// stop is the stop that names the end: a fault, else a signal, else the first.
+func (l *ledger) stop() Stop {
+	for _, kind := range []StopKind{StopFault, StopSignal} {
+		for _, s := range l.stops {
+			if s.Kind == kind {
+				return s
+			}
+		}
+	}
+	if len(l.stops) > 0 {
+		return l.stops[0]
+	}
+	return Stop{}
+}
+
+// verdict classes the counts and stops; the order of the cases is the contract.
+func (l *ledger) verdict() Verdict {
+	switch c := l.counts; {
+	case l.stop().Kind == StopFault:
+		return Fault
+	case l.stop().Kind == StopSignal:
+		return Interrupted
+	case c.Of(Planned)+c.Of(NotSent) > 0:
+		return Stopped
+	case c.Of(Sending)+c.Of(Unknown)+l.unproved() > 0:
+		return Uncertain
+	case c.Failed() > 0:
+		return Failed
+	case c.Of(NoReply) > 0:
+		return Silent
+	}
+	return Done
+}
+
+// Retry plans a new run for the nodes of an earlier one that are in the given
+// states. Nodes that the earlier run may have touched become Doubts: they are
+// probed first. describe gives the facts that the policy needs; nil for none.
+func Retry(from Progress, which []State, p Policy, describe func(identity string) Node) (Plan, error) {
+	var wanted [stateEnd]bool
+	for _, s := range which {
+		switch s {
+		case NotSent, Planned, Refused, NoReply, Unverified, Unknown:
+			wanted[s] = true
+		default:
+			return Plan{}, fmt.Errorf("cannot retry nodes that are %s", s)
+		}
+	}
+	l := from.l
+	var nodes []Node
+	var doubts []Target
+	for at := range l.rows {
+		r := &l.rows[at]
+		if !wanted[r.state] {
+			continue
+		}
+		n := Node{Identity: r.identity}
+		if describe != nil {
+			n = describe(r.identity)
+			n.Identity = r.identity
+		}
+		nodes = append(nodes, n)
+		if r.doubt > 0 || r.state == NoReply || r.state == Unverified || r.state == Unknown {
+			doubts = append(doubts, l.target(int32(at)))
+		}
+	}
+	if len(nodes) == 0 {
+		return Plan{}, ErrNoNodes
+	}
+	plan, err := NewPlan(nodes, p)
+	plan.Doubts = doubts
+	return plan, err
+}
+
+// ErrNoNodes is returned when there is nobody to plan for.
+var ErrNoNodes = errors.New("cannot plan: no nodes")
