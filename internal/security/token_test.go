@@ -93,7 +93,9 @@ func checkDefaults(t *testing.T, c *StandardClaims, p Purpose, validity time.Dur
 func TestTokensThatAreRefused(t *testing.T) {
 	good := mustClient(t, clientClaims(noon), orgKey)
 	other := func(method jwt.SigningMethod, key any) string {
-		text, err := jwt.NewWithClaims(method, &wrapped{clientClaims(noon)}).SignedString(key)
+		claims := clientClaims(noon)
+		claims.prepare(PurposeClient, time.Hour)
+		text, err := jwt.NewWithClaims(method, &wrapped{claims}).SignedString(key)
 		if err != nil {
 			t.Fatal(err)
 		}
