@@ -20,15 +20,25 @@ func ReadNodes(r io.Reader, name string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read nodes %q: %w", name, err)
 	}
-	l := nodeList{content: bytes.TrimPrefix(content, []byte("\ufeff"))}
-	if err := l.read(); err != nil {
+	nodes, err := parseNodes(content, maxUnfold)
+	if err != nil {
 		return nil, fmt.Errorf("read nodes %q: %w", name, err)
+	}
+	return nodes, nil
+}
+
+// parseNodes reads a list that stands for at most limit names.
+func parseNodes(content []byte, limit int) ([]string, error) {
+	l := nodeList{content: bytes.TrimPrefix(content, []byte("\ufeff")), limit: limit}
+	if err := l.read(); err != nil {
+		return nil, err
 	}
 	return Sort(l.names), nil
 }
 
 type nodeList struct {
 	content []byte
+	limit   int
 	names   []string
 }
 
@@ -50,13 +60,14 @@ func (l *nodeList) read() error {
 // startsWithRange tells [01-12].example, a node set, from the start of a JSON array.
 func startsWithRange(content []byte) bool {
 	line, _, _ := bytes.Cut(content, []byte("\n"))
-	_, err := unfold(withoutComment(string(line)), maxUnfold)
+	p := setParser{text: withoutComment(string(line))}
+	_, err := p.patterns()
 	return err == nil && !json.Valid(content)
 }
 
 // add takes a node set found at a place of the list.
 func (l *nodeList) add(set, place string) error {
-	names, err := unfold(set, maxUnfold-len(l.names))
+	names, err := unfold(set, l.limit-len(l.names))
 	if err != nil {
 		return fmt.Errorf("%s: %w", place, err)
 	}
