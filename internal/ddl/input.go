@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Values are the inputs of one request, with the types that the document
@@ -148,6 +149,10 @@ func refine(agent, action string, i Input, value any) (problem string) {
 // convert gives text the declared type and checks it. The problem is a phrase
 // that follows the input's name, blank when there is none.
 func (i Input) convert(text string) (value any, problem string) {
+	if !utf8.ValidString(text) {
+		// Encoding would replace the bytes, and send something else.
+		return nil, "is not UTF-8 text"
+	}
 	switch strings.ToLower(i.Type) {
 	case "integer":
 		n, err := strconv.Atoi(text)

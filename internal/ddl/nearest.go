@@ -5,6 +5,9 @@ import "strings"
 // Nearest finds the known name that was most likely meant, or "" when none is
 // near enough to propose.
 func Nearest(name string, known []string) string {
+	if name == "" {
+		return ""
+	}
 	best, bestDistance := "", max(len(name)/3, 1)+1
 	for _, k := range known {
 		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < bestDistance {

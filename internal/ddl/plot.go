@@ -19,7 +19,7 @@ func plot(values []float64) string {
 		return ""
 	}
 	points := resample(values, plotWidth)
-	low, high := slices.Min(points), slices.Max(points)
+	low, high := slices.Min(values), slices.Max(values)
 	row := func(v float64) int {
 		if high == low {
 			return 0
