@@ -49,25 +49,7 @@ func exampleNode() inventory.Node {
 	}
 }
 
-func TestInventoryIsLaidOutAsUpstream(t *testing.T) {
-	want, err := os.ReadFile("testdata/transcript-inventory.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b strings.Builder
-	if err := Inventory(&b, exampleNode(), InventoryOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	got := b.String()
-	for strings.Contains(got, "\n\n") { // the transcript has no empty lines
-		got = strings.ReplaceAll(got, "\n\n", "\n")
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("-upstream +ours\n%s", diff)
-	}
-}
-
-// replies are 15 successes and 405 failures of two causes.
+// manyReplies are 3 successes and 403 failures of four causes.
 func manyReplies() []Reply {
 	var replies []Reply
 	for i := 1; i <= 3; i++ {
