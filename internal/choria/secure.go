@@ -98,7 +98,8 @@ func (s SecureRequest) v1() wireSecureRequestV1 {
 }
 
 // DecodeSecureRequest reads a secure request as strictly as a server does
-// (docs/protocol.md, schema constraints).
+// (docs/protocol.md, schema constraints), and also refuses an empty request or
+// signature in any spelling: only the word for it makes a request unsigned.
 func DecodeSecureRequest(data []byte) (SecureRequest, error) {
 	const protocol, message, signature, pubcert, request, caller, signer = 0, 1, 2, 3, 4, 5, 6
 	fields := [...]field{
