@@ -83,3 +83,11 @@ func TestPlotDrawsOddValues(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkAggregatorAdd(b *testing.B) {
+	g := mustAction(b, "rpcutil", "daemon_stats").NewAggregator()
+	reply := json.RawMessage(`{"agents":["rpcutil","choria_util","scout"],"version":"0.29.4","pid":1,"times":{"stime":0},"configfile":"/etc/choria/server.conf","total":100}`)
+	for b.Loop() {
+		g.Add(reply)
+	}
+}

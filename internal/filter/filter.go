@@ -23,7 +23,13 @@ type Fact struct {
 }
 
 // String is the fact filter as it can be typed again.
-func (f Fact) String() string { return f.Name + f.Operator + f.Value }
+func (f Fact) String() string {
+	text := f.Name + f.Operator + f.Value
+	if again, err := ParseFact(text); err == nil && again == f {
+		return text
+	}
+	return f.Name + " " + f.Operator + " " + f.Value
+}
 
 // Filter says which nodes are meant. Facts, Classes, Agents and Compound must
 // all hold, one of Identities must; an empty Filter is every node. Classes,

@@ -1,10 +1,12 @@
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Flags is what was typed, flag by flag, in order: -F, -C, -A, -I, -W, -S.
@@ -44,6 +46,9 @@ func (e *SurpriseError) Error() string {
 // read. Agents, classes and identities that are named twice are kept once.
 func Parse(flags Flags) (Filter, error) {
 	var f Filter
+	if err := checkText(flags); err != nil {
+		return Filter{}, err
+	}
 	for _, text := range flags.Facts {
 		fact, err := checkFact("-F", text)
 		if err != nil {
@@ -77,6 +82,18 @@ func Parse(flags Flags) (Filter, error) {
 		return Filter{}, err
 	}
 	return f, nil
+}
+
+// checkText refuses bytes that are no text: JSON cannot carry them.
+func checkText(flags Flags) error {
+	for _, texts := range [][]string{flags.Facts, flags.Classes, flags.Agents, flags.Identities, flags.With, flags.Select} {
+		for _, text := range texts {
+			if !utf8.ValidString(text) {
+				return fmt.Errorf("cannot use filter %q: it is not UTF-8 text", text)
+			}
+		}
+	}
+	return nil
 }
 
 func addOnce(list *[]string, s string) {
@@ -131,7 +148,7 @@ func checkPiece(text, piece string) error {
 	if strings.Count(piece, `"`)%2 == 1 || strings.Count(piece, `'`)%2 == 1 {
 		return &SurpriseError{Flag: "-W", Text: text,
 			Why:     fmt.Sprintf("-W knows no quotes, it splits at every space and %q is a piece of its own", piece),
-			Instead: "-F " + shellQuote(strings.NewReplacer(`"`, "", `'`, "").Replace(text))}
+			Instead: factInstead(strings.NewReplacer(`"`, "", `'`, "").Replace(text))}
 	}
 	if _, err := ParseFact(piece); err == nil {
 		_, err = checkFact("-W", piece)
@@ -145,14 +162,27 @@ func checkPiece(text, piece string) error {
 		Instead: pieceInstead(text, piece)}
 }
 
+// factInstead proposes a fact filter, or what is proposed in place of that; blank
+// when text is no fact filter at all.
+func factInstead(text string) string {
+	fact, err := checkFact("-F", text)
+	if err == nil {
+		return "-F " + shellQuote(fact.String())
+	}
+	if refusal, ok := errors.AsType[*SurpriseError](err); ok {
+		return refusal.Instead
+	}
+	return ""
+}
+
 // pieceInstead guesses what an unparsable piece was meant to be.
 func pieceInstead(text, piece string) string {
 	if fact, err := checkFact("-F", text); err == nil && operators.MatchString(text) && !strings.Contains(fact.Name, " ") {
 		return "-F " + shellQuote(fact.String())
 	}
 	core := strings.Trim(piece, "=<>!~")
-	if fact, err := checkFact("-F", core); err == nil {
-		return "-F " + shellQuote(fact.String())
+	if instead := factInstead(core); core != "" && instead != "" {
+		return instead
 	}
 	switch {
 	case core == "":
@@ -161,8 +191,13 @@ func pieceInstead(text, piece string) string {
 		return "-S " + shellQuote(fmt.Sprintf(`fact(%s) != ""`, exprQuote(core)))
 	case strings.HasPrefix(piece, core):
 		return "-S " + shellQuote(fmt.Sprintf(`fact(%s) == ""`, exprQuote(core)))
-	case strings.HasPrefix(piece, "!"):
-		return "-S " + shellQuote(fmt.Sprintf(`not with(%s)`, exprQuote(core)))
+	}
+	negated := fmt.Sprintf(`not with(%s)`, exprQuote(core))
+	if strings.HasPrefix(piece, "!") && checkCompound(negated, nil) == nil {
+		return "-S " + shellQuote(negated)
+	}
+	if refusal, ok := errors.AsType[*SurpriseError](checkName("-C", core)); ok {
+		return refusal.Instead
 	}
 	return "-C " + shellQuote(core)
 }
@@ -182,7 +217,7 @@ func checkName(flag, text string) error {
 	case strings.HasPrefix(text, "/") || strings.HasSuffix(text, "/"):
 		return &SurpriseError{Flag: flag, Text: text,
 			Why:     "a regex needs a slash at both ends, this is an exact name",
-			Instead: flag + " " + shellQuote("/"+strings.Trim(text, "/")+"/")}
+			Instead: flag + " " + shellQuote("/"+compilable(strings.Trim(text, "/"))+"/")}
 	case strings.ContainsAny(text, "*?"):
 		return &SurpriseError{Flag: flag, Text: text,
 			Why:     "servers know no wildcards, this is an exact name",
@@ -190,7 +225,7 @@ func checkName(flag, text string) error {
 	}
 	if fact, err := ParseFact(text); err == nil && flag != "-I" {
 		return &SurpriseError{Flag: flag, Text: text,
-			Why: "this is a fact filter, here it is an exact name", Instead: "-F " + shellQuote(fact.String())}
+			Why: "this is a fact filter, here it is an exact name", Instead: factInstead(fact.String())}
 	}
 	return nil
 }
@@ -208,9 +243,17 @@ func checkRegex(flag, text, body string) error {
 	if _, err := regexp.Compile(body); err != nil {
 		return &SurpriseError{Flag: flag, Text: text,
 			Why:     fmt.Sprintf("the regex does not compile (%v) and would match nothing", err),
-			Instead: flag + " " + shellQuote("/"+regexp.QuoteMeta(body)+"/")}
+			Instead: flag + " " + shellQuote("/"+compilable(body)+"/")}
 	}
 	return nil
+}
+
+// compilable is body, or the regex of its literal text when it does not compile.
+func compilable(body string) string {
+	if _, err := regexp.Compile(body); err != nil {
+		return regexp.QuoteMeta(body)
+	}
+	return body
 }
 
 // globPattern is the regex of a shell wildcard.

@@ -98,10 +98,7 @@ func splitInstead(text string, op []int) string {
 		}
 	}
 	if isRegex(value) || typed == "=~" {
-		pattern := "(?i)" + strings.Trim(value, "/")
-		if _, err := regexp.Compile(pattern); err != nil {
-			pattern = "(?i)" + regexp.QuoteMeta(strings.Trim(value, "/"))
-		}
+		pattern := "(?i)" + compilable(strings.Trim(value, "/"))
 		e := fmt.Sprintf("fact(%s) matches %s", exprQuote(name), exprQuote(pattern))
 		if typed == "!=" {
 			e = "not (" + e + ")"
@@ -116,7 +113,7 @@ func splitInstead(text string, op []int) string {
 func slashInstead(fact Fact, typed string) string {
 	positive := fact.Name + "=" + fact.Value
 	if got, err := ParseFact(positive); err != nil || got != fact {
-		positive = fact.Name + " =~ " + fact.Value
+		positive = fact.String()
 	}
 	if typed == "!=" {
 		return "-S " + shellQuote(fmt.Sprintf("not with(%s)", exprQuote(positive)))
@@ -139,7 +136,7 @@ func literalExpr(name, typed, value string) string {
 
 // exprQuote makes s a string literal of the expression language.
 func exprQuote(s string) string {
-	if !strings.ContainsAny(s, "`\r\n") && strings.ContainsAny(s, `\"`) && utf8.ValidString(s) {
+	if !strings.ContainsAny(s, "`\r\n") && strings.ContainsAny(s, `\"`) {
 		return "`" + s + "`"
 	}
 	return strconv.Quote(s)
@@ -200,11 +197,11 @@ func unknownName(text string, err error, env map[string]any) error {
 	from := min(max(fault.From, 0), len(runes))
 	name, ok := strings.CutPrefix(fault.Message, "unknown name ")
 	if !ok {
-		at := strings.Index(text, "facts.")
-		if at < 0 || !strings.Contains(fault.Message, "json.RawMessage") {
+		before, _, found := strings.Cut(text, "facts.")
+		if !found || !strings.HasPrefix(fault.Message, "array elements can only be selected") {
 			return nil
 		}
-		from, name = utf8.RuneCountInString(text[:at]), "facts"
+		from, name = utf8.RuneCountInString(before), "facts"
 	}
 	end := from
 	for end < len(runes) && isPathRune(runes[end]) {
