@@ -51,7 +51,7 @@ func TestReadNodesNamesTheLine(t *testing.T) {
 		{"subject wildcard", ">", "line 1: "},
 		{"control character", "a\nb\x01c", "line 2: "},
 		{"bad set", "a\nweb[1-", "line 2: node set: position 4"},
-		{"too many", "a[1-600000]\nb[1-600000]\n", "line 2: node set: position 1: more nodes"},
+		{"too many", "a\nb[1-1000000]\n", "line 2: node set: position 1: more nodes"},
 		{"number in an array", "[\n\"a\",\n5]", "line 3: an array of names holds a number"},
 		{"null in an array", "[null]", "line 1: an array of names holds null"},
 		{"blank in an array", "[\"a\",\n\"\"]", "line 2: a name is blank"},

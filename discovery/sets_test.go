@@ -27,7 +27,7 @@ func TestSortIsNatural(t *testing.T) {
 
 func TestNaturalOrderIsTotal(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
-	names := make([]string, 200)
+	names := make([]string, 60)
 	for i := range names {
 		names[i] = randomName(r)
 	}
@@ -37,7 +37,7 @@ func TestNaturalOrderIsTotal(t *testing.T) {
 			if ab != -compareNatural(b, a) || (ab == 0) != (a == b) {
 				t.Fatalf("compareNatural(%q, %q) = %d is not antisymmetric", a, b, ab)
 			}
-			for _, c := range names[:40] {
+			for _, c := range names[:20] {
 				if ab <= 0 && compareNatural(b, c) <= 0 && compareNatural(a, c) > 0 {
 					t.Fatalf("%q <= %q <= %q but not transitive", a, b, c)
 				}
@@ -149,8 +149,8 @@ func TestUnfoldNamesThePosition(t *testing.T) {
 			t.Errorf("Unfold(%q) = %d names, %v; want %q", tt.set, len(got), err, tt.want)
 		}
 	}
-	if got, err := Unfold("a[1-999999],b"); err != nil || len(got) != 1_000_000 {
-		t.Errorf("a million names: %d, %v", len(got), err)
+	if got, err := unfold("a[1-99],b", 100); err != nil || len(got) != 100 {
+		t.Errorf("as many names as allowed: %d, %v", len(got), err)
 	}
 }
 
@@ -174,7 +174,7 @@ func randomName(r *rand.Rand) string {
 
 func TestUnfoldUndoesFold(t *testing.T) {
 	r := rand.New(rand.NewSource(2))
-	for range 3000 {
+	for range 1000 {
 		var names []string
 		for range r.Intn(60) {
 			if name := randomName(r); checkName(name) == nil {
