@@ -1,0 +1,48 @@
+//go:build !unix || solaris || illumos || aix
+
+package journal
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+)
+
+const lockSuffix = ".lock"
+
+// lockFile takes the run by a second file, where the system has no flock. It
+// outlives a process that is killed: the file must then be deleted by hand, which
+// is what ErrBusy leads to.
+func lockFile(root *os.Root, id string, _ *os.File) (io.Closer, error) {
+	f, err := root.OpenFile(id+lockSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, ErrBusy
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir, err := root.OpenRoot(".")
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return unlocker{dir, f, id}, nil
+}
+
+type unlocker struct {
+	root *os.Root
+	f    *os.File
+	id   string
+}
+
+func (u unlocker) Close() error {
+	return errors.Join(u.f.Close(), u.root.Remove(u.id+lockSuffix), u.root.Close())
+}
+
+func isLocked(root *os.Root, id string, _ *os.File) bool {
+	_, err := root.Stat(id + lockSuffix)
+	return err == nil
+}
+
+// ignoreUnsupported: directories cannot be synced here.
+func ignoreUnsupported(error) error { return nil }

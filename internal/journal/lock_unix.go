@@ -1,0 +1,49 @@
+//go:build unix && !solaris && !illumos && !aix
+
+package journal
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"time"
+)
+
+// lockFile takes the file for this process. The kernel frees it when the process
+// ends, however it ends. A reader that looks whether it is taken holds it for a
+// moment, so that a refusal is asked again.
+func lockFile(_ *os.Root, _ string, f *os.File) (io.Closer, error) {
+	for range 5 {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return unlocker{f}, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, os.NewSyscallError("flock", err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	return nil, ErrBusy
+}
+
+type unlocker struct{ f *os.File }
+
+func (u unlocker) Close() error { return syscall.Flock(int(u.f.Fd()), syscall.LOCK_UN) }
+
+// isLocked looks whether a process holds the file.
+func isLocked(_ *os.Root, _ string, f *os.File) bool {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+		return errors.Is(err, syscall.EWOULDBLOCK)
+	}
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	return false
+}
+
+// ignoreUnsupported drops the error of file systems that cannot sync a directory.
+func ignoreUnsupported(err error) error {
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return nil
+	}
+	return err
+}

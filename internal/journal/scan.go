@@ -1,0 +1,192 @@
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"iter"
+	"os"
+	"time"
+)
+
+// The two kinds of line.
+const (
+	recordKey = "rec"
+	ownerKey  = "own"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// prefixLen is the length of `{"sum":"1a2b3c4d","rec":`.
+const prefixLen = len(`{"sum":"1a2b3c4d","rec":`)
+
+// chain is the sum of a line that follows a line of sum before.
+func chain(before, key string, content []byte) string {
+	c := crc32.Update(0, castagnoli, []byte(before))
+	c = crc32.Update(c, castagnoli, []byte(key))
+	return fmt.Sprintf("%08x", crc32.Update(c, castagnoli, content))
+}
+
+// appendLine adds a whole line to b, and returns its sum.
+func appendLine(b []byte, before, key string, content []byte) ([]byte, string) {
+	sum := chain(before, key, content)
+	b = append(b, `{"sum":"`+sum+`","`+key+`":`...)
+	b = append(b, content...)
+	return append(b, "}\n"...), sum
+}
+
+// parseLine checks a line (without its newline) against the sum before it.
+func parseLine(line []byte, before string) (key string, content []byte, sum string, why string) {
+	if len(line) < prefixLen+1 || line[len(line)-1] != '}' {
+		return "", nil, "", "it is not a whole line"
+	}
+	key = string(line[prefixLen-5 : prefixLen-2])
+	sum = string(line[8:16])
+	content = line[prefixLen : len(line)-1]
+	if string(line[:prefixLen]) != `{"sum":"`+sum+`","`+key+`":` || (key != recordKey && key != ownerKey) {
+		return "", nil, "", "it does not begin as a line of a journal"
+	}
+	if chain(before, key, content) != sum {
+		return "", nil, "", "its checksum does not fit, or a line before it is missing"
+	}
+	return key, content, sum, ""
+}
+
+// owning is the content of an own line.
+type owning struct {
+	Format int    `json:"journal"`
+	ID     string `json:"id"`
+	Owner
+}
+
+func ownerLine(id string) []byte {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	line, err := json.Marshal(owning{format, id, Owner{os.Getpid(), host, time.Now().UTC()}})
+	if err != nil {
+		panic(err) // plain strings and numbers
+	}
+	return line
+}
+
+// scan reads a journal line by line, checking each.
+type scan struct {
+	r         io.Reader
+	id        string
+	sum       string // of the last good line
+	good      int64  // bytes up to its end
+	n         int    // lines
+	noNewline bool   // the last line is whole but for its newline
+	owner     Owner
+	err       error
+}
+
+func newScan(r io.ReaderAt, size int64, id string) *scan {
+	return &scan{r: io.NewSectionReader(r, 0, size), id: id}
+}
+
+// records yields the contents of record lines, then the error, if any.
+func (s *scan) records() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for line := range s.lines {
+			if !yield(line, nil) {
+				return
+			}
+		}
+		if s.err != nil {
+			yield(nil, s.err)
+		}
+	}
+}
+
+// lines yields the contents of record lines up to the end, a torn tail, or
+// s.err.
+func (s *scan) lines(yield func([]byte) bool) {
+	r := bufio.NewReaderSize(s.r, 1<<16)
+	var long []byte
+	for {
+		line, err := r.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			long = append(long, line...)
+			continue
+		}
+		if len(long) > 0 {
+			long = append(long, line...)
+			line = long
+		}
+		if err != nil && err != io.EOF {
+			s.err = err
+			return
+		}
+		if len(line) == 0 {
+			return
+		}
+		if !s.take(line, yield) || err == io.EOF {
+			return
+		}
+		long = long[:0]
+	}
+}
+
+// take checks one line, with its newline if it has one. It reports whether to
+// go on.
+func (s *scan) take(line []byte, yield func([]byte) bool) bool {
+	text, whole := bytes.CutSuffix(line, []byte{'\n'})
+	key, content, sum, why := parseLine(text, s.sum)
+	if why == "" && key == ownerKey {
+		why = s.owned(content)
+	}
+	if why == "" && s.n == 0 && key != ownerKey {
+		why = "the first line does not say whose journal this is"
+	}
+	if why != "" {
+		if !s.isTorn(line, whole) {
+			s.err = &CorruptError{s.n + 1, why}
+		}
+		return false
+	}
+	s.n++
+	s.sum = sum
+	s.good += int64(len(line))
+	s.noNewline = !whole
+	if key == ownerKey {
+		return true
+	}
+	return yield(content)
+}
+
+// owned reads an own line; it must be of this run and of a format we know.
+func (s *scan) owned(content []byte) (why string) {
+	var o owning
+	if err := json.Unmarshal(content, &o); err != nil {
+		return "it does not say who holds the journal"
+	}
+	switch {
+	case o.Format != format:
+		return fmt.Sprintf("it has format %d, and this program knows %d", o.Format, format)
+	case o.ID != s.id:
+		return fmt.Sprintf("it belongs to run %q", o.ID)
+	}
+	s.owner = o.Owner
+	return ""
+}
+
+// isTorn tells a line that a crash cut short from one that was damaged later. A
+// cut line has no newline, and is not a whole line with something behind it; or
+// the disk grew the file before it wrote, and a whole sector is zero.
+func (s *scan) isTorn(line []byte, whole bool) bool {
+	if whole {
+		return bytes.Contains(line, make([]byte, sector))
+	}
+	_, _, _, why := parseLine(line[:len(line)-1], s.sum)
+	return why != ""
+}
+
+// sector is the least that a disk writes at once.
+const sector = 512
