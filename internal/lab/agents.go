@@ -3,7 +3,9 @@ package lab
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -177,14 +179,14 @@ func registryDDL(c *call) result {
 	if input.PluginType != "agent" || input.Format != "json" && input.Format != "ddl" {
 		return result{code: choria.InvalidData, message: "Validation failed: plugin_type must be agent and format json or ddl"}
 	}
-	document, version, err := document(input.Name)
-	if err != nil {
+	document, known := c.node.lab.documents[input.Name]
+	if !known {
 		return *aborted("Could not load DDL")
 	}
 	if input.Format == "ddl" {
 		return *aborted("Could not encode DDL")
 	}
-	return result{data: map[string]any{"name": input.Name, "plugin_type": "agent", "version": version, "ddl": string(document)}}
+	return result{data: map[string]any{"name": input.Name, "plugin_type": "agent", "version": document.version, "ddl": document.text}}
 }
 
 func registryNamesAction(c *call) result {
@@ -197,7 +199,7 @@ func registryNamesAction(c *call) result {
 	if input.PluginType != "agent" {
 		return result{code: choria.InvalidData, message: "Validation failed: plugin_type must be agent"}
 	}
-	return result{data: map[string]any{"names": documentNames(), "plugin_type": "agent"}}
+	return result{data: map[string]any{"names": slices.Sorted(maps.Keys(c.node.lab.documents)), "plugin_type": "agent"}}
 }
 
 // No node of the lab has Scout checks: the agent answers as it does on such a server.

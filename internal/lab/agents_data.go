@@ -2,6 +2,7 @@ package lab
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
@@ -97,13 +98,10 @@ func getData(c *call) result {
 	}
 	value, err := source(input.Query)
 	if err != nil {
-		value = nil
+		return result{data: json.RawMessage("null")}
 	}
-	return result{data: nullable{value}}
+	return result{data: value}
 }
-
-// nullable keeps a nil value as JSON null.
-type nullable struct{ any }
 
 // dataPlugins are the names of dataFunctions. The caller holds mu.
 func (n *node) dataPlugins() []string {
@@ -196,7 +194,7 @@ func newMachines(b *blueprint, now time.Time) []*machine {
 	sum := sha256.Sum256([]byte(b.identity))
 	return []*machine{{
 		name: "cert_renew", version: "1.2.0", state: "IDLE", path: "/etc/choria/machines/cert_renew", started: now,
-		id: fmt.Sprintf("%x-%x-4%x-8%x-%x", sum[0:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])[:36],
+		id: uuid([16]byte(sum[:16])),
 	}}
 }
 

@@ -152,7 +152,7 @@ func (l *Lab) routeBroadcast(collective, agent string, a *arrival) {
 // routeService delivers to one node that offers the service, as a queue group does.
 func (l *Lab) routeService(collective, agent string, a *arrival) {
 	for _, n := range l.nodes {
-		if n.offers(agent) && n.subscribes(collective, agent, a) {
+		if n.offers(agent) && n.subscribes(collective, "", a) {
 			n.deliver(a)
 			return
 		}

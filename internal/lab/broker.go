@@ -42,7 +42,8 @@ func startBroker(ctx context.Context, o Options, creds *credentials) (*broker, e
 	if err := keeper.openAccounts(ns); err != nil {
 		return nil, err
 	}
-	ns.SetLoggerV2(&natsLogger{o.Logger}, false, false, false)
+	logger := &natsLogger{log: o.Logger, fatal: make(chan string, 1)}
+	ns.SetLoggerV2(logger, false, false, false)
 	ns.Start()
 	b := &broker{server: ns, provisions: keeper.provisions}
 	if err := b.connect(keeper.fleet); err != nil {
@@ -50,9 +51,9 @@ func startBroker(ctx context.Context, o Options, creds *credentials) (*broker, e
 		return nil, err
 	}
 	if !o.InProcess {
-		if !ns.ReadyForConnections(startTimeout) {
+		if err := logger.listening(ctx, ns); err != nil {
 			b.close()
-			return nil, fmt.Errorf("broker does not listen on 127.0.0.1:%d: is the port taken?", o.Port)
+			return nil, fmt.Errorf("broker on 127.0.0.1:%d: %w", o.Port, err)
 		}
 		b.url = fmt.Sprintf("nats://127.0.0.1:%d", ns.Addr().(*net.TCPAddr).Port)
 	}
@@ -106,12 +107,38 @@ func listenPort(port int) int {
 	return port
 }
 
-// natsLogger hands the broker's own messages on.
-type natsLogger struct{ log *slog.Logger }
+// natsLogger hands the broker's own messages on. The server has no other way to say
+// that it could not listen than a fatal message.
+type natsLogger struct {
+	log   *slog.Logger
+	fatal chan string
+}
+
+// listening waits until the server accepts connections.
+func (l *natsLogger) listening(ctx context.Context, ns *server.Server) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("it does not listen"))
+	defer cancel()
+	for !ns.ReadyForConnections(20 * time.Millisecond) {
+		select {
+		case text := <-l.fatal:
+			return errors.New(text)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		default:
+		}
+	}
+	return nil
+}
+
+func (l *natsLogger) Fatalf(format string, v ...any) {
+	select {
+	case l.fatal <- fmt.Sprintf(format, v...):
+	default:
+	}
+}
 
 func (l *natsLogger) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
 func (l *natsLogger) Warnf(format string, v ...any)   { l.log.Info(fmt.Sprintf(format, v...)) }
-func (l *natsLogger) Fatalf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
 func (l *natsLogger) Errorf(format string, v ...any)  { l.log.Info(fmt.Sprintf(format, v...)) }
-func (l *natsLogger) Debugf(format string, v ...any)  {}
-func (l *natsLogger) Tracef(format string, v ...any)  {}
+func (l *natsLogger) Debugf(string, ...any)           {}
+func (l *natsLogger) Tracef(string, ...any)           {}

@@ -83,9 +83,11 @@ func (c *credentials) makeCertificates(o Options) error {
 		return nil
 	}
 	// Requests of v1 are signed with RSA; the other keys may be anything.
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return fmt.Errorf("generate operator key: %w", err)
+	key := o.operatorKey
+	if key == nil {
+		if key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			return fmt.Errorf("generate operator key: %w", err)
+		}
 	}
 	cert, err := authority.issue(&x509.Certificate{
 		Subject: pkix.Name{CommonName: operatorName}, DNSNames: []string{operatorName},

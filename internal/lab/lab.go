@@ -36,16 +36,17 @@ type NodeInfo struct {
 
 // Lab is a running fleet with its broker. All methods are safe for concurrent use.
 type Lab struct {
-	options  Options
-	log      *slog.Logger
-	creds    *credentials
-	verifier *security.RequestVerifier
-	broker   *broker
-	nodes    []*node // in the order of the blueprints
-	byName   map[string]*node
-	dir      string
-	ownDir   bool
-	changed  announcer
+	options   Options
+	log       *slog.Logger
+	creds     *credentials
+	verifier  *security.RequestVerifier
+	broker    *broker
+	documents map[string]document // what the registry serves
+	nodes     []*node             // in the order of the blueprints
+	byName    map[string]*node
+	dir       string
+	ownDir    bool
+	changed   announcer
 
 	closing sync.RWMutex // guards closed, and running against Close
 	closed  bool
@@ -65,6 +66,9 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	}
 	l := &Lab{options: o, log: o.Logger, creds: creds, byName: make(map[string]*node, o.Nodes)}
 	l.verifier = newVerifier(creds)
+	if l.documents, err = embeddedDocuments(ctx); err != nil {
+		return nil, err
+	}
 	if l.broker, err = startBroker(ctx, o, creds); err != nil {
 		return nil, err
 	}
@@ -295,13 +299,18 @@ func (l *Lab) brokerName() string {
 	return l.broker.url
 }
 
-// uuid is a random version 4 UUID.
-func (l *Lab) uuid() string {
+// uuid writes 16 bytes as a version 4 UUID.
+func uuid(b [16]byte) string {
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// newID is the id of an event.
+func newID() string {
 	var b [16]byte
 	// Read never fails.
 	_, _ = rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+	return uuid(b)
 }
 
 // announcer wakes everybody who waits for a change.

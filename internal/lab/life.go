@@ -26,10 +26,13 @@ func (n *node) boot(state State, first bool) {
 		now = n.started.Add(time.Second)
 	}
 	n.state, n.started = state, now
-	n.stats = counters{events: 1}
+	n.stats = counters{}
 	n.busy, n.adopted, n.lock = false, false, provisionLock{}
 	n.configured = state == Up
 	n.machines = newMachines(&n.blueprint, now)
+	if first {
+		n.stats.events = 1
+	}
 	firstAlive := time.Duration(n.rng.IntN(30)) * time.Minute
 	n.mu.Unlock()
 	n.lab.changed.announce()
@@ -112,7 +115,7 @@ func (n *node) event(kind string) choria.Event {
 		component = "provision_mode_server"
 	}
 	return choria.Event{
-		Type: kind, ID: n.lab.uuid(), Identity: n.identity, Component: component, Version: n.version,
+		Type: kind, ID: newID(), Identity: n.identity, Component: component, Version: n.version,
 		Time: time.Unix(time.Now().Unix(), 0).UTC(),
 	}
 }

@@ -218,6 +218,9 @@ func (n *node) answer(a *arrival) answer {
 // perform runs the checks that lead to error replies, then the action. The caller
 // holds mu.
 func (n *node) perform(a *arrival, actions map[string]action) result {
+	if n.fault == Silent && a.request.Agent == "choria_provision" {
+		return result{quiet: true}
+	}
 	if a.rpcErr != nil {
 		return result{code: choria.InvalidData, message: "Could not process request: could not parse incoming message as a MCollective SimpleRPC Request: " + a.rpcErr.Error()}
 	}

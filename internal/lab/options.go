@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"crypto/rsa"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -125,6 +126,8 @@ type Options struct {
 	// provisioner configures it; 0 means 5 s, a negative duration means never. A node
 	// that another provisioner takes on is left to that one.
 	ProvisionAfter time.Duration
+
+	operatorKey *rsa.PrivateKey // nil: a fresh one, which takes a while
 }
 
 // maxNodes bounds a fleet to what one process simulates well.

@@ -3,34 +3,41 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"fleetctl/internal/ddl"
 )
 
-// documentNames are the agents whose documents the fleet's registry serves.
-func documentNames() []string { return ddl.Embedded() }
+// document is an agent document as registries serve it.
+type document struct{ text, version string }
 
-// document writes an embedded agent document as registries serve it (docs/protocol.md,
-// DDL document).
-func document(agent string) (text []byte, version string, err error) {
-	d, err := ddl.Resolver{}.Resolve(context.Background(), agent)
-	if err != nil {
-		return nil, "", err
+// embeddedDocuments writes every embedded document (docs/protocol.md, DDL document).
+func embeddedDocuments(ctx context.Context) (map[string]document, error) {
+	documents := make(map[string]document)
+	for _, name := range ddl.Embedded() {
+		d, err := ddl.Resolver{}.Resolve(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		m := d.Metadata
+		actions := []map[string]any{}
+		for _, a := range d.Actions {
+			actions = append(actions, describeAction(a))
+		}
+		text, err := json.Marshal(map[string]any{
+			"$schema": "https://choria.io/schemas/mcorpc/ddl/v1/agent.json",
+			"metadata": map[string]any{
+				"name": m.Name, "description": m.Description, "author": m.Author, "license": m.License, "version": m.Version,
+				"url": m.URL, "timeout": int(m.Timeout.Seconds()), "service": m.Service, "provider": m.Provider,
+			},
+			"actions": actions,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("write document of agent %s: %w", name, err)
+		}
+		documents[name] = document{string(text), m.Version}
 	}
-	m := d.Metadata
-	actions := []map[string]any{}
-	for _, a := range d.Actions {
-		actions = append(actions, describeAction(a))
-	}
-	text, err = json.Marshal(map[string]any{
-		"$schema": "https://choria.io/schemas/mcorpc/ddl/v1/agent.json",
-		"metadata": map[string]any{
-			"name": m.Name, "description": m.Description, "author": m.Author, "license": m.License, "version": m.Version,
-			"url": m.URL, "timeout": int(m.Timeout.Seconds()), "service": m.Service, "provider": m.Provider,
-		},
-		"actions": actions,
-	})
-	return text, m.Version, err
+	return documents, nil
 }
 
 func describeAction(a ddl.Action) map[string]any {
