@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,19 +73,10 @@ func exampleTextOptions() TextOptions {
 		Verdict: "Run 20261122-a1b2: 2 of 406 nodes restarted, 403 refused, 1 unverified"}
 }
 
-func TestGoldenFiles(t *testing.T) {
+// goldenRequests are the files that show a request.
+func goldenRequests() map[string]func(w io.Writer) error {
 	many := Result{Agent: "choria_provision", Action: "restart", Replies: manyReplies(),
 		Stats: Stats{Discovered: 406, OK: 3, Failed: 403, Responses: 406, RequestTime: 1234 * time.Millisecond}}
-	machines := exampleNode()
-	machines.Stats, machines.Machines = nil, []inventory.Machine{{Name: "puppet", Version: "1.0.0", State: "RUN"},
-		{Name: "long-name", Version: "10.2.0", State: "IDLE"}}
-	machines.Facts = nil
-	fleet := inventory.Fleet{Nodes: []inventory.Node{exampleNode(), {Identity: "srv-02", Version: "0.28.0"}}}
-	values := []FactValue{{Value: "mt", Nodes: []string{"n3", "n1"}}, {Value: "nil", Nodes: []string{"n2"}}, {Value: "de", Nodes: []string{"n4"}}}
-	pings := Pings{Overhead: 21 * time.Millisecond}
-	for i := range 30 {
-		pings.Times = append(pings.Times, time.Duration(17+i*i)*time.Millisecond)
-	}
 	coloured := exampleTextOptions()
 	coloured.Colour, coloured.Verbose = true, true
 	coloured.Summaries = map[string][]string{"message": nil}
@@ -96,8 +88,7 @@ func TestGoldenFiles(t *testing.T) {
 	for i := range 250 {
 		long.Stats.NoResponses = append(long.Stats.NoResponses, fmt.Sprintf("n%03d", i))
 	}
-
-	tests := map[string]func(w io.Writer) error{
+	return map[string]func(w io.Writer) error{
 		"grouped.txt":   func(w io.Writer) error { return Text(w, many, exampleTextOptions()) },
 		"coloured.txt":  func(w io.Writer) error { return Text(w, few, coloured) },
 		"long-list.txt": func(w io.Writer) error { return Footer(w, long.Stats, TextOptions{}) },
@@ -115,6 +106,27 @@ func TestGoldenFiles(t *testing.T) {
 				l.Result(many.Replies[3]), l.Run(map[string]int{"batches": 2}), l.Batch(map[string]int{"batch": 1}),
 				l.Node(map[string]string{"identity": "n1"}), l.Summaries(nil), l.Stats(few.Stats), l.Error(errors.New("did not discover any nodes")))
 		},
+		"outputs.csv": func(w io.Writer) error { return CSV(w, few, exampleTextOptions().Outputs) },
+		"table-cells.txt": func(w io.Writer) error {
+			r := Result{Replies: []Reply{{Sender: "n1", Data: json.RawMessage(`{"list":[{"b":1,"a":2}],"text":"x\u001b[31m\ty"}`)}}}
+			return OutputTable(w, r, map[string]Output{"list": {}, "text": {DisplayAs: "Some Text"}, "none": {}})
+		},
+	}
+}
+
+// goldenReports are the files that show something else.
+func goldenReports() map[string]func(w io.Writer) error {
+	machines := exampleNode()
+	machines.Stats, machines.Machines = nil, []inventory.Machine{{Name: "puppet", Version: "1.0.0", State: "RUN"},
+		{Name: "long-name", Version: "10.2.0", State: "IDLE"}}
+	machines.Facts = nil
+	fleet := inventory.Fleet{Nodes: []inventory.Node{exampleNode(), {Identity: "srv-02", Version: "0.28.0"}}}
+	values := []FactValue{{Value: "mt", Nodes: []string{"n3", "n1"}}, {Value: "nil", Nodes: []string{"n2"}}, {Value: "de", Nodes: []string{"n4"}}}
+	pings := Pings{Overhead: 21 * time.Millisecond}
+	for i := range 30 {
+		pings.Times = append(pings.Times, time.Duration(17+i*i)*time.Millisecond)
+	}
+	return map[string]func(w io.Writer) error{
 		"inventory.txt":         func(w io.Writer) error { return Inventory(w, exampleNode(), InventoryOptions{}) },
 		"inventory-partial.txt": func(w io.Writer) error { return Inventory(w, machines, InventoryOptions{}) },
 		"collectives.txt": func(w io.Writer) error {
@@ -133,16 +145,16 @@ func TestGoldenFiles(t *testing.T) {
 			return errors.Join(Ping(w, "srv-01.example.net", 17*time.Millisecond), PingStatistics(w, pings, PingOptions{Graph: true}))
 		},
 		"ping-none.txt": func(w io.Writer) error { return PingStatistics(w, Pings{}, PingOptions{Silent: true}) },
-		"outputs.csv":   func(w io.Writer) error { return CSV(w, few, exampleTextOptions().Outputs) },
 		"nodes.txt": func(w io.Writer) error {
 			return errors.Join(Nodes(w, []string{"n2", "n1"}), NodeSet(w, []string{"n2", "n1"}))
 		},
 		"nodes.json": func(w io.Writer) error { return errors.Join(NodesJSON(w, []string{"n2", "n1"}), NodesJSON(w, nil)) },
-		"table-cells.txt": func(w io.Writer) error {
-			r := Result{Replies: []Reply{{Sender: "n1", Data: json.RawMessage(`{"list":[{"b":1,"a":2}],"text":"x\u001b[31m\ty"}`)}}}
-			return OutputTable(w, r, map[string]Output{"list": {}, "text": {DisplayAs: "Some Text"}, "none": {}})
-		},
 	}
+}
+
+func TestGoldenFiles(t *testing.T) {
+	tests := goldenRequests()
+	maps.Copy(tests, goldenReports())
 	for name, write := range tests {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -32,8 +33,12 @@ type lineReply struct {
 
 // MarshalJSON writes the reply as `choria req --json` does.
 func (r Reply) MarshalJSON() ([]byte, error) {
-	return json.Marshal(jsonReply{Sender: r.Sender, Action: r.Action, StatusCode: r.StatusCode, StatusMsg: r.StatusMsg,
-		Data: validJSON(r.Data), Time: r.Time.UTC()})
+	return json.Marshal(r.document())
+}
+
+func (r Reply) document() jsonReply {
+	return jsonReply{Sender: r.Sender, Action: r.Action, StatusCode: r.StatusCode, StatusMsg: r.StatusMsg,
+		Data: validJSON(r.Data), Time: r.Time.UTC()}
 }
 
 type jsonStats struct {
@@ -88,7 +93,8 @@ func summaries(data json.RawMessage) json.RawMessage {
 // JSON writes the document of `choria req --json`: the same keys in the same order, then schema_version and, when there
 // is one, the run. Replies are written one after another: a large fleet costs no second copy.
 func JSON(w io.Writer, r Result) error {
-	d := document{w: w}
+	buf := bufio.NewWriter(w)
+	d := document{w: buf}
 	d.print("{\n")
 	d.member("agent", r.Agent)
 	d.member("action", r.Action)
@@ -98,7 +104,7 @@ func JSON(w io.Writer, r Result) error {
 			d.print(",")
 		}
 		d.print("\n" + documentIndent + documentIndent)
-		d.value(reply, documentIndent+documentIndent)
+		d.value(reply.document(), documentIndent+documentIndent) // not by MarshalJSON, which costs half as much again
 	}
 	if len(r.Replies) > 0 {
 		d.print("\n" + documentIndent)
@@ -117,18 +123,21 @@ func JSON(w io.Writer, r Result) error {
 		d.value(r.Run, documentIndent)
 	}
 	d.print("\n}\n")
-	return d.err
+	if d.err != nil {
+		return d.err
+	}
+	return buf.Flush()
 }
 
 // document writes until the first error.
 type document struct {
-	w   io.Writer
+	w   *bufio.Writer
 	err error
 }
 
 func (d *document) print(s string) {
 	if d.err == nil {
-		_, d.err = io.WriteString(d.w, s)
+		_, d.err = d.w.WriteString(s)
 	}
 }
 

@@ -35,6 +35,15 @@ type Progress struct {
 	bar   *progressbar.ProgressBar // nil: a line per batch
 	drawn int                      // columns on the terminal now
 	last  string
+	shown Snapshot
+}
+
+// worthDrawing keeps a large run from spending its time on the bar: a change of less than a five-hundredth of the plan
+// is not drawn, unless it is another batch. An Update without a change always draws: that is how a clock ticks.
+func (p *Progress) worthDrawing(s Snapshot) bool {
+	moved := func(s Snapshot) int { return s.Done + s.Accepted + s.Verified + s.Failed + s.NoReply }
+	distance := moved(s) - moved(p.shown)
+	return p.drawn == 0 || s.Batch != p.shown.Batch || distance <= 0 || distance*500 >= s.Planned || s.Done >= s.Planned
 }
 
 // The bar takes an eighth of the line, within bounds.
@@ -70,7 +79,8 @@ func (p *Progress) Update(s Snapshot) {
 	case p.w == nil:
 	case p.bar == nil:
 		p.line(s, false)
-	default:
+	case p.worthDrawing(s):
+		p.shown = s
 		_ = p.bar.Set(min(s.Done, max(s.Planned, 1))) // a count past the plan is only drawn as full
 		p.draw(p.compose(s))
 	}

@@ -166,3 +166,21 @@ func TestProgressIsSafeForConcurrentUse(t *testing.T) {
 		t.Errorf("odd characters or nothing at all")
 	}
 }
+
+func TestBarOfALargeRunIsNotDrawnForEachNode(t *testing.T) {
+	var b bytes.Buffer
+	p := NewBar(&b, 100_000, 80)
+	for n := range 100_000 {
+		p.Update(Snapshot{Batch: 1, Batches: 1, Planned: 100_000, Done: n, Accepted: n})
+	}
+	if drawn := strings.Count(b.String(), "\r"); drawn < 200 || drawn > 2000 {
+		t.Errorf("drawn %d times, want some hundred", drawn)
+	}
+	s := &screen{t: t, width: 80}
+	p = NewBar(s, 100_000, 80)
+	p.Update(Snapshot{Batch: 1, Batches: 1, Planned: 100_000, Done: 10})
+	p.Update(Snapshot{Batch: 1, Batches: 1, Planned: 100_000, Done: 10, Waiting: "a tick"})
+	if !strings.Contains(s.line(), "a tick") {
+		t.Errorf("%q does not show a tick of the clock", s.line())
+	}
+}

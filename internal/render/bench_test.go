@@ -1,0 +1,44 @@
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"testing"
+)
+
+func benchmarkResult(n int) Result {
+	r := Result{Agent: "choria_provision", Action: "restart"}
+	for i := range n {
+		r.Replies = append(r.Replies, Reply{Sender: fmt.Sprintf("web%d.example.net", i), Action: "restart", StatusMsg: "OK",
+			Data: json.RawMessage(`{"message":"Restarting Choria Server after 4s"}`)})
+	}
+	return r
+}
+
+func BenchmarkJSON(b *testing.B) {
+	r := benchmarkResult(1000)
+	for b.Loop() {
+		if err := JSON(io.Discard, r); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/node")
+}
+
+func BenchmarkText(b *testing.B) {
+	r := benchmarkResult(1000)
+	for b.Loop() {
+		if err := Text(io.Discard, r, TextOptions{Display: DisplayAll}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/node")
+}
+
+func BenchmarkProgress(b *testing.B) {
+	p := NewBar(io.Discard, 100000, 100)
+	for n := 0; b.Loop(); n++ {
+		p.Update(Snapshot{Batch: 1, Batches: 10, Planned: 100000, Done: n % 100000, Accepted: n, Waiting: "replies"})
+	}
+}
