@@ -118,10 +118,10 @@ func (w *resultWriter) begin(a *actor, p batch.Plan) {
 	case w.app.flags.noProgress:
 	case w.app.terminal(w.app.err):
 		w.progress = render.NewBar(w.app.err, p.Nodes(), w.app.width(w.app.err))
+		w.progress.Update(w.meter.snapshot())
 	case len(p.Batches) > 1:
 		w.progress = render.NewPlain(w.app.err)
 	}
-	w.progress.Update(w.meter.snapshot())
 }
 
 // Observe implements batch.Observer: what it is told is durable.

@@ -63,6 +63,14 @@ func (s *Session) Close() {
 	})
 }
 
+// Forget ends the wait for one request: a reply that comes later is a stray. A session that polls forgets what it asked,
+// so that it does not grow.
+func (s *Session) Forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pending, id)
+}
+
 // Strays returns what came in and was not believed, so far.
 func (s *Session) Strays() Strays {
 	s.mu.Lock()
