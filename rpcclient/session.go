@@ -1,6 +1,7 @@
 package rpcclient
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -212,6 +213,9 @@ func (s *Session) decode(data []byte) (Reply, error) {
 	if err != nil {
 		return r, err
 	}
+	if secure.Version != t.Version {
+		return r, fmt.Errorf("protocol %s inside a transport of %s", secure.Version, t.Version)
+	}
 	proven, err := s.client.id.OpenReply(secure, s.collective)
 	if err != nil {
 		return r, &signatureError{err}
@@ -222,6 +226,9 @@ func (s *Session) decode(data []byte) (Reply, error) {
 	}
 	if proven != "" && proven != inner.Sender {
 		return r, &signatureError{fmt.Errorf("reply of %q is signed by %q", inner.Sender, proven)}
+	}
+	if err := choria.CheckIdentity(inner.Sender); err != nil {
+		return r, err
 	}
 	r = Reply{
 		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time,
@@ -234,6 +241,6 @@ func (s *Session) decode(data []byte) (Reply, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Action, r.Code, r.Message, r.Data = body.Action, body.StatusCode, body.StatusMsg, body.Data
+	r.Action, r.Code, r.Message, r.Data = body.Action, body.StatusCode, body.StatusMsg, bytes.Clone(body.Data) // a slice would keep the whole message
 	return r, nil
 }
