@@ -140,7 +140,7 @@ func (p *Progress) line(s Snapshot, end bool) {
 	p.write(strings.Join(words, ", ") + "\n")
 }
 
-func batchOf(s Snapshot) string { return fmt.Sprintf("%d of %d", s.Batch, s.Batches) }
+func batchOf(s Snapshot) string { return fmt.Sprintf("%d/%d", s.Batch, s.Batches) }
 
 // parts are the words of a snapshot, the most important ones first; the first few say where the run is and what it waits
 // for. Zero counts of bad things are left out.

@@ -57,7 +57,7 @@ func TestBarFitsEveryTerminal(t *testing.T) {
 		p := NewBar(s, 100, width)
 		for _, snap := range snapshots(100) {
 			p.Update(snap)
-			want := fmt.Sprintf("batch %d of %d", snap.Batch, snap.Batches)
+			want := fmt.Sprintf("batch %d/%d", snap.Batch, snap.Batches)
 			want = strings.TrimSpace(want[:min(len(want), max(width, minWidth)-1)])
 			if got := s.line(); !strings.Contains(got, want) {
 				t.Errorf("width %d: %q does not show %q", width, got, want)
@@ -81,12 +81,12 @@ func TestBarShowsWhatMatters(t *testing.T) {
 		width int
 		want  string
 	}{
-		{160, "27% [====>---------------] batch 3 of 10, 27/100 nodes, 2 failed, 1 no reply, waits for 5 replies, 25 accepted, 20 verified, ETA 2m10s"},
-		{100, "27% [==>---------] batch 3 of 10, 27/100 nodes, 2 failed, 1 no reply, waits for 5 replies"},
-		{80, "batch 3 of 10, 27/100 nodes, 2 failed, 1 no reply, waits for 5 replies"},
-		{40, "batch 3 of 10, 27/100 nodes, 2 failed"},
-		{20, "batch 3 of 10"},
-		{10, "batch 3 o"},
+		{160, "27% [====>---------------] batch 3/10, 27/100 nodes, 2 failed, 1 no reply, waits for 5 replies, 25 accepted, 20 verified, ETA 2m10s"},
+		{100, "27% [==>---------] batch 3/10, 27/100 nodes, 2 failed, 1 no reply, waits for 5 replies, 25 accepted"},
+		{80, "batch 3/10, 27/100 nodes, 2 failed, 1 no reply, waits for 5 replies, ETA 2m10s"},
+		{40, "batch 3/10, 27/100 nodes, 2 failed"},
+		{20, "batch 3/10"},
+		{10, "batch 3/1"},
 	}
 	for _, tt := range tests {
 		s := &screen{t: t, width: tt.width}
@@ -107,8 +107,8 @@ func TestBarShowsWhatMatters(t *testing.T) {
 }
 
 func TestBarAtTheEndsOfTheRun(t *testing.T) {
-	for done, want := range map[int]string{0: "0% [----------] batch 1 of 1, 0/4 nodes, 0 accepted",
-		4: "100% [==========] batch 1 of 1, 4/4 nodes, 0 accepted", 9: "100% [==========] batch 1 of 1, 9/4 nodes, 0 accepted"} {
+	for done, want := range map[int]string{0: "0% [----------] batch 1/1, 0/4 nodes, 0 accepted",
+		4: "100% [==========] batch 1/1, 4/4 nodes, 0 accepted", 9: "100% [==========] batch 1/1, 9/4 nodes, 0 accepted"} {
 		s := &screen{t: t, width: 80}
 		p := NewBar(s, 4, 0)
 		p.Update(Snapshot{Batch: 1, Batches: 1, Planned: 4, Done: done})
@@ -127,9 +127,9 @@ func TestPlainProgressWritesALinePerBatch(t *testing.T) {
 		p.Update(s)
 	}
 	p.Close(Snapshot{Batch: 2, Batches: 2, Planned: 4, Done: 4, Accepted: 2, Verified: 2, Failed: 1, NoReply: 1})
-	want := `batch 1 of 2, 0/4 nodes, 0 accepted
-batch 2 of 2, 2/4 nodes, 2 accepted, ETA 3s
-batch 2 of 2, 4/4 nodes, 1 failed, 1 no reply, 2 accepted, 2 verified
+	want := `batch 1/2, 0/4 nodes, 0 accepted
+batch 2/2, 2/4 nodes, 2 accepted, ETA 3s
+batch 2/2, 4/4 nodes, 1 failed, 1 no reply, 2 accepted, 2 verified
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
