@@ -146,16 +146,13 @@ func (m *machine) advance(at time.Time) {
 		m.recovering = false
 		m.requeue(at)
 	}
-	if m.cur.batch > 0 && !m.finishBatch(at) {
-		return
+	finished := m.cur.batch == 0 || m.finishBatch(at)
+	switch {
+	case m.halt == haltNone && len(m.queue) > 0:
+		m.prepareNext(at)
+	case finished && (m.open(0) == 0 || m.halt >= haltFirm):
+		m.end(at)
 	}
-	if m.halt != haltNone || len(m.queue) == 0 {
-		if m.open(0) == 0 || m.halt >= haltFirm {
-			m.end(at)
-		}
-		return
-	}
-	m.prepareNext(at)
 }
 
 // finishBatch reports whether nothing of the current batch is waited for.
@@ -205,7 +202,8 @@ func (m *machine) repliesIn(at time.Time) {
 	}
 }
 
-// prepareNext asks for consent and baseline, and sends when all is ready.
+// prepareNext asks for consent and for the baseline when it is time, and sends
+// when all is ready.
 func (m *machine) prepareNext(at time.Time) {
 	c, n, batch := &m.cur, &m.next, m.queue[0]
 	first := c.batch == 0

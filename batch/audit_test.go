@@ -1,0 +1,102 @@
+package batch
+
+import (
+	"testing"
+)
+
+// audit checks the invariants of doc.go on every command and after every step.
+type audit struct {
+	t         testing.TB
+	lines     [][]byte // the journal
+	acts      map[string]int
+	untouched map[string]bool // proved by a probe since the last act
+	stopped   bool
+}
+
+func newAudit(t testing.TB) *audit {
+	return &audit{t: t, acts: map[string]int{}, untouched: map[string]bool{}}
+}
+
+func (a *audit) command(m *machine, c command) {
+	a.t.Helper()
+	switch c := c.(type) {
+	case recordCmd:
+		line, err := encodeRecord(c.Record)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		a.lines = append(a.lines, line)
+		a.stopped = a.stopped || c.Kind == KindStopped
+		for _, name := range c.Nodes {
+			if c.Kind == KindWithdrawn {
+				a.untouched[name] = true
+			}
+		}
+	case actCmd:
+		a.act(m, c)
+	}
+}
+
+// act checks what must hold when a batch leaves.
+func (a *audit) act(m *machine, c actCmd) {
+	a.t.Helper()
+	if a.stopped {
+		a.t.Errorf("batch %d is sent after a stop", c.Batch)
+	}
+	p, err := Follow(fromLines(a.lines))
+	if err != nil {
+		a.t.Fatalf("batch %d is sent, and the journal does not replay: %v", c.Batch, err)
+	}
+	for _, name := range c.Nodes {
+		if r, ok := p.Node(name); !ok || r.State != Sending || r.Batch != c.Batch {
+			a.t.Errorf("node %s is sent in batch %d, and recorded as %s in batch %d", name, c.Batch, r.State, r.Batch)
+		}
+		if a.acts[name]++; a.acts[name] > 1 && !a.untouched[name] {
+			a.t.Errorf("node %s is sent a request twice", name)
+		}
+		delete(a.untouched, name)
+	}
+	if sending := p.Counts().Of(Sending); sending != len(c.Nodes) {
+		a.t.Errorf("batch %d: %d nodes are sent to, %d recorded as sending", c.Batch, len(c.Nodes), sending)
+	}
+	none := Tally{}
+	run := m.l.tally(m.l.counts, m.proved)
+	run.Refused, run.Unverified, run.NoReply = max(run.Refused-m.oldFailed, 0), 0, max(run.NoReply-m.oldNoReply, 0)
+	if stop, met := Decide(m.l.begin.Rules, run, none); met {
+		a.t.Errorf("batch %d is sent although: %s", c.Batch, stop.Reason)
+	}
+}
+
+// account checks that the counts add up and that the journal says the same.
+func (a *audit) account(l *ledger) {
+	a.t.Helper()
+	var all Counts
+	perBatch := make([]Counts, len(l.batches))
+	for _, r := range l.rows {
+		all.move(0, r.state)
+		perBatch[r.batch-1].move(0, r.state)
+	}
+	if all != l.counts || all.Total() != len(l.rows) {
+		a.t.Fatalf("counts say %v, nodes %v", l.counts, all)
+	}
+	for i := range l.batches {
+		if perBatch[i] != l.batches[i].counts {
+			a.t.Fatalf("batch %d: counts say %v, nodes %v", i+1, l.batches[i].counts, perBatch[i])
+		}
+	}
+	if len(a.lines) == 0 || len(l.stops) > 0 && l.stop().Kind == StopFault {
+		return
+	}
+	p, err := Follow(fromLines(a.lines))
+	if err != nil {
+		a.t.Fatalf("replay: %v", err)
+	}
+	for at := range l.rows {
+		if got, want := p.l.rows[at], l.rows[at]; got != want && l.begun {
+			if l.resumes != p.l.resumes {
+				return // replayed and not resumed yet
+			}
+			a.t.Fatalf("the journal says %+v, the run %+v", got, want)
+		}
+	}
+}

@@ -1,0 +1,358 @@
+package batch
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the machine says now")
+
+// TestTranscripts plays testdata/*.txt: lines at the margin are events, indented
+// ones the commands that the machine answered. -update rewrites the answers; the
+// invariants (see audit) are checked all the same, so read the diff for sense and
+// trust it for safety.
+//
+//	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
+//	start                                begin, or resume after kill
+//	reply BATCH NODE ok|CODE [REASON]    a reply comes in
+//	sent BATCH [unsent=a,b|error]        Act returns
+//	proof NODE acted|unproved            the Verifier answers; "verifier-ended" when it ends
+//	probe NODE acted|unproved|untouched  the Prober answers; "probe-ended" when it ends
+//	baseline BATCH [NODE=TEXT...]        the baseline is there
+//	wait DURATION                        time passes, due timers fire
+//	confirm yes|no, interrupt, lost, abandon, disk-full
+//	kill                                 the process dies; the journal is replayed
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, path := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, string(want))
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("transcript (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// play answers the events of a transcript.
+func play(t *testing.T, text string) string {
+	d := &driver{t: t, audit: newAudit(t), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, "\t") {
+			continue
+		}
+		out.WriteString(line + "\n")
+		if f := strings.Fields(line); len(f) > 0 && f[0] != "#" {
+			d.out = nil
+			d.event(f[0], f[1:])
+			for _, o := range d.out {
+				out.WriteString("\t" + o + "\n")
+			}
+		}
+	}
+	return out.String()
+}
+
+// driver plays the runner for one machine.
+type driver struct {
+	t      *testing.T
+	audit  *audit
+	m      *machine
+	rules  Rules
+	pace   Pace
+	verify bool
+	probe  bool
+	now    time.Time
+	timers []timerCmd
+	out    []string
+}
+
+func (d *driver) event(name string, args []string) {
+	num := func(i int) int {
+		n, err := strconv.Atoi(args[i])
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return n
+	}
+	why := errors.New("tested")
+	if d.m != nil && name != "disk-full" {
+		d.m.l.commit() // what the event before gave is durable
+	}
+	switch name {
+	case "plan":
+		d.plan(args)
+	case "start":
+		d.do(d.m.start(d.now, d.rules, d.pace))
+	case "reply":
+		o := Outcome{Batch: num(0), Node: args[1], Time: d.now, OK: args[2] == "ok", Reason: strings.Join(args[3:], " ")}
+		if !o.OK {
+			o.Code = num(2)
+		}
+		d.step(outcomeEvent{o})
+	case "sent":
+		e := sentEvent{At: d.now, Batch: num(0)}
+		if len(args) > 1 {
+			e.Err = why
+			if names, ok := strings.CutPrefix(args[1], "unsent="); ok {
+				e.Err = &NotSentError{strings.Split(names, ","), why}
+			}
+		}
+		d.step(e)
+	case "proof", "probe":
+		p := Proof{Node: args[0], Time: d.now}
+		if err := p.Found.UnmarshalText([]byte(args[1])); err != nil {
+			d.t.Fatal(err)
+		}
+		if name == "proof" {
+			d.step(proofEvent{p})
+			return
+		}
+		if p.Found == Untouched {
+			d.audit.untouched[p.Node] = true
+		}
+		d.step(probeEvent{p})
+	case "verifier-ended":
+		d.step(verifierEnd{d.now})
+	case "probe-ended":
+		d.step(probeEnd{d.now})
+	case "baseline":
+		e := baselineEvent{At: d.now, Batch: num(0), Baselines: map[string]string{}}
+		for _, a := range args[1:] {
+			k, v, _ := strings.Cut(a, "=")
+			e.Baselines[k] = v
+		}
+		d.step(e)
+	case "wait":
+		d.wait(args[0])
+	case "confirm":
+		d.step(confirmEvent{d.now, args[0] == "yes", nil})
+	case "interrupt":
+		d.step(interruptEvent{d.now, errors.New("interrupt signal received")})
+	case "lost":
+		d.step(lostEvent{d.now, why})
+	case "abandon":
+		d.step(abandonEvent{d.now, why})
+	case "disk-full":
+		d.do(d.m.fail(journalEvent{d.now, errors.New("no space left on device")}))
+	case "kill":
+		d.kill()
+	default:
+		d.t.Fatalf("unknown event %q", name)
+	}
+}
+
+func (d *driver) plan(args []string) {
+	var p Policy
+	set := map[string]string{}
+	for _, a := range args {
+		k, v, _ := strings.Cut(a, "=")
+		set[k] = v
+	}
+	amount := func(key string) Amount {
+		var a Amount
+		if err := a.UnmarshalText([]byte(set[key])); err != nil {
+			d.t.Fatal(err)
+		}
+		return a
+	}
+	length := func(key, def string) time.Duration {
+		if set[key] != "" {
+			def = set[key]
+		}
+		v, err := time.ParseDuration(def)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return v
+	}
+	count, err := strconv.Atoi(set["nodes"])
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if p.Sizes, err = ParseSizes(set["batch"]); err != nil {
+		d.t.Fatal(err)
+	}
+	p.Canary, _ = strconv.Atoi(set["canary"])
+	_, nothing := set["nothing"]
+	_, confirm := set["confirm"]
+	_, d.verify = set["verify"]
+	_, d.probe = set["probe"]
+	d.rules = Rules{MaxFailed: amount("max-failed"), MaxNoReply: amount("max-no-reply"), MaxFailedBatch: amount("max-failed-batch"),
+		MaxNoReplyBatch: amount("max-no-reply-batch"), StopWhenNothing: nothing}
+	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm}
+	var nodes []Node
+	for i := range count {
+		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1)})
+	}
+	plan, err := NewPlan(nodes, p)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, name := range strings.FieldsFunc(set["doubt"], func(r rune) bool { return r == ',' }) {
+		plan.Doubts = append(plan.Doubts, Target{Node: name, Batch: 1, Baseline: "old", Sent: d.now.Add(-time.Hour)})
+	}
+	for _, b := range plan.Batches {
+		d.say("batch %d: %s (%s)", b.Number, strings.Join(b.Nodes, " "), b.Reason)
+	}
+	progress, err := Begin(Header{Run: "r1"}, plan)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.m = newMachine(progress.l, d.verify, d.probe, nil)
+}
+
+func (d *driver) say(format string, args ...any) { d.out = append(d.out, fmt.Sprintf(format, args...)) }
+
+func (d *driver) step(e event) { d.do(d.m.step(e)) }
+
+// wait lets time pass, timer by timer.
+func (d *driver) wait(length string) {
+	v, err := time.ParseDuration(length)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	until := d.now.Add(v)
+	for {
+		slices.SortStableFunc(d.timers, func(a, b timerCmd) int { return a.At.Compare(b.At) })
+		if len(d.timers) == 0 || d.timers[0].At.After(until) {
+			d.now = until
+			return
+		}
+		t := d.timers[0]
+		d.timers = d.timers[1:]
+		d.now = t.At
+		d.step(timerEvent{d.now, t.Timer, t.Batch})
+	}
+}
+
+// kill loses everything but the journal.
+func (d *driver) kill() {
+	p, err := Replay(fromLines(d.audit.lines))
+	if err != nil {
+		d.t.Fatalf("replay: %v", err)
+	}
+	d.timers = nil
+	d.m = newMachine(p.l, d.verify, d.probe, nil)
+	d.audit.stopped = false
+	d.say("replayed: %s, open %d, %s", counts(p.Counts()), p.Open(), p.Summary().Verdict)
+}
+
+func fromLines(lines [][]byte) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, l := range lines {
+			if !yield(l, nil) {
+				return
+			}
+		}
+	}
+}
+
+func counts(c Counts) string {
+	var words []string
+	for _, s := range States() {
+		if n := c.Of(s); n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// do prints the commands, as the runner would carry them out.
+func (d *driver) do(commands []command) {
+	for _, c := range slices.Clone(commands) {
+		d.audit.command(d.m, c)
+		switch c := c.(type) {
+		case recordCmd:
+			d.say("record %s%s", c.Kind, describe(c.Record))
+		case actCmd:
+			d.say("ACT batch %d: %s", c.Batch, strings.Join(c.Nodes, " "))
+		case baselineCmd:
+			d.say("baseline of batch %d: %s", c.Batch, strings.Join(c.Nodes, " "))
+		case verifyCmd:
+			d.say("verify %s", targets(c.Targets))
+		case probeCmd:
+			d.say("probe %s", targets(c.Targets))
+		case confirmCmd:
+			d.say("confirm batch %d of %d nodes, %d left", c.Next, c.Nodes, c.Left)
+		case timerCmd:
+			d.timers = append(d.timers, c)
+			d.say("timer %s in %v", map[timerKind]string{timerReplies: "replies", timerPrepare: "prepare", timerSleep: "sleep",
+				timerDeadline: "deadline"}[c.Timer], c.At.Sub(d.now))
+		case haltCmd:
+			d.say("halt")
+		case endCmd:
+			s := Progress{d.m.l}.Summary()
+			d.say("END %s: %s, open %d", s.Verdict, counts(s.States), s.Open)
+		}
+	}
+	d.audit.account(d.m.l)
+}
+
+func targets(all []Target) string {
+	var words []string
+	for _, t := range all {
+		w := t.Node
+		if t.Baseline != "" {
+			w += "(" + t.Baseline + ")"
+		}
+		if t.Replied.IsZero() {
+			w += "(silent)"
+		}
+		words = append(words, w)
+	}
+	return strings.Join(words, " ")
+}
+
+func describe(r Record) string {
+	var b strings.Builder
+	if r.Batch > 0 {
+		fmt.Fprintf(&b, " batch %d", r.Batch)
+	}
+	for _, k := range slices.Sorted(maps.Keys(r.Baselines)) {
+		fmt.Fprintf(&b, " %s=%s", k, r.Baselines[k])
+	}
+	for _, o := range r.Outcomes {
+		fmt.Fprintf(&b, " %s", o.Node)
+		if !o.OK {
+			fmt.Fprintf(&b, " refused %d %s", o.Code, o.Reason)
+		}
+	}
+	for _, p := range r.Proofs {
+		fmt.Fprintf(&b, " %s %s", p.Node, p.Found)
+	}
+	if len(r.Nodes) > 0 {
+		b.WriteString(": " + strings.Join(r.Nodes, " "))
+	}
+	if r.Stop != nil {
+		fmt.Fprintf(&b, " by %s: %s", r.Stop.Kind, r.Stop.Reason)
+	}
+	return b.String()
+}
