@@ -30,18 +30,21 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 var (
 	rsaKeyA = sync.OnceValue(newRSA)
 	rsaKeyB = sync.OnceValue(newRSA)
-	caKey   = sync.OnceValue(newRSA)
-	ecKey   = sync.OnceValue(func() *ecdsa.PrivateKey {
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		return k
-	})
+	caKey   = sync.OnceValue(newEC)
+	ecKey   = sync.OnceValue(newEC)
 )
 
+func newEC() *ecdsa.PrivateKey {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// newRSA makes the smallest key that is allowed: larger ones slow the tests only.
 func newRSA() *rsa.PrivateKey {
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	k, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		panic(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,31 +14,50 @@ import (
 )
 
 // handshake connects to a broker that has the certificate, by the name, and
-// returns the client's error and the client's certificate as the broker saw it.
-func handshake(t *testing.T, client *tls.Config, certificate, name string) (error, string) {
+// returns the client's certificate as the broker saw it, and the client's error.
+func handshake(t *testing.T, client *tls.Config, certificate, name string) (string, error) {
 	t.Helper()
 	pair, err := tls.X509KeyPair([]byte(certificate), []byte(pkcs8(t, rsaKeyB())))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b := net.Pipe()
-	server := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert})
-	seen := make(chan string)
-	go func() {
+	// A real socket: on an unbuffered pipe both sides may end up writing.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer listener.Close() //nolint:errcheck // the test ends with it
+	seen := make(chan string, 1)
+	wg.Go(func() {
 		defer close(seen)
-		if server.Handshake() == nil {
-			if certs := server.ConnectionState().PeerCertificates; len(certs) > 0 {
-				seen <- certs[0].Subject.CommonName
-			}
+		conn, err := listener.Accept()
+		if err != nil {
+			return
 		}
-		b.Close() //nolint:errcheck // the client's error is what counts
-	}()
+		defer conn.Close()                                     //nolint:errcheck // the client's error is what counts
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // a fault must not hang the test
+		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert})
+		if server.Handshake() != nil {
+			return
+		}
+		if certs := server.ConnectionState().PeerCertificates; len(certs) > 0 {
+			seen <- certs[0].Subject.CommonName
+		}
+	})
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // nothing was written
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	client = client.Clone()
 	client.ServerName = name // as nats.go does
-	err = tls.Client(a, client).Handshake()
-	got := <-seen
-	a.Close() //nolint:errcheck // nothing was written
-	return err, got
+	if err := tls.Client(conn, client).Handshake(); err != nil {
+		return "", err
+	}
+	return <-seen, nil
 }
 
 func TestTheBrokerIsVerified(t *testing.T) {
@@ -102,7 +122,7 @@ func TestTheBrokerIsVerified(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err, client := handshake(t, c, tt.certificate, tt.host)
+			client, err := handshake(t, c, tt.certificate, tt.host)
 			if got := fmt.Sprint(err); tt.want == "" && err != nil || !strings.Contains(got, tt.want) || tt.want != "" && err == nil {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
