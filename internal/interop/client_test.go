@@ -49,7 +49,7 @@ var filters = [][]string{
 func TestOurClientOnARealNetwork(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		net := startNetwork(t, version, 6)
-		t.Logf("fleetctl: %schoria: %s", fleetctl(t, "version").Stdout, run(t, net.dir, environment(net.dir), net.choria, "--version").Stdout)
+		t.Logf("%schoria %s", fleetctl(t, "version").Stdout, run(t, net.dir, environment(net.dir), net.choria, "--version").Stderr)
 		t.Run("filters select the same nodes", net.testFilters)
 		t.Run("ping", net.testPing)
 		t.Run("inventory has the same layout", net.testInventory)
@@ -65,18 +65,20 @@ func TestOurClientOnARealNetwork(t *testing.T) {
 }
 
 func (n *network) testFilters(t *testing.T) {
-	for _, filter := range filters {
-		want := names(t, n.Run(t, append([]string{"find", "--json"}, filter...)...))
-		res := n.Fleetctl(t, append([]string{"discover", "--json"}, filter...)...)
-		if diff := cmp.Diff(want, names(t, res)); diff != "" {
-			t.Errorf("%q: nodes (-choria +fleetctl)\n%s%s", filter, diff, res.Stderr)
+	for _, p := range n.Both(t, [2][]string{{"find", "--json"}, {"discover", "--json"}}, filters) {
+		want := names(t, p.theirs)
+		if p.theirs.Code != 0 || len(p.args) == 0 && len(want) != len(n.Nodes) {
+			t.Errorf("%q: choria itself ends with %d and finds %q\n%s", p.args, p.theirs.Code, want, p.theirs.Stderr)
+		}
+		if diff := cmp.Diff(want, names(t, p.ours)); diff != "" {
+			t.Errorf("%q: nodes (-choria +fleetctl)\n%s%s", p.args, diff, p.ours.Stderr)
 		}
 		wantCode := 0
 		if len(want) == 0 {
 			wantCode = 8
 		}
-		if res.Code != wantCode {
-			t.Errorf("%q: exit %d, want %d\n%s", filter, res.Code, wantCode, res.Stderr)
+		if p.ours.Code != wantCode {
+			t.Errorf("%q: exit %d, want %d\n%s", p.args, p.ours.Code, wantCode, p.ours.Stderr)
 		}
 	}
 }
@@ -125,14 +127,13 @@ var requests = [][]string{
 }
 
 func (n *network) testDocuments(t *testing.T) {
-	for _, request := range requests {
-		args := append(append([]string{"req"}, request...), "--json", "--np")
-		theirs, ours := n.Run(t, args...), n.Fleetctl(t, args...)
-		if diff := cmp.Diff(essence(t, theirs), essence(t, ours)); diff != "" {
-			t.Errorf("%q: document (-choria +fleetctl)\n%s", request, diff)
+	verb := []string{"req", "--json", "--np"}
+	for _, p := range n.Both(t, [2][]string{verb, verb}, requests) {
+		if diff := cmp.Diff(essence(t, p.theirs), essence(t, p.ours)); diff != "" {
+			t.Errorf("%q: document (-choria +fleetctl)\n%s", p.args, diff)
 		}
-		if diff := cmp.Diff(keyOrder(t, theirs), keyOrder(t, ours)); diff != "" {
-			t.Errorf("%q: keys as written (-choria +fleetctl)\n%s", request, diff)
+		if diff := cmp.Diff(keyOrder(t, p.theirs), keyOrder(t, p.ours)); diff != "" {
+			t.Errorf("%q: keys as written (-choria +fleetctl)\n%s", p.args, diff)
 		}
 	}
 }
@@ -238,20 +239,18 @@ func (n *network) testRestart(t *testing.T) {
 		t.Errorf("states %v, want all accepted or verified", doc.Run.States)
 	}
 	for _, node := range n.Nodes {
-		n.AwaitStarts(t, node, before[node]+1)
+		before[node]++
+		n.AwaitStarts(t, node, before[node])
 	}
-	if after := n.starts(t); len(after) == len(before) {
-		for node, times := range after {
-			if times != before[node]+1 {
-				t.Errorf("%s restarted %d times, want 1", node, times-before[node])
-			}
-		}
+	if diff := cmp.Diff(before, n.starts(t)); diff != "" {
+		t.Errorf("starts (-want +got)\n%s", diff)
 	}
 }
 
 func (n *network) testReprovision(t *testing.T) {
+	starts := n.Starts(t, n.Nodes[1])
 	n.actOn(t, n.Nodes[1], "reprovision", `^Restarting after \d+s$`)
-	n.AwaitStarts(t, n.Nodes[1], n.Starts(t, n.Nodes[1])+1)
+	n.AwaitStarts(t, n.Nodes[1], starts+1)
 	if got := names(t, n.Run(t, "find", "--json")); slices.Contains(got, n.Nodes[1]) {
 		t.Errorf("%s is still in the collective", n.Nodes[1])
 	}
@@ -267,7 +266,7 @@ func (n *network) testShutdown(t *testing.T) {
 // actOn sends a provisioning action to one node, and wants it accepted with a message like that.
 func (n *network) actOn(t *testing.T, node, action, message string) {
 	t.Helper()
-	res := n.Fleetctl(t, "req", "choria_provision", action, "token="+provisionToken, "-I", node, "--json", "--np")
+	res := n.Fleetctl(t, "req", "choria_provision", action, "token="+provisionToken, "-I", node, "--yes", "--json", "--np")
 	var doc document
 	decode(t, res, &doc)
 	if res.Code != 0 || len(doc.Replies) != 1 {

@@ -5,12 +5,15 @@ package interop
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -289,7 +292,11 @@ func (n *network) Starts(t *testing.T, node string) int {
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
-		times += strings.Count(string(log), "Subscribing node")
+		// It subscribes once for each of its collectives, one of these two always among them. In provisioning mode its
+		// name is the host's.
+		for _, subject := range []string{" to " + n.collective + ".node.", " to provisioning.node."} {
+			times += strings.Count(string(log), subject)
+		}
 	}
 	return times
 }
@@ -335,6 +342,47 @@ func (n *network) Fleetctl(t *testing.T, args ...string) result {
 
 func (n *network) command(t *testing.T, name string, args ...string) result {
 	t.Helper()
-	home := n.folder(t, "home")
-	return run(t, home, environment(home, "FLEETCTL_CONFIG="+n.ConfigFile, "MCOLLECTIVE_CERTNAME=admin.mcollective"), append([]string{name}, args...)...)
+	home, env := n.home(t)
+	return run(t, home, env, append([]string{name}, args...)...)
+}
+
+func (n *network) home(t *testing.T) (dir string, env []string) {
+	t.Helper()
+	dir = n.folder(t, "home")
+	return dir, environment(dir, "FLEETCTL_CONFIG="+n.ConfigFile, "MCOLLECTIVE_CERTNAME=admin.mcollective")
+}
+
+// pair is what both clients said to the same arguments.
+type pair struct {
+	args         []string
+	theirs, ours result
+}
+
+// Both runs each case with both clients, several at a time: most of it is waiting for discovery to end. verbs are the
+// arguments that come before a case's own: the real client's and ours.
+func (n *network) Both(t *testing.T, verbs [2][]string, cases [][]string) []pair {
+	t.Helper()
+	home, env := n.home(t)
+	program := fleetctlBinary(t)
+	pairs, errs := make([]pair, len(cases)), make([]error, len(cases))
+	slots := make(chan struct{}, 4)
+	var running sync.WaitGroup
+	for i, args := range cases {
+		running.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			theirs := slices.Concat([]string{n.choria}, verbs[0], args, []string{"--config", n.ConfigFile})
+			ours := slices.Concat([]string{program}, verbs[1], args)
+			p := pair{args: args}
+			var err1, err2 error
+			p.theirs, err1 = execute(t.Context(), home, env, theirs...)
+			p.ours, err2 = execute(t.Context(), home, env, ours...)
+			pairs[i], errs[i] = p, errors.Join(err1, err2)
+		})
+	}
+	running.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return pairs
 }

@@ -86,10 +86,22 @@ type result struct {
 	Code           int
 }
 
-// run runs a command to its end, without stdin. More than two minutes is a failure.
+// commandLimit is more than any command needs.
+const commandLimit = 2 * time.Minute
+
+// run runs a command to its end, without stdin. One that does not end is a failure.
 func run(t *testing.T, dir string, env []string, command ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	res, err := execute(t.Context(), dir, env, command...)
+	if err != nil {
+		t.Fatalf("run %s: %v\n%s%s", strings.Join(command, " "), err, res.Stdout, res.Stderr)
+	}
+	return res
+}
+
+// execute is run for goroutines other than the test's. A code other than 0 is not an error.
+func execute(ctx context.Context, dir string, env []string, command ...string) (result, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	var stdout, stderr bytes.Buffer
@@ -97,10 +109,14 @@ func run(t *testing.T, dir string, env []string, command ...string) result {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	err := cmd.Run()
-	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited || ctx.Err() != nil {
-		t.Fatalf("run %s: %v\n%s%s", strings.Join(command, " "), err, stdout.String(), stderr.String())
+	res := result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
+	if ctx.Err() != nil {
+		return res, context.Cause(ctx)
 	}
-	return result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
+	if _, exited := errors.AsType[*exec.ExitError](err); exited {
+		err = nil
+	}
+	return res, err
 }
 
 // await polls until done returns true, and fails the test when that takes longer than limit.
@@ -147,9 +163,12 @@ var binaries struct {
 	err error
 }
 
-// fleetctlBinary builds the program once for all tests.
+// fleetctlBinary builds the program once for all tests; the variable FLEETCTL names one that is to be tested instead.
 func fleetctlBinary(t *testing.T) string {
 	t.Helper()
+	if name := os.Getenv("FLEETCTL"); name != "" {
+		return name
+	}
 	binaries.Do(func() {
 		if binaries.dir, binaries.err = os.MkdirTemp("", "fleetctl-interop"); binaries.err != nil {
 			return
