@@ -20,6 +20,7 @@ type actor struct {
 	request  rpcclient.Request
 	newID    func() string
 	protocol bool // keep each reply's protocol document, for JSON lines
+	scrub    scrubber
 
 	outcomes chan batch.Outcome
 	done     chan struct{}
@@ -32,9 +33,9 @@ type actor struct {
 	published time.Duration           // how long all publishing took
 }
 
-func newActor(s *rpcclient.Session, r rpcclient.Request, newID func() string) *actor {
+func newActor(s *rpcclient.Session, r rpcclient.Request, newID func() string, scrub scrubber) *actor {
 	a := &actor{
-		session: s, request: r, newID: newID,
+		session: s, request: r, newID: newID, scrub: scrub,
 		outcomes: make(chan batch.Outcome, 256), done: make(chan struct{}),
 		batches: map[string]int{}, ids: map[int]string{}, replies: map[string]render.Reply{},
 	}
@@ -98,10 +99,10 @@ func (a *actor) pump() {
 
 func (a *actor) outcome(r rpcclient.Reply) batch.Outcome {
 	kept := render.Reply{
-		Sender: r.Node, Action: r.Action, StatusCode: int(r.Code), StatusMsg: r.Message, Data: r.Data, Time: r.Time.UTC(),
+		Sender: r.Node, Action: r.Action, StatusCode: int(r.Code), StatusMsg: a.scrub.text(r.Message), Data: a.scrub.bytes(r.Data), Time: r.Time.UTC(),
 	}
 	if a.protocol {
-		kept.Protocol = r.Protocol
+		kept.Protocol = a.scrub.bytes(r.Protocol)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -112,7 +113,7 @@ func (a *actor) outcome(r rpcclient.Reply) batch.Outcome {
 	if o.OK {
 		o.Delay = announcedDelay(r.Data)
 	} else {
-		o.Reason = r.Message
+		o.Reason = kept.StatusMsg
 	}
 	return o
 }

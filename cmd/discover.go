@@ -74,7 +74,7 @@ func (a *app) runDiscover(ctx context.Context, o discoverOptions) error {
 		fmt.Fprintf(a.err, "Discovered %d nodes using the %s method in %.2f seconds\n", len(found.Nodes), o.methodName(n), found.Took.Seconds())
 	}
 	if len(found.Nodes) == 0 {
-		return noNodes(a.emptyHint(o.filter))
+		return noNodes(o.emptyHint())
 	}
 	return nil
 }

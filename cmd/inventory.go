@@ -90,7 +90,7 @@ func (a *app) runInventory(ctx context.Context, o inventoryOptions) error {
 		return err
 	}
 	if len(found.Nodes) == 0 {
-		return noNodes(a.emptyHint(o.filter))
+		return noNodes(o.emptyHint())
 	}
 	return a.countCollectives(ctx, n, o, found.Nodes, wait)
 }

@@ -6,6 +6,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,12 +23,15 @@ type app struct {
 	out, err io.Writer
 	getenv   func(string) (string, bool)
 	flags    globalFlags
+	log      *os.File // --log-file, nil without
+	scrub    scrubber // the secrets of this run: nothing that is written may hold them
 }
 
 // globalFlags are understood by every command.
 type globalFlags struct {
 	config         string
 	debug          bool
+	logFile        string
 	noColor        bool
 	noProgress     bool
 	connectTimeout seconds
@@ -65,6 +69,10 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
+	if a.log != nil {
+		a.logger().Info("ended", "error", err)
+		err = errors.Join(err, a.log.Close())
+	}
 	code, say, hint := classify(ctx, err)
 	if say != "" {
 		fmt.Fprintln(a.err, "fleetctl: "+say)

@@ -14,11 +14,16 @@ type meter struct {
 	replied int // of the present batch
 }
 
-func newMeter(p batch.Plan) meter {
-	m := meter{s: render.Snapshot{Planned: p.Nodes(), Batches: len(p.Batches)}, sizes: map[int]int{}}
-	for _, b := range p.Batches {
-		m.sizes[b.Number] = len(b.Nodes)
+// newMeter starts from where the run is: a resumed one has done something already.
+func newMeter(so batch.Summary) meter {
+	m := meter{s: render.Snapshot{Planned: so.Nodes, Batches: len(so.Batches)}, sizes: map[int]int{}}
+	for _, b := range so.Batches {
+		m.sizes[b.Batch] = b.Nodes
 	}
+	c := so.States
+	m.s.Accepted = c.Of(batch.Accepted) + c.Of(batch.Verified) + c.Of(batch.Unverified)
+	m.s.Verified, m.s.Failed, m.s.NoReply = c.Of(batch.Verified), c.Failed(), c.Of(batch.NoReply)
+	m.s.Done = m.s.Accepted + c.Of(batch.Refused) + m.s.NoReply
 	return m
 }
 
@@ -26,6 +31,9 @@ func (m *meter) snapshot() render.Snapshot { return m.s }
 
 func (m *meter) observe(r batch.Record) {
 	switch r.Kind {
+	case batch.KindRequeued:
+		m.s.Batches++
+		m.sizes[r.Batch] = len(r.Nodes)
 	case batch.KindIntent:
 		m.s.Batch, m.replied = r.Batch, 0
 		m.s.Waiting = "replies"

@@ -9,7 +9,6 @@ import (
 
 	"fleetctl/discovery"
 	"fleetctl/internal/choria"
-	"fleetctl/internal/filter"
 	"fleetctl/internal/render"
 	"fleetctl/rpcclient"
 )
@@ -68,7 +67,7 @@ func (a *app) runPing(ctx context.Context, o pingOptions) error {
 		}
 	}
 	if len(pings.Times) == 0 {
-		return noNodes(a.emptyHint(o.filter))
+		return noNodes(o.emptyHint())
 	}
 	return nil
 }
@@ -106,8 +105,8 @@ func (a *app) collectPings(ctx context.Context, client *rpcclient.Client, o ping
 }
 
 // emptyHint says what to look at when nothing matched.
-func (a *app) emptyHint(f filter.Flags) string {
-	if len(f.Facts)+len(f.Classes)+len(f.Agents)+len(f.Identities)+len(f.With)+len(f.Select) > 0 {
+func (t *targets) emptyHint() string {
+	if t.filtered() {
 		return "no server matches the filter, or none answered in time: try it without, or with a longer --discovery-timeout"
 	}
 	return "no server answered: are they connected to this broker, in this collective (-T), and is this caller allowed?"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,12 +18,19 @@ import (
 type reqOptions struct {
 	targets
 	output reqOutput
+	guard  guardOptions
+	proof  proofOptions
+	record recordOptions
 
 	agent, action string
-	inputs        map[string]string
+	inputs        map[string]string // as typed
+	command       []string          // the arguments, without secrets
 
 	batch        string
-	canary       int
+	canary       canaryFlag
+	spreadBy     string
+	maxPer       []string
+	confirmEach  bool
 	batchSleep   seconds
 	replyTimeout seconds
 	deadline     seconds
@@ -54,6 +62,41 @@ func (f *amountFlag) Set(text string) (err error) {
 // Type implements pflag.Value.
 func (f *amountFlag) Type() string { return "N|P%" }
 
+// canaryFlag is the size of a first small batch; 0 turns off the one that token actions have of themselves.
+type canaryFlag struct {
+	n   int
+	set bool
+}
+
+// Set implements pflag.Value.
+func (c *canaryFlag) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q is not a number of nodes", text)
+	}
+	c.n, c.set = n, true
+	return nil
+}
+
+// String implements pflag.Value.
+func (c *canaryFlag) String() string {
+	if !c.set {
+		return ""
+	}
+	return strconv.Itoa(c.n)
+}
+
+// Type implements pflag.Value.
+func (c *canaryFlag) Type() string { return "N" }
+
+// policy is what the planner calls it.
+func (c *canaryFlag) policy() int {
+	if c.set && c.n == 0 {
+		return batch.CanaryOff
+	}
+	return c.n
+}
+
 // defaultSleep is upstream's: a second between batches when none is named.
 const defaultSleep = time.Second
 
@@ -83,24 +126,38 @@ func (a *app) newReq() *cobra.Command {
 	o.addLimit(f)
 	o.addBatches(f)
 	o.output.add(f)
+	o.guard.add(f)
+	o.proof.add(f)
+	o.record.add(f)
 	return c
 }
 
 func (o *reqOptions) addBatches(f *pflag.FlagSet) {
 	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
-	f.IntVar(&o.canary, "canary", 0, "begin with a batch of `N` nodes; -1 for none")
+	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
+	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`")
+	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch: `FACT=N`")
+	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
+	o.addPace(f)
+	o.addRules(f)
+	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
+	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
+	_ = f.MarkHidden("workers")
+}
+
+func (o *reqOptions) addPace(f *pflag.FlagSet) {
 	f.Var(&o.batchSleep, "batch-sleep", "wait between batches, since the last one's replies were in (1s)")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "begin no batch after this long")
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
+}
+
+func (o *reqOptions) addRules(f *pflag.FlagSet) {
 	f.Var(&o.maxFailed, "max-failed", "stop when this many nodes have failed")
 	f.Var(&o.maxNoReply, "max-no-reply", "stop when this many nodes have not replied")
 	f.Var(&o.maxFailedBatch, "max-failed-batch", "stop when this many nodes of one batch have failed")
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
-	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
-	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
-	_ = f.MarkHidden("workers")
 }
 
 func (o *reqOutput) add(f *pflag.FlagSet) {
@@ -154,7 +211,16 @@ func (o *reqOptions) validate() error {
 	if o.ttl.set && o.ttl.d%time.Second != 0 {
 		return usage(fmt.Errorf("--ttl %s: servers count whole seconds", o.ttl.d), "")
 	}
-	return o.pace(time.Second).Validate()
+	if who := o.stdinReaders(); len(who) > 1 {
+		return usage(fmt.Errorf("%s all read stdin", strings.Join(who, " and ")), "give one of them a file")
+	}
+	if o.record.off && (o.record.on || o.record.resume) {
+		return usage(errors.New("--no-journal excludes --journal and --resume"), "")
+	}
+	if _, err := o.policy(false); err != nil {
+		return err
+	}
+	return o.proof.validate()
 }
 
 // policy is how the nodes become batches.
@@ -163,7 +229,19 @@ func (o *reqOptions) policy(takesToken bool) (batch.Policy, error) {
 	if err != nil {
 		return batch.Policy{}, usage(err, "")
 	}
-	return batch.Policy{Sizes: sizes, Canary: o.canary, TakesToken: takesToken}, nil
+	p := batch.Policy{Sizes: sizes, Canary: o.canary.policy(), TakesToken: takesToken, SpreadBy: o.spreadBy}
+	for _, text := range o.maxPer {
+		fact, count, ok := strings.Cut(text, "=")
+		n, err := strconv.Atoi(count)
+		if !ok || err != nil {
+			return p, usage(fmt.Errorf("--max-per %q is not FACT=N", text), "")
+		}
+		p.MaxPer = append(p.MaxPer, batch.MaxPer{Fact: fact, N: n})
+	}
+	if err := p.Validate(); err != nil {
+		return p, usage(err, "")
+	}
+	return p, nil
 }
 
 func (o *reqOptions) rules(changes bool) batch.Rules {
@@ -174,5 +252,7 @@ func (o *reqOptions) rules(changes bool) batch.Rules {
 }
 
 func (o *reqOptions) pace(replies time.Duration) batch.Pace {
-	return batch.Pace{Sleep: o.batchSleep.or(defaultSleep), ReplyTimeout: o.replyTimeout.or(replies), Deadline: o.deadline.d}
+	return batch.Pace{
+		Sleep: o.batchSleep.or(defaultSleep), ReplyTimeout: o.replyTimeout.or(replies), Deadline: o.deadline.d, ConfirmEach: o.confirmEach,
+	}
 }

@@ -27,6 +27,7 @@ type resultWriter struct {
 	file  *outputFile
 	lines render.Lines
 
+	run      string // the id of the run's record, "" without one
 	actor    *actor
 	replies  []render.Reply
 	progress *render.Progress
@@ -110,10 +111,11 @@ func (w *resultWriter) plan(p batch.Plan, e batch.Estimate) error {
 	return render.Plan(w.out, p, e, discovery.Fold)
 }
 
-// begin is called when the run is about to start.
-func (w *resultWriter) begin(a *actor, p batch.Plan) {
+// begin is called when the run is about to start, or to go on.
+func (w *resultWriter) begin(a *actor, from batch.Progress) {
 	w.actor, w.start = a, time.Now()
-	w.meter = newMeter(p)
+	p := from.Plan()
+	w.meter = newMeter(from.Summary())
 	switch {
 	case w.app.flags.noProgress:
 	case w.app.terminal(w.app.err):
@@ -182,7 +184,22 @@ func (w *resultWriter) result(s batch.Summary) error {
 	if !w.text() || w.job.o.output.table {
 		fmt.Fprintln(w.app.err, verdict)
 	}
+	w.next(s)
 	return ended(code)
+}
+
+// next prints the run's id and the command to type next.
+func (w *resultWriter) next(s batch.Summary) {
+	if w.run == "" {
+		return
+	}
+	fmt.Fprintf(w.app.err, "run %s\n", w.run)
+	switch {
+	case s.Open > 0:
+		fmt.Fprintf(w.app.err, "hint: to go on: fleetctl runs resume %s\n", w.run)
+	case s.States.Failed()+s.States.Of(batch.NoReply) > 0:
+		fmt.Fprintf(w.app.err, "hint: to try these nodes again: fleetctl runs retry %s --failed --no-reply\n", w.run)
+	}
 }
 
 // service writes the one reply of a service agent.
@@ -222,7 +239,7 @@ func (w *resultWriter) document(s batch.Summary, code int) render.Result {
 func (w *resultWriter) stats(s batch.Summary) render.Stats {
 	st := render.Stats{
 		UnexpectedResponses: w.strays.Names(rpcclient.Stranger), Discovered: s.Nodes, Responses: len(w.replies),
-		PublishTime: w.actor.publishTime(), RequestTime: time.Since(w.start), DiscoverTime: w.job.found.Took, Start: w.start,
+		PublishTime: w.publishTime(), RequestTime: time.Since(w.start), DiscoverTime: w.job.found.Took, Start: w.start,
 	}
 	if len(s.Batches) > 0 {
 		st.RequestID = s.Batches[0].Request
@@ -240,6 +257,13 @@ func (w *resultWriter) stats(s batch.Summary) render.Stats {
 		}
 	}
 	return st
+}
+
+func (w *resultWriter) publishTime() time.Duration {
+	if w.actor == nil {
+		return 0
+	}
+	return w.actor.publishTime()
 }
 
 func (w *resultWriter) aggregate() *ddl.Aggregator {

@@ -6,13 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/choria"
+	"fleetctl/internal/config"
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/journal"
 	"fleetctl/internal/render"
 	"fleetctl/rpcclient"
 )
@@ -24,33 +28,65 @@ type job struct {
 	network *network
 	doc     *ddl.Document
 	action  *ddl.Action
+	inputs  inputs
 	data    json.RawMessage
 	found   discovery.Result
-	writer  *resultWriter
-	start   time.Time
+	// filtered tells that somebody chose the nodes: a filter, a file, names.
+	filtered bool
+	settings config.Settings
+	writer   *resultWriter
+	start    time.Time
 }
 
-func (a *app) runReq(ctx context.Context, o reqOptions) (err error) {
+func (a *app) runReq(ctx context.Context, o reqOptions) error {
 	f, err := o.parse()
 	if err != nil {
 		return err
 	}
-	j := &job{app: a, o: o, start: time.Now()}
-	if j.network, err = a.network(ctx, o.collective); err != nil {
+	j, err := a.newJob(ctx, o)
+	if err != nil {
 		return err
 	}
 	defer j.network.close()
-	if err := j.check(ctx); err != nil {
-		return err
+	if id := j.toResume(ctx); id != "" {
+		return j.resumeInstead(ctx, id)
 	}
-	if j.writer, err = newResultWriter(a, j); err != nil {
+	return j.write(func() error {
+		if j.doc.Metadata.Service {
+			return j.service(ctx, f)
+		}
+		return j.nodes(ctx, f)
+	})
+}
+
+// newJob checks everything that can be checked without the network.
+func (a *app) newJob(ctx context.Context, o reqOptions) (*job, error) {
+	j := &job{app: a, o: o, start: time.Now()}
+	j.filtered = o.nodesFile != "" || o.filtered()
+	var err error
+	if j.settings, err = a.settings(); err != nil {
+		return nil, err
+	}
+	if j.network, err = a.network(ctx, o.collective); err != nil {
+		return nil, err
+	}
+	if err := j.check(ctx); err != nil {
+		j.network.close()
+		return nil, err
+	}
+	return j, nil
+}
+
+// write runs the work with the result's writer open.
+func (j *job) write(work func() error) (err error) {
+	if j.writer, err = newResultWriter(j.app, j); err != nil {
 		return err
 	}
 	defer func() { err = j.writer.end(err) }()
-	if j.doc.Metadata.Service {
-		return j.service(ctx, f)
+	if _, err := j.network.identity(); err != nil {
+		return err
 	}
-	return j.nodes(ctx, f)
+	return work()
 }
 
 // check resolves the agent's document and turns the inputs into data, before any other network work.
@@ -68,8 +104,26 @@ func (j *job) check(ctx context.Context) error {
 		return usage(fmt.Errorf("unknown action %s#%s", j.o.agent, j.o.action), hint)
 	}
 	j.action = action
-	j.data, err = action.Check(j.o.agent, j.o.inputs)
+	j.o.command = redactCommand(j.o, action)
+	if j.inputs, err = j.app.resolveInputs(j.o.agent, action, j.o.inputs); err != nil {
+		return err
+	}
+	j.app.scrub.add(j.inputs)
+	j.data, err = j.inputs.check(j.o.agent, action)
 	return err
+}
+
+// redactCommand is what was typed, for the record, with every secret taken out.
+func redactCommand(o reqOptions, action *ddl.Action) []string {
+	out := []string{"req", o.agent, o.action}
+	for _, key := range slices.Sorted(maps.Keys(o.inputs)) {
+		value := o.inputs[key]
+		if secretInput(action, key) {
+			value = redacted
+		}
+		out = append(out, key+"="+value)
+	}
+	return append(out, o.targets.arguments()...)
 }
 
 // nodes finds the nodes and runs the plan over them.
@@ -82,31 +136,53 @@ func (j *job) nodes(ctx context.Context, f filter.Filter) error {
 	j.found = found
 	j.writer.discovered(len(found.Nodes), found.Took)
 	if len(found.Nodes) == 0 {
-		return noNodes(j.app.emptyHint(j.o.filter))
+		return noNodes(j.o.emptyHint())
 	}
-	plan, err := j.plan()
+	plan, err := j.plan(ctx)
 	if err != nil {
 		return err
 	}
 	if j.o.dryRun {
 		return j.writer.plan(plan, plan.Estimate(j.pace()))
 	}
-	summary, err := j.run(ctx, plan)
+	if err := j.guard(ctx, plan); err != nil {
+		return err
+	}
+	return j.begin(ctx, plan, "")
+}
+
+// begin records a new run and runs it.
+func (j *job) begin(ctx context.Context, plan batch.Plan, parent string) error {
+	header, err := j.header(parent)
 	if err != nil {
 		return err
 	}
-	return j.writer.result(summary)
+	from, err := batch.Begin(header, plan)
+	if err != nil {
+		return err
+	}
+	if !j.recorded() {
+		if j.changes() {
+			fmt.Fprintln(j.app.err, "warning: no record is kept: this run cannot be resumed, retried or looked up")
+		}
+		return j.run(ctx, from, nil)
+	}
+	file, err := j.openJournal(header.Run)
+	if err != nil {
+		return err
+	}
+	return errors.Join(j.run(ctx, from, file), file.Close())
 }
 
-func (j *job) plan() (batch.Plan, error) {
+func (j *job) plan(ctx context.Context) (batch.Plan, error) {
 	_, token := j.action.Inputs["token"]
 	policy, err := j.o.policy(token)
 	if err != nil {
 		return batch.Plan{}, err
 	}
-	nodes := make([]batch.Node, len(j.found.Nodes))
-	for i, n := range j.found.Nodes {
-		nodes[i] = batch.Node{Identity: n}
+	nodes, err := j.describe(ctx, j.found.Nodes, policy.Facts())
+	if err != nil {
+		return batch.Plan{}, err
 	}
 	plan, err := batch.NewPlan(nodes, policy)
 	if err != nil {
@@ -115,7 +191,11 @@ func (j *job) plan() (batch.Plan, error) {
 	return plan, nil
 }
 
-func (j *job) pace() batch.Pace { return j.o.pace(replyTimeout(j.doc)) }
+func (j *job) pace() batch.Pace {
+	p := j.o.pace(replyTimeout(j.doc))
+	p.LongestDelay, p.Settle, p.VerifyTimeout = j.proofLimits()
+	return p
+}
 
 func (j *job) changes() bool { return !j.doc.ReadOnly(j.o.action) }
 
@@ -129,35 +209,43 @@ func (j *job) request() rpcclient.Request {
 	}
 }
 
-// run hands the plan to the engine. The first signal is an event of the engine, not the end of its context: what is in
-// flight is still collected.
-func (j *job) run(ctx context.Context, plan batch.Plan) (batch.Summary, error) {
+// run hands a run to the engine, from wherever it is. The first signal is an event of the engine, not the end of its
+// context: what is in flight is still collected.
+func (j *job) run(ctx context.Context, from batch.Progress, file *journal.Journal) error {
 	client, err := j.network.dial(ctx)
 	if err != nil {
-		return batch.Summary{}, err
+		return err
 	}
 	session, err := client.Open(ctx, j.network.collective)
 	if err != nil {
-		return batch.Summary{}, err
+		return err
 	}
 	defer session.Close()
-	actor := newActor(session, j.request(), client.NewID)
+	actor := newActor(session, j.request(), client.NewID, j.app.scrub)
 	actor.protocol = j.o.output.jsonl
 	defer actor.close()
-	from, err := batch.Begin(batch.Header{Created: j.start}, plan)
+	verifier, err := j.verifier(client)
 	if err != nil {
-		return batch.Summary{}, err
+		return err
 	}
-	j.writer.begin(actor, plan)
 	interrupt := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })
 	defer stop()
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: j.writer, Rules: j.o.rules(j.changes()), Pace: j.pace(), Interrupt: interrupt,
+		Confirm: j.confirm,
 	}
+	if verifier != nil {
+		runner.Verifier, runner.Prober = verifier, verifier
+	}
+	if file != nil {
+		runner.Journal = file
+		j.writer.run = file.ID()
+	}
+	j.writer.begin(actor, from)
 	summary, err := runner.Run(context.WithoutCancel(ctx), from)
 	j.writer.ran(session.Strays(), summary, context.Cause(ctx))
-	return summary, err
+	return errors.Join(j.writer.result(summary), err)
 }
 
 // service asks a service agent: nobody is discovered, the first reply ends it.

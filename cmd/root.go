@@ -1,8 +1,24 @@
 package cmd
 
 import (
+	"fmt"
+	"os"
+
 	"github.com/spf13/cobra"
 )
+
+// openLog opens the file of --log-file, for this user alone.
+func (a *app) openLog() error {
+	if a.flags.logFile == "" {
+		return nil
+	}
+	f, err := os.OpenFile(a.flags.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return usage(fmt.Errorf("open the log: %w", err), "")
+	}
+	a.log = f
+	return nil
+}
 
 // newRoot is the visible list of all commands.
 func (a *app) newRoot() *cobra.Command {
@@ -27,14 +43,17 @@ Try it on a practice fleet, on this machine alone:
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.config, "config", "", "Choria client configuration `FILE` (or FLEETCTL_CONFIG; else Choria's own search)")
 	f.BoolVar(&a.flags.debug, "debug", false, "log what happens on stderr")
+	f.StringVar(&a.flags.logFile, "log-file", "", "append a debug log to `FILE`, without secrets")
 	f.BoolVar(&a.flags.noColor, "no-color", false, "no colours")
 	f.BoolVar(&a.flags.noProgress, "no-progress", false, "no progress bar")
 	f.BoolVar(&a.flags.noProgress, "np", false, "no progress bar")
 	f.Var(&a.flags.connectTimeout, "connect-timeout", "give up connecting to the broker after this long (5s)")
 	f.BoolVar(&a.flags.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (said on every run)")
 	f.BoolVar(&a.flags.allowUnsigned, "allow-unsigned-replies", false, "believe replies without the server's signature where an issuer is known")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.openLog() }
 	root.AddCommand(
 		a.newReq(),
+		a.newRuns(),
 		a.newInventory(),
 		a.newDiscover(),
 		a.newPing(),

@@ -52,6 +52,37 @@ func (t *targets) addLimit(f *pflag.FlagSet) {
 	f.Int64Var(&t.limitSeed, "limit-seed", 0, "choose the limited nodes at random, the same ones for the same seed")
 }
 
+// filtered tells that a filter was given.
+func (t *targets) filtered() bool {
+	f := t.filter
+	return len(f.Facts)+len(f.Classes)+len(f.Agents)+len(f.Identities)+len(f.With)+len(f.Select) > 0
+}
+
+// arguments are the flags as they would be typed, for the record.
+func (t *targets) arguments() []string {
+	var out []string
+	for _, set := range []struct {
+		flag   string
+		values []string
+	}{
+		{"-F", t.filter.Facts}, {"-C", t.filter.Classes}, {"-A", t.filter.Agents}, {"-I", t.filter.Identities},
+		{"-W", t.filter.With}, {"-S", t.filter.Select}, {"-T", once(t.collective)}, {"--nodes", once(t.nodesFile)},
+		{"--exclude", t.exclude}, {"--limit", once(t.limit)},
+	} {
+		for _, v := range set.values {
+			out = append(out, set.flag, v)
+		}
+	}
+	return out
+}
+
+func once(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{value}
+}
+
 // methods are the discovery methods that there are, by every name they have.
 var methods = []string{"", "broadcast", "mc"}
 

@@ -127,7 +127,7 @@ func (n *network) dial(ctx context.Context) (*rpcclient.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	tls, err := id.TLS()
+	tls, err := id.TLS(servers...)
 	if err != nil {
 		return nil, err
 	}
@@ -203,12 +203,17 @@ func (n *network) fetchDocument(ctx context.Context, agent string) ([]byte, erro
 // replyTimeout is the document's timeout plus 2 s, as upstream has it.
 func replyTimeout(doc *ddl.Document) time.Duration { return doc.Metadata.Timeout + 2*time.Second }
 
-// logger writes on stderr when --debug asks for it, and nowhere otherwise.
+// logger writes on stderr when --debug asks for it, and to --log-file; secrets are taken out of both.
 func (a *app) logger() *slog.Logger {
-	if !a.flags.debug {
-		return slog.New(slog.DiscardHandler)
+	options := &slog.HandlerOptions{Level: slog.LevelDebug}
+	var handlers []slog.Handler
+	if a.flags.debug {
+		handlers = append(handlers, slog.NewTextHandler(scrubWriter{a.err, &a.scrub}, options))
 	}
-	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if a.log != nil {
+		handlers = append(handlers, slog.NewJSONHandler(scrubWriter{a.log, &a.scrub}, options))
+	}
+	return slog.New(slog.NewMultiHandler(handlers...))
 }
 
 // settingsPath is where fleetctl's own settings are.

@@ -149,3 +149,77 @@ type PlanDocument struct {
 	Plan          batch.Plan     `json:"plan"`
 	Estimate      batch.Estimate `json:"estimate"`
 }
+
+// RunFacts are what is known of a run besides its nodes.
+type RunFacts struct {
+	ID, What, Status, Caller, By string
+	Command                      []string
+	// Torn is how many bytes at the end of the record are not whole.
+	Torn int64
+}
+
+// RunReport writes what became of a run.
+func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
+	var out strings.Builder
+	line := func(label, text string) {
+		if text != "" {
+			fmt.Fprintf(&out, "%10s: %s\n", label, oneLine(text))
+		}
+	}
+	line("Run", f.ID)
+	line("Retry of", s.Parent)
+	line("Action", f.What)
+	line("Command", strings.Join(f.Command, " "))
+	line("Caller", f.Caller)
+	line("By", f.By)
+	line("Started", when(s.Started))
+	line("Ended", when(s.Ended))
+	line("Status", f.Status)
+	line("Nodes", fmt.Sprintf("%d in %s: %s", s.Nodes, plural(len(s.Batches), "batch"), counts(s.States)))
+	if s.Resumes > 0 {
+		line("Resumed", plural(s.Resumes, "time"))
+	}
+	line("Stop", s.Stop.Reason)
+	if f.Torn > 0 {
+		line("Record", fmt.Sprintf("%d bytes at its end are not whole", f.Torn))
+	}
+	if _, err := io.WriteString(w, out.String()); err != nil {
+		return err
+	}
+	groups := allGroups(s)
+	if len(groups) == 0 {
+		return nil
+	}
+	if _, err := io.WriteString(w, "\n"); err != nil {
+		return err
+	}
+	return Groups(w, groups, TextOptions{Width: width})
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05 -0700")
+}
+
+// allGroups gathers every node by its state and, where there is one, its reason; proofs differ from node to node and
+// are left to the JSON document.
+func allGroups(s batch.Summary) []Group {
+	at := map[string]int{}
+	var groups []Group
+	for n := range s.Results() {
+		cause := n.State.String()
+		if n.Reason != "" && n.State != batch.Verified {
+			cause += ": " + oneLine(n.Reason)
+		}
+		i, ok := at[cause]
+		if !ok {
+			i = len(groups)
+			at[cause] = i
+			groups = append(groups, Group{Cause: cause})
+		}
+		groups[i].Nodes = append(groups[i].Nodes, n.Identity)
+	}
+	return groups
+}

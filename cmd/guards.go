@@ -1,0 +1,237 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+	"fleetctl/internal/config"
+	"fleetctl/internal/proof"
+	"fleetctl/internal/render"
+)
+
+// guardOptions are the flags that hold a run back. The settings file can ask for the same.
+type guardOptions struct {
+	maxNodes      int
+	expect        int
+	expectSet     bool
+	expectFile    string
+	yes, noInput  bool
+	insecureToken bool
+}
+
+func (g *guardOptions) add(f *pflag.FlagSet) {
+	f.IntVar(&g.maxNodes, "max-nodes", 0, "refuse a plan of more nodes")
+	f.IntVar(&g.expect, "expect", -1, "refuse unless exactly this many nodes were found")
+	f.StringVar(&g.expectFile, "expect-file", "", "refuse unless exactly the nodes of `FILE` were found")
+	f.BoolVarP(&g.yes, "yes", "y", false, "answer every prompt with yes")
+	f.BoolVar(&g.noInput, "no-input", false, "refuse instead of asking")
+	f.BoolVar(&g.insecureToken, "insecure-token", false, "send secrets even without TLS")
+}
+
+// refuse is a guard's no: nothing was sent.
+func refuse(hint, format string, args ...any) error {
+	return &exitError{code: exitGuard, err: fmt.Errorf(format, args...), hint: hint}
+}
+
+// settings reads fleetctl's own settings. No file means no limits, unless FLEETCTL_SETTINGS names one.
+func (a *app) settings() (config.Settings, error) {
+	path := a.settingsPath()
+	s, err := config.LoadSettings(path)
+	if _, named := a.getenv("FLEETCTL_SETTINGS"); errors.Is(err, fs.ErrNotExist) && !named {
+		return config.Settings{}, nil
+	}
+	if err != nil {
+		return s, usage(err, "mend "+path+", or name another with FLEETCTL_SETTINGS")
+	}
+	return s, nil
+}
+
+// guard runs after the plan is made and before anything is sent.
+func (j *job) guard(ctx context.Context, plan batch.Plan) error {
+	if err := j.expected(); err != nil {
+		return err
+	}
+	if !j.changes() {
+		return nil
+	}
+	if err := j.limits(plan.Nodes()); err != nil {
+		return err
+	}
+	if err := j.secretsAreSafe(ctx); err != nil {
+		return err
+	}
+	return j.consent(ctx, plan)
+}
+
+// expected compares what was found with what should be there.
+func (j *job) expected() error {
+	g := j.o.guard
+	if g.expect >= 0 && len(j.found.Nodes) != g.expect {
+		return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %d nodes, found %d", g.expect, len(j.found.Nodes))
+	}
+	if g.expectFile == "" {
+		return nil
+	}
+	want, err := j.app.readNodes(g.expectFile)
+	if err != nil {
+		return err
+	}
+	missing := without(want, j.found.Nodes)
+	extra := without(j.found.Nodes, want)
+	if len(missing)+len(extra) == 0 {
+		return nil
+	}
+	var parts []string
+	if len(missing) > 0 {
+		parts = append(parts, fmt.Sprintf("%d missing: %s", len(missing), discovery.Fold(missing)))
+	}
+	if len(extra) > 0 {
+		parts = append(parts, fmt.Sprintf("%d not expected: %s", len(extra), discovery.Fold(extra)))
+	}
+	return refuse("", "cannot go on: the nodes found are not those of %s: %s", g.expectFile, strings.Join(parts, "; "))
+}
+
+// without is the nodes of one list that are not in another.
+func without(nodes, others []string) []string {
+	known := make(map[string]bool, len(others))
+	for _, n := range others {
+		known[n] = true
+	}
+	var out []string
+	for _, n := range nodes {
+		if !known[n] {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (j *job) limits(nodes int) error {
+	s := j.settings
+	if s.ReadOnly {
+		return refuse("read_only in "+j.app.settingsPath(), "cannot call %s#%s: only actions that change nothing are allowed here", j.o.agent, j.o.action)
+	}
+	if s.RequireFilter && !j.filtered {
+		return refuse("require_filter in "+j.app.settingsPath()+": name the nodes with a filter or --nodes",
+			"cannot call %s#%s on every node of the fleet", j.o.agent, j.o.action)
+	}
+	for _, max := range []int{j.o.guard.maxNodes, s.MaxNodes} {
+		if max > 0 && nodes > max {
+			return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
+				"cannot %s %d nodes: limit is %d", j.o.action, nodes, max)
+		}
+	}
+	return nil
+}
+
+// secretsAreSafe refuses to send a secret where anybody on the way can read it.
+func (j *job) secretsAreSafe(ctx context.Context) error {
+	if len(j.inputs.secret) == 0 || j.o.guard.insecureToken || j.o.dryRun {
+		return nil
+	}
+	if _, err := j.network.dial(ctx); err != nil {
+		return err
+	}
+	if j.network.conn.Encrypted() || loopback(j.network.conn.URL()) {
+		return nil
+	}
+	return refuse("use a broker with TLS, or --insecure-token if the network is yours alone",
+		"cannot send a secret to %s: the connection has no TLS", j.network.conn.URL())
+}
+
+func loopback(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// question is what a prompt asks for.
+type question uint8
+
+const (
+	noQuestion  question = iota
+	yesQuestion          // y or N
+	countNodes           // the number of nodes, typed
+)
+
+// ask tells what an action has to be asked for. Only shutdown also needs consent where nobody can be asked.
+func (j *job) ask() (q question, always bool) {
+	switch a := proof.Of(j.o.agent, j.o.action); {
+	case a == proof.Shutdown:
+		return countNodes, true
+	case j.settings.Confirm:
+		return yesQuestion, true
+	case a == proof.Restart, a == proof.Reprovision:
+		return yesQuestion, false
+	}
+	return noQuestion, false
+}
+
+// consent shows the plan at a terminal and asks; elsewhere scripts go ahead, except where they must say --yes.
+func (j *job) consent(ctx context.Context, plan batch.Plan) error {
+	q, always := j.ask()
+	if q == noQuestion || j.o.guard.yes {
+		return nil
+	}
+	k, err := j.app.asker()
+	if err != nil || j.o.guard.noInput {
+		if always || err == nil {
+			return refuse("say --yes if you mean it", "cannot %s %d nodes without asking", j.o.action, plan.Nodes())
+		}
+		return nil
+	}
+	defer k.close()
+	if err := render.Plan(j.app.err, plan, plan.Estimate(j.pace()), discovery.Fold); err != nil {
+		return err
+	}
+	fmt.Fprintln(j.app.err)
+	ok, err := k.consents(ctx, q, j.o.action, plan.Nodes())
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return refuse("", "not confirmed: nothing was sent")
+	}
+	return nil
+}
+
+func (k *asker) consents(ctx context.Context, q question, action string, nodes int) (bool, error) {
+	if q == countNodes {
+		text, err := k.line(ctx, fmt.Sprintf("This will %s %d nodes for good. Type the number of nodes to go on: ", action, nodes))
+		return text == strconv.Itoa(nodes), err
+	}
+	return k.yes(ctx, fmt.Sprintf("%s %d nodes?", action, nodes))
+}
+
+// stdinReaders names everything that would read stdin: two readers would each get half.
+func (o *reqOptions) stdinReaders() []string {
+	var who []string
+	if o.nodesFile == stdinValue {
+		who = append(who, "--nodes -")
+	}
+	if o.guard.expectFile == stdinValue {
+		who = append(who, "--expect-file -")
+	}
+	for key, text := range o.inputs {
+		if text == stdinValue && slices.Contains([]string{"token", "password", "secret"}, strings.ToLower(key)) {
+			who = append(who, key+"=-")
+		}
+	}
+	slices.Sort(who)
+	return who
+}

@@ -1,0 +1,90 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"fleetctl/batch"
+	"fleetctl/internal/journal"
+)
+
+// confirm asks between batches.
+func (j *job) confirm(ctx context.Context, p batch.Pause) (bool, error) {
+	if j.o.guard.yes {
+		return true, nil
+	}
+	if j.o.guard.noInput {
+		return false, nil
+	}
+	k, err := j.app.asker()
+	if err != nil {
+		return false, err
+	}
+	defer k.close()
+	j.writer.progress.Clear()
+	return k.yes(ctx, fmt.Sprintf("batch %d is done (%d nodes left); go on with batch %d of %d nodes?", p.Done, p.Left, p.Next, p.Nodes))
+}
+
+// toResume finds the interrupted run of the same command that is to be gone on with: because --resume says so, or
+// because the operator does. Elsewhere a hint is all.
+func (j *job) toResume(ctx context.Context) string {
+	if !j.recorded() || j.o.dryRun {
+		return ""
+	}
+	id := j.unfinished()
+	if id == "" || j.o.record.resume {
+		return id
+	}
+	k, err := j.app.asker()
+	if err != nil || j.o.guard.noInput || j.o.guard.yes {
+		fmt.Fprintf(j.app.err, "hint: run %s of this command was interrupted; to go on with it: fleetctl runs resume %s\n", id, id)
+		return ""
+	}
+	defer k.close()
+	if ok, err := k.yes(ctx, fmt.Sprintf("Run %s of this command was interrupted. Go on with it?", id)); err == nil && ok {
+		return id
+	}
+	return ""
+}
+
+// resumeInstead goes on with an earlier run of the same command, with this one's secrets and pacing.
+func (j *job) resumeInstead(ctx context.Context, id string) error {
+	file, from, err := takeRun(j.app.runsDir(j.o.record), id)
+	if err != nil {
+		return err
+	}
+	return j.write(func() error { return j.goOn(ctx, from, file) })
+}
+
+// takeRun opens a run's record for this process alone, and rebuilds where it was.
+func takeRun(dir, id string) (*journal.Journal, batch.Progress, error) {
+	file, err := journal.Open(dir, id)
+	if err != nil {
+		return nil, batch.Progress{}, runError(err)
+	}
+	from, err := batch.Replay(file.Lines())
+	if err != nil {
+		return nil, from, errors.Join(fmt.Errorf("run %s: %w", id, err), file.Close())
+	}
+	return file, from, nil
+}
+
+// goOn resumes a run whose record is open, and closes the record.
+func (j *job) goOn(ctx context.Context, from batch.Progress, file *journal.Journal) error {
+	if file.Torn() > 0 {
+		fmt.Fprintf(j.app.err, "warning: the last %d bytes of the record were cut short and are dropped; nothing had been sent on their account\n", file.Torn())
+	}
+	if from.Open() == 0 {
+		fmt.Fprintf(j.app.err, "run %s is finished: there is nothing to go on with\n", file.ID())
+		j.writer.run = file.ID()
+		return errors.Join(j.writer.result(from.Summary()), file.Close())
+	}
+	if err := j.limits(from.Open()); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	if err := j.secretsAreSafe(ctx); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	return errors.Join(j.run(ctx, from, file), file.Close())
+}

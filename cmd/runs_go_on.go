@@ -1,0 +1,242 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/batch"
+)
+
+func (a *app) newRunsStop() *cobra.Command {
+	var o runsOptions
+	c := &cobra.Command{
+		Use:   "stop RUN",
+		Short: "Ask the process that does a run to end it, as on a first Ctrl-C",
+		Args:  cobra.ExactArgs(1),
+		RunE:  func(c *cobra.Command, args []string) error { return a.stopRun(c.Context(), o, args[0]) },
+	}
+	o.record.addDir(c.Flags())
+	return c
+}
+
+// stopWait is how long stop waits for the run to end by itself.
+const stopWait = 10 * time.Minute
+
+func (a *app) stopRun(ctx context.Context, o runsOptions, name string) error {
+	dir := a.runsDir(o.record)
+	id, err := findRun(dir, name)
+	if err != nil {
+		return err
+	}
+	run, err := readRun(dir, id)
+	if err != nil && !errors.Is(err, batch.ErrNoPlan) {
+		return err
+	}
+	if !run.live {
+		fmt.Fprintf(a.err, "run %s has ended already\n", id)
+		return nil
+	}
+	if host, _ := os.Hostname(); run.owner.Host != host {
+		return refuse("", "cannot stop run %s from here: process %d on %s does it", id, run.owner.PID, run.owner.Host)
+	}
+	p, err := os.FindProcess(run.owner.PID)
+	if err == nil {
+		err = p.Signal(syscall.SIGINT)
+	}
+	if err != nil {
+		return fmt.Errorf("ask process %d to end run %s: %w", run.owner.PID, id, err)
+	}
+	fmt.Fprintf(a.err, "asked process %d to end run %s; what is in flight is still collected\n", run.owner.PID, id)
+	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	defer cancel()
+	if err := a.watchRun(ctx, o, id); err != nil {
+		if _, ok := errors.AsType[*exitError](err); !ok {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) newRunsResume() *cobra.Command {
+	var o reqOptions
+	c := &cobra.Command{
+		Use:   "resume RUN",
+		Short: "Go on with a run that was interrupted, without sending anything twice",
+		Long: `resume verifies again what was accepted, looks (read-only) at nodes whose fate is open, and goes on with those that
+were never sent to. Secrets are not in the record: give them again, as for req.`,
+		Example: "  fleetctl runs resume last token=@token.txt",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.runStored(c.Context(), &o, args, func(ctx context.Context, j *job, run storedRun) error {
+				file, from, err := takeRun(a.runsDir(j.o.record), run.id)
+				if err != nil {
+					return err
+				}
+				return j.write(func() error { return j.goOn(ctx, from, file) })
+			})
+		},
+	}
+	o.addGoOn(c)
+	return c
+}
+
+// retryStates are the flags of retry.
+type retryStates struct{ failed, noReply, notSent, unknown bool }
+
+func (r retryStates) states() []batch.State {
+	var out []batch.State
+	if r.failed {
+		out = append(out, batch.Refused, batch.Unverified)
+	}
+	if r.noReply {
+		out = append(out, batch.NoReply)
+	}
+	if r.notSent {
+		out = append(out, batch.NotSent)
+	}
+	if r.unknown {
+		out = append(out, batch.Unknown)
+	}
+	return out
+}
+
+func (a *app) newRunsRetry() *cobra.Command {
+	var o reqOptions
+	var which retryStates
+	c := &cobra.Command{
+		Use:   "retry RUN",
+		Short: "Begin a new run over the nodes of an earlier one that did not do it",
+		Long: `retry begins a linked run. A node that may have got the earlier request is looked at first (read-only), and is sent to
+only when it is proved untouched. Secrets are not in the record: give them again, as for req.`,
+		Example: "  fleetctl runs retry last --failed --no-reply token=@token.txt",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(which.states()) == 0 {
+				return usage(errors.New("retry which nodes?"), "say --failed, --no-reply, --not-sent or --unknown")
+			}
+			return a.runStored(c.Context(), &o, args, func(ctx context.Context, j *job, run storedRun) error {
+				return j.retry(ctx, run, which.states())
+			})
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&which.failed, "failed", false, "nodes that refused, or that nothing proved")
+	f.BoolVar(&which.noReply, "no-reply", false, "nodes that did not reply")
+	f.BoolVar(&which.notSent, "not-sent", false, "nodes whose turn never came")
+	f.BoolVar(&which.unknown, "unknown", false, "nodes of which nobody knows whether the request left")
+	o.addGoOn(c)
+	return c
+}
+
+// addGoOn are req's flags that make sense for a run whose nodes and inputs are given.
+func (o *reqOptions) addGoOn(c *cobra.Command) {
+	f := c.Flags()
+	o.addBatches(f)
+	o.output.add(f)
+	o.guard.add(f)
+	o.proof.add(f)
+	o.record.addDir(f)
+}
+
+// runStored makes a job of a run's record and of what is typed now, and does the work with it.
+func (a *app) runStored(ctx context.Context, o *reqOptions, args []string, work func(context.Context, *job, storedRun) error) error {
+	dir := a.runsDir(o.record)
+	id, err := findRun(dir, args[0])
+	if err != nil {
+		return err
+	}
+	run, err := readRun(dir, id)
+	if err != nil {
+		return err
+	}
+	if run.live {
+		return refuse("see `fleetctl runs watch "+id+"`, or end it with `fleetctl runs stop "+id+"`",
+			"cannot take over run %s: process %d on %s is doing it", id, run.owner.PID, run.owner.Host)
+	}
+	if err := o.fromRecord(run.meta, args[1:]); err != nil {
+		return err
+	}
+	if err := o.validate(); err != nil {
+		return err
+	}
+	if a.flags.config == "" {
+		a.flags.config = run.meta.Config
+	}
+	j, err := a.newJob(ctx, *o)
+	if err != nil {
+		return err
+	}
+	defer j.network.close()
+	j.filtered = true // the nodes are chosen: by the first run
+	return work(ctx, j, run)
+}
+
+// fromRecord fills in what the record knows; inputs may only be the secrets that it does not.
+func (o *reqOptions) fromRecord(m runMeta, typed []string) error {
+	given := reqOptions{}
+	if err := given.arguments(append([]string{m.Agent, m.Action}, typed...)); err != nil {
+		return err
+	}
+	o.agent, o.action, o.collective = m.Agent, m.Action, m.Collective
+	o.inputs = map[string]string{}
+	for k, v := range m.Inputs {
+		o.inputs[k] = v
+	}
+	secret := map[string]bool{}
+	for _, name := range m.Secrets {
+		secret[name] = true
+	}
+	for k, v := range given.inputs {
+		if !secret[k] {
+			return usage(fmt.Errorf("input %q cannot be changed: the run was begun with its own", k), "begin a new run with `fleetctl req`")
+		}
+		o.inputs[k] = v
+	}
+	if o.proof.Verify == verifyAuto && !o.proof.None && o.proof.Expr == "" {
+		o.proof.Verify, o.proof.None, o.proof.Expr = m.Proof.Verify, m.Proof.None, m.Proof.Expr
+	}
+	if !o.proof.Timeout.set && m.Timeout > 0 {
+		o.proof.Timeout = seconds{d: m.Timeout, set: true}
+	}
+	if !o.proof.Settle.set && m.SettleSet {
+		o.proof.Settle = seconds{d: m.Settle, set: true}
+	}
+	if !o.ttl.set {
+		o.ttl = seconds{d: m.TTL, set: true}
+	}
+	return nil
+}
+
+// retry begins a new run over nodes of an earlier one.
+func (j *job) retry(ctx context.Context, run storedRun, which []batch.State) error {
+	_, token := j.action.Inputs["token"]
+	policy, err := j.o.policy(token)
+	if err != nil {
+		return err
+	}
+	plan, err := batch.Retry(run.progress, which, policy, nil)
+	if errors.Is(err, batch.ErrNoNodes) {
+		return noNodes("the run has no nodes in these states: see `fleetctl runs show " + run.id + "`")
+	}
+	if err != nil {
+		return usage(err, "")
+	}
+	return j.write(func() error {
+		for _, b := range plan.Batches {
+			j.found.Nodes = append(j.found.Nodes, b.Nodes...)
+		}
+		if j.o.dryRun {
+			return j.writer.plan(plan, plan.Estimate(j.pace()))
+		}
+		if err := j.guard(ctx, plan); err != nil {
+			return err
+		}
+		return j.begin(ctx, plan, run.id)
+	})
+}
