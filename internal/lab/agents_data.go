@@ -245,20 +245,26 @@ func machineState(c *call) result {
 		return *bad
 	}
 	q.Version = ""
-	if q.Name == "" && q.Path == "" && q.Instance == "" {
-		return *aborted("No search criteria given")
-	}
-	if len(c.node.machines) == 0 {
-		return *aborted("No running machines")
-	}
-	switch found := q.find(c.node.machines); len(found) {
-	case 0:
-		return *aborted("Could not find a matching machine")
-	case 1:
-		return result{data: found[0].record()}
+	found := q.find(c.node.machines)
+	var refusal *result
+	switch {
+	case q.Name == "" && q.Path == "" && q.Instance == "":
+		refusal = aborted("No search criteria given")
+	case len(c.node.machines) == 0:
+		refusal = aborted("No running machines")
+	case len(found) == 0:
+		refusal = aborted("Could not find a matching machine")
+	case len(found) > 1:
+		refusal = aborted("Found multiple machines matching criteria")
 	default:
-		return *aborted("Found multiple machines matching criteria")
+		return result{data: found[0].record()}
 	}
+	// Refusals carry a record of no machine.
+	refusal.data = map[string]any{
+		"name": "unknown machine", "version": "unknown machine", "state": "unknown machine", "path": "", "id": "",
+		"start_time": 0, "available_transitions": nil, "scout": false,
+	}
+	return *refusal
 }
 
 func machineTransition(c *call) result {
