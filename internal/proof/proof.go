@@ -1,0 +1,201 @@
+// Package proof finds out whether a dangerous action really happened on a node.
+//
+// "OK" from a server means that it accepted a request: it acts seconds later, and nobody tells. This package knows, for
+// each action, what proves it (docs/protocol.md, provisioning): a restarted server has a later start time, a
+// reprovisioned one announces itself in provisioning mode or comes back with a later start time, one that was shut down
+// stays silent. Events say when to look, polling decides. It implements the engine's Verifier and Prober, and does not
+// know batches, journals or flags.
+//
+// Invariants. Everything here is read-only for the nodes; nothing is ever sent again because a node was silent. Times
+// of a node are only compared with times of the same node, so that skewed clocks do not matter. Silence counts only
+// between two polls that the broker took. What cannot be proved is never called proved. All state of one Verify lives
+// in one goroutine, that of its consumer.
+package proof
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/filter"
+	"fleetctl/rpcclient"
+)
+
+// Action is what is to be proved.
+type Action uint8
+
+// The actions that can be proved. The zero value is unset.
+const (
+	Restart Action = iota + 1
+	Reprovision
+	Shutdown
+	// Expression holds when a read-only action's reply satisfies an expression.
+	Expression
+	actions
+)
+
+var actionNames = [actions]string{"unset", "restart", "reprovision", "shutdown", "expression"}
+
+// String is total.
+func (a Action) String() string {
+	if a >= actions {
+		return "unknown"
+	}
+	return actionNames[a]
+}
+
+// Of is the action that an agent's action is proved as; 0 when there is no proof of it.
+func Of(agent, action string) Action {
+	if agent != "choria_provision" {
+		return 0
+	}
+	for a := Restart; a <= Shutdown; a++ {
+		if actionNames[a] == action {
+			return a
+		}
+	}
+	return 0
+}
+
+// How long the three actions wait before they act, at most, and the settle time of a shutdown (docs/protocol.md,
+// provisioning).
+const (
+	minDelay       = 2 * time.Second
+	defaultSplay   = 10 * time.Second
+	shutdownDelay  = 10 * time.Second
+	shutdownSettle = 5 * time.Second
+	// DefaultTimeout is how long proof is looked for when Options name no time.
+	DefaultTimeout = 60 * time.Second
+	clockMargin    = 5 * time.Second // for what clocks and whole seconds may differ
+	answerTime     = 4 * time.Second // rpcutil answers within 2 s (docs/protocol.md, rpcutil), and upstream adds 2
+	maxPoll        = 5000            // nodes that one request goes to
+)
+
+// LongestDelay is the longest time between a server's reply and its act. splay is the input of restart; zero is the
+// server's default.
+func LongestDelay(a Action, splay time.Duration) time.Duration {
+	switch a {
+	case Restart:
+		if splay <= 0 {
+			splay = defaultSplay
+		}
+		return splay - time.Second + minDelay
+	case Reprovision:
+		return defaultSplay - time.Second + minDelay
+	case Shutdown:
+		return shutdownDelay - time.Second
+	}
+	return 0
+}
+
+// DefaultSettle is how long a proof of the action must last.
+func DefaultSettle(a Action) time.Duration {
+	if a == Shutdown {
+		return shutdownSettle
+	}
+	return 0
+}
+
+// Events is a source of lifecycle events; the bus connection is one.
+type Events interface {
+	// Subscribe returns once the broker has accepted the subscription. Deliver must not block.
+	Subscribe(ctx context.Context, subject string, deliver func(data []byte)) (stop func(), err error)
+}
+
+// Options says what is proved and within which limits.
+type Options struct {
+	Client     *rpcclient.Client
+	Collective string
+	Action     Action
+	// Events may be nil: then polling alone decides.
+	Events Events
+	// Timeout begins when the delay that a node announced has ended, or when the node is handed over, if that is later
+	// (as after a resume); zero is DefaultTimeout.
+	Timeout time.Duration
+	// Settle is how long a proof must last; zero is not at all. See DefaultSettle.
+	Settle time.Duration
+	// LongestDelay is assumed where a node announced none; zero is that of the action with the server's default splay.
+	LongestDelay time.Duration
+	// TTL is the time to live of the requests whose effect is looked for; zero is rpcclient.DefaultTTL.
+	TTL time.Duration
+	// Poll and Expr belong to Expression: the read-only action that is asked, and what its reply must satisfy. With
+	// Restart and Reprovision Expr may be set too: then the proof also needs it, of rpcutil#daemon_stats.
+	Poll rpcclient.Request
+	Expr *filter.ReplyExpr
+}
+
+// Validate tells a combination that proves nothing.
+func (o Options) Validate() error {
+	switch {
+	case o.Action == 0 || o.Action >= actions:
+		return fmt.Errorf("cannot prove action %d", o.Action)
+	case o.Client == nil:
+		return errors.New("cannot prove anything without a client")
+	case o.Timeout < 0 || o.Settle < 0 || o.LongestDelay < 0 || o.TTL < 0:
+		return errors.New("cannot prove within a negative time")
+	case o.Action == Expression && (o.Expr == nil || o.Poll.Agent == "" || o.Poll.Action == ""):
+		return errors.New("cannot prove an expression without an action to ask and the expression")
+	case o.Action == Shutdown && o.Expr != nil:
+		return errors.New("cannot ask a node that is shut down for an expression")
+	}
+	return nil
+}
+
+// Verifier proves one action. It implements batch.Verifier and batch.Prober; its methods may run side by side.
+type Verifier struct{ o Options }
+
+var (
+	_ batch.Verifier = (*Verifier)(nil)
+	_ batch.Prober   = (*Verifier)(nil)
+)
+
+// New returns a verifier. The options must be valid.
+func New(o Options) *Verifier {
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.TTL = cmp.Or(o.TTL, rpcclient.DefaultTTL)
+	o.LongestDelay = cmp.Or(o.LongestDelay, LongestDelay(o.Action, 0))
+	return &Verifier{o: o}
+}
+
+// Baseline asks every node for its start time. Silent nodes, and those that refuse to tell, have no entry. On an error
+// it returns what it learned before.
+func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]string, error) {
+	out := make(map[string]string, len(nodes))
+	if v.o.Action == Expression {
+		return out, nil
+	}
+	err := v.survey(ctx, nodes, func(r rpcclient.Reply) bool {
+		if start, ok := startTime(r); ok {
+			out[r.Node] = baselineText(start)
+		}
+		return true
+	})
+	if err != nil {
+		return out, fmt.Errorf("ask for start times: %w", err)
+	}
+	return out, nil
+}
+
+// poll is the read-only request that is asked: the user's own, or the one whose answer holds the start time.
+func (v *Verifier) poll() rpcclient.Request {
+	r := rpcclient.Request{Agent: "rpcutil", Action: "daemon_stats"}
+	if v.o.Action == Expression {
+		r = v.o.Poll
+	}
+	r.Collective, r.ID = v.o.Collective, "" // each request needs an id of its own
+	return r
+}
+
+// due is when a node has acted at the latest, if it does.
+func (v *Verifier) due(t batch.Target) time.Time {
+	switch {
+	case t.Replied.IsZero():
+		return t.Sent.Add(v.o.LongestDelay)
+	case t.Delay > 0:
+		return t.Replied.Add(t.Delay)
+	}
+	return t.Replied.Add(v.o.LongestDelay)
+}
