@@ -87,7 +87,8 @@ func plural(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// StateGroups gathers the nodes that have no reply to show for themselves by what became of them.
+// StateGroups gathers the nodes that have no reply to show for themselves by what became of them. The silent ones are
+// left out: the footer lists them.
 func StateGroups(s batch.Summary) []Group {
 	type key struct {
 		state  batch.State
@@ -97,7 +98,7 @@ func StateGroups(s batch.Summary) []Group {
 	var groups []Group
 	for n := range s.Results() {
 		switch n.State {
-		case batch.NoReply, batch.Unverified, batch.Unknown, batch.NotSent:
+		case batch.Unverified, batch.Unknown, batch.NotSent:
 		default:
 			continue
 		}
