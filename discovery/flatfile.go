@@ -1,0 +1,167 @@
+package discovery
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"fleetctl/internal/filter"
+)
+
+// Flatfile takes the nodes from a list that somebody wrote (docs/protocol.md, discovery, flatfile).
+type Flatfile struct {
+	path   string
+	stdin  io.Reader
+	format string // one of fileFormats' values
+	filter string // gjson path; "" for none
+}
+
+// fileFormats are the values of the option format; "" is by content.
+var fileFormats = map[string]string{
+	"": "", "text": "text", "txt": "text", "json": "json", "yaml": "yaml", "yml": "yaml",
+	"choriarpc": "results", "results": "results", "rpc": "results", "response": "results",
+}
+
+// NewFlatfile makes the source. It reads Options (file, format, filter), NodesFile, Stdin and Home of the
+// settings. The file is opened by Discover.
+func NewFlatfile(s Settings) (*Flatfile, error) {
+	if err := checkOptions(MethodFlatfile, s.Options); err != nil {
+		return nil, err
+	}
+	f := &Flatfile{path: s.NodesFile, stdin: s.Stdin, filter: s.Options["filter"]}
+	if file, given := s.Options["file"]; given {
+		if f.path != "" {
+			return nil, misuse(MethodFlatfile, "give one of them", "--nodes and --do file= both name a list of nodes")
+		}
+		f.path = file
+	}
+	format, known := fileFormats[s.Options["format"]]
+	_, filtered := s.Options["filter"]
+	switch {
+	case f.path == "":
+		return nil, misuse(MethodFlatfile, "add --nodes FILE or --do file=FILE", "discovery method flatfile needs a file")
+	case f.path == "-" && f.stdin == nil:
+		return nil, misuse(MethodFlatfile, "name a file", "cannot read nodes from stdin here")
+	case !known:
+		return nil, misuse(MethodFlatfile, "use text, json, yaml or results", "unknown format %q of a list of nodes", s.Options["format"])
+	case filtered && f.filter == "":
+		return nil, misuse(MethodFlatfile, "write --do filter=PATH, such as nodes.#.name", "the filter of the list of nodes is blank")
+	case filtered && (format == "text" || format == "results"):
+		return nil, misuse(MethodFlatfile, "drop the filter, or use format json or yaml", "a filter is for JSON and YAML, not for format %s", format)
+	}
+	f.format, f.path = format, expandHome(f.path, s.Home)
+	return f, nil
+}
+
+// Discover reads the list. A node filter in the query is refused: the nodes of a file are taken as they are.
+func (f *Flatfile) Discover(ctx context.Context, q Query) (Result, error) {
+	if err := suits(MethodFlatfile, q.Filter); err != nil {
+		return Result{}, err
+	}
+	start := time.Now()
+	content, name, err := readSource(MethodFlatfile, f.path, f.stdin)
+	if err != nil {
+		return Result{}, err
+	}
+	names, err := f.parse(content)
+	if err != nil {
+		return Result{}, misuse(MethodFlatfile, "", "read nodes %q: %w", name, err)
+	}
+	if ctx.Err() != nil {
+		return Result{}, fmt.Errorf("read nodes %q: %w", name, context.Cause(ctx))
+	}
+	return result(MethodFlatfile, names, start), nil
+}
+
+func (f *Flatfile) parse(content []byte) ([]string, error) {
+	l := nodeList{content: bytes.TrimPrefix(content, []byte("\ufeff")), limit: maxUnfold}
+	if f.filter != "" {
+		return f.pick(&l)
+	}
+	trimmed := bytes.TrimSpace(l.content)
+	var err error
+	switch f.format {
+	case "text":
+		err = l.text()
+	case "yaml":
+		err = l.yaml()
+	case "json":
+		if err = startsWith(trimmed, '[', "format json is an array of names; give a filter= to look into anything else"); err == nil {
+			err = l.array()
+		}
+	case "results":
+		if err = startsWith(trimmed, '{', "format results is the JSON document of an earlier request"); err == nil {
+			err = l.document()
+		}
+	default:
+		err = l.read()
+	}
+	return l.names, err
+}
+
+func startsWith(content []byte, c byte, otherwise string) error {
+	if len(content) == 0 || content[0] != c {
+		return errors.New(otherwise)
+	}
+	return nil
+}
+
+// pick takes the names at the filter's path.
+func (f *Flatfile) pick(l *nodeList) ([]string, error) {
+	d, err := readDocument(l.content, f.format)
+	if err != nil {
+		return nil, err
+	}
+	document, err := d.json()
+	if err != nil {
+		return nil, err
+	}
+	texts, others, ok := filter.TextsAt(document, f.filter)
+	if !ok {
+		return nil, fmt.Errorf("filter %q does not lead to an array", f.filter)
+	}
+	if len(texts) == 0 && others > 0 {
+		return nil, fmt.Errorf("filter %q leads to an array without any name: its %d members are no texts", f.filter, others)
+	}
+	for i, text := range texts {
+		if err := l.name(text, fmt.Sprintf("filter %q: name %d", f.filter, i+1)); err != nil {
+			return nil, err
+		}
+	}
+	return l.names, nil
+}
+
+// maxFile bounds what is read of a file: a list of a million nodes, or an inventory of a hundred thousand.
+const maxFile = 512 << 20
+
+// readSource reads a file, or stdin for "-".
+func readSource(method, path string, stdin io.Reader) (content []byte, name string, err error) {
+	if path == "-" && stdin != nil {
+		content, err = readBounded(stdin)
+		if err != nil {
+			return nil, "", fault(method, "", "read nodes from stdin: %w", err)
+		}
+		return content, "stdin", nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, "", misuse(method, "name a file that exists and can be read", "open the file of nodes: %w", err)
+	}
+	defer file.Close()
+	if content, err = readBounded(file); err != nil {
+		return nil, "", misuse(method, "", "read nodes %q: %w", path, err)
+	}
+	return content, path, nil
+}
+
+func readBounded(r io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = fmt.Errorf("it is larger than %d MiB", maxFile>>20)
+	}
+	return content, err
+}

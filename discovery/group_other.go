@@ -1,0 +1,8 @@
+//go:build !unix
+
+package discovery
+
+import "os/exec"
+
+// ownGroup does nothing: only the program itself is killed here.
+func ownGroup(*exec.Cmd) {}
