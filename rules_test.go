@@ -30,7 +30,6 @@ type row struct {
 	pkg   string
 	ours  []string // packages of this module that it may import; "all" for any
 	third []string // doors that it keeps: prefixes of third-party import paths
-	later bool     // designed, and due in a later release: it may be absent
 }
 
 var table = []row{
@@ -46,8 +45,8 @@ var table = []row{
 	{pkg: "internal/filter", third: []string{"github.com/expr-lang/expr", "github.com/tidwall/gjson", "github.com/Masterminds/semver/v3"}},
 	{pkg: "internal/ddl", ours: []string{"internal/filter"}},
 	{pkg: "internal/config", third: []string{"go.yaml.in/yaml/v3"}},
-	{pkg: "internal/journal", later: true},
-	{pkg: "internal/proof", ours: []string{"batch", "internal/choria", "internal/filter", "rpcclient"}, later: true},
+	{pkg: "internal/journal"},
+	{pkg: "internal/proof", ours: []string{"batch", "internal/choria", "internal/filter", "rpcclient"}},
 	{pkg: "internal/render", ours: []string{"batch", "discovery", "inventory", "rpcclient"}, third: []string{"github.com/schollz/progressbar/v3", "github.com/jedib0t/go-pretty/v6"}},
 	{pkg: "internal/lab", ours: []string{"internal/choria", "internal/ddl", "internal/filter", "internal/security"}, third: []string{"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"}},
 	{pkg: "internal/interop"}, // tests only
@@ -366,7 +365,7 @@ func TestPackagesOfTheTableExist(t *testing.T) {
 		present[l.pkg()] = len(l.files(false)) > 0
 	}
 	for _, r := range table {
-		if !present[r.pkg] && !r.later {
+		if !present[r.pkg] {
 			t.Errorf("package %s is in the import table and does not exist", r.pkg)
 		}
 	}
