@@ -157,14 +157,5 @@ func (a *app) countCollectives(ctx context.Context, n *network, o inventoryOptio
 	if err != nil {
 		return err
 	}
-	for _, p := range report.Problems {
-		fmt.Fprintln(a.err, "warning: "+p.Err.Error())
-	}
-	if silent := len(nodes) - len(report.Nodes) - len(report.Problems); silent > 0 {
-		return &exitError{code: exitNoReply, err: fmt.Errorf("%d of %d nodes did not reply", silent, len(nodes))}
-	}
-	if len(report.Problems) > 0 {
-		return ended(exitRefused)
-	}
-	return nil
+	return a.accountFor(nodes, len(report.Nodes), report.Problems)
 }

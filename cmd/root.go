@@ -57,8 +57,26 @@ Try it on a practice fleet, on this machine alone:
 		a.newInventory(),
 		a.newDiscover(),
 		a.newPing(),
+		a.newFacts(),
 		a.newLab(),
 		a.newVersion(),
 	)
+	wrongArgumentsAreUsage(root)
 	return root
+}
+
+// wrongArgumentsAreUsage gives arguments that a command does not take, unknown commands among them, the code of wrong
+// usage, as flags have it.
+func wrongArgumentsAreUsage(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage(err, "see `"+c.CommandPath()+" --help`")
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		wrongArgumentsAreUsage(sub)
+	}
 }

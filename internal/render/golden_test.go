@@ -141,6 +141,11 @@ func goldenReports() map[string]func(w io.Writer) error {
 		},
 		"facts-box.txt": func(w io.Writer) error { return FactsTable(w, values, FactOptions{ShowNodes: true}) },
 		"facts.json":    func(w io.Writer) error { return FactsJSON(w, values) },
+		"facts-chart.txt": func(w io.Writer) error {
+			long := append(values, FactValue{Value: strings.Repeat("long value ", 9), Nodes: []string{"n5"}})
+			return errors.Join(FactsChart(w, "country", values, FactOptions{}, 60), FactsChart(w, "text", long, FactOptions{Reverse: true, ShowNodes: true}, 0),
+				FactsChart(w, "none", nil, FactOptions{}, 1))
+		},
 		"ping.txt": func(w io.Writer) error {
 			return errors.Join(Ping(w, "srv-01.example.net", 17*time.Millisecond), PingStatistics(w, pings, PingOptions{Graph: true}))
 		},

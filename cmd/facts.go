@@ -1,0 +1,183 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/discovery"
+	"fleetctl/internal/render"
+	"fleetctl/inventory"
+)
+
+// factsOptions are the flags of `fleetctl facts`.
+type factsOptions struct {
+	targets
+	fact                          string
+	table, asJSON, chart, verbose bool
+	showNodes, reverse            bool
+	replyTimeout                  seconds
+}
+
+func (a *app) newFacts() *cobra.Command {
+	var o factsOptions
+	c := &cobra.Command{
+		Use:   "facts FACT",
+		Short: "Show how a fact is distributed over the fleet",
+		Example: `  fleetctl facts country
+  fleetctl facts os.family --chart -C role::web
+  fleetctl facts virtual --json`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage(errors.New("which fact?"), "write `fleetctl facts FACT`")
+			}
+			o.fact = args[0]
+			if err := o.validate(); err != nil {
+				return err
+			}
+			return a.runFacts(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	o.addFilter(f)
+	o.addSource(f)
+	o.addLimit(f)
+	f.BoolVarP(&o.table, "table", "t", false, "a table")
+	f.BoolVarP(&o.asJSON, "json", "j", false, "a JSON object: value to count and identities")
+	f.BoolVar(&o.chart, "chart", false, "bars")
+	f.BoolVarP(&o.showNodes, "show-nodes", "n", false, "name the nodes of every value")
+	f.BoolVarP(&o.reverse, "reverse", "r", false, "the most frequent value first")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "name the nodes, and tell how long everything took")
+	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for replies (4s)")
+	return c
+}
+
+func (o factsOptions) validate() error {
+	if o.table && o.asJSON || o.table && o.chart || o.asJSON && o.chart {
+		return usage(errors.New("--table, --json and --chart exclude each other"), "")
+	}
+	return nil
+}
+
+func (a *app) runFacts(ctx context.Context, o factsOptions) error {
+	f, err := o.parse()
+	if err != nil {
+		return err
+	}
+	n, err := a.network(ctx, o.collective)
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	doc, err := n.documents().Resolve(ctx, discoveryFor)
+	if err != nil {
+		return err
+	}
+	action, ok := doc.Action("get_fact")
+	if !ok {
+		return errors.New("rpcutil has no get_fact")
+	}
+	if _, err := action.Check(discoveryFor, map[string]string{"fact": o.fact}); err != nil {
+		return err
+	}
+	found, err := a.nodesOf(ctx, n, &o.targets, f, discoveryFor)
+	if err != nil {
+		return err
+	}
+	if len(found.Nodes) == 0 {
+		return noNodes(o.emptyHint())
+	}
+	return a.reportFact(ctx, n, o, found, o.replyTimeout.or(replyTimeout(doc)))
+}
+
+func (a *app) reportFact(ctx context.Context, n *network, o factsOptions, found discovery.Result, wait time.Duration) error {
+	request, err := inventory.FactRequest(n.collective, o.fact)
+	if err != nil {
+		return err
+	}
+	client, err := n.dial(ctx)
+	if err != nil {
+		return err
+	}
+	asked, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	start := time.Now()
+	report, err := inventory.FactsOf(client.Call(asked, request, found.Nodes))
+	took := time.Since(start)
+	if err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err := a.showFacts(o, report, factStats(report, found, start, took)); err != nil {
+		return err
+	}
+	told := 0
+	for _, v := range report.Values {
+		told += len(v.Nodes)
+	}
+	return a.accountFor(found.Nodes, told, report.Problems)
+}
+
+func (a *app) showFacts(o factsOptions, report inventory.Facts, stats render.Stats) error {
+	values := make([]render.FactValue, len(report.Values))
+	for i, v := range report.Values {
+		values[i] = render.FactValue(v)
+	}
+	wish := render.FactOptions{ShowNodes: o.showNodes || o.verbose, Reverse: o.reverse}
+	switch {
+	case o.asJSON:
+		return render.FactsJSON(a.out, values)
+	case o.table:
+		return render.FactsTable(a.out, values, wish)
+	case o.chart:
+		return render.FactsChart(a.out, o.fact, values, wish, a.width(a.out))
+	}
+	if err := render.Facts(a.out, o.fact, values, wish); err != nil {
+		return err
+	}
+	return render.Footer(a.out, stats, render.TextOptions{Verbose: o.verbose, Colour: a.color(a.out)})
+}
+
+// factStats counts the request for the report's end.
+func factStats(report inventory.Facts, found discovery.Result, start time.Time, took time.Duration) render.Stats {
+	s := render.Stats{
+		Discovered: len(found.Nodes), Failed: len(report.Problems), RequestTime: took, DiscoverTime: found.Took, Start: start,
+	}
+	var heard []string
+	for _, v := range report.Values {
+		heard = append(heard, v.Nodes...)
+	}
+	s.OK = len(heard)
+	for _, p := range report.Problems {
+		heard = append(heard, p.Node)
+	}
+	s.Responses = len(heard)
+	s.NoResponses = without(found.Nodes, heard)
+	return s
+}
+
+// accountFor warns of every node that told nothing, and gives silence and refusals their exit code.
+func (a *app) accountFor(nodes []string, told int, problems []inventory.Problem) error {
+	for _, p := range problems {
+		fmt.Fprintln(a.err, "warning: "+p.Err.Error())
+	}
+	var silence error
+	if silent := len(nodes) - told - len(problems); silent > 0 {
+		silence = fmt.Errorf("%d of %d nodes did not reply", silent, len(nodes))
+	}
+	switch {
+	case len(problems) > 0 && silence != nil:
+		return &exitError{code: exitRefused, err: silence}
+	case len(problems) > 0:
+		return ended(exitRefused)
+	case silence != nil:
+		return &exitError{code: exitNoReply, err: silence}
+	}
+	return nil
+}
