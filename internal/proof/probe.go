@@ -35,10 +35,10 @@ func (v *Verifier) Probe(ctx context.Context, targets []batch.Target) iter.Seq[b
 		p := &probe{v: v, left: make(map[string]batch.Target, len(targets)), note: map[string]string{}, yield: yield}
 		now := time.Now()
 		for _, t := range targets {
+			p.left[t.Node] = t
 			if t.Sent.IsZero() {
 				t.Sent = now // nobody knows; it cannot be later
 			}
-			p.left[t.Node] = t
 			p.wait = max(p.wait, t.Sent.Add(v.harmless(t)).Sub(now))
 		}
 		trouble := "does not answer"
@@ -94,7 +94,7 @@ func (p *probe) round(ctx context.Context) (stopped bool, err error) {
 // its own clock. One that is behind by more than that took the request for one from the future, and dropped it.
 func (v *Verifier) early(t batch.Target, r rpcclient.Reply) time.Duration {
 	behind := r.Received.Sub(r.Time)
-	if behind <= clockMargin || behind > v.o.TTL+clockMargin {
+	if t.Sent.IsZero() || behind <= clockMargin || behind > v.o.TTL+clockMargin {
 		return 0
 	}
 	return max(0, t.Sent.Add(v.harmless(t)).Sub(r.Time))
@@ -133,13 +133,10 @@ func (v *Verifier) verdict(t batch.Target, r rpcclient.Reply) batch.Proof {
 	return p
 }
 
-// untouched tells whether a start time is that of the process from before the request. A start time that is not the
-// baseline is another process, whatever its clock says.
+// untouched tells whether a start time is that of the process from before the request: the one of the baseline, or the
+// one that replied. A start time before the baseline is another process, whatever its clock says.
 func (p past) untouched(start int64) bool {
-	if p.base > 0 {
-		return start == p.base
-	}
-	return p.stamp > 0 && start <= p.stamp
+	return start == p.base || p.stamp > 0 && start >= p.base && start <= p.stamp
 }
 
 // was shows the baseline beside a later start time.
@@ -153,7 +150,7 @@ func (p past) was(start int64) string {
 // beganBefore tells whether a process began before the request left, by the node's own clock: what its reply's time
 // and ours differ is taken off, at its lowest, and a margin.
 func beganBefore(start int64, t batch.Target, r rpcclient.Reply) bool {
-	if r.Time.IsZero() {
+	if t.Sent.IsZero() || r.Time.IsZero() {
 		return false
 	}
 	return time.Unix(start, 0).Before(t.Sent.Add(r.Time.Sub(r.Received) - clockMargin))
