@@ -3,6 +3,7 @@ package batch
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Node is a node to plan for. Facts holds the values of Policy.Facts, where the
@@ -54,6 +55,9 @@ func NewPlan(nodes []Node, p Policy) (Plan, error) {
 	for _, n := range nodes {
 		if n.Identity == "" {
 			return Plan{}, fmt.Errorf("cannot plan: a node without a name")
+		}
+		if !utf8.ValidString(n.Identity) {
+			return Plan{}, fmt.Errorf("cannot plan: the name %q is not text", n.Identity)
 		}
 		if _, twice := seen[n.Identity]; twice {
 			return Plan{}, fmt.Errorf("cannot plan: node %q is named twice", n.Identity)

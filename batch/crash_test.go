@@ -1,0 +1,130 @@
+package batch
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// crashFleet has every kind of node among 200.
+func crashFleet() *fleet {
+	f := newFleet()
+	f.perNode, f.grid = 500*time.Microsecond, 10*time.Millisecond
+	for k := 7; k <= 200; k += 40 {
+		f.replyIn[fmt.Sprintf("n%d", k)] = -1
+		f.replyIn[fmt.Sprintf("n%d", k+1)] = 21 * time.Second
+		f.refuse[fmt.Sprintf("n%d", k+2)] = true
+		f.unproved[fmt.Sprintf("n%d", k+3)] = true
+		f.vague[fmt.Sprintf("n%d", k+4)] = true
+	}
+	return f
+}
+
+// life runs or resumes until the end or the death of the tape, and checks that
+// nobody was sent to without an intent on record.
+func life(t *testing.T, f *fleet, tp *tape, from Progress) Summary {
+	t.Helper()
+	f.mu.Lock()
+	f.dead, f.recorded = false, tp.intended
+	f.mu.Unlock()
+	tp.onDeath = func() {
+		f.mu.Lock()
+		f.dead = true
+		f.mu.Unlock()
+	}
+	r := Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Prober: f, Journal: tp, Pace: calm}
+	s, err := r.Run(t.Context(), from)
+	if (err != nil) != (tp.dieAt > 0 && tp.appends >= tp.dieAt) {
+		t.Fatalf("append %d of a tape that dies at %d: %v", tp.appends, tp.dieAt, err)
+	}
+	time.Sleep(time.Minute) // replies to the dead
+	for len(f.outcomes) > 0 {
+		<-f.outcomes
+	}
+	return s
+}
+
+// reborn replays the tape, goes on, and checks the account.
+func reborn(t *testing.T, tp *tape, total int) Progress {
+	t.Helper()
+	p, err := Replay(tp.all())
+	if err == ErrNoPlan {
+		return fleetPlan(total, crashPolicy)
+	}
+	if err != nil {
+		t.Fatalf("replay: %v", err)
+	}
+	if c := p.Counts(); c.Total() != total || c.Of(Sending)+c.Of(Planned) > 0 {
+		t.Fatalf("replayed %s", counts(c))
+	}
+	return p
+}
+
+var crashPolicy = Policy{Sizes: Sizes{Number(1), Number(10), Percent(25)}}
+
+// settledWell checks that no node got two requests and that every one is told of.
+func settledWell(t *testing.T, f *fleet, s Summary, total int) {
+	t.Helper()
+	if s.States.Total() != total {
+		t.Fatalf("%d nodes accounted for", s.States.Total())
+	}
+	for r := range s.Results() {
+		n := f.delivered[r.Identity]
+		switch {
+		case n > 1:
+			t.Fatalf("node %s got %d requests", r.Identity, n)
+		case n == 1 && (r.State == NotSent || r.State == Planned || r.State == Sending):
+			t.Fatalf("node %s got a request and is %s", r.Identity, r.State)
+		case n == 0 && (r.State != Unknown || !f.vague[r.Identity]):
+			t.Fatalf("node %s got no request and is %s", r.Identity, r.State)
+		}
+	}
+	if len(f.unlawful) > 0 {
+		t.Fatalf("sent before the intent was recorded: %v", f.unlawful)
+	}
+}
+
+func TestDeathAtEveryAppendIsSafe(t *testing.T) {
+	const total = 200
+	synctest.Test(t, func(t *testing.T) {
+		walked := 0
+		for dieAt, over := 1, false; !over; dieAt++ {
+			for keep := range deaths {
+				f, tp := crashFleet(), &tape{dieAt: dieAt, keep: keep}
+				life(t, f, tp, fleetPlan(total, crashPolicy))
+				if over = tp.appends < dieAt; over {
+					break
+				}
+				walked++
+				tp.dieAt = 0
+				settledWell(t, f, life(t, f, tp, reborn(t, tp, total)), total)
+			}
+		}
+		if walked < 3*30 {
+			t.Errorf("walked %d deaths only", walked)
+		}
+		t.Logf("walked %d deaths", walked)
+	})
+}
+
+func TestDeathAfterDeathIsSafe(t *testing.T) {
+	const total = 200
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		for range 20 {
+			f, tp := crashFleet(), &tape{}
+			from := fleetPlan(total, crashPolicy)
+			for range 4 {
+				tp.dieAt, tp.appends, tp.keep = 1+rng.IntN(40), 0, death(rng.IntN(int(deaths)))
+				if s := life(t, f, tp, from); tp.appends < tp.dieAt && s.Open == 0 {
+					break
+				}
+				from = reborn(t, tp, total)
+			}
+			tp.dieAt = 0
+			settledWell(t, f, life(t, f, tp, from), total)
+		}
+	})
+}
