@@ -99,7 +99,7 @@ func TestReplayRefusesContradictions(t *testing.T) {
 	twice := func(i int) [][]byte { return slices.Insert(slices.Clone(lines), i, lines[i]) }
 	for name, bad := range map[string][][]byte{
 		"no plan": lines[1:], "two plans": twice(0), "no intent": without(kind(KindIntent)), "intent twice": twice(kind(KindIntent)),
-		"outcome twice": twice(kind(KindOutcomes)), "no outcome": without(kind(KindOutcomes)), "newer": {[]byte(`{"v":2,"k":"plan"}`)},
+		"outcome twice": twice(kind(KindOutcomes)), "no end of replies": without(kind(KindReplies)), "newer": {[]byte(`{"v":2,"k":"plan"}`)},
 		"unknown kind": {lines[0], []byte(`{"v":1,"k":"dance"}`)}, "no json": {lines[0], []byte(`{`)},
 		"foreign batch": {lines[0], []byte(`{"v":1,"k":"intent","b":99}`)}, "empty stop": {lines[0], []byte(`{"v":1,"k":"stopped"}`)},
 		"stranger": {lines[0], []byte(`{"v":1,"k":"intent","b":1,"nodes":["who"]}`)},

@@ -1,0 +1,93 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// nowhere is a journal that keeps nothing, and pays for the encoding only.
+type nowhere struct{ bytes int }
+
+func (n *nowhere) Append(lines ...[]byte) error {
+	for _, l := range lines {
+		n.bytes += len(l)
+	}
+	return nil
+}
+
+// TestEngineIsSmallAt100000Nodes: what the engine holds for a whole run, with
+// baselines and reasons, stays under its share of the memory budget.
+func TestEngineIsSmallAt100000Nodes(t *testing.T) {
+	const total = 100_000
+	names := make([]Node, total)
+	for i := range names {
+		names[i].Identity = fmt.Sprintf("node%06d.example.net", i)
+	}
+	before := heapInUse()
+	plan, err := NewPlan(names, Policy{Sizes: Sizes{Percent(10)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Begin(Header{Run: "r"}, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(p.l, true, false, nil)
+	now := time.Unix(1e9, 0)
+	m.start(now, Rules{}, Pace{ReplyTimeout: time.Minute})
+	for b := 1; b <= 10; b++ {
+		base := map[string]string{}
+		for _, n := range m.l.batches[b-1].Nodes {
+			base[n] = fmt.Sprintf("2026-01-01T00:00:%02dZ", b)
+		}
+		m.step(baselineEvent{now, b, base, nil})
+		m.step(sentEvent{now, b, nil})
+		for _, n := range m.l.batches[b-1].Nodes {
+			m.step(outcomeEvent{Outcome{Batch: b, Node: n, Time: now, OK: true, Reason: "Restarting Choria Server after 4s"}})
+			m.step(proofEvent{Proof{Node: n, Found: Acted, Time: now, Reason: "started later"}})
+			m.l.commit()
+		}
+	}
+	used := heapInUse() - before
+	if s := p.Summary(); s.Verdict != Done || s.States.Of(Verified) != total {
+		t.Fatalf("%s: %s", s.Verdict, counts(s.States))
+	}
+	t.Logf("the engine holds %.1f MB for %d nodes", float64(used)/1e6, total)
+	if used > 60e6 {
+		t.Errorf("the engine holds %.1f MB, want under 60", float64(used)/1e6)
+	}
+	runtime.KeepAlive(names)
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkRun is the engine's share of a node: reply, record, account.
+func BenchmarkRun(b *testing.B) {
+	const total = 100_000
+	for b.Loop() {
+		f := &instant{make(chan Outcome, 4096)}
+		r := Runner{Actor: f, Outcomes: f.out, Journal: &nowhere{}, Pace: Pace{ReplyTimeout: time.Minute}}
+		s, err := r.Run(b.Context(), fleetPlan(total, Policy{Sizes: Sizes{Percent(10)}}))
+		if err != nil || s.Verdict != Done {
+			b.Fatal(s.Verdict, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/total, "µs/node")
+}
+
+type instant struct{ out chan Outcome }
+
+func (f *instant) Act(_ context.Context, batch int, nodes []string) error {
+	for _, n := range nodes {
+		f.out <- Outcome{Batch: batch, Node: n, OK: true, Reason: "OK", Data: []byte(`{"message":"Restarting after 4s"}`)}
+	}
+	return nil
+}
