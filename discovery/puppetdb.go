@@ -191,7 +191,6 @@ func unreachable(address string, err error) error {
 	e := &SourceError{Source: MethodPuppetDB, Kind: Unreachable, Err: fmt.Errorf("ask PuppetDB at %s: %w", address, err)}
 	unknown, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, isName := errors.AsType[x509.HostnameError](err)
-	alert, isAlert := errors.AsType[tls.AlertError](err)
 	_, isDNS := errors.AsType[*net.DNSError](err)
 	_, isPlain := errors.AsType[tls.RecordHeaderError](err)
 	switch {
@@ -199,8 +198,6 @@ func unreachable(address string, err error) error {
 		e.Mend = "its certificate is not of our CA: " + shorten(unknown.Cert.Subject.String(), 100)
 	case isName:
 		e.Mend = "set plugin.choria.puppetdb_host to a name that its certificate has"
-	case isAlert:
-		e.Mend = "it refused our certificate: " + alert.Error()
 	case strings.Contains(err.Error(), "remote error: tls:"):
 		e.Mend = "it refused our certificate: it has to be of a CA that PuppetDB trusts"
 	case isPlain || strings.Contains(err.Error(), "server gave HTTP response"):
@@ -278,7 +275,7 @@ func readCertnames(r io.Reader, limit int64) (names []string, strange int, err e
 	if _, err := d.Token(); err != nil {
 		return fail(err)
 	}
-	if _, err := d.Token(); err != io.EOF {
+	if _, err := d.Token(); err != io.EOF || bounded.N <= 0 {
 		return fail(errors.New("there is more after its end"))
 	}
 	return names, strange, nil
