@@ -205,11 +205,8 @@ func (o *reqOptions) validate() error {
 	if o.replyTimeout.set && o.replyTimeout.d == 0 {
 		return usage(errors.New("--reply-timeout 0 waits for no reply"), "")
 	}
-	if o.ttl.set && o.ttl.d < 30*time.Second {
-		return usage(fmt.Errorf("--ttl %s is too short: servers of protocol v1 drop requests below 30s", o.ttl.d), "")
-	}
-	if o.ttl.set && o.ttl.d%time.Second != 0 {
-		return usage(fmt.Errorf("--ttl %s: servers count whole seconds", o.ttl.d), "")
+	if o.ttl.set && (o.ttl.d < time.Second || o.ttl.d%time.Second != 0) {
+		return usage(fmt.Errorf("--ttl %s: servers count whole seconds, from 1", o.ttl.d), "")
 	}
 	if who := o.stdinReaders(); len(who) > 1 {
 		return usage(fmt.Errorf("%s all read stdin", strings.Join(who, " and ")), "give one of them a file")

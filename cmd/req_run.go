@@ -59,6 +59,9 @@ func (a *app) runReq(ctx context.Context, o reqOptions) error {
 	})
 }
 
+// minTTL is the shortest time to live that servers of protocol v1 accept.
+const minTTL = 30 * time.Second
+
 // newJob checks everything that can be checked without the network.
 func (a *app) newJob(ctx context.Context, o reqOptions) (*job, error) {
 	j := &job{app: a, o: o, start: time.Now()}
@@ -83,8 +86,12 @@ func (j *job) write(work func() error) (err error) {
 		return err
 	}
 	defer func() { err = j.writer.end(err) }()
-	if _, err := j.network.identity(); err != nil {
+	id, err := j.network.identity()
+	if err != nil {
 		return err
+	}
+	if ttl := j.request().TTL; id.Version() == choria.V1 && ttl < minTTL {
+		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests in silence", ttl), "use --ttl 30 or longer")
 	}
 	return work()
 }

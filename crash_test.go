@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fleetctl/discovery"
+	"fleetctl/internal/lab"
+)
+
+// fleet is a lab in this process, with the real program as its client in others.
+type fleet struct {
+	t   *testing.T
+	lab *lab.Lab
+	dir string // the client's home
+}
+
+func newFleet(t *testing.T, o lab.Options) *fleet {
+	t.Helper()
+	l, err := lab.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &fleet{t: t, lab: l, dir: t.TempDir()}
+}
+
+// command is fleetctl with this fleet's configuration: the test binary is fleetctl when it is called so.
+func (f *fleet) command(ctx context.Context, args ...string) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c := exec.CommandContext(ctx, self)
+	c.Args = append([]string{"fleetctl"}, args...)
+	c.Dir = f.dir
+	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+f.lab.ConfigFile(), "FLEETCTL_TOKEN=s3cret", "HOME="+f.dir, "USER=operator",
+		"XDG_CONFIG_HOME="+f.dir, "XDG_STATE_HOME="+f.dir, "FLEETCTL_STATE_DIR="+filepath.Join(f.dir, "state"))
+	return c
+}
+
+// result is what a finished program left.
+type result struct {
+	code        int
+	out, stderr string
+}
+
+func (f *fleet) run(args ...string) result {
+	var out, stderr bytes.Buffer
+	c := f.command(f.t.Context(), args...)
+	c.Stdout, c.Stderr = &out, &stderr
+	return result{exitCode(f.t, c.Run()), out.String(), stderr.String()}
+}
+
+func exitCode(t *testing.T, err error) int {
+	t.Helper()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 0
+}
+
+// restarts demands that no node got more than one request to restart.
+func (f *fleet) restarts() (total int) {
+	f.t.Helper()
+	for _, n := range f.lab.Nodes() {
+		got := f.lab.Received(n.Identity, "choria_provision", "restart")
+		if got > 1 {
+			f.t.Errorf("node %s got %d requests", n.Identity, got)
+		}
+		total += got
+	}
+	return total
+}
+
+// account is the part of `runs show --json` that these tests read.
+type account struct {
+	Live bool `json:"live"`
+	Run  struct {
+		ID     string         `json:"id"`
+		States map[string]int `json:"states"`
+		Nodes  []struct {
+			Identity, State string
+		} `json:"nodes"`
+	} `json:"run"`
+}
+
+func (f *fleet) show(args ...string) account {
+	f.t.Helper()
+	r := f.run(append([]string{"runs", "show", "--json"}, args...)...)
+	var a account
+	if err := json.Unmarshal([]byte(r.out), &a); err != nil {
+		f.t.Fatalf("runs show: exit %d, %v: %s", r.code, err, r.stderr)
+	}
+	return a
+}
+
+// TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, and
+// resumes them: nobody gets two requests, nobody is lost.
+func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
+	const runs, each = 20, 9
+	f := newFleet(t, lab.Options{Nodes: runs * each, Protocol: 2})
+	nodes := f.lab.Nodes()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	var wait sync.WaitGroup
+	for i := range runs {
+		after := time.Duration(rng.Int64N(int64(9 * time.Second)))
+		var names []string
+		for _, n := range nodes[i*each : (i+1)*each] {
+			names = append(names, n.Identity)
+		}
+		wait.Go(func() { f.killAndResume(fmt.Sprintf("state-%d", i), names, after) })
+	}
+	wait.Wait()
+	if total := f.restarts(); total > runs*each {
+		t.Errorf("%d requests for %d nodes", total, runs*each)
+	} else {
+		t.Logf("%d of %d nodes got their request", total, runs*each)
+	}
+}
+
+func (f *fleet) killAndResume(state string, names []string, after time.Duration) {
+	dir := []string{"--state-dir", filepath.Join(f.dir, state)}
+	args := append([]string{"req", "choria_provision", "restart", "splay=1", "--batch", "3", "--batch-sleep", "0", "--ttl", "2s", "--np"}, dir...)
+	for _, n := range names {
+		args = append(args, "-I", n)
+	}
+	ctx, cancel := context.WithTimeout(f.t.Context(), after) // CommandContext kills with SIGKILL
+	defer cancel()
+	_ = f.command(ctx, args...).Run()
+	if list := f.run(append([]string{"runs", "list", "--json"}, dir...)...); !strings.Contains(list.out, `"id"`) || strings.Contains(list.out, "nothing sent") {
+		return // killed before the record began: nothing was sent, which the count of requests shows
+	}
+	r := f.run(append([]string{"runs", "resume", "last"}, dir...)...)
+	a := f.show(append([]string{"last"}, dir...)...)
+	total := 0
+	for _, n := range a.Run.States {
+		total += n
+	}
+	if total != len(names) || len(a.Run.Nodes) != len(names) {
+		f.t.Errorf("killed after %v: %d of %d nodes are accounted for: %v", after, total, len(names), a.Run.States)
+	}
+	if open := a.Run.States["planned"] + a.Run.States["sending"] + a.Run.States["not-sent"]; open > 0 {
+		f.t.Errorf("killed after %v: resume left %d nodes open (exit %d): %v\n%s", after, open, r.code, a.Run.States, r.stderr)
+	}
+	for _, n := range a.Run.Nodes {
+		got := f.lab.Received(n.Identity, "choria_provision", "restart")
+		if (n.State == "verified" || n.State == "accepted") && got != 1 {
+			f.t.Errorf("killed after %v: node %s is %s with %d requests", after, n.Identity, n.State, got)
+		}
+	}
+}
+
+// TestARunBelongsToOneProcess lets a run be watched and stopped from outside, and taken over only when its process is gone.
+func TestARunBelongsToOneProcess(t *testing.T) {
+	f := newFleet(t, lab.Options{Nodes: 6})
+	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "3", "--batch-sleep", "300")
+	pipe, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() && !strings.Contains(lines.Text(), "batch 1/2") {
+	}
+	for _, name := range nodesSentTo(f) {
+		if err := f.lab.AwaitReceived(t.Context(), name, "choria_provision", "restart", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := f.run("runs", "resume", "last"); r.code != 7 || !strings.Contains(r.stderr, "is doing it") {
+		t.Errorf("resume of a live run: exit %d, %s", r.code, r.stderr)
+	}
+	if a := f.show("last"); !a.Live {
+		t.Error("the run is not shown as live")
+	}
+	if r := f.run("runs", "stop", "last"); r.code != 0 {
+		t.Errorf("stop: exit %d, %s", r.code, r.stderr)
+	}
+	var rest strings.Builder
+	for lines.Scan() {
+		rest.WriteString(lines.Text() + "\n")
+	}
+	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest.String(), "runs resume") {
+		t.Errorf("the stopped run: exit %d, said %q", code, rest.String())
+	}
+	if a := f.show("last"); a.Run.States["not-sent"] != 3 {
+		t.Errorf("after the stop: %v, want 3 nodes not sent to", a.Run.States)
+	}
+	if r := f.run("runs", "resume", "last", "--batch-sleep", "0"); r.code != 0 {
+		t.Errorf("resume: exit %d, %s", r.code, r.stderr)
+	}
+	if got := f.restarts(); got != 6 {
+		t.Errorf("%d requests for 6 nodes", got)
+	}
+	if r := f.run("runs", "resume", "last"); r.code != 0 || !strings.Contains(r.stderr, "nothing to go on with") {
+		t.Errorf("resume of a finished run: exit %d, %s", r.code, r.stderr)
+	}
+}
+
+// nodesSentTo are the first batch's: the first three in natural order.
+func nodesSentTo(f *fleet) []string {
+	var names []string
+	for _, n := range f.lab.Nodes() {
+		names = append(names, n.Identity)
+	}
+	return discovery.Sort(names)[:3]
+}
+
+// TestRetryReachesExactlyTheRightNodes retries what was silent and refused, and nobody else.
+func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
+	f := newFleet(t, lab.Options{Nodes: 20, Protocol: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}, Refuse: lab.Amount{N: 3}}})
+	r := f.run("req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "2", "--ttl", "1s", "--json")
+	if r.code != 3 {
+		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	}
+	r = f.run("runs", "retry", "last", "--failed", "--dry-run", "--json")
+	if got := strings.Count(r.out, ".example.net"); r.code != 0 || got != 3 {
+		t.Errorf("retry --failed: exit %d, plans %d nodes, want the 3 that refused: %s", r.code, got, r.stderr)
+	}
+	r = f.run("runs", "retry", "last", "--no-reply", "--reply-timeout", "1", "--ttl", "1s")
+	if r.code != 4 || !strings.Contains(r.out, "2 no-reply of 2 nodes") {
+		t.Errorf("retry --no-reply: exit %d, %s%s", r.code, r.out, r.stderr)
+	}
+	for _, n := range f.lab.Nodes() {
+		want := 1
+		if n.Fault == lab.Silent {
+			want = 2 // proved untouched after the first request's time was over
+		}
+		if got := f.lab.Received(n.Identity, "choria_provision", "restart"); got != want {
+			t.Errorf("node %s (%s) got %d requests, want %d", n.Identity, n.Fault, got, want)
+		}
+	}
+}
