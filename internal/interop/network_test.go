@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -40,6 +41,7 @@ type network struct {
 	signer     *authority         // v1: of provisioning tokens
 	issuer     ed25519.PrivateKey // v2
 	servers    map[string]*process
+	hostNames  bool // each server believes to be a host of its own name, and keeps it in provisioning mode
 }
 
 // startNetwork brings up a broker and n servers that speak protocol version 1 or 2, and returns when all answer.
@@ -50,6 +52,7 @@ func startNetwork(t *testing.T, version, n int) *network {
 	if version == 2 {
 		net.collective = "choria"
 	}
+	net.hostNames = exec.CommandContext(t.Context(), "unshare", append(ownHostName("probe")[1:], "true")...).Run() == nil
 	net.ca = newAuthority(t, "interop CA")
 	write(t, net.path("ca.pem"), net.ca.pem)
 	net.startBroker(t)
@@ -62,6 +65,11 @@ func startNetwork(t *testing.T, version, n int) *network {
 		net.AwaitStarts(t, node, 1)
 	}
 	return net
+}
+
+// ownHostName runs the command that follows in a host name of its own. That takes root, and Linux.
+func ownHostName(name string) []string {
+	return []string{"unshare", "--uts", "sh", "-c", `echo "$0" >/proc/sys/kernel/hostname && exec "$@"`, name}
 }
 
 func freePort(t *testing.T) int {
@@ -279,7 +287,11 @@ func (n *network) startServer(t *testing.T, i int) {
 	}
 	conf.write(t, filepath.Join(dir, "server.conf"))
 	// The server looks for provisioning.jwt in its working directory.
-	n.servers[node] = startProcess(t, node, dir, n.choria, "server", "run", "--config", filepath.Join(dir, "server.conf"))
+	command := []string{n.choria, "server", "run", "--config", filepath.Join(dir, "server.conf")}
+	if n.hostNames {
+		command = append(ownHostName(node), command...)
+	}
+	n.servers[node] = startProcess(t, node, dir, command...)
 	n.Nodes = append(n.Nodes, node)
 }
 
@@ -299,6 +311,16 @@ func (n *network) Starts(t *testing.T, node string) int {
 		}
 	}
 	return times
+}
+
+// lastWords are the ends of a server's logs.
+func (n *network) lastWords(node string) string {
+	var b strings.Builder
+	for _, name := range []string{"server.log", "out.log"} {
+		log, _ := os.ReadFile(n.path("servers", node, name)) // for the reader of a failure; none is fine
+		fmt.Fprintf(&b, "%s of %s ends:\n%s\n", name, node, log[max(0, len(log)-3000):])
+	}
+	return b.String()
 }
 
 // AwaitStarts waits until a server has come up that often.
