@@ -151,7 +151,8 @@ type tape struct {
 	dieAt   int // 0: never
 	keep    death
 	onDeath func()
-	intents map[int]bool // batches whose intent is written
+	sync    time.Duration // what one append takes
+	intents map[int]bool  // batches whose intent is written
 }
 
 // intended reports whether the intent of a batch is on the tape.
@@ -188,6 +189,9 @@ const (
 var errDead = errors.New("the process died")
 
 func (t *tape) Append(lines ...[]byte) error {
+	if t.sync > 0 {
+		<-time.After(t.sync)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.appends++

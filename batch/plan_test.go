@@ -108,7 +108,7 @@ func randomFleet(rng *rand.Rand) []Node {
 
 func TestPlanProperties(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range 400 {
+	for range 100 {
 		nodes := randomFleet(rng)
 		p := Policy{Canary: rng.IntN(4), TakesToken: rng.IntN(2) == 0}
 		for range rng.IntN(4) {
@@ -175,7 +175,7 @@ func checkPlan(t *testing.T, nodes []Node, p Policy, plan Plan) {
 func TestSpreadGivesEachBatchALikeShare(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	worst := 0.0
-	for range 300 {
+	for range 150 {
 		nodes := randomFleet(rng)
 		plan, err := NewPlan(nodes, Policy{SpreadBy: "rack", Sizes: Sizes{Percent(10)}})
 		if err != nil {

@@ -114,7 +114,7 @@ func TestLostConnectionLeavesUnknown(t *testing.T) {
 		time.AfterFunc(time.Second, func() { lost <- errors.New("broker gone") })
 		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Journal: &tape{}, Pace: calm, Lost: lost}, fleetPlan(4, Policy{Sizes: Sizes{Number(2)}}))
 		expect(t, s, Stopped, map[State]int{Accepted: 1, Unknown: 1, NotSent: 2})
-		time.Sleep(10 * time.Second) // the fake's reply must not outlive the bubble
+		<-time.After(10 * time.Second) // the fake's reply must not outlive the bubble
 	})
 }
 
@@ -200,20 +200,20 @@ func TestFailingJournalSendsNothingMore(t *testing.T) {
 		if err != nil || p.Counts() != s.States {
 			t.Errorf("replayed %v, %v", p.Counts(), err)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 	})
 }
 
 func TestRepliesThatAreInAreKeptAsOneGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, tp := newFleet(), &tape{}
+		f, tp := newFleet(), &tape{sync: 5 * time.Millisecond}
 		from := fleetPlan(400, Policy{})
 		for r := range from.Results() {
 			f.replyIn[r.Identity] = time.Second
 		}
 		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Journal: tp, Pace: calm}, from)
 		expect(t, s, Done, map[State]int{Accepted: 400})
-		if tp.appends > 60 {
+		if tp.appends > 8 {
 			t.Errorf("%d appends for 400 replies at once", tp.appends)
 		}
 	})
@@ -250,4 +250,16 @@ func TestRunnerRefusesWhatCannotRun(t *testing.T) {
 	if _, err := (Runner{Actor: newFleet(), Pace: calm}).Run(t.Context(), Progress{}); err == nil {
 		t.Error("no plan: no error")
 	}
+}
+
+func TestIntentIsDurableBeforeTheRequestLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, tp := newFleet(), &tape{sync: 5 * time.Millisecond}
+		f.recorded = tp.intended
+		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Journal: tp, Pace: calm}, fleetPlan(6, Policy{Sizes: Sizes{Number(2)}}))
+		expect(t, s, Done, map[State]int{Accepted: 6})
+		if len(f.unlawful) > 0 {
+			t.Errorf("sent before the intent was on disk: %v", f.unlawful)
+		}
+	})
 }
