@@ -74,6 +74,9 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 	if c, ok := errors.AsType[*security.CredentialError](err); ok {
 		return exitNetwork, err.Error(), c.Hint
 	}
+	if r, ok := errors.AsType[*security.RemoteError](err); ok {
+		return exitNetwork, err.Error() + ": nothing was sent", r.Hint
+	}
 	if i, ok := errors.AsType[*ddl.InputError](err); ok {
 		return exitUsage, err.Error(), i.Hint
 	}

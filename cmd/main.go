@@ -37,6 +37,8 @@ type globalFlags struct {
 	connectTimeout seconds
 	insecureBroker bool
 	allowUnsigned  bool
+	signerCA       string
+	insecureSigner bool
 }
 
 // signalError is the cause of a context that a signal ended.

@@ -74,11 +74,12 @@ func (a *app) runPing(ctx context.Context, o pingOptions) error {
 
 func (a *app) collectPings(ctx context.Context, client *rpcclient.Client, o pingOptions, f choria.Filter, n *network, start time.Time) (render.Pings, error) {
 	var pings render.Pings
-	wait, cancel := context.WithTimeout(ctx, o.timeout.or(n.cfg.DiscoveryTimeout))
+	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var sent rpcclient.Sent
 	tell := func(s rpcclient.Sent) {
 		sent = s
+		time.AfterFunc(o.timeout.or(n.cfg.DiscoveryTimeout), cancel) // a slow request signer takes nothing of it
 		pings.Overhead = s.Start.Sub(start)
 	}
 	for r, err := range client.Ping(wait, n.collective, f, tell) {

@@ -50,6 +50,8 @@ Try it on a practice fleet, on this machine alone:
 	f.Var(&a.flags.connectTimeout, "connect-timeout", "give up connecting to the broker after this long (5s)")
 	f.BoolVar(&a.flags.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (said on every run)")
 	f.BoolVar(&a.flags.allowUnsigned, "allow-unsigned-replies", false, "believe replies without the server's signature where an issuer is known")
+	f.StringVar(&a.flags.signerCA, "signer-ca", "", "certificate authority of request signer and login service, a `FILE` (else the security provider's)")
+	f.BoolVar(&a.flags.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (said on every run)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.openLog() }
 	root.AddCommand(
 		a.newReq(),

@@ -59,7 +59,12 @@ func (n *network) identity() (*security.Identity, error) {
 	if n.id != nil {
 		return n.id, nil
 	}
-	id, err := security.Open(n.app.securityOptions(n.cfg), time.Now())
+	o, err := n.app.signingOptions(n.app.securityOptions(n.cfg))
+	if err != nil {
+		return nil, err
+	}
+	o.Service = serviceSigner{n}
+	id, err := security.Open(o, time.Now())
 	if err != nil {
 		return nil, err
 	}

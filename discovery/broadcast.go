@@ -15,11 +15,11 @@ import (
 // quiet is how long a broadcast with a window waits for another node (docs/protocol.md, timeouts).
 const quiet = 300 * time.Millisecond
 
-// Broadcaster sends one discovery request to a collective and yields the sender of each reply until ctx
-// ends or the loop is left. A yielded error ends the discovery; replies that make no sense are
-// the Broadcaster's to drop.
+// Broadcaster sends one discovery request to a collective, calls sent when it has left, and yields the sender
+// of each reply until ctx ends or the loop is left. A yielded error ends the discovery; replies that make no
+// sense are the Broadcaster's to drop. What comes before sent, signing above all, bounds itself.
 type Broadcaster interface {
-	Broadcast(ctx context.Context, collective string, f choria.Filter) iter.Seq2[string, error]
+	Broadcast(ctx context.Context, collective string, f choria.Filter, sent func()) iter.Seq2[string, error]
 }
 
 // Query says which nodes are wanted and how long to wait for them.
@@ -27,7 +27,7 @@ type Query struct {
 	Filter     filter.Filter
 	Collective string
 	Agent      string        // the agent that will be called: only nodes that have it answer; "" for any
-	Timeout    time.Duration // for the whole discovery; must be positive
+	Timeout    time.Duration // from the moment that the request has left; must be positive
 	Window     bool          // stop early, 300 ms after the last new node
 }
 
@@ -69,11 +69,15 @@ var errEnough = errors.New("discovery is complete")
 func collect(ctx context.Context, b Broadcaster, q Query) (found []string, strange int, err error) {
 	wait, stop := context.WithCancelCause(ctx)
 	defer stop(errEnough)
-	timeout := time.AfterFunc(q.Timeout, func() { stop(errEnough) })
-	defer timeout.Stop()
-	var window *time.Timer
+	var timeout, window *time.Timer
+	sent := func() { timeout = time.AfterFunc(q.Timeout, func() { stop(errEnough) }) }
+	defer func() {
+		if timeout != nil {
+			timeout.Stop()
+		}
+	}()
 	seen := map[string]bool{}
-	for sender, err := range b.Broadcast(wait, q.Collective, WireFilter(q.Filter, q.Agent)) {
+	for sender, err := range b.Broadcast(wait, q.Collective, WireFilter(q.Filter, q.Agent), sent) {
 		if err != nil {
 			if context.Cause(wait) == errEnough {
 				break // how some iterators say that wait has ended

@@ -24,16 +24,22 @@ type answer struct {
 
 // network answers one broadcast and remembers what was asked.
 type network struct {
-	answers []answer // ordered by time
-	ended   bool     // stop after the last answer, without waiting for the context
-	late    error    // yielded when the context has ended
+	answers []answer      // ordered by time
+	ended   bool          // stop after the last answer, without waiting for the context
+	late    error         // yielded when the context has ended
+	signing time.Duration // until the request has left
 	sent    []choria.Filter
 	where   string
 }
 
-func (n *network) Broadcast(ctx context.Context, collective string, f choria.Filter) iter.Seq2[string, error] {
+func (n *network) Broadcast(ctx context.Context, collective string, f choria.Filter, sent func()) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		n.sent, n.where = append(n.sent, f), collective
+		select {
+		case <-time.After(n.signing):
+		case <-ctx.Done():
+		}
+		sent()
 		start := time.Now()
 		for _, a := range n.answers {
 			select {
@@ -88,6 +94,16 @@ func TestBroadcastWaits(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestASlowSignerTakesNothingOfTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{signing: 5 * time.Second, answers: []answer{{after: 1900 * ms, sender: "late"}}}
+		got, err := Broadcast(t.Context(), n, Query{Timeout: 2 * time.Second})
+		if err != nil || strings.Join(got.Nodes, " ") != "late" || got.Took != 7*time.Second {
+			t.Errorf("Broadcast = %+v, %v; want the node that answered 1.9 s after the request had left", got, err)
+		}
+	})
 }
 
 func TestBroadcastDropsStrangeNames(t *testing.T) {

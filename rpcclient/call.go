@@ -67,10 +67,16 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 }
 
 // Broadcast asks every server that matches the filter for its name, and yields the names, each once, until the
-// context ends. An empty filter asks them all.
-func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filter) iter.Seq2[string, error] {
+// context ends. An empty filter asks them all. sent, when not nil, is called when the request has left: signing it
+// may have taken a while.
+func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filter, sent func()) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for r, err := range c.Ping(ctx, collective, f, nil) {
+		tell := func(Sent) {
+			if sent != nil {
+				sent()
+			}
+		}
+		for r, err := range c.Ping(ctx, collective, f, tell) {
 			if !yield(r.Node, err) {
 				return
 			}

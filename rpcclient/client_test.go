@@ -380,7 +380,7 @@ func TestBroadcastYieldsNamesUntilTheContextEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		var names []string
-		for name, err := range New(b, fakeIdentity{version: choria.V1}).Broadcast(ctx, "mcollective", choria.Filter{Class: []string{"web"}}) {
+		for name, err := range New(b, fakeIdentity{version: choria.V1}).Broadcast(ctx, "mcollective", choria.Filter{Class: []string{"web"}}, nil) {
 			if err != nil {
 				t.Fatal(err)
 			}

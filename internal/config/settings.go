@@ -10,13 +10,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Settings are fleetctl's own, from its config.yaml: limits that a site or an operator puts on all runs.
-// The zero value sets no limit.
+// Settings are fleetctl's own, from its config.yaml: limits that a site or an operator puts on all runs,
+// and what Choria's configuration has no key for. The zero value sets no limit.
 type Settings struct {
 	MaxNodes      int  `yaml:"max_nodes" json:"max_nodes"`           // refuse plans with more nodes; 0 is no limit
 	RequireFilter bool `yaml:"require_filter" json:"require_filter"` // refuse runs without a filter or a list of nodes
 	Confirm       bool `yaml:"confirm" json:"confirm"`               // ask before every action that changes something
 	ReadOnly      bool `yaml:"read_only" json:"read_only"`           // refuse every action that changes something
+
+	SignerCA       string `yaml:"signer_ca" json:"signer_ca"`             // CA file for request signer and login service; "" is the provider's
+	InsecureSigner bool   `yaml:"insecure_signer" json:"insecure_signer"` // do not verify their certificates
 }
 
 // LoadSettings reads a settings file. Unknown and repeated keys, wrong types and a negative limit are
@@ -82,6 +85,13 @@ func (s *Settings) set(key, value *yaml.Node) error {
 			return fmt.Errorf("line %d: max_nodes is %q: want a whole number, 0 for no limit", value.Line, value.Value)
 		}
 		return nil
+	case "signer_ca":
+		if value.ShortTag() != "!!str" || value.Decode(&s.SignerCA) != nil || s.SignerCA == "" {
+			return fmt.Errorf("line %d: signer_ca is %q: want the path of a file", value.Line, value.Value)
+		}
+		return nil
+	case "insecure_signer":
+		to = &s.InsecureSigner
 	case "require_filter":
 		to = &s.RequireFilter
 	case "confirm":
@@ -89,7 +99,7 @@ func (s *Settings) set(key, value *yaml.Node) error {
 	case "read_only":
 		to = &s.ReadOnly
 	default:
-		return fmt.Errorf("line %d: unknown setting %q: there are max_nodes, require_filter, confirm and read_only", key.Line, key.Value)
+		return fmt.Errorf("line %d: unknown setting %q: there are max_nodes, require_filter, confirm, read_only, signer_ca and insecure_signer", key.Line, key.Value)
 	}
 	if value.Kind != yaml.ScalarNode || value.Decode(to) != nil || value.ShortTag() == "!!null" {
 		return fmt.Errorf("line %d: %s is %q: want true or false", value.Line, key.Value, value.Value)

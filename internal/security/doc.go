@@ -5,8 +5,9 @@
 // replies, issuing tokens. The facts come from docs/protocol.md (signing and
 // verification; TLS per security provider; provisioning JWT).
 //
-// It does not know where settings come from (that is config's), nor how bytes
-// travel: nothing here touches the network.
+// It does not know where settings come from (that is config's), nor how messages
+// travel: it opens no connection but those of HTTP to a configured request signer
+// or login service, and only in Seal and LogIn.
 //
 // Invariants:
 //
@@ -16,7 +17,11 @@
 //     String.
 //   - The broker's certificate is verified, by the configured CA or the
 //     system's roots, unless Options.InsecureBroker says otherwise.
-//   - One Seal makes one signature, over exactly the bytes that it was given.
+//   - One Seal makes one signature, over exactly the bytes that it was given, or
+//     takes one from the remote signer over a request that means the same.
+//   - The certificates of request signer and login service are verified, unless
+//     Options.InsecureSigner says otherwise.
+//   - A login that fails leaves token and seed as they were.
 //   - A token is believed only for its purpose: a client's token signs no
 //     reply, a server's token makes no request.
 package security

@@ -33,7 +33,10 @@ type Identity struct {
 	certificate string          // PEM, as in the file
 	rsaKey      *rsa.PrivateKey // nil: unsigned
 
-	// version 2
+	// a certificate that a remote signer uses is its own
+	delegate *requestSigner // nil: we sign ourselves
+
+	// version 2, and version 1 with a remote signer
 	token   string
 	seed    ed25519.PrivateKey
 	issuers issuers
@@ -46,6 +49,7 @@ type Identity struct {
 type tlsParts struct {
 	certificates []tls.Certificate
 	roots        *x509.CertPool // nil: the system's
+	remoteRoots  *x509.CertPool // for signer and login service; nil: the system's
 	suites       []uint16
 	curves       []tls.CurveID
 	legacy       bool // take the common name of certificates without alternative names
@@ -107,7 +111,12 @@ func (i *Identity) Warnings() []string { return slices.Clone(i.warnings) }
 
 // Token is the token to connect with; "" means that the TLS certificate says who
 // we are. It must not be printed.
-func (i *Identity) Token() string { return i.token }
+func (i *Identity) Token() string {
+	if i.version == choria.V1 && !i.options.AnonTLS {
+		return ""
+	}
+	return i.token
+}
 
 // String names the caller, and nothing secret.
 func (i *Identity) String() string { return fmt.Sprintf("%s (%s)", i.caller, i.version) }
@@ -130,6 +139,10 @@ func (i *Identity) SignNonce(nonce []byte) ([]byte, error) {
 // Seal signs a request, once, and wraps it. The request is sent as it is: what is
 // signed is exactly these bytes. A credential that has expired since Open is a
 // *CredentialError, because servers would drop the request in silence.
+//
+// Where a remote signer is configured Seal asks it, which takes up to some seconds, and
+// a signer that does not sign is a *RemoteError. A request to the signing service itself
+// is not signed.
 func (i *Identity) Seal(ctx context.Context, request []byte) ([]byte, error) {
 	return i.seal(ctx, request, time.Now())
 }
@@ -143,6 +156,10 @@ func (i *Identity) seal(ctx context.Context, request []byte, now time.Time) ([]b
 	}
 	sealed := choria.SecureRequest{Version: i.version, Request: request}
 	switch {
+	case unsigned(i.version, request):
+		sealed.Caller = i.token // version 2 only: version 1 has no place for it
+	case i.delegate != nil:
+		return i.sealElsewhere(ctx, request, now)
 	case i.version == choria.V2:
 		sealed.Signature = ed25519.Sign(i.seed, request)
 		sealed.Caller = i.token
@@ -167,7 +184,7 @@ func (i *Identity) alive(now time.Time) error {
 	if i.expires.IsZero() || now.Before(i.expires.Add(clientLeeway)) {
 		return nil
 	}
-	if i.version == choria.V2 {
+	if i.token != "" {
 		return expiredToken(i.signer, i.expires)
 	}
 	return expiredCertificate(i.signer, i.expires)

@@ -2,6 +2,7 @@ package security
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 
 const whatToken = "token file"
 
-const hintToken = "get a new one: choria login, or from whoever issues tokens"
+const hintToken = "get a new one: fleetctl login, or from whoever issues tokens"
 
 func expiredToken(path string, end time.Time) error {
 	return &CredentialError{Path: path, Problem: whatToken + " holds a token that expired on " + end.UTC().Format(time.RFC3339), Hint: hintToken, Err: ErrTokenExpired}
@@ -53,6 +54,11 @@ func (i *Identity) openToken(now time.Time) error {
 	i.expiring(whatToken, o.TokenFile, claims.Expires(), now)
 	if err := i.openTokenTLS(now); err != nil {
 		return err
+	}
+	if o.delegates() {
+		if err := cmp.Or(i.openRemoteCA(o.CA), i.openSigner()); err != nil {
+			return err
+		}
 	}
 	switch {
 	case !i.issuers.known():
@@ -137,10 +143,14 @@ func (i *Identity) checkToken(c *ClientClaims, token string, now time.Time) erro
 	if _, err := c.Key(); err != nil {
 		return fault("without a usable public key, so that nothing can be signed for it", hintToken, err)
 	}
-	switch {
+	switch delegated := i.options.delegates(); {
+	case i.version == choria.V1: // the signer's certificate decides
+	case delegated && !c.Permissions.FleetManagement && !c.Permissions.SignedFleetManagement:
+		return fault("with neither permission fleet_management nor signed_fleet_management, one of which requests to the fleet need", "get a token with it", ErrPermission)
+	case delegated:
 	case c.Permissions.SignedFleetManagement:
-		return fault("with permission signed_fleet_management, which may not sign for itself: it needs a signing service, and those are not supported yet",
-			"get a token with fleet_management", ErrPermission)
+		return fault("with permission signed_fleet_management, which may not sign for itself: it needs a remote signer, and none is configured",
+			"set "+keySignerURL+" or "+keySignerService+", or get a token with fleet_management", ErrPermission)
 	case !c.Permissions.FleetManagement:
 		return fault("without permission fleet_management, which requests to the fleet need", "get a token with it: choria jwt client ... --fleet-management", ErrPermission)
 	}

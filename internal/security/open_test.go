@@ -83,10 +83,10 @@ func TestOpenNamesEveryFaultOfACertificate(t *testing.T) {
 		{"cipher suite", func(_ folder, o *Options) { o.CipherSuites = []string{"TLS_RSA_WITH_RC4_128_SHA"} },
 			`plugin.security.cipher_suites: "TLS_RSA_WITH_RC4_128_SHA" is not a secure cipher suite`, "TLS_ECDHE"},
 		{"curve", func(_ folder, o *Options) { o.Curves = []string{"P256"} }, `plugin.security.ecc_curves: "P256" is unknown`, "CurveP256, CurveP384, CurveP521, X25519"},
-		{"signer url", func(_ folder, o *Options) { o.SignerURL = "https://x/" }, "remote signers are not supported yet: plugin.choria.security.request_signer.url is set", "remove it"},
-		{"signer service", func(_ folder, o *Options) { o.SignerService = true }, "remote signers are not supported yet: plugin.choria.security.request_signer.service is set", "remove it"},
-		{"signer token", func(_ folder, o *Options) { o.SignerTokenFile = "x" }, "remote signers are not supported yet: plugin.choria.security.request_signer.token_file is set", "remove it"},
-		{"anonymous TLS", func(_ folder, o *Options) { o.AnonTLS = true }, "plugin.security.client_anon_tls needs a remote signer, and those are not supported yet", "client certificate"},
+		{"signer without a token", func(_ folder, o *Options) { o.SignerURL = "https://x/" }, "a remote signer needs our token, and neither plugin.security.choria.token_file nor plugin.choria.security.request_signer.token_file is set", "fleetctl login"},
+		{"signer service without a token", func(_ folder, o *Options) { o.SignerService = true }, "request_signer.token_file is set", "fleetctl login"},
+		{"signer's token is missing", func(f folder, o *Options) { o.SignerService, o.SignerTokenFile = true, f.path("none.jwt") }, "none.jwt: token file does not exist", "fleetctl login"},
+		{"anonymous TLS", func(_ folder, o *Options) { o.AnonTLS = true }, "plugin.security.client_anon_tls needs a remote signer: without a certificate nobody can sign for us", "client certificate"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestOpenNamesEveryFaultOfAToken(t *testing.T) {
 		want string
 		hint string
 	}{
-		{"missing token", func(f folder, o *Options) { o.TokenFile = f.path("none") }, "none: token file does not exist", "choria login"},
+		{"missing token", func(f folder, o *Options) { o.TokenFile = f.path("none") }, "none: token file does not exist", "fleetctl login"},
 		{"missing seed", func(f folder, o *Options) { o.SeedFile = f.path("none") }, "none: seed file does not exist", "choria jwt keys"},
 		{"token directory", func(f folder, o *Options) { o.TokenFile = f.dir }, ": token file is a directory", "name the file"},
 		{"empty token", func(f folder, _ *Options) { write(f, " \n") }, "token.jwt: token file is empty", "write it again"},
@@ -150,7 +150,7 @@ func TestOpenNamesEveryFaultOfAToken(t *testing.T) {
 		{"must be delegated", func(f folder, _ *Options) {
 			write(f, token(func(c *ClientClaims) { c.Permissions.SignedFleetManagement = true }))
 		},
-			"token.jwt: token file holds a token with permission signed_fleet_management, which may not sign for itself: it needs a signing service, and those are not supported yet", "fleet_management"},
+			"token.jwt: token file holds a token with permission signed_fleet_management, which may not sign for itself: it needs a remote signer, and none is configured", "fleet_management"},
 		{"other issuer", func(f folder, _ *Options) { write(f, mustClient(t, clientClaims(noon), edKey(7))) },
 			"token.jwt: token file holds a token that the configured issuer did not issue", "plugin.security.issuer"},
 		{"other organization", func(f folder, _ *Options) { write(f, token(func(c *ClientClaims) { c.Organization = "acme" })) },
@@ -172,7 +172,6 @@ func TestOpenNamesEveryFaultOfAToken(t *testing.T) {
 		{"trusted signer", func(_ folder, o *Options) { o.TrustedSigners = []string{hexKey(orgKey), "00"} },
 			"entry 2 of plugin.security.choria.trusted_signers is not an ed25519 public key", "64"},
 		{"anonymous TLS", func(_ folder, o *Options) { o.AnonTLS = true }, "plugin.security.client_anon_tls cannot be used with security provider choria", "remove it"},
-		{"signer token", func(_ folder, o *Options) { o.SignerTokenFile = "x" }, "plugin.choria.security.request_signer.token_file cannot be used with security provider choria", "remove it"},
 		{"signer seed", func(_ folder, o *Options) { o.SignerSeedFile = "x" }, "plugin.choria.security.request_signer.seed_file cannot be used with security provider choria", "remove it"},
 		{"unsigned", func(_ folder, o *Options) { o.Insecure = true }, "security provider choria has no unsigned mode", "version 1"},
 	}

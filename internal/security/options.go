@@ -1,6 +1,7 @@
 package security
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/tls"
 	"fmt"
@@ -27,10 +28,13 @@ type Options struct {
 	TrustedSigners []string          // plugin.security.choria.trusted_signers: hex keys
 	Issuers        map[string]string // plugin.security.issuer.<name>.public: hex key by organization
 
-	SignerURL       string // plugin.choria.security.request_signer.url: refused for now, like the next three
-	SignerService   bool
-	SignerTokenFile string
-	SignerSeedFile  string
+	SignerURL       string         // plugin.choria.security.request_signer.url
+	SignerService   bool           // plugin.choria.security.request_signer.service: wins over the URL
+	SignerTokenFile string         // plugin.choria.security.request_signer.token_file
+	SignerSeedFile  string         // plugin.choria.security.request_signer.seed_file
+	Service         SigningService // how to ask the service; only needed to seal
+	SignerCA        string         // the authority of signer and login service, where it is not CA; a path
+	InsecureSigner  bool           // do not verify their certificates, and allow http
 
 	CipherSuites       []string // plugin.security.cipher_suites, names as in crypto/tls; none: Go's defaults
 	Curves             []string // plugin.security.ecc_curves; none: Go's defaults
@@ -65,7 +69,7 @@ func (o *Options) check() error {
 	switch o.Provider {
 	case providerFile, providerPuppet, providerChoria:
 	case "pkcs11", "certmanager":
-		return setting(fmt.Sprintf("security provider %q is not supported", o.Provider), "supported in plugin.security.provider: file, puppet, choria")
+		return setting(fmt.Sprintf("security provider %q is not supported", o.Provider), "supported in plugin.security.provider: file, puppet, choria; why not is in docs/adr/0013-no-pkcs11.md")
 	default:
 		return setting(fmt.Sprintf("security provider %q is unknown", o.Provider), "set plugin.security.provider to file, puppet or choria")
 	}
@@ -101,25 +105,32 @@ func (o *Options) checkChoria() error {
 	return nil
 }
 
-// checkSigner refuses what needs a remote signer.
+// checkSigner refuses what needs a remote signer, and chooses its files.
 func (o *Options) checkSigner() error {
-	for _, s := range []struct {
-		key string
-		set bool
-	}{
-		{"plugin.choria.security.request_signer.service", o.SignerService},
-		{"plugin.choria.security.request_signer.url", o.SignerURL != ""},
-		{"plugin.choria.security.request_signer.token_file", o.SignerTokenFile != ""},
-		{"plugin.choria.security.request_signer.seed_file", o.SignerSeedFile != ""},
-	} {
-		if s.set {
-			return setting("remote signers are not supported yet: "+s.key+" is set", "remove it, and use a certificate or token that may sign for itself")
-		}
+	if o.AnonTLS && !o.delegates() && !o.Insecure {
+		return setting("plugin.security.client_anon_tls needs a remote signer: without a certificate nobody can sign for us",
+			"set "+keySignerURL+" or "+keySignerService+", or remove it and use a client certificate")
 	}
-	if o.AnonTLS {
-		return setting("plugin.security.client_anon_tls needs a remote signer, and those are not supported yet", "remove it, and use a client certificate")
+	o.selectTokenFiles()
+	if o.delegates() && !o.Insecure && o.TokenFile == "" {
+		return setting("a remote signer needs our token, and neither plugin.security.choria.token_file nor plugin.choria.security.request_signer.token_file is set",
+			"set one to the path of the file; `fleetctl login` writes it")
 	}
 	return nil
+}
+
+// selectTokenFiles chooses between the settings that name a token and a seed
+// (docs/protocol.md, seed and token file selection). A seed that is set counts with
+// every provider; upstream's provider puppet never looks at it.
+func (o *Options) selectTokenFiles() {
+	if o.Provider == providerChoria {
+		return
+	}
+	o.TokenFile = cmp.Or(o.TokenFile, o.SignerTokenFile)
+	o.SeedFile = cmp.Or(o.SeedFile, o.SignerSeedFile)
+	if o.SeedFile == "" && o.TokenFile != "" {
+		o.SeedFile = strings.TrimSuffix(o.TokenFile, filepath.Ext(o.TokenFile)) + ".key"
+	}
 }
 
 // certname is the name that our certificate should have (docs/protocol.md,

@@ -68,7 +68,7 @@ var oidAlternativeNames = asn1.ObjectIdentifier{2, 5, 29, 17}
 func legacyVerifier(roots *x509.CertPool, ips []string) func(tls.ConnectionState) error {
 	return func(cs tls.ConnectionState) error {
 		if len(cs.PeerCertificates) == 0 {
-			return errors.New("the broker presented no certificate")
+			return errors.New("no certificate was presented")
 		}
 		leaf, between := cs.PeerCertificates[0], x509.NewCertPool()
 		for _, cert := range cs.PeerCertificates[1:] {
@@ -90,7 +90,7 @@ func verifyName(leaf *x509.Certificate, name string, ips []string) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("the broker's certificate is for %s, not for the IP address that was dialled: name the broker by its host name", strings.Join(certificateNames(leaf), ", "))
+		return fmt.Errorf("the certificate is for %s, not for the IP address that was dialled: connect by host name", strings.Join(certificateNames(leaf), ", "))
 	}
 	for _, e := range leaf.Extensions {
 		if e.Id.Equal(oidAlternativeNames) {

@@ -1,6 +1,7 @@
 package security
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,7 +28,7 @@ func (i *Identity) openX509(now time.Time) error {
 	o := &i.options
 	i.version = choria.V1
 	name, err := o.certname()
-	if err != nil {
+	if err != nil && !(o.AnonTLS && o.delegates()) { // the token then says who we are
 		return err
 	}
 	i.caller = "choria=" + name
@@ -39,6 +40,9 @@ func (i *Identity) openX509(now time.Time) error {
 	if o.Insecure {
 		i.warn("requests are not signed: only servers that were built so answer them")
 		return i.openUnsigned(certPath, keyPath, caPath, now)
+	}
+	if o.delegates() {
+		return i.openDelegated(certPath, keyPath, caPath, now)
 	}
 	if err := o.requireX509(certPath, keyPath); err != nil {
 		return err
@@ -153,19 +157,53 @@ func (i *Identity) openCA(path string) error {
 	if path == "" || i.options.DisableTLS || i.options.InsecureBroker {
 		return nil
 	}
+	roots, err := readRoots(path)
+	i.tls.roots = roots
+	return err
+}
+
+// readRoots reads a CA file.
+func readRoots(path string) (*x509.CertPool, error) {
 	data, err := readCredential(path, whatCA, "copy it from your CA, or remove the setting to use the system's roots")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	certs, err := parseCertificates(path, whatCA, data)
 	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	for _, cert := range certs {
+		roots.AddCert(cert)
+	}
+	return roots, nil
+}
+
+// openDelegated opens an identity of version 1 whose requests a remote signer signs: the
+// token says who we are. Our certificate, if we have one, is for the connection only; with
+// anonymous TLS the token is what we connect with (docs/protocol.md, authentication sent in
+// CONNECT).
+func (i *Identity) openDelegated(certPath, keyPath, caPath string, now time.Time) error {
+	o := &i.options
+	claims, err := i.readToken(now)
+	if err != nil {
 		return err
 	}
-	i.tls.roots = x509.NewCertPool()
-	for _, cert := range certs {
-		i.tls.roots.AddCert(cert)
+	if err := i.readSeed(claims); err != nil {
+		return err
 	}
-	return nil
+	i.caller = claims.CallerID
+	i.expiring(whatToken, o.TokenFile, claims.Expires(), now)
+	if o.AnonTLS {
+		if o.Provider == providerPuppet && !exists(caPath) {
+			caPath = "" // not configured, only where Puppet would have it
+		}
+	} else if err := o.requireX509(certPath, keyPath); err != nil {
+		return err
+	} else if err := i.openTLSPair(certPath, keyPath, now); err != nil {
+		return err
+	}
+	return cmp.Or(i.openCA(caPath), i.openRemoteCA(caPath), i.openSigner())
 }
 
 // openUnsigned takes what TLS needs where it exists, and demands nothing.
