@@ -19,17 +19,19 @@ var errAway = errors.New("the broker is away")
 
 // fleet is a message bus in memory with servers behind it that answer rpcutil#daemon_stats, in virtual time.
 type fleet struct {
-	mu        sync.Mutex // guards everything below, and the nodes
-	nodes     map[string]*server
-	listeners map[string]func([]byte)
-	away      bool           // publishing fails
-	noEvents  bool           // the broker refuses the subscription for events
-	lose      int            // answers that get lost
-	requests  map[string]int // polls by request, and how many nodes each asked
+	mu       sync.Mutex // guards everything below, and the nodes
+	nodes    map[string]*server
+	away     bool           // publishing fails
+	noEvents bool           // the broker refuses the subscription for events
+	lose     int            // answers that get lost
+	requests map[string]int // polls by request, and how many nodes each asked
 
 	last    []byte // the request that was decoded last: every node gets the same bytes
 	decoded choria.Request
 	replyTo string
+
+	listening sync.RWMutex // guards listeners
+	listeners map[string]func([]byte)
 }
 
 // server is one node. Its clock is ours plus skew.
@@ -156,10 +158,12 @@ func (f *fleet) Subscribe(_ context.Context, subject string, deliver func([]byte
 		return nil, errAway
 	}
 	prefix := strings.TrimRight(subject, "*>")
+	f.listening.Lock()
+	defer f.listening.Unlock()
 	f.listeners[prefix] = deliver
 	return func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
+		f.listening.Lock()
+		defer f.listening.Unlock()
 		delete(f.listeners, prefix)
 	}, nil
 }
@@ -176,14 +180,14 @@ func (f *fleet) Flush(context.Context) error {
 func (*fleet) URL() string { return "nats://broker.example.net:4222" }
 
 func (f *fleet) deliver(subject string, data []byte) {
-	f.mu.Lock()
+	f.listening.RLock()
 	var to func([]byte)
 	for prefix, deliver := range f.listeners {
 		if strings.HasPrefix(subject, prefix) {
 			to = deliver
 		}
 	}
-	f.mu.Unlock()
+	f.listening.RUnlock()
 	if to != nil {
 		to(data)
 	}

@@ -13,13 +13,19 @@ const (
 	surveyPause = 500 * time.Millisecond // after each part, so that its answers do not pile up in memory
 )
 
+// sendTimeout is how long the broker may take to accept a request for so many nodes, over a slow line too. One that
+// takes longer is as good as lost.
+func sendTimeout(nodes int) time.Duration {
+	return 5*time.Second + time.Duration(nodes)*4*time.Millisecond
+}
+
 // survey asks every node once and hands over the answers, until all have answered, their time is over, or heard says
 // that it has enough. The end of ctx is not an error.
 func (v *Verifier) survey(ctx context.Context, nodes []string, heard func(rpcclient.Reply) bool) error {
 	if len(nodes) == 0 {
 		return nil
 	}
-	opening, cancel := context.WithTimeout(ctx, sendTimeout)
+	opening, cancel := context.WithTimeout(ctx, sendTimeout(0))
 	session, err := v.o.Client.Open(opening, v.o.Collective)
 	cancel()
 	if err != nil {
@@ -28,7 +34,7 @@ func (v *Verifier) survey(ctx context.Context, nodes []string, heard func(rpccli
 	defer session.Close()
 	left := 0
 	for part := range slices.Chunk(nodes, maxPoll) {
-		sending, cancel := context.WithTimeout(ctx, sendTimeout)
+		sending, cancel := context.WithTimeout(ctx, sendTimeout(len(part)))
 		_, err = session.Send(sending, v.poll(), part)
 		cancel()
 		if err != nil {

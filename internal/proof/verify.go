@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	sendTimeout = 5 * time.Second  // a broker that takes nothing for so long is as good as lost
-	forgetPoll  = 12 * time.Second // answers to a poll that come later are not waited for
-	eventTries  = 3                // to subscribe to lifecycle events
-	maxEarly    = 10_000           // provisioning starts kept of nodes that are not watched yet
+	forgetPoll = 12 * time.Second // answers to a poll that come later are not waited for
+	eventTries = 3                // to subscribe to lifecycle events
+	maxEarly   = 10_000           // provisioning starts kept of nodes that are not watched yet
 )
 
 // loop is one Verify. All its state belongs to one goroutine, that of the iterator's consumer.
@@ -32,6 +31,7 @@ type loop struct {
 	polls   []sentPoll
 	sentAt  map[string]moment // of the polls that are not forgotten
 	slowest time.Duration     // the longest that an answer took so far
+	rest    moment            // nothing is asked before: answers are read between large polls
 	yield   func(batch.Proof) bool
 	stopped bool // the consumer has left
 
@@ -81,7 +81,7 @@ func (l *loop) listen() {
 	if l.v.o.Action != Reprovision {
 		l.eventTries = 0 // polling finds it as well
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, sendTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, sendTimeout(0))
 	defer cancel()
 	stop, err := l.v.o.Events.Subscribe(ctx, choria.LifecycleSubject("startup", ">"), l.inbox.deliver)
 	if err == nil {
@@ -149,15 +149,19 @@ func (l *loop) drop(w *watched) {
 	}
 }
 
+// fix moves a node to its place in the queue, after its next moment has changed.
+func (l *loop) fix(w *watched) { heap.Fix(&l.queue, w.slot) }
+
 // untilNext is the time until something has to be done.
 func (l *loop) untilNext() time.Duration {
 	if len(l.queue) == 0 {
 		return time.Hour
 	}
-	return max(0, l.queue[0].next-l.now())
+	return max(0, max(l.queue[0].next, l.rest)-l.now())
 }
 
-// tick looks at the nodes whose time has come, as many as one request asks. The rest follow at once, after what came in.
+// tick looks at the nodes whose time has come, as many as one request asks. The rest follow soon, after what came in
+// meanwhile: the answers of a large fleet must not wait behind the next questions.
 func (l *loop) tick() {
 	now := l.now()
 	var ask []*watched
@@ -212,6 +216,9 @@ func (l *loop) answerTime() time.Duration {
 func (l *loop) ask(nodes []*watched) {
 	err := l.send(nodes)
 	now := l.now()
+	if len(nodes) == maxPoll {
+		l.rest = now + window
+	}
 	shutdown := l.v.o.Action == Shutdown
 	for _, w := range nodes {
 		switch {
@@ -230,7 +237,7 @@ func (l *loop) ask(nodes []*watched) {
 		if w.last && w.since == never {
 			w.next = grid(now + lastGrace)
 		}
-		heap.Fix(&l.queue, w.slot)
+		l.fix(w)
 	}
 }
 
@@ -243,7 +250,7 @@ func (l *loop) send(nodes []*watched) error {
 		names[i] = w.node
 	}
 	slices.Sort(names)
-	ctx, cancel := context.WithTimeout(l.ctx, sendTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, sendTimeout(len(nodes)))
 	defer cancel()
 	if l.session == nil {
 		session, err := l.v.o.Client.Open(ctx, l.v.o.Collective)
@@ -252,8 +259,8 @@ func (l *loop) send(nodes []*watched) error {
 		}
 		l.session, l.replies = session, session.Replies()
 	}
-	at := l.now()
 	sent, err := l.session.Send(ctx, l.v.poll(), names)
+	at := l.now()
 	if sent.ID != "" {
 		l.polls = append(l.polls, sentPoll{sent.ID, at})
 		l.sentAt[sent.ID] = at
@@ -294,7 +301,7 @@ func (l *loop) reply(r rpcclient.Reply) {
 	}
 	if settled := grid(w.since + l.v.o.Settle); settled < w.next {
 		w.next = settled
-		heap.Fix(&l.queue, w.slot)
+		l.fix(w)
 	}
 }
 
@@ -325,7 +332,7 @@ func (l *loop) event(e startup) {
 	}
 	if look = grid(look); look < w.next {
 		w.next, w.pause = look, firstPause
-		heap.Fix(&l.queue, w.slot)
+		l.fix(w)
 	}
 }
 
