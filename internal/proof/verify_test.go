@@ -145,6 +145,8 @@ func TestRestart(t *testing.T) {
 			want: batch.Unproved, reason: "had started again, and no longer answers"},
 		{name: "misses polls while it settles", act: func(f *fleet) { restarts(f); f.in(8*sec, "n", func(*server) { f.lose = 2 }) },
 			adapt: func(o *Options) { o.Settle = 10 * sec }, want: batch.Acted, after: 15 * sec, by: 25 * sec},
+		{name: "settles over the timeout", act: func(f *fleet) { f.restartIn(delay, DefaultTimeout-2*sec, "n") }, adapt: func(o *Options) { o.Settle = 20 * sec },
+			want: batch.Acted, after: timeout + 15*sec, by: timeout + 21*sec},
 		{name: "starts again and again", act: func(f *fleet) {
 			for at := delay; at < 3*time.Minute; at += 4 * sec {
 				f.restartIn(at, sec, "n")
@@ -223,6 +225,10 @@ func TestShutdown(t *testing.T) {
 		{name: "polls that cannot be sent are no silence", act: away(0, 3*time.Minute), want: batch.Unproved, reason: "could not be asked"},
 		{name: "the connection is lost for a while, it lives", act: away(delay+sec, delay+20*sec), want: batch.Unproved, reason: "still answers"},
 		{name: "the connection is lost for a while, it is down", act: func(f *fleet) { down(f); away(delay+sec, delay+20*sec)(f) }, want: batch.Acted, after: delay + 24*sec},
+		{name: "an answer resets a longer settle time", act: func(f *fleet) { f.in(delay+20*sec, "n", stop) }, adapt: func(o *Options) { o.Settle = 30 * sec },
+			want: batch.Acted, after: delay + 45*sec, by: delay + 52*sec},
+		{name: "a lost connection resets a longer settle time", act: func(f *fleet) { down(f); away(delay+sec, delay+20*sec)(f) },
+			adapt: func(o *Options) { o.Settle = 30 * sec }, want: batch.Acted, after: delay + 45*sec, by: delay + 56*sec},
 		{name: "a longer settle time", act: down, adapt: func(o *Options) { o.Settle = 30 * sec }, want: batch.Acted, after: delay + 30*sec, by: delay + 32*sec},
 		{name: "comes back while it settles", act: func(f *fleet) { f.restartIn(delay, 20*sec, "n") }, adapt: func(o *Options) { o.Settle = 30 * sec },
 			want: batch.Unproved, reason: "new process"},
@@ -327,6 +333,26 @@ func TestNodesThatAreDueTogetherAreAskedWithOneRequest(t *testing.T) {
 			t.Errorf("polls of %v nodes, want %d and the rest, a few times", sizes, maxPoll)
 		}
 	})
+}
+
+func TestOnlyStartupsAreKept(t *testing.T) {
+	for _, kind := range []string{"startup", "alive", "shutdown", "provisioned"} {
+		for _, legacy := range []bool{false, true} {
+			b := newInbox()
+			data, err := choria.EncodeEvent(choria.Event{Type: kind, ID: "1", Identity: "n", Component: provisioning, Time: time.Now()}, legacy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.deliver(data)
+			if got := b.take(); (len(got) == 1) != (kind == "startup") {
+				t.Errorf("%s, legacy %v: kept %v", kind, legacy, got)
+			}
+			b.deliver(data[:len(data)/2])
+			if got := b.take(); len(got) != 0 {
+				t.Errorf("half an event: kept %v", got)
+			}
+		}
+	}
 }
 
 func TestEventsDoNotMultiplyPolls(t *testing.T) {
