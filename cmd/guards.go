@@ -196,7 +196,7 @@ func (j *job) consent(ctx context.Context, plan batch.Plan) error {
 		return nil
 	}
 	defer k.close()
-	if err := render.Plan(j.app.err, plan, plan.Estimate(j.pace()), discovery.Fold); err != nil {
+	if err := render.Plan(j.app.err, plan, plan.Estimate(j.pace()), j.planOptions(j.app.err)); err != nil {
 		return err
 	}
 	fmt.Fprintln(j.app.err)
@@ -212,10 +212,50 @@ func (j *job) consent(ctx context.Context, plan batch.Plan) error {
 
 func (k *asker) consents(ctx context.Context, q question, action string, nodes int) (bool, error) {
 	if q == countNodes {
-		text, err := k.line(ctx, fmt.Sprintf("This will %s %d nodes for good. Type the number of nodes to go on: ", action, nodes))
+		text, err := k.line(ctx, fmt.Sprintf("%s takes %d nodes off the network for good. Type the number of nodes to go on: ", action, nodes))
 		return text == strconv.Itoa(nodes), err
 	}
 	return k.yes(ctx, fmt.Sprintf("%s %d nodes?", action, nodes))
+}
+
+// planOptions are how a plan is shown on a stream.
+func (j *job) planOptions(w any) render.PlanOptions {
+	o := render.PlanOptions{Guards: j.guards(), All: j.o.output.verbose}
+	if j.app.terminal(w) {
+		o.Width = j.app.width(w)
+	}
+	return o
+}
+
+// guards says what holds this run back, for people.
+func (j *job) guards() []string {
+	out := []string{}
+	add := func(ok bool, format string, args ...any) {
+		if ok {
+			out = append(out, fmt.Sprintf(format, args...))
+		}
+	}
+	s, g, file := j.settings, j.o.guard, j.app.settingsPath()
+	changes := j.changes()
+	add(changes && s.ReadOnly, "refused: read_only in %s", file)
+	add(changes && s.RequireFilter && !j.filtered, "refused without a filter: require_filter in %s", file)
+	add(changes && s.MaxNodes > 0, "at most %d nodes: max_nodes in %s", s.MaxNodes, file)
+	add(changes && g.maxNodes > 0, "at most %d nodes: --max-nodes", g.maxNodes)
+	add(g.expect >= 0, "exactly %d nodes: --expect", g.expect)
+	add(g.expectFile != "", "exactly the nodes of %s: --expect-file", g.expectFile)
+	q, always := j.ask()
+	add(changes && !g.yes && q == countNodes, "asks for the number of nodes to be typed; without a terminal needs --yes")
+	add(changes && !g.yes && q == yesQuestion && always, "asks before it begins (confirm in %s)", file)
+	add(changes && !g.yes && q == yesQuestion && !always, "asks before it begins, at a terminal")
+	r := j.o.rules(changes)
+	add(!r.MaxFailed.IsZero(), "stops at %s failed", r.MaxFailed)
+	add(r.FailFast, "stops at the first failure")
+	add(!r.MaxNoReply.IsZero(), "stops at %s without a reply", r.MaxNoReply)
+	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
+	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
+	add(r.StopWhenNothing, "stops when a whole batch comes to nothing")
+	add(j.proves() != 0, "proves each node: %s", j.proves())
+	return out
 }
 
 // stdinReaders names everything that would read stdin: two readers would each get half.

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"time"
 
 	"fleetctl/batch"
 	"fleetctl/internal/render"
@@ -11,7 +12,9 @@ import (
 type meter struct {
 	s       render.Snapshot
 	sizes   map[int]int
-	replied int // of the present batch
+	replied int       // of the present batch
+	began   time.Time // when the first batch of this process left
+	before  int       // batches that were done by then
 }
 
 // newMeter starts from where the run is: a resumed one has done something already.
@@ -30,6 +33,7 @@ func newMeter(so batch.Summary) meter {
 func (m *meter) snapshot() render.Snapshot { return m.s }
 
 func (m *meter) observe(r batch.Record) {
+	m.estimate(r)
 	switch r.Kind {
 	case batch.KindRequeued:
 		m.s.Batches++
@@ -59,6 +63,19 @@ func (m *meter) observe(r batch.Record) {
 		}
 	case batch.KindStopped, batch.KindRunEnd:
 		m.s.Waiting = ""
+	}
+}
+
+// estimate follows how long a batch takes, sleep and proof included.
+func (m *meter) estimate(r batch.Record) {
+	switch {
+	case r.Kind == batch.KindIntent && m.began.IsZero():
+		m.began, m.before = r.Time, r.Batch-1
+	case r.Kind == batch.KindIntent && r.Batch > m.before+1:
+		each := r.Time.Sub(m.began) / time.Duration(r.Batch-1-m.before)
+		m.s.Left = each * time.Duration(m.s.Batches-r.Batch+1)
+	case r.Kind == batch.KindRunEnd:
+		m.s.Left = 0
 	}
 }
 

@@ -106,9 +106,10 @@ func (w *resultWriter) plan(p batch.Plan, e batch.Estimate) error {
 	if w.job.o.output.json || w.job.o.output.jsonl {
 		return render.IndentedJSON(w.out, render.PlanDocument{
 			SchemaVersion: render.SchemaVersion, Agent: w.job.o.agent, Action: w.job.o.action, Nodes: p.Nodes(), Plan: p, Estimate: e,
+			Guards: w.job.guards(),
 		})
 	}
-	return render.Plan(w.out, p, e, discovery.Fold)
+	return render.Plan(w.out, p, e, w.job.planOptions(w.out))
 }
 
 // begin is called when the run is about to start, or to go on.
@@ -150,6 +151,9 @@ func (w *resultWriter) ran(strays rpcclient.Strays, s batch.Summary, cause error
 	w.progress = &render.Progress{}
 	if e, ok := errors.AsType[signalError](cause); ok && s.Verdict == batch.Interrupted {
 		w.signal = &e
+		if w.app.terminal(w.app.err) {
+			fmt.Fprintln(w.app.err) // the terminal has written ^C
+		}
 	}
 }
 

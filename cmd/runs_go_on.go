@@ -162,6 +162,7 @@ func (a *app) runStored(ctx context.Context, o *reqOptions, args []string, work 
 	if err := o.fromRecord(run.meta, args[1:]); err != nil {
 		return err
 	}
+	o.keepPace(run.progress)
 	if err := o.validate(); err != nil {
 		return err
 	}
@@ -211,6 +212,22 @@ func (o *reqOptions) fromRecord(m runMeta, typed []string) error {
 		o.ttl = seconds{d: m.TTL, set: true}
 	}
 	return nil
+}
+
+// keepPace goes on as the run was begun, where nothing else is typed now.
+func (o *reqOptions) keepPace(p batch.Progress) {
+	pace, rules := p.Pace(), p.Rules()
+	if !o.batchSleep.set {
+		o.batchSleep = seconds{d: pace.Sleep, set: true}
+	}
+	if !o.replyTimeout.set {
+		o.replyTimeout = seconds{d: pace.ReplyTimeout, set: true}
+	}
+	typed := o.rules(false)
+	if typed == (batch.Rules{}) {
+		o.maxFailed.Amount, o.maxNoReply.Amount, o.failFast = rules.MaxFailed, rules.MaxNoReply, rules.FailFast
+		o.maxFailedBatch.Amount, o.maxNoReplyBatch.Amount = rules.MaxFailedBatch, rules.MaxNoReplyBatch
+	}
 }
 
 // retry begins a new run over nodes of an earlier one.

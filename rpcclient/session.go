@@ -110,11 +110,15 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 }
 
 // settle finds out what an interrupted publish came to: what was handed over is flushed, so that it cannot leave later.
+// When only the context ended, after everything was handed over, that flush is all that was missing.
 func (s *Session) settle(ctx context.Context, unsent []string, err error) error {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	certain := len(unsent) > 0 && s.client.conn.Flush(flush) == nil
-	return &SendError{Unsent: unsent, Certain: certain, Err: err}
+	flushed := s.client.conn.Flush(flush) == nil
+	if len(unsent) == 0 && flushed && context.Cause(ctx) != nil {
+		return nil
+	}
+	return &SendError{Unsent: unsent, Certain: flushed && len(unsent) > 0, Err: err}
 }
 
 // settleTimeout bounds the flush after an interrupted publish.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/discovery"
 )
 
 // Run is our account of a run, in `req --json` and in JSON lines.
@@ -118,24 +119,43 @@ func StateGroups(s batch.Summary) []Group {
 	return groups
 }
 
+// PlanOptions are what a plan is shown with.
+type PlanOptions struct {
+	// Width is the terminal's; zero means no wrapping.
+	Width int
+	// Guards say what holds the run back, one a line.
+	Guards []string
+	// All shows every batch of a long plan.
+	All bool
+}
+
+// shownBatches is how many batches of a plan are shown in full; the last one always is.
+const shownBatches = 12
+
 // Plan writes what a run would do.
-func Plan(w io.Writer, p batch.Plan, e batch.Estimate, fold func([]string) string) error {
-	total := 0
-	for _, b := range p.Batches {
-		total += len(b.Nodes)
-	}
+func Plan(w io.Writer, p batch.Plan, e batch.Estimate, o PlanOptions) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s in %s", plural(total, "node"), plural(len(p.Batches), "batch"))
+	fmt.Fprintf(&out, "%s in %s", plural(p.Nodes(), "node"), plural(len(p.Batches), "batch"))
 	if e.Typical > 0 {
 		fmt.Fprintf(&out, ", about %s (at most %s)", e.Typical.Round(time.Second), e.Longest.Round(time.Second))
 	}
 	fmt.Fprintln(&out)
-	for _, n := range p.Notes {
+	for _, n := range append(p.Notes, o.Guards...) {
 		fmt.Fprintln(&out, "  "+oneLine(n))
 	}
 	fmt.Fprintln(&out)
-	for _, b := range p.Batches {
-		fmt.Fprintf(&out, "  %3d  %5s  %s\n       %s\n", b.Number, fmt.Sprint(len(b.Nodes)), oneLine(b.Reason), fold(b.Nodes))
+	last := len(p.Batches) - 1
+	for i, b := range p.Batches {
+		if !o.All && i >= shownBatches && i < last {
+			if i == shownBatches {
+				fmt.Fprintf(&out, "  ... %s more ...\n", plural(last-i, "batch"))
+			}
+			continue
+		}
+		fmt.Fprintf(&out, "  batch %d: %s (%s)\n", b.Number, plural(len(b.Nodes), "node"), oneLine(b.Reason))
+		for _, l := range wrapNames(oneLine(discovery.Fold(b.Nodes)), o.Width-len(groupIndent)) {
+			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
+		}
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
@@ -149,6 +169,8 @@ type PlanDocument struct {
 	Nodes         int            `json:"nodes"`
 	Plan          batch.Plan     `json:"plan"`
 	Estimate      batch.Estimate `json:"estimate"`
+	// Guards say what holds the run back.
+	Guards []string `json:"guards"`
 }
 
 // RunFacts are what is known of a run besides its nodes.
