@@ -61,6 +61,7 @@ Try it on a practice fleet, on this machine alone:
 		a.newPing(),
 		a.newFacts(),
 		a.newLab(),
+		a.newDoctor(),
 		a.newVersion(),
 	)
 	wrongArgumentsAreUsage(root)

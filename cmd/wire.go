@@ -37,6 +37,11 @@ func (a *app) network(ctx context.Context, collective string) (*network, error) 
 	if err != nil {
 		return nil, err
 	}
+	a.warn(cfg.Warnings)
+	return a.networkOf(cfg, collective)
+}
+
+func (a *app) networkOf(cfg *config.Config, collective string) (*network, error) {
 	if collective == "" {
 		collective = cfg.MainCollective
 	}
@@ -44,7 +49,6 @@ func (a *app) network(ctx context.Context, collective string) (*network, error) 
 		return nil, usage(fmt.Errorf("collective %q is not one of ours: %s", collective, strings.Join(cfg.Collectives, ", ")),
 			"add it to `collectives` in "+cfg.File)
 	}
-	a.warn(cfg.Warnings)
 	return &network{app: a, cfg: cfg, collective: collective}, nil
 }
 
@@ -128,25 +132,38 @@ func (n *network) dial(ctx context.Context) (*rpcclient.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	servers, err := bus.Servers(ctx, bus.Where{Hosts: n.cfg.MiddlewareHosts, UseSRV: n.cfg.UseSRV, Domain: n.srvDomain()})
+	servers, err := n.servers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tls, err := id.TLS(servers...)
+	o, err := n.busOptions(id, servers)
 	if err != nil {
 		return nil, err
-	}
-	o := bus.Options{
-		Servers: servers, Name: id.Caller(), TLS: tls, Token: id.Token(), SignNonce: id.SignNonce,
-		User: n.cfg.NatsUser, Password: n.cfg.NatsPass.Reveal(), Credentials: n.cfg.NatsCredentials,
-		ReplyPrefix:    choria.ReplyPrefix(n.collective, id.Caller()),
-		ConnectTimeout: n.app.flags.connectTimeout.d, Logger: n.app.logger(),
 	}
 	if n.conn, err = bus.Connect(ctx, o); err != nil {
 		return nil, err
 	}
 	n.client = rpcclient.New(n.conn, id)
 	return n.client, nil
+}
+
+// servers are the brokers' URLs.
+func (n *network) servers(ctx context.Context) ([]string, error) {
+	return bus.Servers(ctx, bus.Where{Hosts: n.cfg.MiddlewareHosts, UseSRV: n.cfg.UseSRV, Domain: n.srvDomain()})
+}
+
+// busOptions are how we connect.
+func (n *network) busOptions(id *security.Identity, servers []string) (bus.Options, error) {
+	tls, err := id.TLS(servers...)
+	if err != nil {
+		return bus.Options{}, err
+	}
+	return bus.Options{
+		Servers: servers, Name: id.Caller(), TLS: tls, Token: id.Token(), SignNonce: id.SignNonce,
+		User: n.cfg.NatsUser, Password: n.cfg.NatsPass.Reveal(), Credentials: n.cfg.NatsCredentials,
+		ReplyPrefix:    choria.ReplyPrefix(n.collective, id.Caller()),
+		ConnectTimeout: n.app.flags.connectTimeout.d, Logger: n.app.logger(),
+	}, nil
 }
 
 // srvDomain is the configured domain, else that of our own full name.

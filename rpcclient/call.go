@@ -93,9 +93,7 @@ func (c *Client) Ping(ctx context.Context, collective string, f choria.Filter, s
 			return
 		}
 		defer s.Close()
-		r := c.envelope(c.NewID(), collective, discoveryAgent)
-		r.Filter, r.Payload = f, choria.DiscoveryPing()
-		out, err := s.open(ctx, r, choria.BroadcastSubject(collective, discoveryAgent))
+		out, err := s.Broadcast(ctx, f)
 		if err != nil {
 			yield(Reply{}, err)
 			return

@@ -131,6 +131,13 @@ func (s *Session) open(ctx context.Context, r choria.Request, subject string) (S
 	return sent, err
 }
 
+// Broadcast asks every server of the session's collective that matches the filter to answer. An empty filter asks them all.
+func (s *Session) Broadcast(ctx context.Context, f choria.Filter) (Sent, error) {
+	r := s.client.envelope(s.client.NewID(), s.collective, discoveryAgent)
+	r.Filter, r.Payload = f, choria.DiscoveryPing()
+	return s.open(ctx, r, choria.BroadcastSubject(s.collective, discoveryAgent))
+}
+
 // publish hands the same bytes to every subject and flushes. published counts the subjects handed over, and is
 // negative when there was nothing to hand over.
 func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, subjects []string) (sent Sent, published int, err error) {

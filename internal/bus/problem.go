@@ -86,7 +86,11 @@ func (d *dialer) reasons() []string {
 
 // explain turns the error of a first connect into words.
 func (c *Conn) explain(err error, o Options) *Problem {
-	where := "the broker at " + strings.Join(o.Servers, ", ")
+	var addresses []string
+	for _, server := range o.Servers {
+		addresses = append(addresses, addressOf(server))
+	}
+	where := "the broker at " + strings.Join(addresses, ", ")
 	p := &Problem{What: "cannot connect to " + where, Err: err}
 	switch {
 	case tlsProblem(err, p):

@@ -64,6 +64,8 @@ func srvURLs(addrs []*net.SRV) []string {
 	return out
 }
 
+const hintHosts = "plugin.choria.middleware_hosts is host:port, several with commas between them"
+
 func serverURL(entry string) (string, error) {
 	text := entry
 	if !strings.Contains(text, "://") {
@@ -71,10 +73,19 @@ func serverURL(entry string) (string, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return "", &Problem{What: fmt.Sprintf("broker address %q is not host:port", entry), Final: true}
+		return "", &Problem{What: fmt.Sprintf("broker address %q is not host:port", withoutUser(entry)), Hint: hintHosts, Final: true}
 	}
 	if u.Hostname() == "" || u.Port() == "" {
-		return "", &Problem{What: fmt.Sprintf("broker address %q needs a port, such as %s:4222", entry, u.Hostname()), Final: true}
+		return "", &Problem{What: fmt.Sprintf("broker address %q needs a port, such as %s:4222", withoutUser(entry), u.Hostname()), Hint: hintHosts, Final: true}
 	}
 	return u.String(), nil
+}
+
+// withoutUser is an entry as it may be shown.
+func withoutUser(entry string) string {
+	at := strings.LastIndexByte(entry, '@')
+	if at < 0 {
+		return entry
+	}
+	return "[redacted]" + entry[at:]
 }

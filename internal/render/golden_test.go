@@ -149,6 +149,11 @@ func goldenReports() map[string]func(w io.Writer) error {
 		"ping.txt": func(w io.Writer) error {
 			return errors.Join(Ping(w, "srv-01.example.net", 17*time.Millisecond), PingStatistics(w, pings, PingOptions{Graph: true}))
 		},
+		"checkup.txt": func(w io.Writer) error { return CheckupText(w, exampleCheckup(), CheckupOptions{Now: exampleDay}) },
+		"checkup-verbose.txt": func(w io.Writer) error {
+			return CheckupText(w, exampleCheckup(), CheckupOptions{Verbose: true, Now: exampleDay})
+		},
+		"checkup.json":  func(w io.Writer) error { return IndentedJSON(w, exampleCheckup()) },
 		"ping-none.txt": func(w io.Writer) error { return PingStatistics(w, Pings{}, PingOptions{Silent: true}) },
 		"nodes.txt": func(w io.Writer) error {
 			return errors.Join(Nodes(w, []string{"n2", "n1"}), NodeSet(w, []string{"n2", "n1"}))
@@ -283,4 +288,24 @@ func FuzzPrettyJSON(f *testing.F) {
 			t.Errorf("another value: -in +out\n%s", diff)
 		}
 	})
+}
+
+var exampleDay = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func exampleCheckup() Checkup {
+	return Checkup{
+		SchemaVersion: SchemaVersion, ExitCode: 9, Verdict: "1 of 4 steps failed: tls", Files: []string{"/etc/choria/client.conf"},
+		Settings: []Setting{{"plugin.nats.pass", "[redacted]", "environment MCOLLECTIVE_NATS_PASSWORD"}, {"ttl", "60", "default"}},
+		Credentials: []Credential{
+			{Kind: "client certificate", Path: "/c.pem", Names: []string{"a.example.net", "b"}, Issuer: "CA", NotAfter: exampleDay.Add(25 * time.Hour)},
+			{Kind: "token file", Path: "/t.jwt", Names: []string{"up=bob"}, Organization: "choria", NotAfter: exampleDay.AddDate(0, 0, 40), Permissions: []string{"fleet_management"}},
+			{Kind: "CA file", Path: "/ca.pem", NotAfter: exampleDay.Add(-time.Hour), Problem: "expired"},
+		},
+		Steps: []Step{
+			{Name: "configuration", Status: StepPassed, Detail: "/etc/choria/client.conf"},
+			{Name: "tcp", Target: "broker:4222", Status: StepWarned, Detail: "slow", Milliseconds: 12},
+			{Name: "tls", Target: "broker:4222", Status: StepFailed, Detail: "the certificate is\x1b[2J for\nanother name", Mend: "connect by its name"},
+			{Name: "authentication", Status: StepSkipped},
+		},
+	}
 }

@@ -1,0 +1,175 @@
+package cmd
+
+import (
+	"bytes"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"fleetctl/internal/render"
+)
+
+// runApp runs a command line as Main does, without the machine's own set-up, and returns the exit code.
+func runApp(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	home := t.TempDir()
+	var out, errs bytes.Buffer
+	a := &app{in: strings.NewReader(""), out: &out, err: &errs, getenv: func(name string) (string, bool) {
+		if v, ok := env[name]; ok {
+			return v, true
+		}
+		switch name {
+		case "HOME":
+			return home, true
+		case "USER":
+			return "operator", true
+		}
+		return "", false
+	}}
+	code = a.execute(t.Context(), args)
+	return code, out.String(), errs.String()
+}
+
+// writeConfig makes a client configuration that needs no credentials.
+func writeConfig(t *testing.T, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "client.conf")
+	text := "identity = ops.example.net\nplugin.security.provider = file\nplugin.choria.use_srv = false\n" + strings.Join(lines, "\n") + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// unsigned lets a configuration do without credentials and TLS.
+var unsigned = map[string]string{"INSECURE_YES_REALLY": "true"}
+
+// silentBroker accepts connections and says nothing.
+func silentBroker(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+func examine(t *testing.T, env map[string]string, args ...string) (int, render.Checkup) {
+	t.Helper()
+	code, out, errs := runApp(t, env, append([]string{"doctor", "--json"}, args...)...)
+	var doc render.Checkup
+	if err := json.Unmarshal([]byte(out), &doc); err != nil {
+		t.Fatalf("%v in %q, stderr %q", err, out, errs)
+	}
+	if doc.ExitCode != code {
+		t.Errorf("the document says exit code %d, the program ended with %d", doc.ExitCode, code)
+	}
+	return code, doc
+}
+
+func step(t *testing.T, doc render.Checkup, name string) render.Step {
+	t.Helper()
+	for _, s := range doc.Steps {
+		if s.Name == name {
+			return s
+		}
+	}
+	t.Fatalf("no step %q in %+v", name, doc.Steps)
+	return render.Step{}
+}
+
+func TestDoctorIsNotHeldUpByASilentBroker(t *testing.T) {
+	start := time.Now()
+	conf := writeConfig(t, "plugin.choria.middleware_hosts = "+silentBroker(t))
+	code, doc := examine(t, unsigned, "--config", conf, "--connect-timeout", "0.2s")
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if s := step(t, doc, "tls"); code != exitNetwork || s.Status != render.StepFailed || s.Mend == "" || !strings.Contains(s.Detail, "says nothing") {
+		t.Errorf("exit code %d, step %+v", code, s)
+	}
+	for _, name := range []string{"authentication", "replies", "events", "discovery", "clocks"} {
+		if s := step(t, doc, name); s.Status != render.StepSkipped {
+			t.Errorf("%s is %s", name, s.Status)
+		}
+	}
+}
+
+func TestDoctorIsNotHeldUpByAFileThatNeverEnds(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := makePipe(pipe); err != nil {
+		t.Skip("no named pipes here")
+	}
+	conf := writeConfig(t, "plugin.security.file.certificate = "+pipe, "plugin.security.file.key = /k", "plugin.choria.middleware_hosts = 127.0.0.1:1")
+	code, doc := examine(t, nil, "--config", conf, "--connect-timeout", "0.2s")
+	if s := step(t, doc, "credentials"); code != exitNetwork || s.Status != render.StepFailed {
+		t.Errorf("exit code %d, step %+v", code, s)
+	}
+}
+
+func TestDoctorGivesEveryFaultItsCode(t *testing.T) {
+	away := "plugin.choria.middleware_hosts = 127.0.0.1:1"
+	for _, tt := range []struct {
+		name, step string
+		env        map[string]string
+		args       []string
+		want       int
+	}{
+		{"no configuration", "configuration", nil, []string{"--config", "/nowhere/client.conf"}, exitUsage},
+		{"another collective", "configuration", nil, []string{"--config", writeConfig(t, away), "-T", "moon"}, exitUsage},
+		{"bad settings", "settings", map[string]string{"FLEETCTL_SETTINGS": "/nowhere/settings.yaml"}, []string{"--config", writeConfig(t, away)}, exitUsage},
+		{"no certificate", "credentials", nil, []string{"--config", writeConfig(t, away, "plugin.security.file.certificate = /nowhere/c.pem", "plugin.security.file.key = /k")}, exitNetwork},
+		{"no port", "brokers", unsigned, []string{"--config", writeConfig(t, "plugin.choria.middleware_hosts = broker")}, exitNetwork},
+		{"nobody there", "tcp", unsigned, []string{"--config", writeConfig(t, away)}, exitNetwork},
+	} {
+		code, doc := examine(t, tt.env, tt.args...)
+		if s := step(t, doc, tt.step); code != tt.want || s.Status != render.StepFailed || s.Mend == "" {
+			t.Errorf("%s: exit code %d, want %d; %+v", tt.name, code, tt.want, s)
+		}
+	}
+}
+
+func TestDoctorShowsOriginsAndNoSecrets(t *testing.T) {
+	conf := writeConfig(t, "plugin.nats.user = me", "plugin.nats.pass = hunter2", "plugin.choria.middleware_hosts = nats://me:hunter2@127.0.0.1:1", "plugin.x.token = hunter2")
+	_, text, errs := runApp(t, unsigned, "doctor", "-v", "--config", conf, "--debug")
+	if all := text + errs; strings.Contains(all, "hunter2") {
+		t.Errorf("a secret is in %s", all)
+	}
+	_, doc := examine(t, unsigned, "--config", conf)
+	origins := map[string]string{}
+	for _, s := range doc.Settings {
+		origins[s.Key] = s.Origin
+		if strings.Contains(s.Value, "hunter2") {
+			t.Errorf("%s shows its secret", s.Key)
+		}
+	}
+	if got, want := origins["identity"], conf+":1"; got != want {
+		t.Errorf("identity comes from %q, want %q", got, want)
+	}
+	if got := origins["ttl"]; got != "default" {
+		t.Errorf("ttl comes from %q", got)
+	}
+}
+
+func TestClocksAreJudged(t *testing.T) {
+	second := time.Second
+	for _, tt := range []struct {
+		name  string
+		skews map[string]time.Duration
+		want  string
+	}{
+		{"good", map[string]time.Duration{"a": 0, "b": second}, ""},
+		{"one off", map[string]time.Duration{"a": 0, "b": -5 * second}, "1 of 2 clocks differ from ours, by up to -5s: b"},
+		{"ours", map[string]time.Duration{"a": 4 * second, "b": 5 * second}, "every clock differs from ours, by up to 5s"},
+	} {
+		f := judgeClocks(tt.skews)
+		if got := strings.Join(f.warnings, "; "); got != tt.want || (f.mend == "") != (tt.want == "") {
+			t.Errorf("%s: got %q, mend %q, want %q", tt.name, got, f.mend, tt.want)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+package cmd
+
+import "errors"
+
+func makePipe(string) error { return errors.ErrUnsupported }
