@@ -1,0 +1,3 @@
+#!/bin/sh
+# Takes its reply away.
+rm "$2"
