@@ -177,16 +177,22 @@ func (c *Conn) Subscribe(ctx context.Context, subject string, deliver func(data 
 	if err := sub.SetPendingLimits(-1, pendingBytes); err != nil {
 		return nil, c.asProblem(err, "subscribe to "+subject)
 	}
-	if err := c.Flush(ctx); err != nil {
+	if err := c.flush(ctx, `subscription to "`+strings.ToLower(subject)+`"`); err != nil {
 		_ = sub.Unsubscribe() // the first error is the one to tell
 		return nil, err
 	}
 	return func() { _ = sub.Unsubscribe() }, nil // fails only on a connection that is closed
 }
 
-// Flush returns when the broker has taken all that was published and subscribed before, or a *Problem: the connection
-// was lost meanwhile, the context ended, or the broker refused a subject since the last Flush.
+// Flush returns when the broker has taken all that was published before, or a *Problem: the connection was lost
+// meanwhile, the context ended, or the broker refused a subject that was published to since the last Flush. A refused
+// subscription is told by Subscribe alone: it must not look as if a request had been refused.
 func (c *Conn) Flush(ctx context.Context) error {
+	return c.flush(ctx, `publish to "`)
+}
+
+// flush waits for the broker, and returns a new violation whose words contain those given.
+func (c *Conn) flush(ctx context.Context, about string) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, flushTimeout)
@@ -195,11 +201,11 @@ func (c *Conn) Flush(ctx context.Context) error {
 	if err := c.nc.FlushWithContext(ctx); err != nil {
 		return c.asProblem(err, "wait for the broker")
 	}
-	// nats.go sets this error before it reads the answer to the flush, so none can be missed here.
+	// nats.go sets this error before it reads the answer to the flush.
 	err := c.nc.LastError()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil || err == c.lastError || !errors.Is(err, nats.ErrPermissionViolation) {
+	if err == nil || err == c.lastError || !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(strings.ToLower(err.Error()), about) {
 		return nil
 	}
 	c.lastError = err

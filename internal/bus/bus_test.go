@@ -198,7 +198,7 @@ func TestWhatTheBrokerForbidsIsSaid(t *testing.T) {
 		t.Errorf("subscribe: got %q, want the subject named", p)
 	}
 	if err := c.Flush(t.Context()); err != nil {
-		t.Errorf("one violation was told twice: %v", err)
+		t.Errorf("a refused subscription was told as a refused request: %v", err)
 	}
 	for range 2 { // the same words both times, and both times they are an error
 		if err := c.Publish("secret.y", nil); err != nil {
