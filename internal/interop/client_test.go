@@ -253,33 +253,47 @@ func (n *network) testReprovision(t *testing.T) {
 	if !n.hostNames {
 		flags = append(flags, "--no-verify") // all servers in provisioning mode would be one host, and none of ours
 	}
-	n.actOn(t, n.Nodes[1], "reprovision", `^Restarting after \d+s$`, flags...)
+	res, doc := n.act(t, n.Nodes[1], "reprovision", flags...)
+	n.wantAccepted(t, n.Nodes[1], res, doc, `^Restarting after \d+s$`)
 	n.AwaitStarts(t, n.Nodes[1], starts+1)
 	if got := names(t, n.Run(t, "find", "--json")); slices.Contains(got, n.Nodes[1]) {
 		t.Errorf("%s is still in the collective", n.Nodes[1])
 	}
 }
 
+// testShutdown takes silence for an answer: a server whose random delay is 0 s, one in ten, is gone before its reply is sent.
 func (n *network) testShutdown(t *testing.T) {
-	n.actOn(t, n.Nodes[2], "shutdown", `^Shutting Choria Server down after \d+s$`)
-	if code := n.AwaitExit(t, n.Nodes[2]); code != 0 {
-		t.Errorf("%s ended with %d, want 0", n.Nodes[2], code)
+	node := n.Nodes[2]
+	res, doc := n.act(t, node, "shutdown")
+	if len(doc.Replies) == 0 && (res.Code == 0 || res.Code == 4) {
+		t.Logf("%s went without a reply", node)
+	} else {
+		n.wantAccepted(t, node, res, doc, `^Shutting Choria Server down after \d+s$`)
+	}
+	if code := n.AwaitExit(t, node); code != 0 {
+		t.Errorf("%s ended with %d, want 0", node, code)
 	}
 }
 
-// actOn sends a provisioning action to one node, and wants it accepted with a message like that.
-func (n *network) actOn(t *testing.T, node, action, message string, flags ...string) {
+// act sends a provisioning action to one node.
+func (n *network) act(t *testing.T, node, action string, flags ...string) (result, document) {
 	t.Helper()
 	args := []string{"req", "choria_provision", action, "token=" + provisionToken, "-I", node, "--yes", "--json", "--np"}
 	res := n.Fleetctl(t, append(args, flags...)...)
 	var doc document
 	decode(t, res, &doc)
+	return res, doc
+}
+
+// wantAccepted wants one reply, with a message like that, and exit code 0.
+func (n *network) wantAccepted(t *testing.T, node string, res result, doc document, message string) {
+	t.Helper()
 	if res.Code != 0 || len(doc.Replies) != 1 {
-		t.Fatalf("%s: exit %d, %d replies, want 0 and 1\n%s%s\n%s", action, res.Code, len(doc.Replies), res.Stdout, res.Stderr, n.lastWords(node))
+		t.Fatalf("exit %d, %d replies, want 0 and 1\n%s%s\n%s", res.Code, len(doc.Replies), res.Stdout, res.Stderr, n.lastWords(node))
 	}
 	var data struct{ Message string }
 	decode(t, result{Stdout: string(doc.Replies[0].Data)}, &data)
 	if !regexp.MustCompile(message).MatchString(data.Message) {
-		t.Errorf("%s: message %q, want %s", action, data.Message, message)
+		t.Errorf("message %q, want %s", data.Message, message)
 	}
 }
