@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -102,7 +103,8 @@ func (c *Conn) explain(err error, o Options) *Problem {
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		p.What, p.Final = where+" and we do not agree on TLS", true
 		p.Hint = "a Choria broker needs TLS; INSECURE_DISABLE_TLS and plain NATS servers go together"
-	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, context.DeadlineExceeded):
 		p.What = "no broker answers"
 		if reasons := c.dials.reasons(); len(reasons) > 0 {
 			p.Err = errors.New(strings.Join(reasons, "; "))
