@@ -29,18 +29,22 @@ func pqlQuery(q Query) (string, error) {
 	if q.Collective != "" {
 		add("", []string{`certname in inventory[certname] { facts.mcollective.server.collectives.match("\d+") = ` + pqlText(q.Collective) + ` }`})
 	}
+	identities, err := pqlIdentities(w.Identity)
+	if err != nil {
+		return "", err
+	}
+	add(" or ", identities)
 	for _, kind := range []struct {
-		glue   string
 		values []string
 		pql    func(string) (string, error)
 	}{
-		{" or ", w.Identity, pqlIdentity}, {" and ", w.Class, pqlClass}, {" and ", w.Agent, pqlAgent},
+		{w.Class, pqlClass}, {w.Agent, pqlAgent},
 	} {
 		conditions, err := each(kind.values, kind.pql)
 		if err != nil {
 			return "", err
 		}
-		add(kind.glue, conditions)
+		add(" and ", conditions)
 	}
 	facts, err := each(q.Filter.Facts, pqlFact)
 	if err != nil {
@@ -84,6 +88,26 @@ func slashed(s string) (string, bool) {
 func cannotAsk(flag, text, why string) error {
 	return misuse(MethodPuppetDB, "write it otherwise, or as a query: -I 'pql:...', or use --dm mc",
 		"cannot use %s %q with PuppetDB: %s", flag, text, why)
+}
+
+// maxNames is how many names are written as Choria writes them, with "or" between. PuppetDB's parser takes 5 s
+// for 20 of those and does not come back from 100, but 3 s for a list of 2000.
+const maxNames = 10
+
+func pqlIdentities(ids []string) ([]string, error) {
+	var names, others []string
+	for _, id := range ids {
+		if _, regex := slashed(id); regex || strings.HasPrefix(id, "pql:") {
+			others = append(others, id)
+		} else {
+			names = append(names, pqlText(id))
+		}
+	}
+	if len(names) <= maxNames {
+		return each(ids, pqlIdentity)
+	}
+	conditions, err := each(others, pqlIdentity)
+	return append(conditions, "certname in ["+strings.Join(names, ", ")+"]"), err
 }
 
 func pqlIdentity(id string) (string, error) {

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -271,6 +272,21 @@ func (p *pqlParser) compare() pdbCondition {
 		}
 		p.space()
 		if op == "in" {
+			if p.try("[") {
+				var list []any
+				for {
+					p.space()
+					list = append(list, p.literal())
+					p.space()
+					if !p.try(",") {
+						break
+					}
+				}
+				p.must("]")
+				return func(r pdbRow) (bool, error) {
+					return slices.ContainsFunc(values(r), func(v any) bool { return slices.Contains(list, v) }), nil
+				}
+			}
 			q := p.from()
 			if name != "certname" || !slices.Equal(q.fields, []string{"certname"}) {
 				p.fail("certname in a query of certnames")
@@ -435,7 +451,16 @@ func comparison(op string, want any) (func(any) bool, error) {
 		return nil, fmt.Errorf("%s needs a number", op)
 	}
 	return func(v any) bool {
-		n, ok := v.(float64)
-		return ok && map[string]bool{"<": n < limit, "<=": n <= limit, ">": n > limit, ">=": n >= limit}[op]
+		// The database orders all values: null, texts, numbers, truth values, arrays, objects.
+		order := 0
+		switch n := v.(type) {
+		case nil, string:
+			order = -1
+		case float64:
+			order = cmp.Compare(n, limit)
+		default:
+			order = 1
+		}
+		return map[string]bool{"<": order < 0, "<=": order <= 0, ">": order > 0, ">=": order >= 0}[op]
 	}, nil
 }

@@ -13,7 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -88,7 +88,7 @@ func newPDB(t *testing.T, nodes []pdbNode) *pdbServer {
 	t.Helper()
 	s := &pdbServer{ca: newAuthority(t, "Puppet CA"), nodes: nodes}
 	s.Server = httptest.NewUnstartedServer(s)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.Server.TLS = &tls.Config{
 		Certificates: []tls.Certificate{s.ca.issue(t, "localhost", &x509.Certificate{}, "localhost")},
 		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: s.ca.pool,
@@ -202,6 +202,7 @@ var pdbCases = []struct {
 	{name: "negated class", flags: filter.Flags{Identities: []string{`/^[^dD]/`}}, want: "web1 web2"},
 	{name: "identities are one of", flags: filter.Flags{Identities: []string{"/^web1/", "db2.lon.example.net"}}, want: "db2 web1"},
 	{name: "identity and fact", flags: filter.Flags{Identities: []string{"web1.ams.example.net", "db1.lon.example.net"}, Facts: []string{"country=nl"}}, want: "web1"},
+	{name: "many identities", flags: filter.Flags{Identities: []string{"/^db2/", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "web1.ams.example.net"}}, want: "db2 web1"},
 	{name: "query", flags: filter.Flags{Identities: []string{`pql:  inventory[certname] { facts.os.family = "Debian" }`}}, want: "web2"},
 	{name: "query or regex", flags: filter.Flags{Identities: []string{`pql:nodes[certname] { certname ~ "db2" }`, "/web1/"}}, want: "db2 web1"},
 	{name: "class", flags: filter.Flags{Classes: []string{"apache"}}, want: "web1 web2"},
@@ -225,7 +226,8 @@ var pdbCases = []struct {
 	{name: "no number", flags: filter.Flags{Facts: []string{"cpus=inf"}}, want: ""},
 	{name: "at least", flags: filter.Flags{Facts: []string{"load>=1.5"}}, want: "web1 web2"},
 	{name: "above", flags: filter.Flags{Facts: []string{"load>1.5"}}, want: "web2"},
-	{name: "below", flags: filter.Flags{Facts: []string{"cpus<8"}}, want: "web1"},
+	{name: "below, where PuppetDB puts texts before all numbers", flags: filter.Flags{Facts: []string{"cpus<8"}}, want: "db1 web1"},
+	{name: "above, where objects come after all numbers", flags: filter.Flags{Facts: []string{"os>8", "load>1"}}, want: "web1 web2"},
 	{name: "above a negative", flags: filter.Flags{Facts: []string{"cpus>-1"}}, want: "db2 web1 web2"},
 	{name: "truth, or its text", flags: filter.Flags{Facts: []string{"virtual=true"}}, want: "web1 web2"},
 	{name: "falsehood", flags: filter.Flags{Facts: []string{"virtual=false"}}, want: "db1"},
@@ -293,6 +295,8 @@ func TestPuppetDBQuery(t *testing.T) {
 				Identities: []string{"a", "/b1/", "pql:nodes[certname] { certname ~ \"c\" }"}, Classes: []string{"foo_BAR::baz", "/^ro/"}, Agents: []string{"puppet", "/p/"},
 				Facts: facts(t, "a.b=x", "n=1", "n!=true", "n!=y", "n<=1.5", "n=/x/"),
 			}, "rpcutil"},
+		{"many names are a list", `nodes[certname, deactivated] { ` + c + ` and (certname ~ "[xX]" or certname in ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]) }`,
+			filter.Filter{Identities: []string{"1", "2", "/x/", "3", "4", "5", "6", "7", "8", "9", "10", "11"}}, ""},
 	}
 	for _, tt := range tests {
 		got, err := pqlQuery(Query{Filter: tt.filter, Collective: "mco", Agent: tt.agent})
