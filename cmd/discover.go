@@ -12,9 +12,11 @@ import (
 // discoverOptions are the flags of `fleetctl discover`.
 type discoverOptions struct {
 	targets
+	output  string
 	asJSON  bool
 	verbose bool
 	silent  bool
+	kind    format // set by validate
 }
 
 // discoveryFor is the agent that upstream's find looks for: one that every server has.
@@ -29,17 +31,40 @@ func (a *app) newDiscover() *cobra.Command {
 		Example: `  fleetctl discover -F country=mt -C role::web
   fleetctl discover -I '/^web/' --json`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.runDiscover(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.validate(); err != nil {
+				return err
+			}
+			return a.runDiscover(c.Context(), o)
+		},
 	}
 	f := c.Flags()
 	o.addFilter(f)
 	o.addSource(f)
 	o.addLimit(f)
+	f.StringVar(&o.output, "output", "", "`FORMAT`: "+formatList(discoverFormats))
 	f.BoolVarP(&o.asJSON, "json", "j", false, "a JSON array")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "say how the nodes were found")
 	f.BoolVar(&o.silent, "silent", false, "say as little as possible")
 	_ = f.MarkHidden("silent")
 	return c
+}
+
+// discoverFormats are what discover can write.
+var discoverFormats = []format{formatText, formatJSON, formatNodeset}
+
+func (o *discoverOptions) validate() (err error) {
+	o.kind = formatText
+	if o.asJSON {
+		o.kind = formatJSON
+	}
+	if o.output == "" {
+		return nil
+	}
+	if o.kind, err = formatOf(o.output, discoverFormats...); err == nil && o.asJSON && o.kind != formatJSON {
+		err = twoFormats(formatJSON, o.kind)
+	}
+	return err
 }
 
 func (a *app) runDiscover(ctx context.Context, o discoverOptions) error {
@@ -52,7 +77,7 @@ func (a *app) runDiscover(ctx context.Context, o discoverOptions) error {
 		return err
 	}
 	defer n.close()
-	if o.verbose && !o.asJSON {
+	if o.verbose && o.kind == formatText {
 		fmt.Fprintf(a.err, "Discovering nodes ....\n")
 	}
 	found, err := a.nodesOf(ctx, n, &o.targets, f, discoveryFor)
@@ -62,15 +87,18 @@ func (a *app) runDiscover(ctx context.Context, o discoverOptions) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if o.asJSON {
+	switch o.kind {
+	case formatJSON:
 		err = render.NodesJSON(a.out, found.Nodes)
-	} else {
+	case formatNodeset:
+		err = render.Nodeset(a.out, found.Nodes)
+	default:
 		err = render.Nodes(a.out, found.Nodes)
 	}
 	if err != nil {
 		return err
 	}
-	if o.verbose && !o.asJSON {
+	if o.verbose && o.kind == formatText {
 		fmt.Fprintf(a.err, "Discovered %d nodes using the %s method in %.2f seconds\n", len(found.Nodes), o.methodName(n), found.Took.Seconds())
 	}
 	if len(found.Nodes) == 0 {

@@ -24,6 +24,7 @@ type app struct {
 	getenv   func(string) (string, bool)
 	flags    globalFlags
 	log      *os.File // --log-file, nil without
+	lined    bool     // an error was written as a JSON line
 	scrub    scrubber // the secrets of this run: nothing that is written may hold them
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetctl/batch"
+	"fleetctl/internal/filter"
 )
 
 // reqOptions are the flags of `fleetctl req`.
@@ -42,12 +43,14 @@ type reqOptions struct {
 	dryRun                                                 bool
 }
 
-// reqOutput says how the result is shown.
+// reqOutput says what of the result is shown, and how.
 type reqOutput struct {
-	json, jsonl, table, senders bool
-	verbose, sort               bool
-	display                     string
-	file                        string
+	formatFlags
+	verbose, sort bool
+	display       string
+	file          string
+	filter        string            // --filter-replies
+	expr          *filter.ReplyExpr // the same, compiled; nil shows every reply
 }
 
 // amountFlag is a batch.Amount on the command line: 20 or 5%.
@@ -115,9 +118,9 @@ func (a *app) newReq() *cobra.Command {
 				return err
 			}
 			if err := o.validate(); err != nil {
-				return err
+				return a.orLine(&o, err)
 			}
-			return a.runReq(c.Context(), o)
+			return a.orLine(&o, a.runReq(c.Context(), o))
 		},
 	}
 	f := c.Flags()
@@ -161,10 +164,8 @@ func (o *reqOptions) addRules(f *pflag.FlagSet) {
 }
 
 func (o *reqOutput) add(f *pflag.FlagSet) {
-	f.BoolVarP(&o.json, "json", "j", false, "one JSON document")
-	f.BoolVar(&o.jsonl, "jsonl", false, "a JSON line for everything that happens")
-	f.BoolVar(&o.table, "table", false, "a table of the successful replies")
-	f.BoolVar(&o.senders, "senders", false, "the names of the nodes that succeeded")
+	o.formatFlags.add(f)
+	f.StringVar(&o.filter, "filter-replies", "", "show only the replies that `EXPR` holds for, such as 'ok() && data(\"pid\") > 1'; all of them count")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything")
 	f.BoolVar(&o.sort, "sort", false, "sort the replies by node")
 	f.StringVar(&o.display, "display", "", "which replies to show: ok, failed, all or none")
@@ -195,9 +196,27 @@ func (o *reqOptions) arguments(args []string) error {
 // displays are the words that --display takes.
 var displays = []string{"", "ok", "failed", "all", "none"}
 
+// validate settles the format and compiles the expression: one that does not compile hides no reply later.
+func (o *reqOutput) validate() error {
+	if !slices.Contains(displays, o.display) {
+		return usage(fmt.Errorf("cannot display %q", o.display), "use ok, failed, all or none")
+	}
+	if err := o.choose(); err != nil {
+		return err
+	}
+	if o.filter == "" {
+		return nil
+	}
+	var err error
+	if o.expr, err = filter.CompileReply(o.filter); err != nil {
+		return usage(fmt.Errorf("--filter-replies: %w", err), "")
+	}
+	return nil
+}
+
 func (o *reqOptions) validate() error {
-	if !slices.Contains(displays, o.output.display) {
-		return usage(fmt.Errorf("cannot display %q", o.output.display), "use ok, failed, all or none")
+	if err := o.output.validate(); err != nil {
+		return err
 	}
 	if _, err := batch.ParseSizes(o.batch); err != nil {
 		return usage(err, "")

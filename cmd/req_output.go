@@ -13,7 +13,6 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
-	"fleetctl/internal/ddl"
 	"fleetctl/internal/render"
 	"fleetctl/rpcclient"
 )
@@ -28,8 +27,10 @@ type resultWriter struct {
 	lines render.Lines
 
 	run      string // the id of the run's record, "" without one
+	from     batch.Progress
 	actor    *actor
-	replies  []render.Reply
+	replies  []render.Reply // those to show
+	heard    tally
 	progress *render.Progress
 	meter    meter
 	start    time.Time
@@ -41,6 +42,7 @@ type resultWriter struct {
 
 func newResultWriter(a *app, j *job) (*resultWriter, error) {
 	w := &resultWriter{app: a, job: j, out: a.out, start: time.Now(), progress: &render.Progress{}}
+	w.heard.sums = j.action.NewAggregator()
 	if j.o.output.file != "" {
 		f, err := createOutput(j.o.output.file)
 		if err != nil {
@@ -55,10 +57,9 @@ func newResultWriter(a *app, j *job) (*resultWriter, error) {
 // end closes the output file: complete, or not there at all. An error is a JSON line too, where those were asked for.
 func (w *resultWriter) end(err error) error {
 	w.progress.Close(w.meter.snapshot())
-	if w.job.o.output.jsonl && err != nil {
-		if e, ok := errors.AsType[*exitError](err); !ok || !e.quiet {
-			w.keep(w.lines.Error(err))
-		}
+	if w.job.o.output.kind == formatLines && worthALine(err) {
+		w.app.lined = true
+		w.keep(w.lines.Error(err))
 	}
 	if w.file == nil {
 		return cmp.Or(err, w.err)
@@ -78,14 +79,11 @@ func (w *resultWriter) keep(err error) {
 }
 
 // text tells whether people read along.
-func (w *resultWriter) text() bool {
-	o := w.job.o.output
-	return !o.json && !o.jsonl && !o.senders
-}
+func (w *resultWriter) text() bool { return w.job.o.output.kind.forPeople() }
 
 func (w *resultWriter) discovering(method string) {
 	switch {
-	case w.job.o.output.jsonl:
+	case w.job.o.output.kind == formatLines:
 		w.keep(w.lines.Discovery(method))
 	case w.text():
 		fmt.Fprintf(w.app.err, "Discovering nodes using the %s method .... ", method)
@@ -94,7 +92,7 @@ func (w *resultWriter) discovering(method string) {
 
 func (w *resultWriter) discovered(count int, took time.Duration) {
 	switch {
-	case w.job.o.output.jsonl:
+	case w.job.o.output.kind == formatLines:
 		w.keep(w.lines.Discovered(count, took, w.job.o.methodName(w.job.network)))
 	case w.text():
 		fmt.Fprintln(w.app.err, count)
@@ -103,18 +101,22 @@ func (w *resultWriter) discovered(count int, took time.Duration) {
 
 func (w *resultWriter) plan(p batch.Plan, e batch.Estimate) error {
 	w.complete = true
-	if w.job.o.output.json || w.job.o.output.jsonl {
-		return render.IndentedJSON(w.out, render.PlanDocument{
-			SchemaVersion: render.SchemaVersion, Agent: w.job.o.agent, Action: w.job.o.action, Nodes: p.Nodes(), Plan: p, Estimate: e,
-			Guards: w.job.guards(),
-		})
+	doc := render.PlanDocument{
+		SchemaVersion: render.SchemaVersion, Agent: w.job.o.agent, Action: w.job.o.action, Nodes: p.Nodes(), Plan: p, Estimate: e,
+		Guards: w.job.guards(),
+	}
+	switch w.job.o.output.kind {
+	case formatJSON:
+		return render.IndentedJSON(w.out, doc)
+	case formatLines:
+		return w.lines.Plan(doc)
 	}
 	return render.Plan(w.out, p, e, w.job.planOptions(w.out))
 }
 
 // begin is called when the run is about to start, or to go on.
 func (w *resultWriter) begin(a *actor, from batch.Progress) {
-	w.actor, w.start = a, time.Now()
+	w.actor, w.from, w.start = a, from, time.Now()
 	p := from.Plan()
 	w.meter = newMeter(from.Summary())
 	switch {
@@ -130,15 +132,12 @@ func (w *resultWriter) begin(a *actor, from batch.Progress) {
 // Observe implements batch.Observer: what it is told is durable.
 func (w *resultWriter) Observe(r batch.Record) {
 	for _, o := range r.Outcomes {
-		reply, ok := w.actor.take(o.Node)
-		if !ok {
-			continue
+		if reply, ok := w.actor.take(o.Node); ok {
+			w.hear(reply)
 		}
-		w.replies = append(w.replies, reply)
-		if w.job.o.output.jsonl {
-			w.keep(w.lines.Result(reply))
-			w.replies[len(w.replies)-1].Protocol = nil
-		}
+	}
+	if r.Kind == batch.KindBatchEnd && w.job.o.output.kind == formatLines {
+		w.keep(w.lines.Batch(w.from.Summary().Batches[r.Batch-1]))
 	}
 	w.meter.observe(r)
 	w.progress.Update(w.meter.snapshot())
@@ -182,10 +181,11 @@ func (w *resultWriter) result(s batch.Summary) error {
 	code := w.code(s)
 	verdict := render.Verdict(s)
 	w.warnStrays()
-	if err := w.write(w.document(s, code), w.textOptions(s, verdict)); err != nil {
+	w.warnFilter()
+	if err := w.write(w.account(s, code, verdict)); err != nil {
 		return err
 	}
-	if !w.text() || w.job.o.output.table {
+	if w.job.o.output.kind != formatText {
 		fmt.Fprintln(w.app.err, verdict)
 	}
 	w.next(s)
@@ -208,52 +208,48 @@ func (w *resultWriter) next(s batch.Summary) {
 
 // service writes the one reply of a service agent.
 func (w *resultWriter) service(r rpcclient.Reply, reply render.Reply, ok bool) error {
-	w.replies = []render.Reply{reply}
+	w.hear(reply)
 	stats := render.Stats{
-		RequestID: r.RequestID, Discovered: 1, Responses: 1, OK: 1, Start: w.start, RequestTime: time.Since(w.start),
+		RequestID: r.RequestID, Discovered: 1, Responses: 1, OK: w.heard.ok, Failed: w.heard.failed, Start: w.start, RequestTime: time.Since(w.start),
 	}
+	node := batch.Result{Identity: reply.Sender, State: batch.Accepted, Code: reply.StatusCode, Sent: w.start, Replied: r.Received}
 	code := exitOK
 	if !ok {
-		stats.OK, stats.Failed, code = 0, 1, exitRefused
+		node.State, node.Reason, code = batch.Refused, reply.StatusMsg, exitRefused
 	}
-	if w.job.o.output.jsonl {
-		w.keep(w.lines.Result(reply))
-	}
-	result := render.Result{Agent: w.job.o.agent, Action: w.job.o.action, Replies: w.replies, Stats: stats, Summaries: w.aggregate().JSON()}
-	if err := w.write(result, w.textOptions(batch.Summary{}, "")); err != nil {
+	w.warnFilter()
+	result := render.Result{Agent: w.job.o.agent, Action: w.job.o.action, Replies: w.replies, Stats: stats, Summaries: w.heard.sums.JSON()}
+	if err := w.write(account{result: result, text: w.textOptions(batch.Summary{}, ""), nodes: []batch.Result{node}, code: code}); err != nil {
 		return err
 	}
 	return ended(code)
 }
 
-func (w *resultWriter) document(s batch.Summary, code int) render.Result {
-	if w.job.o.output.sort {
-		slices.SortStableFunc(w.replies, func(a, b render.Reply) int { return strings.Compare(a.Sender, b.Sender) })
-	}
+func (w *resultWriter) runOf(s batch.Summary, code int) render.Run {
 	strays := map[string]int{}
 	for k, n := range w.strays.Count {
 		strays[k.String()] = n
 	}
+	return render.NewRun(s, code, strays)
+}
+
+func (w *resultWriter) document(s batch.Summary, run render.Run) render.Result {
+	if w.job.o.output.sort {
+		slices.SortStableFunc(w.replies, func(a, b render.Reply) int { return strings.Compare(a.Sender, b.Sender) })
+	}
 	return render.Result{
-		Agent: w.job.o.agent, Action: w.job.o.action, Replies: w.replies, Stats: w.stats(s),
-		Summaries: w.aggregate().JSON(), Run: render.NewRun(s, code, strays),
+		Agent: w.job.o.agent, Action: w.job.o.action, Replies: w.replies, Stats: w.stats(s), Summaries: w.heard.sums.JSON(), Run: run,
 	}
 }
 
 func (w *resultWriter) stats(s batch.Summary) render.Stats {
 	st := render.Stats{
-		UnexpectedResponses: w.strays.Names(rpcclient.Stranger), Discovered: s.Nodes, Responses: len(w.replies),
+		UnexpectedResponses: w.strays.Names(rpcclient.Stranger), Discovered: s.Nodes, Responses: w.heard.ok + w.heard.failed,
+		OK: w.heard.ok, Failed: w.heard.failed,
 		PublishTime: w.publishTime(), RequestTime: time.Since(w.start), DiscoverTime: w.job.found.Took, Start: w.start,
 	}
 	if len(s.Batches) > 0 {
 		st.RequestID = s.Batches[0].Request
-	}
-	for _, r := range w.replies {
-		if r.StatusCode == 0 {
-			st.OK++
-		} else {
-			st.Failed++
-		}
 	}
 	for n := range s.Results() {
 		if n.Replied.IsZero() && n.State != batch.NotSent && n.State != batch.Planned {
@@ -270,19 +266,11 @@ func (w *resultWriter) publishTime() time.Duration {
 	return w.actor.publishTime()
 }
 
-func (w *resultWriter) aggregate() *ddl.Aggregator {
-	g := w.job.action.NewAggregator()
-	for _, r := range w.replies {
-		g.Add(r.Data)
-	}
-	return g
-}
-
 func (w *resultWriter) textOptions(s batch.Summary, verdict string) render.TextOptions {
 	display, _ := render.ParseDisplay(w.job.o.output.display, w.job.action.Display)
 	o := render.TextOptions{
 		Display: display, Verbose: w.job.o.output.verbose, Colour: w.app.color(w.out) && w.file == nil, Width: w.app.width(w.out),
-		Outputs: w.outputs(), Summaries: w.aggregate().Text(), Verdict: verdict,
+		Outputs: w.outputs(), Summaries: w.heard.sums.Text(), Verdict: verdict,
 	}
 	if s.Nodes > 0 {
 		o.Groups = render.StateGroups(s)
@@ -296,44 +284,6 @@ func (w *resultWriter) outputs() map[string]render.Output {
 		out[name] = render.Output{DisplayAs: o.DisplayAs, Defaulted: o.Default != nil}
 	}
 	return out
-}
-
-// errIncomplete keeps half a result from taking a file's place.
-var errIncomplete = errors.New("the result is not complete")
-
-// write writes the result in the chosen format.
-func (w *resultWriter) write(r render.Result, text render.TextOptions) error {
-	err := w.format(r, text)
-	w.complete = err == nil
-	return err
-}
-
-// format has upstream's precedence.
-func (w *resultWriter) format(r render.Result, text render.TextOptions) error {
-	o := w.job.o.output
-	switch {
-	case o.senders && o.json:
-		return render.SendersJSON(w.out, r.Replies)
-	case o.senders:
-		return render.Senders(w.out, r.Replies)
-	case o.json:
-		return render.JSON(w.out, r)
-	case o.jsonl:
-		return w.tail(r)
-	case o.table:
-		return render.OutputTable(w.out, r, text.Outputs)
-	}
-	return render.Text(w.out, r, text)
-}
-
-// tail writes the lines that end a stream of JSON lines.
-func (w *resultWriter) tail(r render.Result) error {
-	w.keep(w.lines.Summaries(r.Summaries))
-	w.keep(w.lines.Stats(r.Stats))
-	if r.Run != nil {
-		w.keep(w.lines.Run(r.Run))
-	}
-	return w.err
 }
 
 func (w *resultWriter) warnStrays() {

@@ -229,7 +229,7 @@ func (j *job) run(ctx context.Context, from batch.Progress, file *journal.Journa
 	}
 	defer session.Close()
 	actor := newActor(session, j.request(), client.NewID, j.app.scrub)
-	actor.protocol = j.o.output.jsonl
+	actor.protocol = j.o.output.kind == formatLines
 	defer actor.close()
 	verifier, err := j.verifier(client)
 	if err != nil {

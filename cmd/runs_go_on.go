@@ -73,7 +73,7 @@ were never sent to. Secrets are not in the record: give them again, as for req.`
 		Example: "  fleetctl runs resume last token=@token.txt",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.runStored(c.Context(), &o, args, func(ctx context.Context, j *job, run storedRun) error {
+			return a.goOn(c.Context(), &o, args, func(ctx context.Context, j *job, run storedRun) error {
 				file, from, err := takeRun(a.runsDir(j.o.record), run.id)
 				if err != nil {
 					return err
@@ -120,7 +120,7 @@ only when it is proved untouched. Secrets are not in the record: give them again
 			if len(which.states()) == 0 {
 				return usage(errors.New("retry which nodes?"), "say --failed, --no-reply, --not-sent or --unknown")
 			}
-			return a.runStored(c.Context(), &o, args, func(ctx context.Context, j *job, run storedRun) error {
+			return a.goOn(c.Context(), &o, args, func(ctx context.Context, j *job, run storedRun) error {
 				return j.retry(ctx, run, which.states())
 			})
 		},
@@ -142,6 +142,14 @@ func (o *reqOptions) addGoOn(c *cobra.Command) {
 	o.guard.add(f)
 	o.proof.add(f)
 	o.record.addDir(f)
+}
+
+// goOn is runStored, with an early error as a JSON line where those were asked for.
+func (a *app) goOn(ctx context.Context, o *reqOptions, args []string, work func(context.Context, *job, storedRun) error) error {
+	if err := o.output.choose(); err != nil {
+		return err
+	}
+	return a.orLine(o, a.runStored(ctx, o, args, work))
 }
 
 // runStored makes a job of a run's record and of what is typed now, and does the work with it.

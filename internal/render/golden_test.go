@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fleetctl/batch"
 	"fleetctl/inventory"
 )
 
@@ -73,6 +74,30 @@ func exampleTextOptions() TextOptions {
 		Verdict: "Run 20261122-a1b2: 2 of 406 nodes restarted, 403 refused, 1 unverified"}
 }
 
+// exampleSuite has a node in every state.
+func exampleSuite() Suite {
+	sent := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	reasons := map[batch.State]string{
+		batch.Refused:    "Incorrect \"token\" <supplied> & \x1b[31mred\x1b[0m",
+		batch.Unverified: "started again, but the expression does not hold: version 0.28.0",
+	}
+	s := Suite{Agent: "choria_provision", Action: "restart", Run: "20261122-100000-abcde", Verdict: "stopped", ExitCode: 5, Start: sent, Took: 90 * time.Second}
+	for i, state := range batch.States() {
+		n := batch.Result{Identity: fmt.Sprintf("web%d.example.net", i+1), Batch: 1, State: state, Reason: reasons[state]}
+		switch state {
+		case batch.Accepted, batch.Refused:
+			n.Sent, n.Replied = sent, sent.Add(1500*time.Millisecond)
+		case batch.Verified:
+			n.Sent, n.Replied, n.Proved = sent, sent.Add(time.Second), sent.Add(12*time.Second)
+		}
+		if state == batch.Refused {
+			n.Code = 1
+		}
+		s.Nodes = append(s.Nodes, n)
+	}
+	return s
+}
+
 // goldenRequests are the files that show a request.
 func goldenRequests() map[string]func(w io.Writer) error {
 	many := Result{Agent: "choria_provision", Action: "restart", Replies: manyReplies(),
@@ -104,7 +129,11 @@ func goldenRequests() map[string]func(w io.Writer) error {
 			reply.Action, reply.Protocol = "restart", json.RawMessage(`{"protocol":"choria:reply:1"}`)
 			return errors.Join(l.Discovery("mc"), l.Discovered(4, 2005*time.Millisecond, "mc"), l.Result(reply),
 				l.Result(many.Replies[3]), l.Run(map[string]int{"batches": 2}), l.Batch(map[string]int{"batch": 1}),
-				l.Node(map[string]string{"identity": "n1"}), l.Summaries(nil), l.Stats(few.Stats), l.Error(errors.New("did not discover any nodes")))
+				l.Node(map[string]string{"identity": "n1"}), l.Plan(map[string]int{"nodes": 4}), l.Summaries(nil), l.Stats(few.Stats), l.Error(errors.New("did not discover any nodes")))
+		},
+		"run.junit.xml": func(w io.Writer) error { return JUnit(w, exampleSuite()) },
+		"nodeset.txt": func(w io.Writer) error {
+			return errors.Join(Nodeset(w, nil), Nodeset(w, []string{"web10", "web2", "db3.ams1", "web9"}))
 		},
 		"outputs.csv": func(w io.Writer) error { return CSV(w, few, exampleTextOptions().Outputs) },
 		"table-cells.txt": func(w io.Writer) error {

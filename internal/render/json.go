@@ -190,6 +190,7 @@ type line struct {
 	Run              any             `json:"run,omitempty"`
 	Batch            any             `json:"batch,omitempty"`
 	Node             any             `json:"node,omitempty"`
+	Plan             any             `json:"plan,omitempty"`
 }
 
 func (l Lines) write(v line) error {
@@ -238,5 +239,8 @@ func (l Lines) Run(v any) error { return l.write(line{Kind: "run", Run: v}) }
 // Batch writes what became of one batch, as the key batch.
 func (l Lines) Batch(v any) error { return l.write(line{Kind: "batch", Batch: v}) }
 
-// Node writes a change of one node's state, as the key node.
+// Plan writes what a run would do, as the key plan.
+func (l Lines) Plan(v any) error { return l.write(line{Kind: "plan", Plan: v}) }
+
+// Node writes what became of one node, as the key node.
 func (l Lines) Node(v any) error { return l.write(line{Kind: "node", Node: v}) }

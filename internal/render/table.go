@@ -173,6 +173,15 @@ func Nodes(w io.Writer, nodes []string) error {
 	return err
 }
 
+// Nodeset writes names folded into one node set, which --nodes and -I read; nothing at all for no names.
+func Nodeset(w io.Writer, nodes []string) error {
+	if len(nodes) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, discovery.Fold(nodes))
+	return err
+}
+
 // NodesJSON writes names as the bare JSON array of `choria discover --json`; [] when there are none.
 func NodesJSON(w io.Writer, nodes []string) error { return IndentedJSON(w, notNil(nodes)) }
 

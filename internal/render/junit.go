@@ -1,0 +1,137 @@
+package render
+
+import (
+	"bufio"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"fleetctl/batch"
+)
+
+// Suite is a run as a test report: one test case a node.
+type Suite struct {
+	Agent, Action string
+	// Run is the run's id, empty when it was not recorded.
+	Run     string
+	Verdict string
+	// ExitCode is the one that the program ends with.
+	ExitCode int
+	Start    time.Time
+	Took     time.Duration
+	// Nodes are the cases, in the order of the report.
+	Nodes []batch.Result
+}
+
+type junitSuites struct {
+	XMLName xml.Name `xml:"testsuites"`
+	Name    string   `xml:"name,attr"`
+	junitCounts
+	Suite junitSuite `xml:"testsuite"`
+}
+
+type junitCounts struct {
+	Tests    int    `xml:"tests,attr"`
+	Failures int    `xml:"failures,attr"`
+	Errors   int    `xml:"errors,attr"`
+	Skipped  int    `xml:"skipped,attr"`
+	Time     string `xml:"time,attr"`
+}
+
+type junitSuite struct {
+	Name string `xml:"name,attr"`
+	junitCounts
+	Timestamp  string          `xml:"timestamp,attr"`
+	Properties []junitProperty `xml:"properties>property"`
+	Cases      []junitCase     `xml:"testcase"`
+}
+
+type junitProperty struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
+}
+
+type junitCase struct {
+	Name    string       `xml:"name,attr"`
+	Class   string       `xml:"classname,attr"`
+	Time    string       `xml:"time,attr"`
+	Failure *junitResult `xml:"failure"`
+	Error   *junitResult `xml:"error"`
+	Skipped *junitResult `xml:"skipped"`
+}
+
+type junitResult struct {
+	Message string `xml:"message,attr"`
+	Type    string `xml:"type,attr,omitempty"`
+	Text    string `xml:",chardata"`
+}
+
+// JUnit writes a run as a JUnit report: a node that refused or is unverified has failed, one whose fate is not known (no
+// reply, unknown) is an error, one that was not sent to is skipped. Characters that XML cannot hold become U+FFFD.
+func JUnit(w io.Writer, s Suite) error {
+	counts := junitCounts{Tests: len(s.Nodes), Time: junitSeconds(s.Took)}
+	suite := junitSuite{Name: s.Agent + "#" + s.Action, Timestamp: s.Start.UTC().Format("2006-01-02T15:04:05")}
+	for _, p := range []junitProperty{{"run", s.Run}, {"verdict", s.Verdict}, {"exit_code", strconv.Itoa(s.ExitCode)}} {
+		if p.Value != "" {
+			suite.Properties = append(suite.Properties, p)
+		}
+	}
+	for _, n := range s.Nodes {
+		c := junitCase{Name: n.Identity, Class: s.Agent + "." + s.Action, Time: junitSeconds(nodeTime(n))}
+		c.judge(n, &counts)
+		suite.Cases = append(suite.Cases, c)
+	}
+	suite.junitCounts = counts
+	buf := bufio.NewWriter(w)
+	buf.WriteString(xml.Header) // an error stays in buf
+	e := xml.NewEncoder(buf)
+	e.Indent("", indentStep)
+	if err := e.Encode(junitSuites{Name: "fleetctl", junitCounts: counts, Suite: suite}); err != nil {
+		return fmt.Errorf("render a JUnit report: %w", err)
+	}
+	buf.WriteString("\n")
+	return buf.Flush()
+}
+
+// judge puts a node's state into JUnit's words.
+func (c *junitCase) judge(n batch.Result, counts *junitCounts) {
+	message := n.Reason
+	if message == "" {
+		message = n.State.String()
+	}
+	said := &junitResult{Message: message, Type: n.State.String(), Text: n.State.String()}
+	if n.Code != 0 {
+		said.Text = fmt.Sprintf("%s with status code %d", n.State, n.Code)
+	}
+	if n.Reason != "" {
+		said.Text += ": " + n.Reason
+	}
+	switch n.State {
+	case batch.Accepted, batch.Verified:
+	case batch.Refused, batch.Unverified:
+		c.Failure = said
+		counts.Failures++
+	case batch.NotSent, batch.Planned:
+		c.Skipped = &junitResult{Message: message}
+		counts.Skipped++
+	default:
+		c.Error = said
+		counts.Errors++
+	}
+}
+
+// nodeTime is how long a node took, from the sending of its batch to the last thing known of it.
+func nodeTime(n batch.Result) time.Duration {
+	end := n.Proved
+	if end.IsZero() {
+		end = n.Replied
+	}
+	if n.Sent.IsZero() || end.Before(n.Sent) {
+		return 0
+	}
+	return end.Sub(n.Sent)
+}
+
+func junitSeconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
