@@ -112,7 +112,8 @@ func (a *app) newReq() *cobra.Command {
 		Example: `  fleetctl req rpcutil ping -F country=mt
   fleetctl req choria_provision restart token=s3cret --batch 100 --batch-sleep 30
   fleetctl req rpcutil get_fact fact=os.family --json`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: a.completeRequest,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := o.arguments(args); err != nil {
 				return err

@@ -36,7 +36,8 @@ Try it on a practice fleet, on this machine alone:
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(err, "see `"+c.CommandPath()+" --help`")
 	})
@@ -62,8 +63,12 @@ Try it on a practice fleet, on this machine alone:
 		a.newFacts(),
 		a.newLab(),
 		a.newDoctor(),
+		a.newCompletion(),
 		a.newVersion(),
 	)
+	root.AddCommand(newTopics()...)
+	root.SetHelpCommand(a.newHelp())
+	a.completeFlags(root)
 	wrongArgumentsAreUsage(root)
 	return root
 }

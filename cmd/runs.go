@@ -134,11 +134,12 @@ func statusOf(run storedRun, s batch.Summary) string {
 func (a *app) newRunsShow() *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{
-		Use:   "show RUN",
-		Short: "Show what became of every node of a run",
-		Long:  "RUN is a run's id, a beginning of it that no other run has, or `last`.",
-		Args:  cobra.ExactArgs(1),
-		RunE:  func(c *cobra.Command, args []string) error { return a.showRun(o, args[0]) },
+		Use:               "show RUN",
+		ValidArgsFunction: a.completeRun(&o.record),
+		Short:             "Show what became of every node of a run",
+		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`.",
+		Args:              cobra.ExactArgs(1),
+		RunE:              func(c *cobra.Command, args []string) error { return a.showRun(o, args[0]) },
 	}
 	o.record.addDir(c.Flags())
 	c.Flags().BoolVarP(&o.asJSON, "json", "j", false, "JSON")
@@ -200,9 +201,10 @@ const watchPace = 500 * time.Millisecond
 func (a *app) newRunsWatch() *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{
-		Use:   "watch [RUN]",
-		Short: "Follow a run that another process is doing, until it ends",
-		Args:  cobra.MaximumNArgs(1),
+		Use:               "watch [RUN]",
+		ValidArgsFunction: a.completeRun(&o.record),
+		Short:             "Follow a run that another process is doing, until it ends",
+		Args:              cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.watchRun(c.Context(), o, firstOr(args, "last"))
 		},

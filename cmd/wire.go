@@ -78,6 +78,19 @@ func (n *network) identity() (*security.Identity, error) {
 }
 
 func (a *app) loadConfig(ctx context.Context) (*config.Config, error) {
+	return a.readConfig(func() string {
+		host, err := os.Hostname()
+		if err != nil {
+			return ""
+		}
+		lookup, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		return config.HostFQDN(lookup, host)
+	})
+}
+
+// readConfig reads the configuration; fullName finds the host's name in the DNS, nil asks nobody.
+func (a *app) readConfig(fullName func() string) (*config.Config, error) {
 	path := a.flags.config
 	if path == "" {
 		path, _ = a.getenv("FLEETCTL_CONFIG")
@@ -89,15 +102,7 @@ func (a *app) loadConfig(ctx context.Context) (*config.Config, error) {
 	}
 	cfg, err := config.Load(path, config.Environment{
 		Getenv: a.getenv, Home: home, Dir: dir, Root: os.Geteuid() == 0, Hostname: os.Hostname,
-		LookupFQDN: func() string {
-			host, err := os.Hostname()
-			if err != nil {
-				return ""
-			}
-			lookup, cancel := context.WithTimeout(ctx, 2*time.Second)
-			defer cancel()
-			return config.HostFQDN(lookup, host)
-		},
+		LookupFQDN: fullName,
 	})
 	if err == nil {
 		return cfg, nil

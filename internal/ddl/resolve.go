@@ -87,7 +87,7 @@ func (e *UnknownAgentError) Unwrap() error { return e.Err }
 // document may be shared: read only.
 func (r Resolver) Resolve(ctx context.Context, agent string) (*Document, error) {
 	if agent == "" || agent == "." || strings.ContainsAny(agent, "/\\\x00") || !filepath.IsLocal(agent) {
-		return nil, &UnknownAgentError{Agent: agent, Known: r.known()}
+		return nil, &UnknownAgentError{Agent: agent, Known: r.Known()}
 	}
 	if parse, ok := embedded()[agent]; ok {
 		return parse()
@@ -117,14 +117,14 @@ func (r Resolver) Resolve(ctx context.Context, agent string) (*Document, error) 
 
 func (r Resolver) fetch(ctx context.Context, agent string) (*Document, error) {
 	if r.Fetch == nil {
-		return nil, &UnknownAgentError{Agent: agent, Known: r.known()}
+		return nil, &UnknownAgentError{Agent: agent, Known: r.Known()}
 	}
 	data, err := r.Fetch(ctx, agent)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("fetch document of agent %q: %w", agent, context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, &UnknownAgentError{Agent: agent, Known: r.known(), Err: err}
+		return nil, &UnknownAgentError{Agent: agent, Known: r.Known(), Err: err}
 	}
 	d, err := named(data, agent, OriginRegistry)
 	if err != nil {
@@ -185,9 +185,16 @@ func (r Resolver) find(agent string) string {
 	return found
 }
 
-func (r Resolver) known() []string {
+// Known are the agents that have a document without asking the network, sorted.
+func (r Resolver) Known() []string {
 	names := Embedded()
 	r.eachFile(func(name, _ string) { names = append(names, name) })
+	if r.CacheDir != "" {
+		cached, _ := filepath.Glob(r.cachePath("*")) // fails only on a bad pattern, which then knows no names
+		for _, path := range cached {
+			names = append(names, strings.TrimSuffix(filepath.Base(path), ".json"))
+		}
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }

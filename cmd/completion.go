@@ -1,0 +1,180 @@
+package cmd
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fleetctl/internal/config"
+	"fleetctl/internal/ddl"
+)
+
+func (a *app) newCompletion() *cobra.Command {
+	shells := map[string]func(root *cobra.Command) error{
+		"bash":       func(root *cobra.Command) error { return root.GenBashCompletionV2(a.out, true) },
+		"zsh":        func(root *cobra.Command) error { return root.GenZshCompletion(a.out) },
+		"fish":       func(root *cobra.Command) error { return root.GenFishCompletion(a.out, true) },
+		"powershell": func(root *cobra.Command) error { return root.GenPowerShellCompletionWithDesc(a.out) },
+	}
+	names := slices.Sorted(maps.Keys(shells))
+	return &cobra.Command{
+		Use:   "completion " + strings.Join(names, "|"),
+		Short: "Write the completion script of a shell",
+		Long: `Writes a script that completes commands, flags, agents, actions, inputs and runs. Nothing is asked of the network
+while completing: agents are those of the built-in documents, of libdir and of the registry's cache.
+
+    bash        source <(fleetctl completion bash)          # in ~/.bashrc, with the package bash-completion
+    zsh         source <(fleetctl completion zsh)           # in ~/.zshrc, after compinit
+    fish        fleetctl completion fish | source           # in ~/.config/fish/config.fish
+    powershell  fleetctl completion powershell | Out-String | Invoke-Expression    # in $PROFILE`,
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: names,
+		RunE:      func(c *cobra.Command, args []string) error { return shells[args[0]](c.Root()) },
+	}
+}
+
+// The words of flags that take one of a few.
+var (
+	protocolWords = []string{"1", "2"}
+	formatWords   = []string{"text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit"}
+	verifyWords   = []string{verifyAuto, "none"}
+)
+
+// completeFlags gives flags their values, whichever command has them.
+func (a *app) completeFlags(c *cobra.Command) {
+	words := map[string][]string{
+		"dm": methods, "display": displays, "verify": verifyWords, "protocol": protocolWords, "output": formatWords,
+	}
+	files := []string{"config", "log-file", "nodes", "expect-file", "output-file", "junit", "dir", "state-dir", "signer-ca"}
+	register := func(f *pflag.Flag) {
+		var err error
+		switch {
+		case words[f.Name] != nil:
+			err = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(notBlank(words[f.Name]), cobra.ShellCompDirectiveNoFileComp))
+		case slices.Contains(files, f.Name) && f.Value.Type() == "string":
+			err = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault))
+		case f.Name == "wa":
+			err = c.RegisterFlagCompletionFunc(f.Name, a.completeAgents)
+		case f.Name == "target":
+			err = c.RegisterFlagCompletionFunc(f.Name, a.completeCollectives)
+		}
+		if err != nil {
+			panic(err) // a flag that is registered twice
+		}
+	}
+	c.LocalNonPersistentFlags().VisitAll(register)
+	c.PersistentFlags().VisitAll(register)
+	for _, sub := range c.Commands() {
+		a.completeFlags(sub)
+	}
+}
+
+func notBlank(words []string) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
+}
+
+// offline is what can be known without the network: the configuration, if it can be read, and the documents at hand.
+func (a *app) offline() (*config.Config, ddl.Resolver) {
+	cfg, err := a.readConfig(nil)
+	if err != nil {
+		return nil, ddl.Resolver{} // completion must not complain
+	}
+	return cfg, ddl.Resolver{Dirs: cfg.LibDirs, CacheDir: cfg.RegistryCache}
+}
+
+func (a *app) completeAgents(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	_, documents := a.offline()
+	var out []cobra.Completion
+	for _, name := range documents.Known() {
+		about := ""
+		if doc, err := documents.Resolve(context.Background(), name); err == nil {
+			about = doc.Metadata.Description
+		}
+		out = append(out, cobra.CompletionWithDesc(name, about))
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) completeCollectives(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	cfg, _ := a.offline()
+	if cfg == nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return cfg.Collectives, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeRequest completes AGENT ACTION key=value.
+func (a *app) completeRequest(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return a.completeAgents(c, args, typed)
+	}
+	_, documents := a.offline()
+	doc, err := documents.Resolve(context.Background(), args[0])
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	if len(args) == 1 {
+		var out []cobra.Completion
+		for _, action := range doc.Actions {
+			out = append(out, cobra.CompletionWithDesc(action.Name, action.Description))
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	}
+	action, ok := doc.Action(args[1])
+	if !ok {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return completeInput(action, args[2:], typed)
+}
+
+// secretForms are the ways to give a secret without showing it.
+var secretForms = []string{"@", "-", "env:"}
+
+// completeInput offers the inputs that were not given yet, and the values of those that have a few.
+func completeInput(action *ddl.Action, given []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if key, _, ok := strings.Cut(typed, "="); ok {
+		in, known := action.Inputs[key]
+		values, directive := in.List, cobra.ShellCompDirectiveNoFileComp
+		switch {
+		case known && in.Secret():
+			values, directive = secretForms, directive|cobra.ShellCompDirectiveNoSpace
+		case known && in.Type == "boolean":
+			values = []string{"true", "false"}
+		}
+		var out []cobra.Completion
+		for _, v := range values {
+			out = append(out, key+"="+v)
+		}
+		return out, directive
+	}
+	var out []cobra.Completion
+	for _, key := range slices.Sorted(maps.Keys(action.Inputs)) {
+		if slices.ContainsFunc(given, func(arg string) bool { return strings.HasPrefix(arg, key+"=") || strings.HasPrefix(arg, key+":") }) {
+			continue
+		}
+		out = append(out, cobra.CompletionWithDesc(key+"=", action.Inputs[key].Description))
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeRun completes the id of a run.
+func (a *app) completeRun(o *recordOptions) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		runs, err := lastRuns(a.runsDir(*o))
+		if err != nil || len(runs) == 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		out := []cobra.Completion{cobra.CompletionWithDesc("last", "the newest run")}
+		for _, r := range runs[:min(len(runs), shownRuns)] {
+			out = append(out, r.ID)
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
+}

@@ -1,0 +1,65 @@
+package cmd
+
+import (
+	"embed"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// topicFiles are the help topics: the first line is the title. docs/ says the same at length; tests hold them together.
+//
+//go:embed topics/*.txt
+var topicFiles embed.FS
+
+// newTopics are commands that only have a text: cobra lists them below the real ones.
+func newTopics() []*cobra.Command {
+	entries, err := topicFiles.ReadDir("topics")
+	if err != nil {
+		panic(err) // the directory is compiled in
+	}
+	var out []*cobra.Command
+	for _, e := range entries {
+		text, err := topicFiles.ReadFile(path.Join("topics", e.Name()))
+		if err != nil {
+			panic(err)
+		}
+		title, body, _ := strings.Cut(string(text), "\n")
+		out = append(out, &cobra.Command{Use: strings.TrimSuffix(e.Name(), ".txt"), Short: title, Long: title + "\n" + strings.TrimRight(body, "\n")})
+	}
+	return out
+}
+
+// newHelp is `fleetctl help COMMAND` and `fleetctl help TOPIC`.
+func (a *app) newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND | TOPIC]",
+		Short: "Explain a command or a topic",
+		Args:  cobra.ArbitraryArgs,
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var out []cobra.Completion
+			if at, _, err := c.Root().Find(args); err == nil {
+				for _, sub := range at.Commands() {
+					if sub.IsAvailableCommand() || sub.IsAdditionalHelpTopicCommand() {
+						out = append(out, cobra.CompletionWithDesc(sub.Name(), sub.Short))
+					}
+				}
+			}
+			return out, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				var topics []string
+				for _, t := range newTopics() {
+					topics = append(topics, t.Name())
+				}
+				return usage(fmt.Errorf("no help about %q", strings.Join(args, " ")), "topics: "+strings.Join(topics, ", "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}

@@ -1,0 +1,110 @@
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func topic(t *testing.T, name string) string {
+	t.Helper()
+	code, out, errs := runApp(t, nil, "help", name)
+	if code != exitOK || out == "" {
+		t.Fatalf("help %s: exit code %d, %q", name, code, errs)
+	}
+	return out
+}
+
+func docs(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "docs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestTopicsAreThose(t *testing.T) {
+	var got []string
+	for _, c := range newTopics() {
+		got = append(got, c.Name())
+	}
+	if want := []string{"batches", "environment", "exit-codes", "filters", "secrets"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if code, _, errs := runApp(t, nil, "help", "weather"); code != exitUsage || !strings.Contains(errs, "exit-codes") {
+		t.Errorf("an unknown topic: exit code %d, %q", code, errs)
+	}
+	if code, out, _ := runApp(t, nil, "help", "runs", "resume"); code != exitOK || !strings.Contains(out, "resume RUN") {
+		t.Errorf("help of a command: exit code %d, %q", code, out)
+	}
+}
+
+// TestTopicExitCodesIsTheTableOfTheDocs holds the topic, the docs and the program together.
+func TestTopicExitCodesIsTheTableOfTheDocs(t *testing.T) {
+	text := topic(t, "exit-codes")
+	rows := regexp.MustCompile(`(?m)^\| (\d+) \| ([^|;(]+)`).FindAllStringSubmatch(docs(t, "exit-codes.md"), -1)
+	var codes []string
+	for _, row := range rows {
+		codes = append(codes, row[1])
+		if line := fmt.Sprintf("%4s  %s", row[1], strings.TrimSpace(strings.ReplaceAll(row[2], "`", ""))); !strings.Contains(text, line) {
+			t.Errorf("the topic lacks %q", line)
+		}
+	}
+	var want []string
+	for _, c := range []int{exitOK, exitFault, exitUsage, exitRefused, exitNoReply, exitStopped, exitUnknown, exitGuard, exitNoNodes, exitNetwork, exitInt, exitTerm} {
+		want = append(want, fmt.Sprint(c))
+	}
+	if !slices.Equal(codes, want) {
+		t.Errorf("the docs list %q, the program has %q", codes, want)
+	}
+}
+
+func TestTopicEnvironmentNamesTheVariablesOfTheDocs(t *testing.T) {
+	text := topic(t, "environment")
+	_, section, _ := strings.Cut(docs(t, "configuration.md"), "## Environment")
+	section, _, _ = strings.Cut(section, "\n## ")
+	names := regexp.MustCompile("`([A-Z][A-Z0-9_]+)`").FindAllStringSubmatch(section, -1)
+	if len(names) < 10 {
+		t.Fatalf("found %d variables in the docs", len(names))
+	}
+	for _, n := range names {
+		if !strings.Contains(text, n[1]) {
+			t.Errorf("the topic lacks %s", n[1])
+		}
+	}
+	for _, name := range regexp.MustCompile(`\b[A-Z]+_[A-Z_]+\b`).FindAllString(text, -1) {
+		if !strings.Contains(section, name) {
+			t.Errorf("the docs lack %s", name)
+		}
+	}
+}
+
+// TestTopicsNameFlagsThatExist finds texts that have grown old.
+func TestTopicsNameFlagsThatExist(t *testing.T) {
+	known := map[string]bool{"-v": true}
+	var collect func(c *cobra.Command)
+	collect = func(c *cobra.Command) {
+		add := func(f *pflag.Flag) { known["--"+f.Name], known["-"+f.Shorthand] = true, true }
+		c.Flags().VisitAll(add)
+		c.PersistentFlags().VisitAll(add)
+		for _, sub := range c.Commands() {
+			collect(sub)
+		}
+	}
+	collect((&app{getenv: os.LookupEnv}).newRoot())
+	for _, c := range newTopics() {
+		for _, flag := range regexp.MustCompile(`(^|[ (/])(--?[a-zA-Z][a-z-]*)`).FindAllStringSubmatch(c.Long, -1) {
+			if !known[flag[2]] {
+				t.Errorf("%s names the flag %s, which does not exist", c.Name(), flag[2])
+			}
+		}
+	}
+}
