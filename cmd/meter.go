@@ -12,16 +12,17 @@ import (
 type meter struct {
 	s       render.Snapshot
 	sizes   map[int]int
-	replied int       // of the present batch
-	began   time.Time // when the first batch of this process left
-	before  int       // batches that were done by then
+	replied int          // of the present batch
+	closed  map[int]bool // batches whose replies are in: what comes now is late
+	began   time.Time    // when the first batch of this process left
+	before  int          // batches that were done by then
 }
 
 // newMeter starts from where the run is: a resumed one has done something already.
 func newMeter(so batch.Summary) meter {
-	m := meter{s: render.Snapshot{Planned: so.Nodes, Batches: len(so.Batches)}, sizes: map[int]int{}}
+	m := meter{s: render.Snapshot{Planned: so.Nodes, Batches: len(so.Batches)}, sizes: map[int]int{}, closed: map[int]bool{}}
 	for _, b := range so.Batches {
-		m.sizes[b.Batch] = b.Nodes
+		m.sizes[b.Batch], m.closed[b.Batch] = b.Nodes, !b.Replies.IsZero()
 	}
 	c := so.States
 	m.s.Accepted = c.Of(batch.Accepted) + c.Of(batch.Verified) + c.Of(batch.Unverified)
@@ -44,6 +45,7 @@ func (m *meter) observe(r batch.Record) {
 	case batch.KindOutcomes:
 		m.outcomes(r)
 	case batch.KindReplies:
+		m.closed[r.Batch] = true
 		silent := m.sizes[r.Batch] - m.replied
 		m.s.NoReply += silent
 		m.s.Done += silent
@@ -81,8 +83,8 @@ func (m *meter) estimate(r batch.Record) {
 
 func (m *meter) outcomes(r batch.Record) {
 	for _, o := range r.Outcomes {
-		if o.Batch != m.s.Batch {
-			m.s.NoReply-- // a late one
+		if m.closed[o.Batch] {
+			m.s.NoReply--
 		} else {
 			m.replied++
 			m.s.Done++

@@ -55,7 +55,10 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
-		d.failed[address] = err
+		// When the budget ends, what the address said before tells more than that the budget has ended.
+		if _, told := d.failed[address]; !told || ctx.Err() == nil {
+			d.failed[address] = err
+		}
 	} else {
 		delete(d.failed, address)
 	}
