@@ -33,7 +33,7 @@ func (t *targets) addFilter(f *pflag.FlagSet) {
 	f.StringArrayVarP(&t.filter.Facts, "wf", "F", nil, "nodes with a fact, such as country=mt (repeat: all must hold)")
 	f.StringArrayVarP(&t.filter.Classes, "wc", "C", nil, "nodes with a class or /regex/ (repeat: all must hold)")
 	f.StringArrayVarP(&t.filter.Agents, "wa", "A", nil, "nodes with an agent or /regex/ (repeat: all must hold)")
-	f.StringArrayVarP(&t.filter.Identities, "wi", "I", nil, "nodes by name or /regex/ (repeat: any may hold)")
+	f.StringArrayVarP(&t.filter.Identities, "wi", "I", nil, "nodes by name, node set such as web[01-12].ams, or /regex/ (repeat: any may hold)")
 	f.StringArrayVarP(&t.filter.With, "with", "W", nil, "classes and facts, separated by spaces")
 	f.StringArrayVarP(&t.filter.Select, "select", "S", nil, "compound filter expression")
 	f.StringVarP(&t.collective, "target", "T", "", "the sub-collective to address")
@@ -99,7 +99,12 @@ func (t *targets) parse() (filter.Filter, error) {
 	if !slices.Contains(methods, t.method) {
 		return filter.Filter{}, usage(fmt.Errorf("unknown discovery method %q", t.method), "use broadcast (or mc)")
 	}
-	f, err := filter.Parse(t.filter)
+	flags := t.filter
+	var err error
+	if flags.Identities, err = unfoldIdentities(flags.Identities); err != nil {
+		return filter.Filter{}, err
+	}
+	f, err := filter.Parse(flags)
 	if err != nil {
 		return filter.Filter{}, usage(err, "")
 	}
