@@ -115,7 +115,7 @@ func (r *remote) refused(res *http.Response, data []byte) error {
 	switch {
 	case json.Unmarshal(data, &body) == nil && body.Error != "":
 		problem += ": " + words(body.Error)
-	case media == "text/plain" && words(string(data)) != "":
+	case media == "text/plain" && !json.Valid(data) && words(string(data)) != "":
 		problem += ": " + words(string(data))
 	}
 	hint := ""
