@@ -10,6 +10,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/render"
+	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
 )
 
@@ -31,6 +32,7 @@ type actor struct {
 	ids       map[int]string          // batch to request id
 	replies   map[string]render.Reply // by node, until the engine has recorded them
 	published time.Duration           // how long all publishing took
+	signer    error                   // why the request signer did not sign, when it did not
 }
 
 func newActor(s *rpcclient.Session, r rpcclient.Request, newID func() string, scrub scrubber) *actor {
@@ -78,7 +80,19 @@ func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 		}
 		return err
 	}
+	if _, ok := errors.AsType[*security.RemoteError](err); ok {
+		a.mu.Lock()
+		a.signer = err
+		a.mu.Unlock()
+	}
 	return &batch.NotSentError{Err: err} // it never came to publishing
+}
+
+// unsigned is why the request signer did not sign, nil when it did.
+func (a *actor) unsigned() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.signer
 }
 
 // pump moves replies from the session to the engine until close.

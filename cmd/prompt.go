@@ -8,12 +8,14 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"golang.org/x/term"
 )
 
 // asker asks the operator. It reads the terminal itself, not stdin, so that nodes can be piped in; where there is no
 // terminal there is nobody to ask.
 type asker struct {
-	tty io.ReadCloser
+	tty *os.File
 	out io.Writer
 }
 
@@ -73,4 +75,36 @@ func (k *asker) yes(ctx context.Context, question string) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// secret asks without an echo. The terminal gets its echo back whatever happens.
+func (k *asker) secret(ctx context.Context, question string) (string, error) {
+	fd := int(k.tty.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("ask without an echo: %w", err)
+	}
+	defer func() {
+		_ = term.Restore(fd, before) // it was a terminal a moment ago
+		fmt.Fprintln(k.out)
+	}()
+	fmt.Fprint(k.out, question)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	ch := make(chan answer, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		ch <- answer{text, err}
+	}()
+	select {
+	case r := <-ch:
+		if r.err != nil {
+			return "", errors.New("no answer")
+		}
+		return string(r.text), nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }

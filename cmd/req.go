@@ -41,6 +41,8 @@ type reqOptions struct {
 	maxFailed, maxNoReply, maxFailedBatch, maxNoReplyBatch amountFlag
 	failFast                                               bool
 	dryRun                                                 bool
+
+	replyTo string // where replies go in place of here
 }
 
 // reqOutput says what of the result is shown, and how.
@@ -133,6 +135,7 @@ func (a *app) newReq() *cobra.Command {
 	o.guard.add(f)
 	o.proof.add(f)
 	o.record.add(f)
+	f.StringVarP(&o.replyTo, "reply-to", "r", "", "have the replies sent to `SUBJECT`, wait for none, print the request's id")
 	return c
 }
 
@@ -231,6 +234,9 @@ func (o *reqOptions) validate() error {
 	if who := o.stdinReaders(); len(who) > 1 {
 		return usage(fmt.Errorf("%s all read stdin", strings.Join(who, " and ")), "give one of them a file")
 	}
+	if err := o.validateReplyTo(); err != nil {
+		return err
+	}
 	if o.record.off && (o.record.on || o.record.resume) {
 		return usage(errors.New("--no-journal excludes --journal and --resume"), "")
 	}
@@ -246,7 +252,7 @@ func (o *reqOptions) policy(takesToken bool) (batch.Policy, error) {
 	if err != nil {
 		return batch.Policy{}, usage(err, "")
 	}
-	p := batch.Policy{Sizes: sizes, Canary: o.canary.policy(), TakesToken: takesToken, SpreadBy: o.spreadBy}
+	p := batch.Policy{Sizes: sizes, Canary: o.canary.policy(), TakesToken: takesToken && o.replyTo == "", SpreadBy: o.spreadBy}
 	for _, text := range o.maxPer {
 		fact, count, ok := strings.Cut(text, "=")
 		n, err := strconv.Atoi(count)

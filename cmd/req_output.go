@@ -14,6 +14,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/render"
+	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
 )
 
@@ -169,6 +170,9 @@ func (w *resultWriter) code(s batch.Summary) int {
 		}
 		return signalCode(syscall.SIGINT)
 	}
+	if s.States.Of(batch.NotSent) == s.Nodes && w.actor != nil && w.actor.unsigned() != nil {
+		return exitNetwork // the signer did not let us in: nothing was sent
+	}
 	code, ok := codes[s.Verdict]
 	if !ok {
 		return exitFault
@@ -189,6 +193,9 @@ func (w *resultWriter) result(s batch.Summary) error {
 		fmt.Fprintln(w.app.err, verdict)
 	}
 	w.next(s)
+	if code == exitNetwork {
+		w.hintSigner()
+	}
 	return ended(code)
 }
 
@@ -203,6 +210,13 @@ func (w *resultWriter) next(s batch.Summary) {
 		fmt.Fprintf(w.app.err, "hint: to go on: fleetctl runs resume %s\n", w.run)
 	case s.States.Failed()+s.States.Of(batch.NoReply) > 0:
 		fmt.Fprintf(w.app.err, "hint: to try these nodes again: fleetctl runs retry %s --failed --no-reply\n", w.run)
+	}
+}
+
+// hintSigner says what to do about a request signer that did not sign.
+func (w *resultWriter) hintSigner() {
+	if r, ok := errors.AsType[*security.RemoteError](w.actor.unsigned()); ok && r.Hint != "" {
+		fmt.Fprintln(w.app.err, "hint: "+r.Hint)
 	}
 }
 

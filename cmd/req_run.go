@@ -73,7 +73,11 @@ func (a *app) newJob(ctx context.Context, o reqOptions) (*job, error) {
 	if j.network, err = a.network(ctx, o.collective); err != nil {
 		return nil, err
 	}
-	if err := j.check(ctx); err != nil {
+	err = j.check(ctx)
+	if err == nil {
+		err = j.forwardable()
+	}
+	if err != nil {
 		j.network.close()
 		return nil, err
 	}
@@ -154,6 +158,9 @@ func (j *job) nodes(ctx context.Context, f filter.Filter) error {
 	}
 	if err := j.guard(ctx, plan); err != nil {
 		return err
+	}
+	if j.o.replyTo != "" {
+		return j.forward(ctx, j.found.Nodes)
 	}
 	return j.begin(ctx, plan, "")
 }
@@ -259,6 +266,9 @@ func (j *job) run(ctx context.Context, from batch.Progress, file *journal.Journa
 func (j *job) service(ctx context.Context, f filter.Filter) error {
 	if !f.Empty() || j.o.nodesFile != "" || j.o.limit != "" {
 		return usage(fmt.Errorf("%s is a service: one of its servers answers, whichever", j.o.agent), "drop the filter")
+	}
+	if j.o.replyTo != "" {
+		return j.forward(ctx, nil)
 	}
 	client, err := j.network.dial(ctx)
 	if err != nil {

@@ -64,6 +64,7 @@ Try it on a practice fleet, on this machine alone:
 		a.newLab(),
 		a.newDoctor(),
 		a.newCompletion(),
+		a.newLogin(),
 		a.newVersion(),
 	)
 	root.AddCommand(newTopics()...)

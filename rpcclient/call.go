@@ -66,6 +66,21 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 	}
 }
 
+// Forward sends one direct request to the nodes, or without nodes a service request, and returns when the broker has
+// taken it. The replies go to a subject of the caller's choice, where somebody else may listen; nobody does here. Errors
+// are those of Session.Send.
+func (c *Client) Forward(ctx context.Context, req Request, nodes []string, replyTo string) (Sent, error) {
+	s := &Session{client: c, collective: req.Collective, elsewhere: replyTo, pending: map[string]*pending{}}
+	if nodes != nil {
+		return s.Send(ctx, req, nodes)
+	}
+	r, err := c.rpc(req)
+	if err != nil {
+		return Sent{}, err
+	}
+	return s.open(ctx, r, choria.ServiceSubject(req.Collective, req.Agent))
+}
+
 // Broadcast asks every server that matches the filter for its name, and yields the names, each once, until the
 // context ends. An empty filter asks them all. sent, when not nil, is called when the request has left: signing it
 // may have taken a while.

@@ -2,6 +2,7 @@ package rpcclient
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -19,6 +20,7 @@ type Session struct {
 	client     *Client
 	collective string
 	prefix     string
+	elsewhere  string // where replies go in place of here; "" is the rule
 	stop       func()
 	out        chan Reply
 	done       chan struct{}
@@ -141,7 +143,7 @@ func (s *Session) Broadcast(ctx context.Context, f choria.Filter) (Sent, error) 
 // publish hands the same bytes to every subject and flushes. published counts the subjects handed over, and is
 // negative when there was nothing to hand over.
 func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, subjects []string) (sent Sent, published int, err error) {
-	data, err := s.client.seal(ctx, r, s.prefix+r.ID)
+	data, err := s.client.seal(ctx, r, cmp.Or(s.elsewhere, s.prefix+r.ID))
 	if err != nil {
 		return Sent{}, -1, err
 	}

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -190,6 +191,10 @@ func (l *Lab) ProvisionerFile() string { return filepath.Join(l.dir, "provisione
 
 // Dir is the absolute path of the folder with the client's files.
 func (l *Lab) Dir() string { return l.dir }
+
+// Issuer is the key that the fleet of protocol v2 believes: who stands beside the fleet, a
+// signing service above all, needs tokens of it. It is made for this lab alone.
+func (l *Lab) Issuer() crypto.Signer { return l.creds.issuer }
 
 // URL is the broker's address for clients, "" for an in-process lab.
 func (l *Lab) URL() string { return l.broker.url }
