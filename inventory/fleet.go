@@ -27,11 +27,6 @@ func CollectivesRequest(collective string) rpcclient.Request {
 	return request(actionCollectives, collective, nil)
 }
 
-// FleetRequest is the request whose replies FleetOf reads.
-func FleetRequest(collective string) rpcclient.Request {
-	return request(actionInventory, collective, nil)
-}
-
 // FactRequest is the request whose replies FactsOf reads.
 func FactRequest(collective, fact string) (rpcclient.Request, error) {
 	data, err := json.Marshal(map[string]string{"fact": fact})
@@ -69,87 +64,11 @@ func CollectivesOf(replies iter.Seq2[rpcclient.Reply, error]) (Collectives, erro
 // MarshalJSON writes schema_version, nodes (a number), collectives and problems.
 func (c Collectives) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		SchemaVersion int           `json:"schema_version"`
-		Nodes         int           `json:"nodes"`
-		Collectives   []Count       `json:"collectives"`
-		Problems      []jsonProblem `json:"problems"`
-	}{SchemaVersion, len(c.Nodes), notNil(c.Counts), jsonProblems(c.Problems)})
-}
-
-// Fleet is what a set of nodes consists of.
-type Fleet struct {
-	// Nodes are sorted by identity and carry neither facts nor statistics.
-	Nodes    []Node
-	Problems []Problem
-}
-
-// FleetOf reads the replies to rpcutil#inventory. The error is the sequence's own, and comes with what was read until
-// then.
-func FleetOf(replies iter.Seq2[rpcclient.Reply, error]) (Fleet, error) {
-	told, problems, err := gather(replies, actionInventory, func(node string, data json.RawMessage) (Node, error) {
-		n, err := decodeInventory(node, data)
-		n.Facts = nil // facts of a hundred thousand nodes would not fit into memory
-		return n, err
-	})
-	f := Fleet{Problems: problems}
-	for _, name := range slices.Sorted(maps.Keys(told)) {
-		f.Nodes = append(f.Nodes, told[name])
-	}
-	return f, err
-}
-
-// Versions counts the nodes of each version, the most frequent first.
-func (f Fleet) Versions() []Count {
-	counts := map[string]int{}
-	for _, n := range f.Nodes {
-		counts[n.Version]++
-	}
-	return ordered(counts)
-}
-
-// Upgradable counts the nodes that can be upgraded during provisioning.
-func (f Fleet) Upgradable() int {
-	count := 0
-	for _, n := range f.Nodes {
-		if n.Upgradable {
-			count++
-		}
-	}
-	return count
-}
-
-// Collectives counts the nodes of each collective, the most populous first.
-func (f Fleet) Collectives() []Count {
-	counts := map[string]int{}
-	for _, n := range f.Nodes {
-		for name := range unique(n.Collectives) {
-			counts[name]++
-		}
-	}
-	return ordered(counts)
-}
-
-// MarshalJSON writes schema_version, the counts of versions, upgradable nodes and collectives, then each node.
-func (f Fleet) MarshalJSON() ([]byte, error) {
-	type node struct {
-		Identity       string   `json:"identity"`
-		Version        string   `json:"version"`
-		Upgradable     bool     `json:"upgradable"`
-		MainCollective string   `json:"main_collective"`
-		Collectives    []string `json:"collectives"`
-	}
-	nodes := make([]node, 0, len(f.Nodes))
-	for _, n := range f.Nodes {
-		nodes = append(nodes, node{n.Identity, n.Version, n.Upgradable, n.MainCollective, notNil(n.Collectives)})
-	}
-	return json.Marshal(struct {
-		SchemaVersion int           `json:"schema_version"`
-		Versions      []Count       `json:"versions"`
-		Upgradable    int           `json:"upgradable"`
-		Collectives   []Count       `json:"collectives"`
-		Nodes         []node        `json:"nodes"`
-		Problems      []jsonProblem `json:"problems"`
-	}{SchemaVersion, notNil(f.Versions()), f.Upgradable(), notNil(f.Collectives()), nodes, jsonProblems(f.Problems)})
+		SchemaVersion int       `json:"schema_version"`
+		Nodes         int       `json:"nodes"`
+		Collectives   []Count   `json:"collectives"`
+		Problems      []Problem `json:"problems"`
+	}{SchemaVersion, len(c.Nodes), notNil(c.Counts), notNil(c.Problems)})
 }
 
 // FactValue is one value of a fact, as text, and the nodes that have it, sorted.
@@ -228,15 +147,10 @@ func ordered(counts map[string]int) []Count {
 	return list
 }
 
-type jsonProblem struct {
-	Identity string `json:"identity"`
-	Problem  string `json:"problem"`
-}
-
-func jsonProblems(problems []Problem) []jsonProblem {
-	list := make([]jsonProblem, 0, len(problems))
-	for _, p := range problems {
-		list = append(list, jsonProblem{p.Node, p.Err.Error()})
-	}
-	return list
+// MarshalJSON writes identity and problem.
+func (p Problem) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Identity string `json:"identity"`
+		Problem  string `json:"problem"`
+	}{p.Node, p.Err.Error()})
 }

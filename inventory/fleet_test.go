@@ -69,31 +69,6 @@ func TestCollectivesAreCountedByNode(t *testing.T) {
 	}
 }
 
-func TestFleetReport(t *testing.T) {
-	node := func(version, upgradable string) string {
-		return `{"agents":[],"classes":[],"facts":{"a":1},"version":"` + version + `","main_collective":"m","collectives":["m"],"upgradable":` + upgradable + `}`
-	}
-	replies := []rpcclient.Reply{reply("n2", node("0.29.4", "true")), reply("n1", node("0.28.0", "false")), reply("n3", node("0.29.4", "false")), refused("n4")}
-	got := eitherWay(t, replies, func(s iter.Seq2[rpcclient.Reply, error]) (any, error) {
-		f, err := FleetOf(s)
-		for _, n := range f.Nodes {
-			if n.Facts != nil {
-				t.Errorf("%s keeps its facts", n.Identity)
-			}
-		}
-		return f, err
-	})
-	want := `{"schema_version":1,"versions":[{"name":"0.29.4","nodes":2},{"name":"0.28.0","nodes":1}],"upgradable":1,` +
-		`"collectives":[{"name":"m","nodes":3}],"nodes":[` +
-		`{"identity":"n1","version":"0.28.0","upgradable":false,"main_collective":"m","collectives":["m"]},` +
-		`{"identity":"n2","version":"0.29.4","upgradable":true,"main_collective":"m","collectives":["m"]},` +
-		`{"identity":"n3","version":"0.29.4","upgradable":false,"main_collective":"m","collectives":["m"]}],` +
-		`"problems":[{"identity":"n4","problem":"n4 refused rpcutil#inventory: no (code 1, ` + rpcclient.Reply{Code: 1}.Code.String() + `)"}]}`
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
-	}
-}
-
 func TestFactsAreGroupedByTheirText(t *testing.T) {
 	replies := []rpcclient.Reply{
 		reply("n1", `{"fact":"f","value":"mt"}`), reply("n2", `{"fact":"f","value":"mt"}`), reply("n3", `{"fact":"f","value":null}`),
@@ -125,8 +100,7 @@ func TestRequestsOfReports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, got := range map[string]rpcclient.Request{"collective_info ": CollectivesRequest("mt"), "inventory ": FleetRequest("mt"),
-		`get_fact {"fact":"os.release\""}`: fact} {
+	for want, got := range map[string]rpcclient.Request{"collective_info ": CollectivesRequest("mt"), `get_fact {"fact":"os.release\""}`: fact} {
 		if text := got.Action + " " + string(got.Data); text != want || got.Agent != "rpcutil" || got.Collective != "mt" {
 			t.Errorf("%+v, want %s", got, want)
 		}

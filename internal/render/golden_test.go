@@ -149,7 +149,7 @@ func goldenReports() map[string]func(w io.Writer) error {
 	machines.Stats, machines.Machines = nil, []inventory.Machine{{Name: "puppet", Version: "1.0.0", State: "RUN"},
 		{Name: "long-name", Version: "10.2.0", State: "IDLE"}}
 	machines.Facts = nil
-	fleet := inventory.Fleet{Nodes: []inventory.Node{exampleNode(), {Identity: "srv-02", Version: "0.28.0"}}}
+	fleet, byRole := exampleFleet()
 	values := []FactValue{{Value: "mt", Nodes: []string{"n3", "n1"}}, {Value: "nil", Nodes: []string{"n2"}}, {Value: "de", Nodes: []string{"n4"}}}
 	pings := Pings{Overhead: 21 * time.Millisecond}
 	for i := range 30 {
@@ -162,8 +162,26 @@ func goldenReports() map[string]func(w io.Writer) error {
 			return Collectives(w, inventory.Collectives{Nodes: make([]string, 10),
 				Counts: []inventory.Count{{Name: "mcollective", Nodes: 10}, {Name: "mt_collective", Nodes: 4}}})
 		},
-		"fleet.txt": func(w io.Writer) error { return Fleet(w, fleet) },
-		"fleet.csv": func(w io.Writer) error { return FleetCSV(w, fleet) },
+		"fleet.txt":       func(w io.Writer) error { return Fleet(w, fleet, FleetOptions{}) },
+		"fleet-bars.txt":  func(w io.Writer) error { return Fleet(w, fleet, FleetOptions{Bars: 72}) },
+		"fleet-group.txt": func(w io.Writer) error { return Fleet(w, byRole, FleetOptions{GroupBy: "role", Bars: 60}) },
+		"fleet-group-table.txt": func(w io.Writer) error {
+			header, rows := FleetGroups(byRole, "role")
+			return Table(w, "", header, rows)
+		},
+		"fleet.json": func(w io.Writer) error {
+			return FleetJSON(w, fleet, []json.RawMessage{[]byte(`{"identity":"srv-01"}`), []byte(`{"identity":"srv-02"}`)}, FleetOptions{})
+		},
+		"fleet-group.json": func(w io.Writer) error { return FleetJSON(w, byRole, nil, FleetOptions{GroupBy: "role"}) },
+		"fleet.jsonl":      func(w io.Writer) error { return FleetLine(NewLines(w), fleet) },
+		"fleet-none.txt":   func(w io.Writer) error { return Fleet(w, inventory.NewTally(nil), FleetOptions{Bars: 80}) },
+		"difference.txt": func(w io.Writer) error {
+			return Difference(w, exampleDifference(), Sides{"before.json", "the network", time.Unix(1795332289, 0), time.Unix(1795418689, 0)}, TextOptions{Width: 60})
+		},
+		"difference.json": func(w io.Writer) error { return IndentedJSON(w, exampleDifference()) },
+		"no-difference.txt": func(w io.Writer) error {
+			return Difference(w, inventory.Difference{Before: 7, After: 7, Same: 7}, Sides{Before: "a", After: "b"}, TextOptions{})
+		},
 		"facts.txt": func(w io.Writer) error { return Facts(w, "country", values, FactOptions{}) },
 		"facts-many.txt": func(w io.Writer) error {
 			return Facts(w, "country", values, FactOptions{ShowNodes: true, Reverse: true})

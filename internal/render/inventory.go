@@ -122,34 +122,3 @@ func Collectives(w io.Writer, c inventory.Collectives) error {
 	}
 	return Table(w, fmt.Sprintf("Collective Report for %d nodes", len(c.Nodes)), []string{"Collective", "Nodes"}, rows)
 }
-
-// Fleet writes the fleet as one table of versions and one of nodes.
-func Fleet(w io.Writer, f inventory.Fleet) error {
-	var rows [][]string
-	for _, c := range f.Versions() {
-		rows = append(rows, []string{c.Name, strconv.Itoa(c.Nodes)})
-	}
-	title := fmt.Sprintf("Versions of %s, %d upgradable during provisioning", count(len(f.Nodes), "node"), f.Upgradable())
-	if err := Table(w, title, []string{"Version", "Nodes"}, rows); err != nil {
-		return err
-	}
-	header, rows := fleetRows(f)
-	return Table(w, "", header, rows)
-}
-
-// FleetCSV writes the nodes of a fleet as comma-separated values.
-func FleetCSV(w io.Writer, f inventory.Fleet) error {
-	header, rows := fleetRows(f)
-	return CSVRows(w, header, rows)
-}
-
-func fleetRows(f inventory.Fleet) (header []string, rows [][]string) {
-	for _, n := range f.Nodes {
-		upgradable := "no"
-		if n.Upgradable {
-			upgradable = "yes"
-		}
-		rows = append(rows, []string{n.Identity, n.Version, upgradable, strings.Join(n.Collectives, " ")})
-	}
-	return []string{"Node", "Version", "Upgradable", "Collectives"}, rows
-}

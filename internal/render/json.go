@@ -191,6 +191,8 @@ type line struct {
 	Batch            any             `json:"batch,omitempty"`
 	Node             any             `json:"node,omitempty"`
 	Plan             any             `json:"plan,omitempty"`
+	Group            any             `json:"group,omitempty"`
+	Fleet            any             `json:"fleet,omitempty"`
 }
 
 func (l Lines) write(v line) error {
@@ -244,3 +246,9 @@ func (l Lines) Plan(v any) error { return l.write(line{Kind: "plan", Plan: v}) }
 
 // Node writes what became of one node, as the key node.
 func (l Lines) Node(v any) error { return l.write(line{Kind: "node", Node: v}) }
+
+// Group writes how many nodes share a value, as the key group.
+func (l Lines) Group(v any) error { return l.write(line{Kind: "group", Group: v}) }
+
+// Fleet writes the counts of a fleet, as the key fleet.
+func (l Lines) Fleet(v any) error { return l.write(line{Kind: "fleet", Fleet: v}) }

@@ -1,0 +1,314 @@
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"fleetctl/rpcclient"
+)
+
+// Survey is a question to many nodes. The zero value asks for rpcutil#inventory alone.
+type Survey struct {
+	Collective string
+	// Stats asks for rpcutil#daemon_stats, AgentVersions for rpcutil#agent_inventory as well.
+	Stats, AgentVersions bool
+	// Facts keeps the facts. They are the bulk of what a node says: without it they are dropped as soon as they come.
+	Facts bool
+	// Timeout is how long the nodes of one chunk have to answer; zero is 4 s.
+	Timeout time.Duration
+	// Chunk is how many nodes one request goes to, Flight how many chunks are asked before the first answers have been
+	// taken. Together they bound the memory that a survey needs; zero chooses.
+	Chunk, Flight int
+}
+
+const (
+	actionAgents   = "agent_inventory"
+	defaultTimeout = 4 * time.Second // rpcutil answers within 2 s, and upstream adds 2 (docs/protocol.md, rpcutil)
+	defaultChunk   = 500
+	factChunk      = 200
+	defaultFlight  = 4
+	// A chunk makes room for the next one when nothing has come for this long: one dead node must not hold up the fleet.
+	// It goes on listening until its time is up.
+	quiet      = 300 * time.Millisecond
+	firstQuiet = time.Second
+)
+
+// Answer is what one node said.
+type Answer struct {
+	// Place is the node's place in the list that was asked.
+	Place    int
+	Identity string
+	// Node is nil when the node did not tell what it is; its Stats may be nil.
+	Node *Node
+	// AgentVersions is nil when they were not asked or not told.
+	AgentVersions map[string]string
+	// Uptime is by the node's own clock, and zero without Stats.
+	Uptime time.Duration
+	// Err says what is missing: ErrNoReply (wrapped), *RefusedError or *PayloadError. With a Node, less important things
+	// are missing.
+	Err error
+}
+
+func (s Survey) withDefaults() Survey {
+	s.Timeout, s.Flight = cmp.Or(s.Timeout, defaultTimeout), cmp.Or(s.Flight, defaultFlight)
+	if s.Chunk == 0 {
+		s.Chunk = defaultChunk
+		if s.Facts {
+			s.Chunk = factChunk
+		}
+	}
+	return s
+}
+
+func (s Survey) actions() []string {
+	list := []string{actionInventory}
+	if s.Stats {
+		list = append(list, actionStats)
+	}
+	if s.AgentVersions {
+		list = append(list, actionAgents)
+	}
+	return list
+}
+
+// Ask asks every node and yields one Answer for each, in no order that can be relied on: answers as they come, silence
+// when the time is up. However many nodes there are, only a few chunks are in memory. An error ends the sequence; so
+// does the end of the context, without an error: the caller knows its cause. Stopping the loop stops the work.
+func (s Survey) Ask(ctx context.Context, caller Caller, nodes []string) iter.Seq2[Answer, error] {
+	s = s.withDefaults()
+	return func(yield func(Answer, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		out := make(chan part)
+		var wait sync.WaitGroup
+		defer wait.Wait()
+		defer cancel()
+		wait.Go(func() { s.dispatch(ctx, caller, nodes, out) })
+		for p := range out {
+			if p.err != nil {
+				yield(Answer{}, p.err)
+				return
+			}
+			for _, a := range p.answers {
+				if !yield(a, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// part is some answers of a chunk, or the error that ends the survey.
+type part struct {
+	answers []Answer
+	err     error
+}
+
+func (s Survey) dispatch(ctx context.Context, caller Caller, nodes []string, out chan<- part) {
+	defer close(out)
+	slots := make(chan struct{}, s.Flight)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	place := 0
+	for chunk := range slices.Chunk(nodes, s.Chunk) {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		c := newChunk(s, place, chunk)
+		c.out, c.release = out, sync.OnceFunc(func() { <-slots })
+		place += len(chunk)
+		wait.Go(func() { c.run(ctx, caller) })
+	}
+}
+
+// chunk is some nodes that are asked with the same requests. One goroutine decides; others only carry.
+type chunk struct {
+	survey  Survey
+	nodes   []string
+	byName  map[string]*pending
+	left    []*pending // not delivered, in the order of nodes
+	out     chan<- part
+	release func()
+	carry   sync.WaitGroup
+}
+
+// pending is a node of a chunk.
+type pending struct {
+	answer Answer
+	node   Node
+	stats  *Stats
+	heard  map[string]bool // by action
+}
+
+func newChunk(s Survey, place int, nodes []string) *chunk {
+	c := &chunk{survey: s, nodes: nodes, byName: make(map[string]*pending, len(nodes))}
+	for i, name := range nodes {
+		p := &pending{answer: Answer{Place: place + i, Identity: name}, heard: map[string]bool{}}
+		c.byName[name] = p
+		c.left = append(c.left, p)
+	}
+	return c
+}
+
+// said is one reply to one of the requests.
+type said struct {
+	action string
+	reply  rpcclient.Reply
+	err    error
+}
+
+func (c *chunk) run(ctx context.Context, caller Caller) {
+	defer c.release()
+	defer c.carry.Wait()
+	asked, cancel := context.WithTimeout(ctx, c.survey.Timeout)
+	defer cancel()
+	replies := c.call(asked, caller)
+	timer := time.NewTimer(firstQuiet)
+	defer timer.Stop()
+	for {
+		select {
+		case r, open := <-replies:
+			switch {
+			case !open && ctx.Err() != nil:
+				return
+			case !open:
+				c.deliver(ctx, true)
+				return
+			case r.err != nil:
+				cancel()
+				for range replies { // until the others have ended
+				}
+				if ctx.Err() == nil {
+					c.send(ctx, part{err: fmt.Errorf("ask %d nodes for rpcutil#%s: %w", len(c.nodes), r.action, r.err)})
+				}
+				return
+			}
+			c.note(r)
+			timer.Reset(quiet)
+		case <-timer.C:
+			c.deliver(ctx, false)
+		}
+	}
+}
+
+// call asks for every action side by side. The channel is closed when all have ended.
+func (c *chunk) call(ctx context.Context, caller Caller) <-chan said {
+	replies := make(chan said)
+	var wait sync.WaitGroup
+	for _, action := range c.survey.actions() {
+		wait.Go(func() {
+			for r, err := range caller.Call(ctx, request(action, c.survey.Collective, nil), c.nodes) {
+				replies <- said{action, r, err} // run reads until the channel is closed
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	c.carry.Go(func() {
+		wait.Wait()
+		close(replies)
+	})
+	return replies
+}
+
+// note reads one reply.
+func (c *chunk) note(r said) {
+	p, ok := c.byName[r.reply.Node]
+	if !ok || p.heard[r.action] {
+		return
+	}
+	p.heard[r.action] = true
+	err := refusal(r.reply, r.action)
+	if err == nil {
+		err = p.read(r, c.survey.Facts)
+	}
+	if err != nil && (p.answer.Err == nil || r.action == actionInventory) {
+		p.answer.Err = err
+	}
+}
+
+func (p *pending) read(r said, facts bool) error {
+	var err error
+	switch r.action {
+	case actionInventory:
+		if p.node, err = decodeInventory(p.answer.Identity, r.reply.Data); err != nil {
+			return err
+		}
+		if !facts {
+			p.node.Facts = nil
+		}
+		p.answer.Node = &p.node
+	case actionStats:
+		stats, err := decodeStats(p.answer.Identity, r.reply.Data)
+		if err != nil {
+			return err
+		}
+		p.stats = &stats
+		p.answer.Uptime = max(r.reply.Time.Sub(stats.StartTime), 0)
+	case actionAgents:
+		p.answer.AgentVersions, err = decodeAgents(p.answer.Identity, r.reply.Data)
+	}
+	return err
+}
+
+// finish makes the answer: what has not come is missing.
+func (p *pending) finish(actions []string) Answer {
+	p.node.Stats = p.stats
+	for _, action := range actions {
+		if !p.heard[action] && p.answer.Err == nil {
+			p.answer.Err = fmt.Errorf("%w to rpcutil#%s from %s", ErrNoReply, action, p.answer.Identity)
+		}
+	}
+	return p.answer
+}
+
+// deliver hands on what is complete, or all that is left. It never waits for the reader: that would make nodes look
+// silent that are not. The slot is free when the reader has taken the answers.
+func (c *chunk) deliver(ctx context.Context, all bool) {
+	actions := c.survey.actions()
+	var ready []Answer
+	c.left = slices.DeleteFunc(c.left, func(p *pending) bool {
+		if !all && len(p.heard) < len(actions) {
+			return false
+		}
+		ready = append(ready, p.finish(actions))
+		return true
+	})
+	c.carry.Go(func() {
+		c.send(ctx, part{answers: ready})
+		c.release()
+	})
+}
+
+func (c *chunk) send(ctx context.Context, p part) {
+	select {
+	case c.out <- p:
+	case <-ctx.Done():
+	}
+}
+
+// decodeAgents reads rpcutil#agent_inventory: the version of each agent.
+func decodeAgents(node string, data json.RawMessage) (map[string]string, error) {
+	var list []struct {
+		Agent   string `json:"agent"`
+		Version string `json:"version"`
+	}
+	f := readFields(node, actionAgents, data)
+	if f.err == nil && f.members["agents"] == nil {
+		f.fail("agents", "missing")
+	}
+	f.read("agents", "an array of objects with agent and version", &list)
+	versions := make(map[string]string, len(list))
+	for _, a := range list {
+		versions[a.Agent] = a.Version
+	}
+	return versions, f.err
+}

@@ -1,0 +1,161 @@
+package inventory
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Tally counts a fleet as its answers come. It needs memory for what differs, not for the nodes.
+type Tally struct {
+	// Selected nodes told what they are and were counted; Told ones include those that were not wanted.
+	Selected, Told int
+	Upgradable     int
+	// Silent and Problems are the nodes that did not tell what they are, Partial those that told only that.
+	Silent            []string
+	Problems, Partial []Problem
+	// Shortest and Longest are the uptimes' bounds; Timed is how many nodes told theirs.
+	Shortest, Longest time.Duration
+	Timed             int
+
+	versions, collectives, agents map[string]int
+	groupBy                       func(Answer) []string
+	groups                        map[string]*GroupCount
+	ungrouped                     GroupCount
+}
+
+// GroupCount is how many nodes share a value.
+type GroupCount struct {
+	Name string `json:"name"`
+	// Absent says that these nodes have no value at all.
+	Absent     bool `json:"absent,omitempty"`
+	Nodes      int  `json:"nodes"`
+	Upgradable int  `json:"upgradable"`
+}
+
+// NewTally counts versions, collectives and agents; with groupBy it counts the nodes of each of the values that this
+// returns instead. A node without a value is counted as absent.
+func NewTally(groupBy func(Answer) []string) *Tally {
+	return &Tally{versions: map[string]int{}, collectives: map[string]int{}, agents: map[string]int{},
+		groupBy: groupBy, groups: map[string]*GroupCount{}, ungrouped: GroupCount{Absent: true}}
+}
+
+// Miss counts a node that did not tell what it is.
+func (t *Tally) Miss(a Answer) {
+	if errors.Is(a.Err, ErrNoReply) {
+		t.Silent = append(t.Silent, a.Identity)
+		return
+	}
+	t.Problems = append(t.Problems, Problem{Node: a.Identity, Err: a.Err})
+}
+
+// Skip counts a node that told what it is and is not wanted.
+func (t *Tally) Skip(Answer) { t.Told++ }
+
+// Add counts a node that is wanted.
+func (t *Tally) Add(a Answer) {
+	t.Told++
+	t.Selected++
+	if a.Err != nil {
+		t.Partial = append(t.Partial, Problem{Node: a.Identity, Err: a.Err})
+	}
+	if a.Node.Upgradable {
+		t.Upgradable++
+	}
+	if a.Node.Stats != nil {
+		if t.Timed == 0 || a.Uptime < t.Shortest {
+			t.Shortest = a.Uptime
+		}
+		t.Longest = max(t.Longest, a.Uptime)
+		t.Timed++
+	}
+	if t.groupBy != nil {
+		t.group(a)
+		return
+	}
+	t.versions[a.Node.Version]++
+	for name := range unique(a.Node.Collectives) {
+		t.collectives[name]++
+	}
+	for name := range unique(AgentNames(a)) {
+		t.agents[name]++
+	}
+}
+
+func (t *Tally) group(a Answer) {
+	values := unique(t.groupBy(a))
+	if len(values) == 0 {
+		t.ungrouped.add(a)
+	}
+	for value := range values {
+		g, ok := t.groups[value]
+		if !ok {
+			g = &GroupCount{Name: value}
+			t.groups[value] = g
+		}
+		g.add(a)
+	}
+}
+
+func (g *GroupCount) add(a Answer) {
+	g.Nodes++
+	if a.Node.Upgradable {
+		g.Upgradable++
+	}
+}
+
+// AgentNames are the node's agents, each with its version where that is known.
+func AgentNames(a Answer) []string {
+	if a.AgentVersions == nil {
+		return a.Node.Agents
+	}
+	names := slices.Clone(a.Node.Agents)
+	for i, name := range names {
+		if v := a.AgentVersions[name]; v != "" {
+			names[i] = name + " " + v
+		}
+	}
+	return names
+}
+
+// Versions counts the nodes of each version, the most frequent first.
+func (t *Tally) Versions() []Count { return ordered(t.versions) }
+
+// Collectives counts the nodes of each collective, the most populous first.
+func (t *Tally) Collectives() []Count { return ordered(t.collectives) }
+
+// Agents counts the nodes of each agent, the most frequent first.
+func (t *Tally) Agents() []Count { return ordered(t.agents) }
+
+// Groups are the values and their nodes, the most frequent first, and at the end the nodes without a value.
+func (t *Tally) Groups() []GroupCount {
+	var list []GroupCount
+	for _, g := range t.groups {
+		list = append(list, *g)
+	}
+	slices.SortFunc(list, func(a, b GroupCount) int {
+		return cmp.Or(cmp.Compare(b.Nodes, a.Nodes), strings.Compare(a.Name, b.Name))
+	})
+	if t.ungrouped.Nodes > 0 {
+		list = append(list, t.ungrouped)
+	}
+	return list
+}
+
+// Asked is how many nodes were asked.
+func (t *Tally) Asked() int { return t.Told + len(t.Silent) + len(t.Problems) }
+
+// Reason says what is wrong without the node's name, so that equal problems of many nodes read alike.
+func (p Problem) Reason() string {
+	if r, ok := errors.AsType[*RefusedError](p.Err); ok {
+		return "refused rpcutil#" + r.Action + ": " + r.Message
+	}
+	if r, ok := errors.AsType[*PayloadError](p.Err); ok {
+		odd := *r
+		odd.Node = "these nodes"
+		return odd.Error()
+	}
+	return strings.TrimSuffix(p.Err.Error(), " from "+p.Node)
+}
