@@ -22,21 +22,29 @@ type inventoryOptions struct {
 	noFacts      bool
 	asJSON       bool
 	replyTimeout seconds
+	fleet        fleetOptions
 }
 
 func (a *app) newInventory() *cobra.Command {
 	o := inventoryOptions{facts: true}
 	c := &cobra.Command{
-		Use:   "inventory IDENTITY",
-		Short: "Show what a node is, and whether it can be upgraded during provisioning",
+		Use:   "inventory [IDENTITY]",
+		Short: "Show what a node or the fleet is, and what can be upgraded during provisioning",
+		Long: `With an identity, inventory shows that node. Without one it asks every node that matches the filters: versions,
+upgradable or not, collectives, agents, uptime. Silent nodes are named on stderr.`,
 		Example: `  fleetctl inventory web1.example.net
+  fleetctl inventory -F country=mt
+  fleetctl inventory --group-by os.release.full --upgradable
+  fleetctl inventory --upgradable --version '<0.29.4' --output nodeset
+  fleetctl inventory --save before.json; fleetctl inventory --diff before.json --ignore-fact uptime
   fleetctl inventory --collectives -F country=mt`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.identity = args[0]
 			}
-			if err := o.validate(); err != nil {
+			o.fleet.withFacts = c.Flags().Changed("facts") && o.facts && !o.noFacts
+			if err := o.validate(o.fleet.given()); err != nil {
 				return err
 			}
 			return a.runInventory(c.Context(), o)
@@ -45,29 +53,43 @@ func (a *app) newInventory() *cobra.Command {
 	f := c.Flags()
 	o.addFilter(f)
 	o.addSource(f)
+	o.addLimit(f)
+	o.fleet.add(f)
 	f.BoolVar(&o.collectives, "collectives", false, "count the nodes of every collective")
-	f.BoolVar(&o.facts, "facts", true, "show the facts")
+	f.BoolVar(&o.facts, "facts", true, "show the facts; of a fleet only when typed, with --output json or jsonl")
 	f.BoolVar(&o.noFacts, "no-facts", false, "do not show the facts")
 	f.BoolVarP(&o.asJSON, "json", "j", false, "JSON")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for replies (4s)")
 	return c
 }
 
-func (o inventoryOptions) validate() error {
+func (o *inventoryOptions) validate(fleetFlags bool) error {
 	switch {
 	case o.identity != "" && o.collectives:
 		return usage(errors.New("an identity and --collectives exclude each other"), "")
-	case o.identity == "" && !o.collectives:
-		return usage(errors.New("which node?"), "write `fleetctl inventory IDENTITY`, or `fleetctl inventory --collectives`")
+	case (o.identity != "" || o.collectives) && fleetFlags:
+		return usage(errors.New("the flags of a fleet's inventory go with neither an identity nor --collectives"), "leave the identity out, or select it with -I")
 	case o.identity != "":
 		if err := choria.CheckIdentity(o.identity); err != nil {
 			return usage(fmt.Errorf("cannot address node %q: %w", o.identity, err), "")
 		}
+		return nil
+	case o.collectives:
+		return nil
 	}
-	return nil
+	if o.asJSON {
+		if o.fleet.output != "" && o.fleet.output != formatJSON {
+			return usage(fmt.Errorf("--json and --output %s exclude each other", o.fleet.output), "")
+		}
+		o.fleet.output = formatJSON
+	}
+	return o.fleet.validate()
 }
 
 func (a *app) runInventory(ctx context.Context, o inventoryOptions) error {
+	if o.fleet.to != "" {
+		return a.compareFiles(ctx, &o.fleet)
+	}
 	f, err := o.parse()
 	if err != nil {
 		return err
@@ -92,7 +114,10 @@ func (a *app) runInventory(ctx context.Context, o inventoryOptions) error {
 	if len(found.Nodes) == 0 {
 		return noNodes(o.emptyHint())
 	}
-	return a.countCollectives(ctx, n, o, found.Nodes, wait)
+	if o.collectives {
+		return a.countCollectives(ctx, n, o, found.Nodes, wait)
+	}
+	return a.reportFleet(ctx, n, &o, found.Nodes, wait)
 }
 
 func (a *app) oneNode(ctx context.Context, n *network, o inventoryOptions, wait time.Duration) error {

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 type outputFile struct {
 	*os.File
 	path string
+	mode os.FileMode // of the finished file; zero is 0644
 }
 
 // createOutput finds out early whether the file can be written: not after a fleet has been restarted.
@@ -34,7 +36,7 @@ func (f *outputFile) commit(before error) error {
 		return err
 	}
 	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
+		err = os.Chmod(f.Name(), cmp.Or(f.mode, 0o644))
 	}
 	if err == nil {
 		err = os.Rename(f.Name(), f.path)
