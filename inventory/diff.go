@@ -87,17 +87,6 @@ type Difference struct {
 	Groups []ChangeGroup
 }
 
-// MarshalJSON writes schema_version, the counts and the groups.
-func (d Difference) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		SchemaVersion int           `json:"schema_version"`
-		Before        int           `json:"before"`
-		After         int           `json:"after"`
-		Same          int           `json:"same"`
-		Groups        []ChangeGroup `json:"groups"`
-	}{SchemaVersion, d.Before, d.After, d.Same, notNil(d.Groups)})
-}
-
 // Comparison compares nodes with a snapshot as they come.
 type Comparison struct {
 	before   *Snapshot

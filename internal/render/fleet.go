@@ -2,6 +2,7 @@ package render
 
 import (
 	"bufio"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -226,18 +227,24 @@ func Uptime(d time.Duration) string {
 	return fmt.Sprintf("%ds", d/time.Second)
 }
 
-// Sides says what was compared.
-type Sides struct {
-	Before, After         string // where it is from: a file, or the network
-	BeforeTime, AfterTime time.Time
+// Side is one side of a comparison.
+type Side struct {
+	// Source is a file, or the network.
+	Source string    `json:"source"`
+	Taken  time.Time `json:"taken"`
+	Nodes  int       `json:"nodes"`
 }
 
-// Difference writes what has changed, each group with its nodes folded.
-func Difference(w io.Writer, d inventory.Difference, s Sides, o TextOptions) error {
+// Difference writes what has changed from one side to the other, each group with its nodes folded.
+func Difference(w io.Writer, d inventory.Difference, from, to Side, o TextOptions) error {
 	buf := bufio.NewWriter(w)
-	at := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
-	fmt.Fprintf(buf, "From %s of %s: %s\n", oneLine(s.Before), at(s.BeforeTime), count(d.Before, "node"))
-	fmt.Fprintf(buf, "To   %s of %s: %s\n\n", oneLine(s.After), at(s.AfterTime), count(d.After, "node"))
+	for _, s := range []struct {
+		word string
+		side Side
+	}{{"From", from}, {"To  ", to}} {
+		fmt.Fprintf(buf, "%s %s of %s: %s\n", s.word, oneLine(s.side.Source), s.side.Taken.UTC().Format("2006-01-02 15:04:05 UTC"), count(s.side.Nodes, "node"))
+	}
+	fmt.Fprintln(buf)
 	var groups []Group
 	for _, g := range d.Groups {
 		changes := make([]string, len(g.Changes))
@@ -253,4 +260,38 @@ func Difference(w io.Writer, d inventory.Difference, s Sides, o TextOptions) err
 		fmt.Fprintf(buf, "%s the same.\n", count(d.Same, "node"))
 	}
 	return buf.Flush()
+}
+
+// DifferenceJSON writes the same as a document.
+func DifferenceJSON(w io.Writer, d inventory.Difference, from, to Side) error {
+	groups := d.Groups
+	if groups == nil {
+		groups = []inventory.ChangeGroup{}
+	}
+	from.Taken, to.Taken = from.Taken.UTC(), to.Taken.UTC()
+	return IndentedJSON(w, struct {
+		SchemaVersion int                     `json:"schema_version"`
+		From          Side                    `json:"from"`
+		To            Side                    `json:"to"`
+		Same          int                     `json:"same"`
+		Groups        []inventory.ChangeGroup `json:"groups"`
+	}{SchemaVersion, from, to, d.Same, groups})
+}
+
+// CSVStream writes comma-separated values row by row.
+type CSVStream struct{ c *csv.Writer }
+
+// NewCSVStream writes the header.
+func NewCSVStream(w io.Writer, header []string) (CSVStream, error) {
+	s := CSVStream{csv.NewWriter(w)}
+	return s, s.Row(header)
+}
+
+// Row writes a row, which may stay in a buffer until Close.
+func (s CSVStream) Row(row []string) error { return s.c.Write(row) }
+
+// Close writes what is left in the buffer. The writer below stays open.
+func (s CSVStream) Close() error {
+	s.c.Flush()
+	return s.c.Error()
 }

@@ -150,6 +150,7 @@ func goldenReports() map[string]func(w io.Writer) error {
 		{Name: "long-name", Version: "10.2.0", State: "IDLE"}}
 	machines.Facts = nil
 	fleet, byRole := exampleFleet()
+	before, after := Side{"before.json", time.Unix(1795332289, 0), 500}, Side{"the network", time.Unix(1795418689, 0), 501}
 	values := []FactValue{{Value: "mt", Nodes: []string{"n3", "n1"}}, {Value: "nil", Nodes: []string{"n2"}}, {Value: "de", Nodes: []string{"n4"}}}
 	pings := Pings{Overhead: 21 * time.Millisecond}
 	for i := range 30 {
@@ -176,11 +177,11 @@ func goldenReports() map[string]func(w io.Writer) error {
 		"fleet.jsonl":      func(w io.Writer) error { return FleetLine(NewLines(w), fleet) },
 		"fleet-none.txt":   func(w io.Writer) error { return Fleet(w, inventory.NewTally(nil), FleetOptions{Bars: 80}) },
 		"difference.txt": func(w io.Writer) error {
-			return Difference(w, exampleDifference(), Sides{"before.json", "the network", time.Unix(1795332289, 0), time.Unix(1795418689, 0)}, TextOptions{Width: 60})
+			return Difference(w, exampleDifference(), before, after, TextOptions{Width: 60})
 		},
-		"difference.json": func(w io.Writer) error { return IndentedJSON(w, exampleDifference()) },
+		"difference.json": func(w io.Writer) error { return DifferenceJSON(w, exampleDifference(), before, after) },
 		"no-difference.txt": func(w io.Writer) error {
-			return Difference(w, inventory.Difference{Before: 7, After: 7, Same: 7}, Sides{Before: "a", After: "b"}, TextOptions{})
+			return Difference(w, inventory.Difference{Before: 500, After: 500, Same: 500}, before, before, TextOptions{})
 		},
 		"facts.txt": func(w io.Writer) error { return Facts(w, "country", values, FactOptions{}) },
 		"facts-many.txt": func(w io.Writer) error {
