@@ -78,10 +78,10 @@ func (o *inventoryOptions) validate(fleetFlags bool) error {
 		return nil
 	}
 	if o.asJSON {
-		if o.fleet.output != "" && o.fleet.output != formatJSON {
-			return usage(fmt.Errorf("--json and --output %s exclude each other", o.fleet.output), "")
+		if o.fleet.output != "" && o.fleet.output != formatJSON.String() {
+			return usage(fmt.Errorf("cannot write json and %s at once", o.fleet.output), "choose one format")
 		}
-		o.fleet.output = formatJSON
+		o.fleet.output = formatJSON.String()
 	}
 	return o.fleet.validate()
 }

@@ -82,7 +82,7 @@ func (s *diffSink) end(t *inventory.Tally) error {
 }
 
 func (s *diffSink) show(d inventory.Difference) error {
-	if s.o.output == formatJSON {
+	if s.o.kind == formatJSON {
 		return render.DifferenceJSON(s.app.out, d, s.before.side(), s.after)
 	}
 	return render.Difference(s.app.out, d, s.before.side(), s.after, render.TextOptions{Width: s.app.width(s.app.out), Colour: s.app.color(s.app.out)})

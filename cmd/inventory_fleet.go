@@ -23,23 +23,15 @@ type fleetOptions struct {
 	groupBy                   string
 	sort, columns             []string
 	output                    string
+	kind                      format // of output, set by validate; unset means text
 	agentVersions             bool
 	withFacts                 bool // --facts was typed
 	save, diff, to            string
 	ignoreFacts               []string
 }
 
-// The formats of --output.
-const (
-	formatText    = "text"
-	formatTable   = "table"
-	formatJSON    = "json"
-	formatJSONL   = "jsonl"
-	formatCSV     = "csv"
-	formatNodeset = "nodeset"
-)
-
-var fleetFormats = []string{formatText, formatTable, formatJSON, formatJSONL, formatCSV, formatNodeset}
+// fleetFormats are what an inventory of a fleet can be written as.
+var fleetFormats = []format{formatText, formatTable, formatJSON, formatLines, formatCSV, formatNodeset}
 
 func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.BoolVar(&o.upgradable, "upgradable", false, "only nodes that can be upgraded during provisioning")
@@ -48,7 +40,7 @@ func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.groupBy, "group-by", "", "count by version, class, collective, agent, upgradable or a `FACT` (fact:NAME where a fact is called so)")
 	f.StringSliceVar(&o.sort, "sort", nil, "sort by these `COLUMNS`; -COLUMN is from the greatest")
 	f.StringSliceVar(&o.columns, "columns", nil, "`COLUMNS` of the table and of CSV: "+columnNames()+", fact:NAME")
-	f.StringVar(&o.output, "output", "", "`FORMAT`: text, table, json, jsonl, csv or nodeset")
+	f.StringVar(&o.output, "output", "", "`FORMAT`: "+formatList(fleetFormats))
 	f.BoolVar(&o.agentVersions, "agent-versions", false, "ask for the versions of the agents too")
 	f.StringVar(&o.save, "save", "", "keep what the nodes say in `FILE`")
 	f.StringVar(&o.diff, "diff", "", "say what has changed since `FILE` was saved")
@@ -63,10 +55,14 @@ func (o *fleetOptions) given() bool {
 }
 
 func (o *fleetOptions) validate() error {
-	wrong := func(format string, args ...any) error { return usage(fmt.Errorf(format, args...), "") }
+	wrong := func(text string) error { return usage(errors.New(text), "") }
+	if o.output != "" {
+		var err error
+		if o.kind, err = formatOf(o.output, fleetFormats...); err != nil {
+			return err
+		}
+	}
 	switch {
-	case o.output != "" && !slices.Contains(fleetFormats, o.output):
-		return wrong("unknown output %q: text, table, json, jsonl, csv and nodeset are known", o.output)
 	case o.upgradable && o.notUpgradable:
 		return wrong("--upgradable and --not-upgradable exclude each other")
 	case o.to != "" && o.diff == "":
@@ -75,15 +71,15 @@ func (o *fleetOptions) validate() error {
 		return wrong("--to compares two files: nothing is asked, selected or saved")
 	case len(o.ignoreFacts) > 0 && o.diff == "":
 		return wrong("--ignore-fact needs --diff")
-	case o.diff != "" && (o.groupBy != "" || !slices.Contains([]string{"", formatText, formatJSON}, o.output)):
+	case o.diff != "" && (o.groupBy != "" || !slices.Contains([]format{0, formatText, formatJSON}, o.kind)):
 		return wrong("--diff is shown as text or JSON, and not grouped")
-	case o.groupBy != "" && o.output == formatNodeset:
+	case o.groupBy != "" && o.kind == formatNodeset:
 		return wrong("a node set has no groups: drop --group-by")
 	case o.groupBy != "" && len(o.sort)+len(o.columns) > 0:
 		return wrong("--group-by has its own columns and order")
-	case len(o.columns) > 0 && o.output != formatTable && o.output != formatCSV:
+	case len(o.columns) > 0 && o.kind != formatTable && o.kind != formatCSV:
 		return wrong("--columns belongs to --output table or csv")
-	case len(o.sort) > 0 && !slices.Contains([]string{formatTable, formatCSV, formatJSON, formatJSONL}, o.output):
+	case len(o.sort) > 0 && !slices.Contains([]format{formatTable, formatCSV, formatJSON, formatLines}, o.kind):
 		return wrong("--sort belongs to --output table, csv, json or jsonl")
 	}
 	return o.checkColumns()
@@ -125,7 +121,7 @@ func (o *fleetOptions) selection(t *targets) []string {
 func (o *fleetOptions) survey(collective string, wait time.Duration) inventory.Survey {
 	s := inventory.Survey{Collective: collective, Timeout: wait, AgentVersions: o.agentVersions}
 	names := slices.Concat(o.columns, o.sort)
-	if (o.output == formatTable || o.output == formatCSV) && len(o.columns) == 0 && o.groupBy == "" {
+	if (o.kind == formatTable || o.kind == formatCSV) && len(o.columns) == 0 && o.groupBy == "" {
 		names = append(names, defaultColumns...)
 	}
 	for _, name := range names {
@@ -138,7 +134,7 @@ func (o *fleetOptions) survey(collective string, wait time.Duration) inventory.S
 	s.Facts = s.Facts || byFact || snapshot || o.withFacts
 	switch {
 	case o.groupBy != "":
-	case o.output == formatJSON && o.diff == "", o.output == formatJSONL, o.output == formatText && o.diff == "", o.output == "" && !snapshot:
+	case o.kind == formatJSON && o.diff == "", o.kind == formatLines, o.kind == formatText && o.diff == "", o.kind == 0 && !snapshot:
 		s.Stats = true
 	}
 	return s

@@ -84,7 +84,7 @@ func (a *app) newFleetSink(o *fleetOptions) (fleetSink, error) {
 	if err != nil {
 		return nil, usage(err, "")
 	}
-	if o.output == "" || o.output == formatText {
+	if o.kind == 0 || o.kind == formatText {
 		options := render.FleetOptions{GroupBy: o.groupBy}
 		if a.terminal(a.out) {
 			options.Bars = a.width(a.out)
@@ -94,15 +94,15 @@ func (a *app) newFleetSink(o *fleetOptions) (fleetSink, error) {
 	if o.groupBy != "" {
 		return groupSink{a, o}, nil
 	}
-	switch o.output {
+	switch o.kind {
 	case formatNodeset:
 		return &nodesetSink{app: a}, nil
 	case formatJSON:
 		return &jsonSink{app: a, o: o, order: order}, nil
-	case formatJSONL:
+	case formatLines:
 		return &jsonlSink{app: a, o: o, order: order, lines: render.NewLines(a.out)}, nil
 	}
-	s := &rowSink{app: a, order: order, table: o.output == formatTable}
+	s := &rowSink{app: a, order: order, table: o.kind == formatTable}
 	names := o.columns
 	if len(names) == 0 {
 		names = defaultColumns
@@ -145,7 +145,7 @@ func (s groupSink) add(inventory.Answer) error { return nil }
 func (s groupSink) end(t *inventory.Tally) error {
 	defer s.app.verdict(t)
 	header, rows := render.FleetGroups(t, s.o.groupBy)
-	switch s.o.output {
+	switch s.o.kind {
 	case formatTable:
 		return render.Table(s.app.out, "", header, rows)
 	case formatCSV:
