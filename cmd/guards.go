@@ -24,7 +24,6 @@ import (
 type guardOptions struct {
 	maxNodes      int
 	expect        int
-	expectSet     bool
 	expectFile    string
 	yes, noInput  bool
 	insecureToken bool

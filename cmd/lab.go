@@ -20,7 +20,6 @@ import (
 // labOptions are the flags of `fleetctl lab`.
 type labOptions struct {
 	lab        lab.Options
-	version    string
 	command    []string
 	provAfter  seconds
 	tokenGiven bool

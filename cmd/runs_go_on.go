@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"syscall"
 	"time"
@@ -197,9 +198,7 @@ func (o *reqOptions) fromRecord(m runMeta, typed []string) error {
 	}
 	o.agent, o.action, o.collective = m.Agent, m.Action, m.Collective
 	o.inputs = map[string]string{}
-	for k, v := range m.Inputs {
-		o.inputs[k] = v
-	}
+	maps.Copy(o.inputs, m.Inputs)
 	secret := map[string]bool{}
 	for _, name := range m.Secrets {
 		secret[name] = true

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 
@@ -69,9 +70,7 @@ func secretInput(action *ddl.Action, key string) bool {
 // check converts the inputs to the request's data.
 func (in inputs) check(agent string, action *ddl.Action) (json.RawMessage, error) {
 	all := make(map[string]string, len(in.plain)+len(in.secret))
-	for k, v := range in.plain {
-		all[k] = v
-	}
+	maps.Copy(all, in.plain)
 	for k, v := range in.secret {
 		all[k] = v.Reveal()
 	}
