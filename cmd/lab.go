@@ -22,6 +22,7 @@ type labOptions struct {
 	lab        lab.Options
 	command    []string
 	provAfter  seconds
+	provision  bool
 	tokenGiven bool
 }
 
@@ -40,14 +41,17 @@ real servers do: check tokens and signatures, reply first and act later, restart
 With a command, lab runs it against the fleet and ends with its exit code: FLEETCTL_CONFIG names the fleet's client
 configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very program. Without one, lab stays up until Ctrl-C.`,
 		Example: `  fleetctl lab -- fleetctl req choria_provision restart token=s3cret --batch 20 --batch-sleep 3
-  fleetctl lab --protocol 2 --nodes 200 --silent 2% --no-return 1%`,
+  fleetctl lab --protocol 2 --nodes 200 --silent 2% --no-return 1%
+  fleetctl lab --choria-version 0.28.0 --provision-version 0.29.4 -- sh upgrade-drill.sh`,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.command = args
 			if at := c.ArgsLenAtDash(); at != 0 && len(args) > 0 {
 				return usage(fmt.Errorf("unexpected argument %q", args[0]), "write `fleetctl lab [flags] -- COMMAND ARGS...`")
 			}
 			o.tokenGiven = c.Flags().Changed("token")
-			o.lab.ProvisionAfter = o.provAfter.d
+			if o.lab.ProvisionAfter = o.provAfter.d; !o.provision {
+				o.lab.ProvisionAfter = -1 // never
+			}
 			if err := o.lab.Validate(); err != nil {
 				return usage(err, "")
 			}
@@ -64,6 +68,8 @@ configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very progr
 	f.Uint64Var(&o.lab.Seed, "seed", 1, "the same seed makes the same fleet")
 	f.StringVar(&o.lab.Version, "choria-version", "", "the version that every node reports; else a mix")
 	f.Var(&o.provAfter, "provision-after", "how long a node stays in provisioning mode (5s)")
+	f.BoolVar(&o.provision, "provisioner", true, "configure nodes in provisioning mode; without it they stay there")
+	f.StringVar(&o.lab.ProvisionVersion, "provision-version", "", "the `VERSION` that the provisioner upgrades nodes to, where they allow it")
 	f.Var(&o.lab.Faults.Silent, "silent", "nodes that never answer choria_provision")
 	f.Var(&o.lab.Faults.Refuse, "refuse", "nodes that refuse every provisioning action")
 	f.Var(&o.lab.Faults.Slow, "slow", "nodes that reply late")

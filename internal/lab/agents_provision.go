@@ -330,12 +330,7 @@ func provisionUpdate(c *call) result {
 	r := n.restartAfter(2*time.Second, "Restarting Choria Server after %v")
 	restart := r.then
 	r.then = func(process int) {
-		e := n.event("upgraded")
-		e.NewVersion = args.Version
-		n.publishEvent(e)
-		n.mu.Lock()
-		n.version = args.Version
-		n.mu.Unlock()
+		n.upgrade(args.Version)
 		restart(process)
 	}
 	return r

@@ -56,19 +56,37 @@ func (n *node) beat(process int, e choria.Event, in time.Duration) {
 	n.mu.Unlock()
 }
 
-// provisionItself is the built-in provisioner: it configures a node that nobody else
-// has taken on, and restarts it.
+// provisionItself is the built-in provisioner. A node that nobody else has taken on is upgraded first, when it allows
+// that and has another version than the provisioner wants; it then comes back in provisioning mode. Else it is
+// configured, and restarted.
 func (n *node) provisionItself(process int) {
+	wanted := n.lab.options.ProvisionVersion
 	n.mu.Lock()
 	mine := n.process == process && !n.adopted && !n.busy
+	upgrade := mine && wanted != "" && n.upgradable && n.version != wanted
 	if mine {
-		n.configured, n.busy = true, true
+		n.busy, n.configured = true, !upgrade
 	}
 	n.mu.Unlock()
-	if mine {
+	switch {
+	case upgrade:
+		n.upgrade(wanted)
+	case mine:
 		n.publish("provisioned")
-		n.restart(process, 2*time.Second)
+	default:
+		return
 	}
+	n.restart(process, 2*time.Second)
+}
+
+// upgrade swaps the program, and says so; the new one runs after the next restart.
+func (n *node) upgrade(version string) {
+	e := n.event("upgraded")
+	e.NewVersion = version
+	n.publishEvent(e)
+	n.mu.Lock()
+	n.version = version
+	n.mu.Unlock()
 }
 
 // restart is what a server does after it has accepted a restart: the shutdown event at

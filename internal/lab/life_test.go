@@ -178,6 +178,58 @@ func TestReprovisionEntersProvisioningAndComesBack(t *testing.T) {
 	})
 }
 
+func TestProvisionerUpgradesThoseThatAllowIt(t *testing.T) {
+	o := Options{Nodes: 6, Version: "0.28.0", Upgradable: Amount{N: 2}, ProvisionAfter: 10 * time.Second, ProvisionVersion: "0.29.4"}
+	inVirtualTime(t, o, func(t *testing.T, l *Lab, c *client) {
+		event := c.watch()
+		for _, info := range l.Nodes() {
+			before := c.started(info.Identity)
+			c.one(info.Identity, "choria_provision", "reprovision", `{"token":"s3cret"}`)
+			wantEvent(t, event(), "shutdown", "server", info.Identity)
+			wantEvent(t, event(), "startup", "provision_mode_server", info.Identity)
+			want := "0.28.0"
+			if info.Upgradable {
+				want = "0.29.4"
+				e := event()
+				wantEvent(t, e, "upgraded", "provision_mode_server", info.Identity)
+				if e.Version != "0.28.0" || e.NewVersion != want {
+					t.Errorf("upgraded from %q to %q", e.Version, e.NewVersion)
+				}
+				wantEvent(t, event(), "shutdown", "provision_mode_server", info.Identity)
+				e = event()
+				wantEvent(t, e, "startup", "provision_mode_server", info.Identity)
+				if e.Version != want {
+					t.Errorf("starts with version %s, want %s", e.Version, want)
+				}
+			}
+			wantEvent(t, event(), "provisioned", "provision_mode_server", info.Identity)
+			wantEvent(t, event(), "shutdown", "provision_mode_server", info.Identity)
+			e := event()
+			wantEvent(t, e, "startup", "server", info.Identity)
+			if after, _ := l.Node(info.Identity); e.Version != want || after.Version != want || after.State != Up {
+				t.Errorf("%s came back as %s (event: %s) in state %s, want %s", info.Identity, after.Version, e.Version, after.State, want)
+			}
+			if c.started(info.Identity) <= before {
+				t.Errorf("%s has its old start time", info.Identity)
+			}
+		}
+	})
+}
+
+func TestProvisionerLeavesTheNewVersionAlone(t *testing.T) {
+	o := Options{Nodes: 2, Version: "0.29.4", Upgradable: Amount{N: 100, Percent: true}, ProvisionVersion: "0.29.4"}
+	inVirtualTime(t, o, func(t *testing.T, l *Lab, c *client) {
+		node := l.Nodes()[0].Identity
+		event := c.watch()
+		c.one(node, "choria_provision", "reprovision", `{"token":"s3cret"}`)
+		for _, want := range []string{"shutdown", "startup", "provisioned", "shutdown", "startup"} {
+			if e := event(); e.Type != want {
+				t.Errorf("event %s, want %s", e.Type, want)
+			}
+		}
+	})
+}
+
 func TestShutdownStaysDownWithoutEvent(t *testing.T) {
 	inVirtualTime(t, Options{Nodes: 4}, func(t *testing.T, l *Lab, c *client) {
 		node := l.Nodes()[2].Identity
@@ -268,4 +320,15 @@ func TestAliveEventRepeatsItself(t *testing.T) {
 			t.Errorf("alive events differ: %+v and %+v", events[0], events[2])
 		}
 	})
+}
+
+func TestProvisionVersionNeedsAProvisioner(t *testing.T) {
+	for _, o := range []Options{{ProvisionVersion: "1", ProvisionAfter: -1}, {ProvisionVersion: strings.Repeat("1", 33)}} {
+		if o.Validate() == nil {
+			t.Errorf("%+v is valid, want an error", o)
+		}
+	}
+	if err := (Options{ProvisionVersion: "0.29.4"}).Validate(); err != nil {
+		t.Error(err)
+	}
 }

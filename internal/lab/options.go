@@ -126,12 +126,18 @@ type Options struct {
 	// provisioner configures it; 0 means 5 s, a negative duration means never. A node
 	// that another provisioner takes on is left to that one.
 	ProvisionAfter time.Duration
+	// ProvisionVersion is the version that the built-in provisioner upgrades nodes to, where
+	// they allow it; the others keep theirs. "" upgrades none.
+	ProvisionVersion string
 
 	operatorKey *rsa.PrivateKey // nil: a fresh one, which takes a while
 }
 
 // maxNodes bounds a fleet to what one process simulates well.
 const maxNodes = 200_000
+
+// maxVersion is the longest version that choria_provision#release_update takes.
+const maxVersion = 32
 
 // Validate says what is wrong with the options, or nil.
 func (o Options) Validate() error {
@@ -143,6 +149,12 @@ func (o Options) Validate() error {
 	}
 	if o.Port < 0 || o.Port > 65535 {
 		return fmt.Errorf("port %d: want 0 to 65535", o.Port)
+	}
+	if o.ProvisionVersion != "" && o.ProvisionAfter < 0 {
+		return fmt.Errorf("nobody upgrades to version %s without the provisioner", o.ProvisionVersion)
+	}
+	if len(o.ProvisionVersion) > maxVersion {
+		return fmt.Errorf("version of %d characters: release_update takes %d at most", len(o.ProvisionVersion), maxVersion)
 	}
 	o = o.withDefaults()
 	sum := 0
