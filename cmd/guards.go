@@ -253,7 +253,8 @@ func (j *job) guards() []string {
 	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
 	add(r.StopWhenNothing, "stops when a whole batch comes to nothing")
-	add(j.proves() != 0, "proves each node: %s", j.proves())
+	add(j.proves() != 0 && j.o.proof.Version == "", "proves each node: %s", j.proves())
+	add(j.o.proof.Version != "", "proves each node: %s, and version %s", j.proves(), j.o.proof.Version)
 	return out
 }
 

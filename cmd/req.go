@@ -243,7 +243,7 @@ func (o *reqOptions) validate() error {
 	if _, err := o.policy(false); err != nil {
 		return err
 	}
-	return o.proof.validate()
+	return o.proof.validate(o.agent, o.action)
 }
 
 // policy is how the nodes become batches.

@@ -209,8 +209,8 @@ func (o *reqOptions) fromRecord(m runMeta, typed []string) error {
 		}
 		o.inputs[k] = v
 	}
-	if o.proof.Verify == verifyAuto && !o.proof.None && o.proof.Expr == "" {
-		o.proof.Verify, o.proof.None, o.proof.Expr = m.Proof.Verify, m.Proof.None, m.Proof.Expr
+	if p := &o.proof; p.Verify == verifyAuto && !p.None && p.Expr == "" && p.Version == "" {
+		p.Verify, p.None, p.Expr, p.Version = m.Proof.Verify, m.Proof.None, m.Proof.Expr, m.Proof.Version
 	}
 	if !o.proof.Timeout.set && m.Timeout > 0 {
 		o.proof.Timeout = seconds{d: m.Timeout, set: true}

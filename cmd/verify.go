@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,9 +19,10 @@ import (
 // proofOptions say how it is proved that nodes did what they accepted. They go into the journal, so that a resumed run
 // proves the same.
 type proofOptions struct {
-	Verify string `json:"verify,omitempty"`
-	None   bool   `json:"none,omitempty"`
-	Expr   string `json:"expr,omitempty"`
+	Verify  string `json:"verify,omitempty"`
+	None    bool   `json:"none,omitempty"`
+	Expr    string `json:"expr,omitempty"`
+	Version string `json:"version,omitempty"` // the one that nodes have to come back with
 
 	Timeout seconds `json:"-"`
 	Settle  seconds `json:"-"`
@@ -31,11 +34,16 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&p.Verify, "verify", verifyAuto, "how to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
 	f.BoolVar(&p.None, "no-verify", false, "believe the replies")
 	f.StringVar(&p.Expr, "verify-expr", "", "what the reply of --verify AGENT#ACTION must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
+	f.StringVar(&p.Version, "verify-version", "", "restart and reprovision: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
 	f.Var(&p.Timeout, "verify-timeout", "how long to look for proof after the delay that a node announced (60s)")
 	f.Var(&p.Settle, "settle", "how long a proof must last (restart 0s, shutdown 5s)")
 }
 
-func (p *proofOptions) validate() error {
+// versionText is what a version looks like; it goes into an expression.
+var versionText = regexp.MustCompile(`^[0-9][0-9A-Za-z.+~-]*$`)
+
+// validate checks the options for an action.
+func (p *proofOptions) validate(agent, action string) error {
 	if p.Verify == "none" {
 		p.None = true
 	}
@@ -43,19 +51,42 @@ func (p *proofOptions) validate() error {
 	switch {
 	case p.Verify != verifyAuto && p.Verify != "none" && p.Verify != "" && !poll:
 		return usage(fmt.Errorf("cannot verify by %q", p.Verify), "use auto, none, or a read-only action such as rpcutil#daemon_stats")
-	case poll && p.Expr == "":
-		return usage(fmt.Errorf("--verify %s needs --verify-expr", p.Verify), "")
+	case p.Version != "" && (p.None || p.Expr != "" || poll):
+		return usage(errors.New("--verify-version excludes --no-verify and other ways to verify"), "")
 	case p.None && (p.Expr != "" || poll):
 		return usage(errors.New("--no-verify and a way to verify exclude each other"), "")
+	case poll && p.Expr == "":
+		return usage(fmt.Errorf("--verify %s needs --verify-expr", p.Verify), "")
 	case p.Timeout.set && p.Timeout.d == 0:
 		return usage(errors.New("--verify-timeout 0 leaves no time for proof"), "use --no-verify to believe the replies")
+	case p.Version != "" && !versionText.MatchString(p.Version):
+		return usage(fmt.Errorf("--verify-version %q is not a version", p.Version), "write it as `fleetctl inventory` shows it, such as 0.29.4")
 	}
-	if p.Expr != "" {
-		if _, err := filter.CompileReply(p.Expr); err != nil {
-			return usage(fmt.Errorf("--verify-expr: %w", err), "")
+	return p.validateExpr(agent, action)
+}
+
+func (p *proofOptions) validateExpr(agent, action string) error {
+	if p.expression() == "" {
+		return nil
+	}
+	if acts := proof.Of(agent, action); p.poll() == "" && acts != proof.Restart && acts != proof.Reprovision {
+		if p.Version != "" {
+			return usage(fmt.Errorf("--verify-version: nodes do not come back from %s#%s", agent, action), "it is for choria_provision restart and reprovision")
 		}
+		return usage(errors.New("--verify-expr needs --verify AGENT#ACTION: which reply is meant?"), "")
+	}
+	if _, err := filter.CompileReply(p.expression()); err != nil {
+		return usage(fmt.Errorf("--verify-expr: %w", err), "")
 	}
 	return nil
+}
+
+// expression is what the reply to a poll has to satisfy; "" for nothing.
+func (p *proofOptions) expression() string {
+	if p.Version != "" {
+		return `data("version") == ` + strconv.Quote(p.Version)
+	}
+	return p.Expr
 }
 
 // poll is the agent#action that --verify names, "" for none.
@@ -111,8 +142,8 @@ func (j *job) verifier(client *rpcclient.Client) (*proof.Verifier, error) {
 		Client: client, Collective: j.network.collective, Action: a, Events: j.network.conn, Timeout: timeout, Settle: settle,
 		LongestDelay: longest, TTL: j.request().TTL,
 	}
-	if j.o.proof.Expr != "" {
-		expr, err := filter.CompileReply(j.o.proof.Expr)
+	if text := j.o.proof.expression(); text != "" {
+		expr, err := filter.CompileReply(text)
 		if err != nil {
 			return nil, usage(fmt.Errorf("--verify-expr: %w", err), "")
 		}
