@@ -187,8 +187,10 @@ func (c *checkup) settings(ctx context.Context) finding {
 const soonExpired = 14 * 24 * time.Hour
 
 func (c *checkup) identity(ctx context.Context) finding {
-	o := c.app.securityOptions(c.n.cfg)
-	var err error
+	o, err := patiently(ctx, "read settings", c.n.securityOptions)
+	if err != nil {
+		return finding{err: asUsage(err)}
+	}
 	c.credentials, err = patiently(ctx, "read credentials", func() ([]security.Credential, error) { return security.Describe(o, c.now), nil })
 	if err == nil {
 		c.n.id, err = patiently(ctx, "read credentials", func() (*security.Identity, error) { return security.Open(o, c.now) })

@@ -15,8 +15,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -167,7 +166,7 @@ func (s *site) overHTTP() (url, ca string) {
 			s.t.Error(err)
 		}
 	}))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	server.StartTLS()
 	s.t.Cleanup(server.Close)
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
@@ -243,6 +242,8 @@ func TestRequestsAreSignedByTheSitesSigner(t *testing.T) {
 			s.check(s.fleetctl(t.Context(), "ping", "--expect", "5"), 0, "5 replies")
 			s.write("fleetctl/config.yaml", "")
 
+			s.check(s.fleetctl(t.Context(), "doctor", "--signer-ca", ca), 0, "up=bob")
+
 			before := s.received("rpcutil", "ping")
 			s.check(s.fleetctl(t.Context(), req[:4]...), 9, "its certificate is of a certificate authority that is not known here: nothing was sent")
 			s.check(s.fleetctl(t.Context(), req[:4]...), 9, "--signer-ca")
@@ -253,6 +254,7 @@ func TestRequestsAreSignedByTheSitesSigner(t *testing.T) {
 			named := append(slices.Clone(req), "-I", s.lab.Nodes()[0].Identity)
 			s.check(s.fleetctl(t.Context(), named...), 9, "it says no: bob may not")
 			s.check(s.fleetctl(t.Context(), "ping", "--signer-ca", ca), 9, "bob may not")
+			s.check(s.fleetctl(t.Context(), "doctor", "--signer-ca", ca), 9, "bob may not")
 			s.check(s.fleetctl(t.Context(), "inventory", s.lab.Nodes()[0].Identity, "--signer-ca", ca), 9, "bob may not")
 			s.configure("plugin.choria.security.request_signer.url = https://127.0.0.1:1/")
 			s.check(s.fleetctl(t.Context(), req...), 9, "request signer https://127.0.0.1:1/: it is out of reach")

@@ -25,6 +25,13 @@ func (a *app) signingOptions(o security.Options) (security.Options, error) {
 	return o, nil
 }
 
+// securityOptions say who we are on this network.
+func (n *network) securityOptions() (security.Options, error) {
+	o, err := n.app.signingOptions(n.app.securityOptions(n.cfg))
+	o.Service = serviceSigner{n}
+	return o, err
+}
+
 // serviceSigner asks the network's own signing service, over the connection that the signed request will take.
 type serviceSigner struct{ network *network }
 

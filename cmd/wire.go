@@ -63,11 +63,10 @@ func (n *network) identity() (*security.Identity, error) {
 	if n.id != nil {
 		return n.id, nil
 	}
-	o, err := n.app.signingOptions(n.app.securityOptions(n.cfg))
+	o, err := n.securityOptions()
 	if err != nil {
 		return nil, err
 	}
-	o.Service = serviceSigner{n}
 	id, err := security.Open(o, time.Now())
 	if err != nil {
 		return nil, err

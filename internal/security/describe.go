@@ -40,6 +40,17 @@ func Describe(o Options, now time.Time) []Credential {
 		}
 	}
 	var all []Credential
+	if o.AnonTLS && o.delegates() {
+		cert, key = "", ""
+		if o.Provider == providerPuppet && !exists(ca) {
+			ca = ""
+		}
+	}
+	named := o.SeedFile != "" || o.SignerSeedFile != ""
+	o.selectTokenFiles()
+	if !named && !o.delegates() {
+		o.SeedFile = "" // derived for a signer that there is not
+	}
 	add := func(c Credential, err error) {
 		c.Fault = err
 		all = append(all, c)
@@ -57,14 +68,15 @@ func Describe(o Options, now time.Time) []Credential {
 		}
 		certificate(ca, whatCA)
 	}
-	for _, pair := range [][2]string{{o.TokenFile, o.SeedFile}, {o.SignerTokenFile, o.SignerSeedFile}} {
-		if pair[0] != "" {
-			add(describeToken(pair[0], now))
-		}
-		if pair[1] != "" {
-			_, err := ReadSeed(pair[1])
-			add(Credential{Kind: "seed file", Path: pair[1]}, err)
-		}
+	if o.delegates() && !o.InsecureSigner {
+		certificate(o.SignerCA, whatCA)
+	}
+	if o.TokenFile != "" {
+		add(describeToken(o.TokenFile, now))
+	}
+	if o.SeedFile != "" {
+		_, err := ReadSeed(o.SeedFile)
+		add(Credential{Kind: "seed file", Path: o.SeedFile}, err)
 	}
 	return all
 }

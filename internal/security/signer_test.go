@@ -13,7 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -125,7 +125,9 @@ func (d *signingDesk) Sign(_ context.Context, request, signature, token string) 
 }
 
 // quiet keeps the test servers' TLS errors out of the output.
-func quiet(s *httptest.Server) { s.Config.ErrorLog = log.New(io.Discard, "", 0) }
+func quiet(s *httptest.Server) {
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+}
 
 // delegated are good options with a remote signer over HTTPS, and the signer.
 func (f folder) delegated(t *testing.T, v choria.Version) (Options, *signingDesk) {
