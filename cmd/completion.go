@@ -42,12 +42,13 @@ var (
 	protocolWords = []string{"1", "2"}
 	formatWords   = []string{"text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit"}
 	verifyWords   = []string{verifyAuto, "none"}
+	methodWords   = []string{"broadcast", "mc", "choria", "puppetdb", "flatfile", "file", "inventory", "external"}
 )
 
 // completeFlags gives flags their values, whichever command has them.
 func (a *app) completeFlags(c *cobra.Command) {
 	words := map[string][]string{
-		"dm": methods, "display": displays, "verify": verifyWords, "protocol": protocolWords, "output": formatWords,
+		"dm": methodWords, "display": displays, "verify": verifyWords, "protocol": protocolWords, "output": formatWords,
 	}
 	files := []string{"config", "log-file", "nodes", "expect-file", "output-file", "junit", "dir", "state-dir", "signer-ca"}
 	register := func(f *pflag.Flag) {

@@ -99,7 +99,7 @@ func (a *app) runDiscover(ctx context.Context, o discoverOptions) error {
 		return err
 	}
 	if o.verbose && o.kind == formatText {
-		fmt.Fprintf(a.err, "Discovered %d nodes using the %s method in %.2f seconds\n", len(found.Nodes), o.methodName(n), found.Took.Seconds())
+		fmt.Fprintf(a.err, "Discovered %d nodes using the %s method in %.2f seconds\n", len(found.Nodes), o.methodName(n, f), found.Took.Seconds())
 	}
 	if len(found.Nodes) == 0 {
 		return noNodes(o.emptyHint())

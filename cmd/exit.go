@@ -5,6 +5,7 @@ import (
 	"errors"
 	"syscall"
 
+	"fleetctl/discovery"
 	"fleetctl/internal/bus"
 	"fleetctl/internal/config"
 	"fleetctl/internal/ddl"
@@ -28,6 +29,11 @@ const (
 	exitTerm     = 143
 	exitCanceled = exitInt
 )
+
+// sourceCodes are the exit codes of what can go wrong with a source of nodes.
+var sourceCodes = map[discovery.Kind]int{
+	discovery.Fault: exitFault, discovery.Misuse: exitUsage, discovery.Unreachable: exitNetwork,
+}
 
 // exitError carries a code, and a hint where the operator can do something about it. Quiet ones have been said.
 type exitError struct {
@@ -76,6 +82,9 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 	}
 	if r, ok := errors.AsType[*security.RemoteError](err); ok {
 		return exitNetwork, err.Error() + ": nothing was sent", r.Hint
+	}
+	if s, ok := errors.AsType[*discovery.SourceError](err); ok {
+		return sourceCodes[s.Kind], err.Error(), s.Mend
 	}
 	if i, ok := errors.AsType[*ddl.InputError](err); ok {
 		return exitUsage, err.Error(), i.Hint

@@ -264,6 +264,11 @@ func (o *reqOptions) stdinReaders() []string {
 	if o.nodesFile == stdinValue {
 		who = append(who, "--nodes -")
 	}
+	for _, text := range o.do {
+		if text == "file=-" || text == "file:-" {
+			who = append(who, "--do file=-")
+		}
+	}
 	if o.guard.expectFile == stdinValue {
 		who = append(who, "--expect-file -")
 	}

@@ -27,6 +27,7 @@ type resultWriter struct {
 	file  *outputFile
 	lines render.Lines
 
+	method   string // of discovery
 	run      string // the id of the run's record, "" without one
 	from     batch.Progress
 	actor    *actor
@@ -83,6 +84,7 @@ func (w *resultWriter) keep(err error) {
 func (w *resultWriter) text() bool { return w.job.o.output.kind.forPeople() }
 
 func (w *resultWriter) discovering(method string) {
+	w.method = method
 	switch {
 	case w.job.o.output.kind == formatLines:
 		w.keep(w.lines.Discovery(method))
@@ -94,7 +96,7 @@ func (w *resultWriter) discovering(method string) {
 func (w *resultWriter) discovered(count int, took time.Duration) {
 	switch {
 	case w.job.o.output.kind == formatLines:
-		w.keep(w.lines.Discovered(count, took, w.job.o.methodName(w.job.network)))
+		w.keep(w.lines.Discovered(count, took, w.method))
 	case w.text():
 		fmt.Fprintln(w.app.err, count)
 	}

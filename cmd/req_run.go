@@ -139,7 +139,7 @@ func redactCommand(o reqOptions, action *ddl.Action) []string {
 
 // nodes finds the nodes and runs the plan over them.
 func (j *job) nodes(ctx context.Context, f filter.Filter) error {
-	j.writer.discovering(j.o.methodName(j.network))
+	j.writer.discovering(j.o.methodName(j.network, f))
 	found, err := j.app.nodesOf(ctx, j.network, &j.o.targets, f, j.o.agent)
 	if err != nil {
 		return err

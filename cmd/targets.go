@@ -1,14 +1,10 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -23,6 +19,7 @@ type targets struct {
 	nodesFile  string
 	exclude    []string
 	method     string
+	do         []string
 	timeout    seconds
 	window     bool
 	limit      string
@@ -42,7 +39,8 @@ func (t *targets) addFilter(f *pflag.FlagSet) {
 func (t *targets) addSource(f *pflag.FlagSet) {
 	f.StringVar(&t.nodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
 	f.StringArrayVar(&t.exclude, "exclude", nil, "leave out names, node sets and @FILEs")
-	f.StringVar(&t.method, "dm", "", "discovery method: broadcast (mc)")
+	f.StringVar(&t.method, "dm", "", "discovery method: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
+	f.StringArrayVar(&t.do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
 	f.BoolVar(&t.window, "discovery-window", false, "end discovery when no new node has answered for 300ms")
 }
@@ -67,6 +65,7 @@ func (t *targets) arguments() []string {
 	}{
 		{"-F", t.filter.Facts}, {"-C", t.filter.Classes}, {"-A", t.filter.Agents}, {"-I", t.filter.Identities},
 		{"-W", t.filter.With}, {"-S", t.filter.Select}, {"-T", once(t.collective)}, {"--nodes", once(t.nodesFile)},
+		{"--dm", once(t.method)}, {"--do", t.do},
 		{"--exclude", t.exclude}, {"--limit", once(t.limit)},
 	} {
 		for _, v := range set.values {
@@ -83,21 +82,10 @@ func once(value string) []string {
 	return []string{value}
 }
 
-// methods are the discovery methods that there are, by every name they have.
-var methods = []string{"", "broadcast", "mc"}
-
-// methodName is what upstream calls the method in its output.
-func (t *targets) methodName(n *network) string {
-	if t.nodesFile != "" {
-		return "flatfile"
-	}
-	return cmp.Or(t.method, n.cfg.DiscoveryMethod)
-}
-
 // parse checks the flags without any network.
 func (t *targets) parse() (filter.Filter, error) {
-	if !slices.Contains(methods, t.method) {
-		return filter.Filter{}, usage(fmt.Errorf("unknown discovery method %q", t.method), "use broadcast (or mc)")
+	if _, err := discovery.Method(t.method); err != nil {
+		return filter.Filter{}, err
 	}
 	flags := t.filter
 	var err error
@@ -108,9 +96,10 @@ func (t *targets) parse() (filter.Filter, error) {
 	if err != nil {
 		return filter.Filter{}, usage(err, "")
 	}
-	if t.nodesFile != "" && !f.Empty() {
-		return filter.Filter{}, usage(errors.New("--nodes and filters exclude each other: a file's nodes are not filtered"),
-			"drop the filter, or drop --nodes")
+	if t.method != "" || t.nodesFile != "" { // else the configuration has a say, which is not read yet
+		if _, err := discovery.Choose(discovery.Wish{Method: t.method, NodesFile: t.nodesFile, Options: t.do, Filter: f}); err != nil {
+			return filter.Filter{}, err
+		}
 	}
 	return f, nil
 }
@@ -137,26 +126,6 @@ func (a *app) nodesOf(ctx context.Context, n *network, t *targets, f filter.Filt
 		}
 	}
 	return res, nil
-}
-
-func (a *app) findNodes(ctx context.Context, n *network, t *targets, f filter.Filter, agent string) (discovery.Result, error) {
-	if t.nodesFile != "" {
-		start := time.Now()
-		nodes, err := a.readNodes(t.nodesFile)
-		return discovery.Result{Nodes: nodes, Method: "flatfile", Took: time.Since(start)}, err
-	}
-	q := discovery.Query{
-		Filter: f, Collective: n.collective, Agent: agent,
-		Timeout: t.timeout.or(n.cfg.DiscoveryTimeout), Window: t.window || n.cfg.DiscoveryWindow,
-	}
-	if _, exact := f.ExactIdentities(); exact {
-		return discovery.Broadcast(ctx, nil, q) // names need no network
-	}
-	client, err := n.dial(ctx)
-	if err != nil {
-		return discovery.Result{}, err
-	}
-	return discovery.Broadcast(ctx, client, q)
 }
 
 func (a *app) readNodes(name string) ([]string, error) {
