@@ -46,11 +46,17 @@ func (a *app) networkOf(cfg *config.Config, collective string) (*network, error)
 		collective = cfg.MainCollective
 	}
 	if !slices.Contains(cfg.Collectives, collective) {
-		return nil, usage(fmt.Errorf("collective %q is not one of ours: %s", collective, strings.Join(cfg.Collectives, ", ")),
-			"add it to `collectives` in "+cfg.File)
+		hint := "add it to `collectives` in " + cfg.File
+		if collective == provisioningCollective {
+			hint = "nodes in provisioning mode need a configuration with the provisioner's login (plugin.nats.user and .pass): name it with --config"
+		}
+		return nil, usage(fmt.Errorf("collective %q is not one of ours: %s", collective, strings.Join(cfg.Collectives, ", ")), hint)
 	}
 	return &network{app: a, cfg: cfg, collective: collective}, nil
 }
+
+// provisioningCollective is where nodes in provisioning mode are, in a broker account of their own.
+const provisioningCollective = "provisioning"
 
 func (a *app) warn(warnings []string) {
 	for _, w := range warnings {
