@@ -157,7 +157,11 @@ func (c *checkup) configuration(ctx context.Context) finding {
 	if err != nil {
 		return finding{detail: cfg.File, err: err}
 	}
-	return finding{detail: fmt.Sprintf("%s, collective %s", cfg.File, c.n.collective), warnings: cfg.Warnings}
+	detail := fmt.Sprintf("%s, collective %s", cfg.File, c.n.collective)
+	if len(c.n.federations) > 0 {
+		detail += ", federations " + strings.Join(c.n.federations, ", ")
+	}
+	return finding{detail: detail, warnings: cfg.Warnings}
 }
 
 // asUsage gives every fault of the configuration its exit code, the file server's too.

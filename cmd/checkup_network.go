@@ -138,6 +138,9 @@ func (c *checkup) replies(ctx context.Context) finding {
 
 // events listens for lifecycle events. They make proofs quicker; only reprovisioning may need them.
 func (c *checkup) events(ctx context.Context) finding {
+	if len(c.n.federations) > 0 {
+		return finding{skipped: true, detail: "lifecycle events do not cross federations"}
+	}
 	stop, err := c.n.conn.Subscribe(ctx, choria.LifecycleSubjects(), func([]byte) {})
 	if err == nil {
 		stop()

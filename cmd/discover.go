@@ -40,6 +40,7 @@ func (a *app) newDiscover() *cobra.Command {
 	}
 	f := c.Flags()
 	o.addFilter(f)
+	a.addFederations(f)
 	o.addSource(f)
 	o.addLimit(f)
 	f.StringVar(&o.output, "output", "", "`FORMAT`: "+formatList(discoverFormats))

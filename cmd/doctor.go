@@ -32,6 +32,7 @@ Nothing is changed anywhere, and no step waits longer than --connect-timeout.`,
 	}
 	f := c.Flags()
 	f.StringVarP(&o.collective, "target", "T", "", "the sub-collective to address")
+	a.addFederations(f)
 	f.BoolVarP(&o.asJSON, "json", "j", false, "JSON")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show defaults, too")
 	f.Var(&o.discoveryTimeout, "discovery-timeout", "wait this long for discovery (2s)")

@@ -44,6 +44,7 @@ func (a *app) newFacts() *cobra.Command {
 	}
 	f := c.Flags()
 	o.addFilter(f)
+	a.addFederations(f)
 	o.addSource(f)
 	o.addLimit(f)
 	f.BoolVarP(&o.table, "table", "t", false, "a table")

@@ -52,6 +52,7 @@ upgradable or not, collectives, agents, uptime. Silent nodes are named on stderr
 	}
 	f := c.Flags()
 	o.addFilter(f)
+	a.addFederations(f)
 	o.addSource(f)
 	o.addLimit(f)
 	o.fleet.add(f)

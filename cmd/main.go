@@ -38,6 +38,7 @@ type globalFlags struct {
 	connectTimeout seconds
 	insecureBroker bool
 	allowUnsigned  bool
+	federations    []string
 	signerCA       string
 	insecureSigner bool
 }

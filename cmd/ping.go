@@ -32,6 +32,7 @@ func (a *app) newPing() *cobra.Command {
 	}
 	f := c.Flags()
 	o.addFilter(f)
+	a.addFederations(f)
 	f.BoolVar(&o.silent, "silent", false, "only the statistics")
 	f.BoolVar(&o.names, "names", false, "only the names")
 	f.BoolVar(&o.graph, "graph", false, "a histogram of the times")

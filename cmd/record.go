@@ -62,23 +62,24 @@ const (
 
 // runMeta is what the journal keeps of a run besides the engine's records: enough to go on with it, and nothing secret.
 type runMeta struct {
-	Agent      string            `json:"agent"`
-	Action     string            `json:"action"`
-	Inputs     map[string]string `json:"inputs,omitempty"`
-	Secrets    []string          `json:"secrets,omitempty"` // names of inputs that have to be given again
-	Collective string            `json:"collective"`
-	Caller     string            `json:"caller"`
-	Config     string            `json:"config"`
-	Proof      proofOptions      `json:"proof,omitzero"`
-	Timeout    time.Duration     `json:"verify_timeout,omitempty"`
-	Settle     time.Duration     `json:"settle,omitempty"`
-	SettleSet  bool              `json:"settle_set,omitempty"`
-	TTL        time.Duration     `json:"ttl"`
-	Command    []string          `json:"command"`
-	Mark       string            `json:"mark"` // the same command has the same mark
-	User       string            `json:"user,omitempty"`
-	Host       string            `json:"host,omitempty"`
-	Version    string            `json:"version,omitempty"`
+	Agent       string            `json:"agent"`
+	Action      string            `json:"action"`
+	Inputs      map[string]string `json:"inputs,omitempty"`
+	Secrets     []string          `json:"secrets,omitempty"` // names of inputs that have to be given again
+	Collective  string            `json:"collective"`
+	Federations []string          `json:"federations,omitempty"`
+	Caller      string            `json:"caller"`
+	Config      string            `json:"config"`
+	Proof       proofOptions      `json:"proof,omitzero"`
+	Timeout     time.Duration     `json:"verify_timeout,omitempty"`
+	Settle      time.Duration     `json:"settle,omitempty"`
+	SettleSet   bool              `json:"settle_set,omitempty"`
+	TTL         time.Duration     `json:"ttl"`
+	Command     []string          `json:"command"`
+	Mark        string            `json:"mark"` // the same command has the same mark
+	User        string            `json:"user,omitempty"`
+	Host        string            `json:"host,omitempty"`
+	Version     string            `json:"version,omitempty"`
 }
 
 // newRunID is a name that sorts by time and that two processes do not share.
@@ -89,7 +90,7 @@ func newRunID(now time.Time) string {
 func (j *job) meta() runMeta {
 	p := j.o.proof
 	m := runMeta{
-		Agent: j.o.agent, Action: j.o.action, Inputs: j.inputs.plain, Collective: j.network.collective, Config: j.network.cfg.File,
+		Agent: j.o.agent, Action: j.o.action, Inputs: j.inputs.plain, Collective: j.network.collective, Federations: j.network.federations, Config: j.network.cfg.File,
 		Proof: p, Timeout: p.Timeout.d, Settle: p.Settle.d, SettleSet: p.Settle.set, TTL: j.request().TTL,
 		Command: j.o.command, Version: facts().Version,
 	}
@@ -109,7 +110,7 @@ func (j *job) meta() runMeta {
 // mark tells the same command from others, whatever its secrets and its way of showing things.
 func (j *job) mark() string {
 	text, err := json.Marshal([]any{
-		j.o.agent, j.o.action, j.inputs.plain, j.o.filter, j.network.collective, j.o.nodesFile, j.o.exclude, j.o.limit, j.network.cfg.File,
+		j.o.agent, j.o.action, j.inputs.plain, j.o.filter, j.network.collective, j.o.nodesFile, j.o.exclude, j.o.limit, j.network.cfg.File, j.network.federations,
 	})
 	if err != nil {
 		return ""

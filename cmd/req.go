@@ -128,6 +128,7 @@ func (a *app) newReq() *cobra.Command {
 	}
 	f := c.Flags()
 	o.addFilter(f)
+	a.addFederations(f)
 	o.addSource(f)
 	o.addLimit(f)
 	o.addBatches(f)

@@ -48,6 +48,9 @@ func (a *app) runReq(ctx context.Context, o reqOptions) error {
 		return err
 	}
 	defer j.network.close()
+	if err := j.oneFederation(); err != nil {
+		return err
+	}
 	if id := j.toResume(ctx); id != "" {
 		return j.resumeInstead(ctx, id)
 	}
@@ -116,6 +119,9 @@ func (j *job) check(ctx context.Context) error {
 	}
 	j.action = action
 	j.o.command = redactCommand(j.o, action)
+	for _, name := range j.network.federations {
+		j.o.command = append(j.o.command, "--federations", name)
+	}
 	if j.inputs, err = j.app.resolveInputs(j.o.agent, action, j.o.inputs); err != nil {
 		return err
 	}
@@ -202,6 +208,7 @@ func (j *job) plan(ctx context.Context) (batch.Plan, error) {
 	if err != nil {
 		return batch.Plan{}, usage(err, "")
 	}
+	plan.Notes = append(plan.Notes, j.federationNotes()...)
 	return plan, nil
 }
 

@@ -186,7 +186,8 @@ func (a *app) runStored(ctx context.Context, o *reqOptions, args []string, work 
 		return err
 	}
 	defer j.network.close()
-	j.filtered = true // the nodes are chosen: by the first run
+	j.network.federations = run.meta.Federations // whatever is configured by now: the nodes are there
+	j.filtered = true                            // the nodes are chosen: by the first run
 	return work(ctx, j, run)
 }
 
@@ -254,6 +255,7 @@ func (j *job) retry(ctx context.Context, run storedRun, which []batch.State) err
 	if err != nil {
 		return usage(err, "")
 	}
+	plan.Notes = append(plan.Notes, j.federationNotes()...)
 	return j.write(func() error {
 		for _, b := range plan.Batches {
 			j.found.Nodes = append(j.found.Nodes, b.Nodes...)

@@ -139,7 +139,7 @@ func (j *job) verifier(client *rpcclient.Client) (*proof.Verifier, error) {
 	}
 	longest, settle, timeout := j.proofLimits()
 	o := proof.Options{
-		Client: client, Collective: j.network.collective, Action: a, Events: j.network.conn, Timeout: timeout, Settle: settle,
+		Client: client, Collective: j.network.collective, Action: a, Events: j.events(), Timeout: timeout, Settle: settle,
 		LongestDelay: longest, TTL: j.request().TTL,
 	}
 	if text := j.o.proof.expression(); text != "" {

@@ -27,8 +27,10 @@ type network struct {
 	cfg        *config.Config
 	id         *security.Identity
 	collective string
-	conn       *bus.Conn
-	client     *rpcclient.Client
+	// federations are those whose collectives are addressed; none means the broker's own collectives.
+	federations []string
+	conn        *bus.Conn
+	client      *rpcclient.Client
 }
 
 // network reads the configuration. No credential is opened and nothing is dialled.
@@ -52,7 +54,11 @@ func (a *app) networkOf(cfg *config.Config, collective string) (*network, error)
 		}
 		return nil, usage(fmt.Errorf("collective %q is not one of ours: %s", collective, strings.Join(cfg.Collectives, ", ")), hint)
 	}
-	return &network{app: a, cfg: cfg, collective: collective}, nil
+	federations, err := a.federations(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &network{app: a, cfg: cfg, collective: collective, federations: federations}, nil
 }
 
 // provisioningCollective is where nodes in provisioning mode are, in a broker account of their own.
@@ -153,13 +159,17 @@ func (n *network) dial(ctx context.Context) (*rpcclient.Client, error) {
 	if n.conn, err = bus.Connect(ctx, o); err != nil {
 		return nil, err
 	}
-	n.client = rpcclient.New(n.conn, id)
+	n.client = rpcclient.NewFederated(n.conn, id, n.federations)
 	return n.client, nil
 }
 
 // servers are the brokers' URLs.
 func (n *network) servers(ctx context.Context) ([]string, error) {
-	return bus.Servers(ctx, bus.Where{Hosts: n.cfg.MiddlewareHosts, UseSRV: n.cfg.UseSRV, Domain: n.srvDomain()})
+	where := bus.Where{Hosts: n.cfg.MiddlewareHosts, UseSRV: n.cfg.UseSRV, Domain: n.srvDomain()}
+	if len(n.federations) > 0 {
+		where.Hosts, where.Federated = n.cfg.FederationHosts, true
+	}
+	return bus.Servers(ctx, where)
 }
 
 // busOptions are how we connect.

@@ -43,8 +43,9 @@ type Identity interface {
 
 // Client sends requests over one connection as one identity. It is safe for concurrent use.
 type Client struct {
-	conn Conn
-	id   Identity
+	conn        Conn
+	id          Identity
+	federations []string // none: the broker's own collectives
 }
 
 // New returns a client. It neither owns nor closes the connection.
@@ -112,27 +113,6 @@ func (e *SendError) Unwrap() error { return e.Err }
 
 // NewID makes a request id of our protocol version.
 func (c *Client) NewID() string { return choria.NewRequestID(c.id.Version(), time.Now()) }
-
-// seal makes the transport message of one request: every node gets these same bytes.
-func (c *Client) seal(ctx context.Context, r choria.Request, replyTo string) ([]byte, error) {
-	body, err := choria.EncodeRequest(r)
-	if err != nil {
-		return nil, fmt.Errorf("make request for %s: %w", r.Agent, err)
-	}
-	secure, err := c.id.Seal(ctx, body)
-	if err != nil {
-		return nil, fmt.Errorf("sign request for %s: %w", r.Agent, err)
-	}
-	url := c.conn.URL()
-	data, err := choria.EncodeTransport(choria.Transport{
-		Version: c.id.Version(), Data: secure, ReplyTo: replyTo, Sender: c.id.Sender(),
-		SeenBy: [][3]string{{url, c.id.Sender(), url}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make transport for %s: %w", r.Agent, err)
-	}
-	return data, nil
-}
 
 // envelope fills in what every request of this client has in common.
 func (c *Client) envelope(id, collective, agent string) choria.Request {

@@ -2,7 +2,6 @@ package rpcclient
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -82,7 +81,7 @@ func (s *Session) Strays() Strays {
 }
 
 // Send publishes one direct request to every node, the same bytes to each, and returns once the broker has taken
-// them all. On a *SendError some nodes may have been reached. Blank or unusable names are refused before anything
+// them all. Federations get them in messages for up to 200 nodes, around the same signed bytes. On a *SendError some nodes may have been reached. Blank or unusable names are refused before anything
 // is published.
 func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, error) {
 	for _, n := range nodes {
@@ -138,32 +137,6 @@ func (s *Session) Broadcast(ctx context.Context, f choria.Filter) (Sent, error) 
 	r := s.client.envelope(s.client.NewID(), s.collective, discoveryAgent)
 	r.Filter, r.Payload = f, choria.DiscoveryPing()
 	return s.open(ctx, r, choria.BroadcastSubject(s.collective, discoveryAgent))
-}
-
-// publish hands the same bytes to every subject and flushes. published counts the subjects handed over, and is
-// negative when there was nothing to hand over.
-func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, subjects []string) (sent Sent, published int, err error) {
-	data, err := s.client.seal(ctx, r, cmp.Or(s.elsewhere, s.prefix+r.ID))
-	if err != nil {
-		return Sent{}, -1, err
-	}
-	s.mu.Lock()
-	s.pending[r.ID] = p
-	s.mu.Unlock()
-	sent = Sent{ID: r.ID, Start: time.Now()}
-	for i, subject := range subjects {
-		if err = context.Cause(ctx); err == nil {
-			err = s.client.conn.Publish(subject, data)
-		}
-		if err != nil {
-			return sent, i, err
-		}
-	}
-	if err := s.client.conn.Flush(ctx); err != nil {
-		return sent, len(subjects), err
-	}
-	sent.Took = time.Since(sent.Start)
-	return sent, len(subjects), nil
 }
 
 // receive runs on the subscription's goroutine, one message after another.

@@ -20,16 +20,21 @@ type Where struct {
 	UseSRV bool
 	Domain string
 	Lookup Lookup
+	// Federated looks for the brokers of federations: by other SRV records, and without a default.
+	Federated bool
 }
 
 // srvNames are asked in this order; the first that resolves wins.
-var srvNames = []string{"mcollective-server", "x-puppet-mcollective"}
+var (
+	srvNames          = []string{"mcollective-server", "x-puppet-mcollective"}
+	federatedSRVNames = []string{"mcollective-federation_server", "x-puppet-mcollective_federation"}
+)
 
 // defaultServer is where Choria clients look when nothing is configured.
 const defaultServer = "nats://puppet:4222"
 
 // Servers returns the brokers' URLs: the configured ones, else those of SRV records, else puppet:4222. An entry
-// without a port is an error.
+// without a port is an error. Federations have no default: not finding their brokers is a *Problem.
 func Servers(ctx context.Context, w Where) ([]string, error) {
 	if len(w.Hosts) > 0 {
 		out := make([]string, 0, len(w.Hosts))
@@ -42,15 +47,25 @@ func Servers(ctx context.Context, w Where) ([]string, error) {
 		}
 		return out, nil
 	}
+	names := srvNames
+	if w.Federated {
+		names = federatedSRVNames
+	}
 	if w.UseSRV && w.Domain != "" {
 		lookup := w.Lookup
 		if lookup == nil {
 			lookup = net.DefaultResolver.LookupSRV
 		}
-		for _, name := range srvNames {
+		for _, name := range names {
 			if _, addrs, err := lookup(ctx, name, "tcp", w.Domain); err == nil && len(addrs) > 0 {
 				return srvURLs(addrs), nil
 			}
+		}
+	}
+	if w.Federated {
+		return nil, &Problem{
+			What: "no broker of the federation is known", Final: true,
+			Hint: "set plugin.choria.federation_middleware_hosts, or publish the SRV record _" + names[0] + "._tcp",
 		}
 	}
 	return []string{defaultServer}, nil

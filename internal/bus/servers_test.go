@@ -11,9 +11,11 @@ import (
 
 func TestServers(t *testing.T) {
 	records := map[string][]*net.SRV{
-		"mcollective-server.both":   {{Target: "a.example.net.", Port: 4222}, {Target: "b.example.net.", Port: 4223}},
-		"x-puppet-mcollective.both": {{Target: "wrong.example.net.", Port: 1}},
-		"x-puppet-mcollective.old":  {{Target: "c.example.net.", Port: 4222}},
+		"mcollective-server.both":             {{Target: "a.example.net.", Port: 4222}, {Target: "b.example.net.", Port: 4223}},
+		"x-puppet-mcollective.both":           {{Target: "wrong.example.net.", Port: 1}},
+		"x-puppet-mcollective.old":            {{Target: "c.example.net.", Port: 4222}},
+		"mcollective-federation_server.fed":   {{Target: "f.example.net.", Port: 4222}},
+		"x-puppet-mcollective_federation.old": {{Target: "g.example.net.", Port: 4222}},
 	}
 	lookup := func(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
 		if proto != "tcp" {
@@ -36,6 +38,10 @@ func TestServers(t *testing.T) {
 		{name: "SRV switched off", where: Where{Domain: "both"}, want: []string{"nats://puppet:4222"}},
 		{name: "no records", where: Where{UseSRV: true, Domain: "none"}, want: []string{"nats://puppet:4222"}},
 		{name: "no domain", where: Where{UseSRV: true}, want: []string{"nats://puppet:4222"}},
+		{name: "a federation's brokers", where: Where{Federated: true, UseSRV: true, Domain: "fed"}, want: []string{"nats://f.example.net:4222"}},
+		{name: "a federation's old SRV name", where: Where{Federated: true, UseSRV: true, Domain: "old"}, want: []string{"nats://g.example.net:4222"}},
+		{name: "a federation's configured hosts", where: Where{Federated: true, Hosts: []string{"h:4222"}}, want: []string{"nats://h:4222"}},
+		{name: "a federation has no default", where: Where{Federated: true, UseSRV: true, Domain: "both"}, err: "no broker of the federation is known"},
 		{name: "a port is needed", where: Where{Hosts: []string{"broker.example.net"}}, err: "needs a port"},
 		{name: "not an address", where: Where{Hosts: []string{"nats://a b:1"}}, err: "not host:port"},
 	}

@@ -1,0 +1,129 @@
+package rpcclient
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"fleetctl/internal/choria"
+)
+
+// federatedTargets is how many subjects one message to a federation names at most (docs/protocol.md, federation).
+const federatedTargets = 200
+
+// NewFederated returns a client whose requests reach the collectives of federations: they are handed to the federations'
+// brokers, which publish them on and pass the replies back. Each name counts once. Without names it is New.
+func NewFederated(conn Conn, id Identity, federations []string) *Client {
+	c := New(conn, id)
+	for _, name := range federations {
+		if !slices.Contains(c.federations, name) {
+			c.federations = append(c.federations, name)
+		}
+	}
+	return c
+}
+
+// letter is a signed request on its way out: transports differ, the signed bytes never do.
+type letter struct {
+	id        string // the request's
+	transport choria.Transport
+}
+
+// seal signs a request, once.
+func (c *Client) seal(ctx context.Context, r choria.Request, replyTo string) (letter, error) {
+	body, err := choria.EncodeRequest(r)
+	if err != nil {
+		return letter{}, fmt.Errorf("make request for %s: %w", r.Agent, err)
+	}
+	secure, err := c.id.Seal(ctx, body)
+	if err != nil {
+		return letter{}, fmt.Errorf("sign request for %s: %w", r.Agent, err)
+	}
+	url := c.conn.URL()
+	return letter{id: r.ID, transport: choria.Transport{
+		Version: c.id.Version(), Data: secure, ReplyTo: replyTo, Sender: c.id.Sender(),
+		SeenBy: [][3]string{{url, c.id.Sender(), url}},
+	}}, nil
+}
+
+// parcel is one message to publish.
+type parcel struct {
+	subject string
+	data    []byte
+	// through counts the request's subjects that have been handed over once this parcel has.
+	through int
+}
+
+// parcels are the messages that bring a letter to its subjects: the same bytes for each, or for each federation one
+// message for every 200 of them.
+func (c *Client) parcels(l letter, subjects []string) iter.Seq2[parcel, error] {
+	if len(c.federations) > 0 {
+		return c.federatedParcels(l, subjects)
+	}
+	return func(yield func(parcel, error) bool) {
+		data, err := choria.EncodeTransport(l.transport)
+		if err != nil {
+			yield(parcel{}, fmt.Errorf("make transport: %w", err))
+			return
+		}
+		for i, subject := range subjects {
+			if !yield(parcel{subject, data, i + 1}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (c *Client) federatedParcels(l letter, subjects []string) iter.Seq2[parcel, error] {
+	return func(yield func(parcel, error) bool) {
+		through := 0
+		for targets := range slices.Chunk(subjects, federatedTargets) {
+			t := l.transport
+			t.Federation = &choria.Federation{RequestID: l.id, Targets: targets}
+			data, err := choria.EncodeTransport(t)
+			if err != nil {
+				yield(parcel{}, fmt.Errorf("make transport: %w", err))
+				return
+			}
+			through += len(targets)
+			for _, name := range c.federations {
+				if !yield(parcel{choria.FederationSubject(name), data, through}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// publish hands a request over for every subject and flushes. published counts the subjects handed over, in federations to
+// one of them at least, and is negative when there was nothing to hand over.
+func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, subjects []string) (sent Sent, published int, err error) {
+	l, err := s.client.seal(ctx, r, cmp.Or(s.elsewhere, s.prefix+r.ID))
+	if err != nil {
+		return Sent{}, -1, err
+	}
+	s.mu.Lock()
+	s.pending[r.ID] = p
+	s.mu.Unlock()
+	sent = Sent{ID: r.ID, Start: time.Now()}
+	for parcel, err := range s.client.parcels(l, subjects) {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err == nil {
+			err = s.client.conn.Publish(parcel.subject, parcel.data)
+		}
+		if err != nil {
+			return sent, published, err
+		}
+		published = parcel.through
+	}
+	if err := s.client.conn.Flush(ctx); err != nil {
+		return sent, published, err
+	}
+	sent.Took = time.Since(sent.Start)
+	return sent, published, nil
+}
