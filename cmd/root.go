@@ -61,6 +61,7 @@ Try it on a practice fleet, on this machine alone:
 		a.newDiscover(),
 		a.newPing(),
 		a.newFacts(),
+		a.newJWT(),
 		a.newLab(),
 		a.newDoctor(),
 		a.newCompletion(),

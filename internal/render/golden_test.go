@@ -175,6 +175,8 @@ func goldenReports() map[string]func(w io.Writer) error {
 		},
 		"fleet-group.json": func(w io.Writer) error { return FleetJSON(w, byRole, nil, FleetOptions{GroupBy: "role"}) },
 		"fleet.jsonl":      func(w io.Writer) error { return FleetLine(NewLines(w), fleet) },
+		"token.txt":        func(w io.Writer) error { return WriteToken(w, exampleToken(), exampleDay) },
+		"token.json":       func(w io.Writer) error { return TokenJSON(w, exampleToken()) },
 		"fleet-none.txt":   func(w io.Writer) error { return Fleet(w, inventory.NewTally(nil), FleetOptions{Bars: 80}) },
 		"difference.txt": func(w io.Writer) error {
 			return Difference(w, exampleDifference(), before, after, TextOptions{Width: 60})

@@ -2,10 +2,6 @@ package security
 
 import (
 	"crypto/x509"
-	"encoding/json"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -130,14 +126,4 @@ func describeToken(path string, now time.Time) (Credential, error) {
 }
 
 // Names are the permissions that are granted, as the token spells them, sorted.
-func (p ClientPermissions) Names() []string {
-	var granted map[string]bool
-	data, err := json.Marshal(p)
-	if err == nil {
-		err = json.Unmarshal(data, &granted)
-	}
-	if err != nil {
-		panic("security: " + strings.TrimSpace(err.Error())) // booleans always encode
-	}
-	return slices.Sorted(maps.Keys(granted))
-}
+func (p ClientPermissions) Names() []string { return granted(p) }

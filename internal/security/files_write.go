@@ -3,6 +3,7 @@ package security
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -32,11 +33,36 @@ func (p *pending) commit() error {
 	if err := os.Rename(p.temporary, p.path); err != nil {
 		return fmt.Errorf("write %q: %w", p.path, err)
 	}
+	p.syncFolder()
+	return nil
+}
+
+// commitNew puts the file in its place if nothing is there: a link never replaces. The error wraps fs.ErrExist when
+// something is.
+func (p *pending) commitNew() error {
+	err := os.Link(p.temporary, p.path)
+	if err == nil {
+		p.drop()
+		p.syncFolder()
+		return nil
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("write %q: %w", p.path, fs.ErrExist)
+	}
+	// A file system without links: hold the place with an empty file, which a crash would leave.
+	holder, err := os.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("write %q: %w", p.path, err)
+	}
+	_ = holder.Close() // nothing was written
+	return p.commit()
+}
+
+func (p *pending) syncFolder() {
 	if dir, err := os.Open(filepath.Dir(p.path)); err == nil {
 		_ = dir.Sync() // not every file system can
 		_ = dir.Close()
 	}
-	return nil
 }
 
 // drop removes what was not committed; afterwards it does nothing.

@@ -1,0 +1,263 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/internal/config"
+	"fleetctl/internal/security"
+)
+
+func (a *app) newJWT() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "jwt",
+		Short: "Make provisioning tokens, and read any Choria token",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.newJWTProvisioning(), a.newJWTView())
+	return c
+}
+
+// provisioningOptions are the flags of `fleetctl jwt provisioning`, which are upstream's, and --force.
+type provisioningOptions struct {
+	file, keyFile          string
+	token, password        string // where they are, or themselves
+	claims                 security.ProvisioningClaims
+	urls                   []string
+	extensions             string
+	insecure, noInsecure   bool
+	upgrade, update, vault bool
+	validity               validity
+	force                  bool
+}
+
+// maxToken is the longest token that a request may carry (docs/protocol.md, provisioning actions): no client could send
+// a longer one to the servers that demand it.
+const maxToken = 128
+
+func (a *app) newJWTProvisioning() *cobra.Command {
+	o := provisioningOptions{validity: validity(365 * 24 * time.Hour)}
+	c := &cobra.Command{
+		Use:     "provisioning FILE KEY",
+		Aliases: []string{"prov", "provision", "p"},
+		Short:   "Make the token that sends servers into provisioning",
+		Long: `provisioning writes FILE, a token for /etc/choria/provisioning.jwt of servers: it tells them which broker to go to for
+provisioning, and which token their choria_provision agent demands. KEY signs it: an RSA key in PEM, or an ed25519 seed.
+
+The provisioning token is asked for without an echo, or given as --token @FILE, --token - (stdin) or --token env:NAME.`,
+		Example: `  fleetctl jwt provisioning provisioning.jwt issuer.seed --urls nats://provision.example.net:4222 --default --upgrade
+  fleetctl jwt provisioning provisioning.jwt signer.pem --srv example.net --token @/run/secrets/token --protocol-v2`,
+		Args: exactArgs("FILE", "KEY"),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.file, o.keyFile = args[0], args[1]
+			if err := o.complete(); err != nil {
+				return err
+			}
+			return a.makeProvisioning(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.token, "token", "", "the token that servers demand: `@FILE`, - for stdin, env:NAME, or itself (asked for when absent)")
+	f.StringArrayVar(&o.urls, "urls", nil, "`URL` of a broker for provisioning (repeat)")
+	f.StringVar(&o.claims.SRVDomain, "srv", "", "`DOMAIN` whose SRV records name the brokers")
+	f.BoolVar(&o.upgrade, "upgrade", false, "servers may be upgraded during provisioning")
+	f.BoolVar(&o.update, "update", false, "the older name of --upgrade")
+	_ = f.MarkHidden("update")
+	f.BoolVar(&o.claims.ProtocolV2, "protocol-v2", false, "provision with protocol and security of version 2")
+	f.BoolVar(&o.claims.Default, "default", false, "provision servers that have no configuration")
+	f.StringVar(&o.claims.Registration, "registration", "", "`FILE` on the server to publish as registration data during provisioning")
+	f.StringVar(&o.claims.Facts, "facts", "", "`FILE` on the server with its facts during provisioning")
+	f.StringVar(&o.claims.Username, "username", "", "user name for the broker")
+	f.StringVar(&o.password, "password", "", "password for the broker: `@FILE`, - for stdin, env:NAME, or itself")
+	f.StringVar(&o.extensions, "extensions", "", "more data for the token, a `JSON` object")
+	f.StringVar(&o.claims.Organization, "org", "choria", "the organization of the server")
+	f.BoolVar(&o.insecure, "insecure", true, "no TLS and signature checks during provisioning")
+	f.BoolVar(&o.noInsecure, "no-insecure", false, "TLS and signature checks during provisioning too")
+	f.Var(&o.validity, "validity", "how long the token is valid: 1y, 30d, 12h")
+	f.BoolVar(&o.force, "force", false, "replace FILE")
+	f.BoolVar(&o.vault, "vault", false, "not supported")
+	_ = f.MarkHidden("vault")
+	return c
+}
+
+// exactArgs demands arguments by their names.
+func exactArgs(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usage(fmt.Errorf("%d arguments where %d are needed: %s", len(args), len(names), strings.Join(names, " ")), "see `"+c.CommandPath()+" --help`")
+		}
+		return nil
+	}
+}
+
+// complete checks the flags and fills in the claims, but for the secrets.
+func (o *provisioningOptions) complete() error {
+	c := &o.claims
+	c.URLs, c.AllowUpdate, c.Secure = strings.Join(o.urls, ","), o.upgrade || o.update, o.noInsecure || !o.insecure
+	switch {
+	case o.vault:
+		return usage(errors.New("cannot sign with Vault"), "sign with a key file, or with `choria jwt provisioning --vault`")
+	case c.URLs == "" && c.SRVDomain == "":
+		return usage(errors.New("where are the brokers for provisioning?"), "give --urls or --srv")
+	case c.URLs != "" && c.SRVDomain != "":
+		return usage(errors.New("cannot put both --urls and --srv into a token: servers want exactly one"), "")
+	case o.password != "" && c.Username == "":
+		return usage(errors.New("--password needs --username"), "")
+	case o.token == stdinValue && o.password == stdinValue:
+		return usage(errors.New("cannot read both secrets from stdin"), "give one as @FILE or env:NAME")
+	}
+	for url := range strings.SplitSeq(c.URLs, ",") {
+		if c.URLs != "" && (strings.TrimSpace(url) == "" || strings.ContainsAny(url, " \t\r\n")) {
+			return usage(fmt.Errorf("--urls %q: not a URL", url), "write nats://broker.example.net:4222")
+		}
+	}
+	if o.extensions != "" {
+		if err := json.Unmarshal([]byte(o.extensions), &c.Extensions); err != nil || c.Extensions == nil {
+			return usage(errors.New("--extensions is not a JSON object"), `write --extensions '{"key":"value"}'`)
+		}
+	}
+	return nil
+}
+
+func (a *app) makeProvisioning(ctx context.Context, o provisioningOptions) error {
+	// What can go wrong without the token is found before it is asked for.
+	if _, err := os.Lstat(o.file); err == nil && !o.force {
+		return existsAlready(o.file)
+	}
+	key, err := security.ReadSigningKey(o.keyFile)
+	if err != nil {
+		return usage(err, credentialHint(err))
+	}
+	if err := a.provisioningSecrets(ctx, &o); err != nil {
+		return err
+	}
+	now := time.Now()
+	o.claims.IssuedAt = security.At(now)
+	o.claims.ExpiresAt = security.At(now.Add(time.Duration(o.validity)))
+	token, err := security.IssueProvisioning(o.claims, key)
+	if err != nil {
+		return err
+	}
+	if err := security.WriteToken(o.file, token, o.force); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return existsAlready(o.file)
+		}
+		return err
+	}
+	_, err = fmt.Fprintf(a.out, "Saved the token to %s; `fleetctl jwt view %s` shows it\n", o.file, o.file)
+	return err
+}
+
+func existsAlready(path string) error {
+	return refuse("--force replaces it", "cannot write %s: it exists", path)
+}
+
+func credentialHint(err error) string {
+	if c, ok := errors.AsType[*security.CredentialError](err); ok {
+		return c.Hint
+	}
+	return ""
+}
+
+// provisioningSecrets reads the two secrets from where they are, or asks for the token.
+func (a *app) provisioningSecrets(ctx context.Context, o *provisioningOptions) error {
+	var err error
+	if o.password != "" {
+		if o.claims.Password, err = a.readSecret("--password", o.password); err != nil {
+			return usage(err, "")
+		}
+	}
+	if o.token == "" {
+		o.claims.Token, err = a.askToken(ctx)
+	} else if o.claims.Token, err = a.readSecret("--token", o.token); err != nil {
+		err = usage(err, "")
+	}
+	if err != nil {
+		return err
+	}
+	a.scrub.add(inputs{secret: map[string]config.Secret{"token": config.NewSecret(o.claims.Token), "password": config.NewSecret(o.claims.Password)}})
+	if len(o.claims.Token) > maxToken {
+		return usage(fmt.Errorf("the token has %d characters: requests carry %d at most", len(o.claims.Token), maxToken), "")
+	}
+	return nil
+}
+
+// askToken asks twice: a slip would lock everybody out for as long as the token is valid.
+func (a *app) askToken(ctx context.Context) (string, error) {
+	k, err := a.asker()
+	if err != nil {
+		return "", usage(fmt.Errorf("the token cannot be asked for: %w", err), "give --token @FILE, --token - or --token env:NAME")
+	}
+	defer k.close()
+	token, err := k.secret(ctx, "Provisioning token: ")
+	if err != nil {
+		return "", err
+	}
+	if token == "" {
+		return "", usage(errors.New("no token was typed"), "")
+	}
+	again, err := k.secret(ctx, "Once more: ")
+	if err == nil && again != token {
+		err = usage(errors.New("the two tokens differ"), "")
+	}
+	return token, err
+}
+
+// validity is a duration that also knows days, weeks and years, as upstream's flag does: 1y, 2w, 30d12h.
+type validity time.Duration
+
+var longUnits = map[byte]time.Duration{'d': 24 * time.Hour, 'w': 7 * 24 * time.Hour, 'M': 30 * 24 * time.Hour, 'y': 365 * 24 * time.Hour}
+
+// Set implements pflag.Value.
+func (v *validity) Set(text string) error {
+	var sum time.Duration
+	rest := text
+	for rest != "" {
+		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
+		if digits == 0 || digits == len(rest) || longUnits[rest[digits]] == 0 {
+			break
+		}
+		n, err := strconv.Atoi(rest[:digits])
+		unit := longUnits[rest[digits]]
+		if err != nil || time.Duration(n) > maxValidity/unit {
+			return fmt.Errorf("%q is too long", text)
+		}
+		sum += time.Duration(n) * unit
+		rest = rest[digits+1:]
+	}
+	if rest != "" {
+		d, err := time.ParseDuration(rest)
+		if err != nil {
+			return fmt.Errorf("%q is not a validity: write 1y, 30d or 12h", text)
+		}
+		sum += d
+	}
+	if sum < time.Second || sum > maxValidity {
+		return fmt.Errorf("%q is not between a second and a century", text)
+	}
+	*v = validity(sum)
+	return nil
+}
+
+const maxValidity = 100 * 365 * 24 * time.Hour
+
+// String implements pflag.Value.
+func (v *validity) String() string {
+	if d := time.Duration(*v); d%longUnits['d'] == 0 {
+		return fmt.Sprintf("%dd", d/longUnits['d'])
+	}
+	return time.Duration(*v).String()
+}
+
+// Type implements pflag.Value.
+func (v *validity) Type() string { return "DURATION" }
