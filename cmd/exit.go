@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"syscall"
@@ -71,7 +72,7 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 		}
 		return e.code, err.Error(), e.hint
 	}
-	if s, ok := errors.AsType[signalError](context.Cause(ctx)); ok {
+	if s, ok := errors.AsType[signalError](cmp.Or(context.Cause(ctx), err)); ok {
 		return signalCode(s.signal), "ended by a signal: " + s.Error(), ""
 	}
 	if p, ok := errors.AsType[*bus.Problem](err); ok {

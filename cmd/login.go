@@ -141,7 +141,7 @@ func (a *app) whoLogsIn(ctx context.Context, o loginOptions) (user string, passw
 
 func (a *app) passwordOf(ctx context.Context, o loginOptions, user string) (config.Secret, error) {
 	if o.password != "" {
-		text, err := a.readSecret("password", o.password)
+		text, err := a.readSecret(ctx, "password", o.password)
 		if err != nil {
 			return config.Secret{}, usage(err, "")
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -53,9 +54,9 @@ func (k *asker) line(ctx context.Context, question string) (string, error) {
 	}()
 	select {
 	case r := <-ch:
-		if r.err != nil && r.text == "" {
+		if r.err != nil {
 			fmt.Fprintln(k.out)
-			return "", errors.New("no answer")
+			return "", nil // the end of the input answers nothing, and nothing is a no
 		}
 		return strings.TrimSpace(r.text), nil
 	case <-ctx.Done():
@@ -77,33 +78,36 @@ func (k *asker) yes(ctx context.Context, question string) (bool, error) {
 	return false, nil
 }
 
-// secret asks without an echo. The terminal gets its echo back whatever happens.
+// secret asks without an echo. Leaving at the question is an interrupt.
 func (k *asker) secret(ctx context.Context, question string) (string, error) {
-	fd := int(k.tty.Fd())
-	before, err := term.GetState(fd)
+	return hidden(ctx, k.tty, question)
+}
+
+// hidden asks at a terminal without an echo: that is off before the question shows, since a paste may be waiting. The
+// terminal is as before when it returns. Ctrl-C and Ctrl-D are a signalError.
+func hidden(ctx context.Context, tty *os.File, question string) (string, error) {
+	fd := int(tty.Fd())
+	before, err := term.MakeRaw(fd)
 	if err != nil {
 		return "", fmt.Errorf("ask without an echo: %w", err)
 	}
-	defer func() {
-		_ = term.Restore(fd, before) // it was a terminal a moment ago
-		fmt.Fprintln(k.out)
-	}()
-	fmt.Fprint(k.out, question)
+	defer func() { _ = term.Restore(fd, before) }() // it was a terminal a moment ago
 	type answer struct {
-		text []byte
+		text string
 		err  error
 	}
 	ch := make(chan answer, 1)
 	go func() {
-		text, err := term.ReadPassword(fd)
+		text, err := term.NewTerminal(tty, "").ReadPassword(question)
 		ch <- answer{text, err}
 	}()
 	select {
 	case r := <-ch:
-		if r.err != nil {
-			return "", errors.New("no answer")
+		if errors.Is(r.err, io.EOF) {
+			fmt.Fprint(tty, "\r\n")
+			return "", signalError{syscall.SIGINT}
 		}
-		return string(r.text), nil
+		return r.text, r.err
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}

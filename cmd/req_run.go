@@ -122,7 +122,7 @@ func (j *job) check(ctx context.Context) error {
 	for _, name := range j.network.federations {
 		j.o.command = append(j.o.command, "--federations", name)
 	}
-	if j.inputs, err = j.app.resolveInputs(j.o.agent, action, j.o.inputs); err != nil {
+	if j.inputs, err = j.app.resolveInputs(ctx, j.o.agent, action, j.o.inputs); err != nil {
 		return err
 	}
 	j.app.scrub.add(j.inputs)

@@ -3,6 +3,7 @@ package cmd
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,14 +34,17 @@ type inputs struct {
 
 // resolveInputs reads what the operator gave. For inputs that the agent's document has as secrets, @FILE, - and env:NAME
 // say where the value is, and @@ begins a literal @; elsewhere those are plain text.
-func (a *app) resolveInputs(agent string, action *ddl.Action, raw map[string]string) (inputs, error) {
+func (a *app) resolveInputs(ctx context.Context, agent string, action *ddl.Action, raw map[string]string) (inputs, error) {
 	in := inputs{plain: map[string]string{}, secret: map[string]config.Secret{}}
 	for key, text := range raw {
 		if !secretInput(action, key) {
 			in.plain[key] = text
 			continue
 		}
-		value, err := a.readSecret(key, text)
+		value, err := a.readSecret(ctx, key, text)
+		if _, left := errors.AsType[signalError](err); left {
+			return in, err
+		}
 		if err != nil {
 			return in, usage(err, "")
 		}
@@ -77,11 +81,11 @@ func (in inputs) check(agent string, action *ddl.Action) (json.RawMessage, error
 	return action.Check(agent, all)
 }
 
-func (a *app) readSecret(key, text string) (string, error) {
+func (a *app) readSecret(ctx context.Context, key, text string) (string, error) {
 	name, isVariable := strings.CutPrefix(text, "env:")
 	switch {
 	case text == stdinValue:
-		return a.secretFromStdin(key)
+		return a.secretFromStdin(ctx, key)
 	case strings.HasPrefix(text, "@@"):
 		return a.literal(key, text[1:]), nil
 	case strings.HasPrefix(text, "@"):
@@ -117,18 +121,16 @@ func secretFromFile(key, path string) (string, error) {
 	return value, nil
 }
 
-func (a *app) secretFromStdin(key string) (string, error) {
+func (a *app) secretFromStdin(ctx context.Context, key string) (string, error) {
 	if f, ok := a.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprintf(a.err, "%s: ", key)
-		value, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(a.err)
+		value, err := hidden(ctx, f, key+": ")
+		if err == nil && value == "" {
+			err = errors.New("nothing was typed")
+		}
 		if err != nil {
-			return "", fmt.Errorf("input %q: read from the terminal: %w", key, err)
+			return "", fmt.Errorf("input %q: %w", key, err)
 		}
-		if len(value) == 0 {
-			return "", fmt.Errorf("input %q: nothing was typed", key)
-		}
-		return string(value), nil
+		return value, nil
 	}
 	value, err := readSecretLine(a.in)
 	if err != nil {

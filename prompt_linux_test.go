@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"fleetctl/internal/lab"
+)
+
+// terminal is a pseudo-terminal: what the program writes can be waited for, what a person types can be written.
+type terminal struct {
+	t           *testing.T
+	master, tty *os.File
+
+	mu     sync.Mutex // guards screen
+	screen bytes.Buffer
+	wrote  chan struct{}
+}
+
+func newTerminal(t *testing.T) *terminal {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ioctl := func(request uintptr, arg unsafe.Pointer) {
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, master.Fd(), request, uintptr(arg)); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	var unlock, number int32
+	ioctl(syscall.TIOCSPTLCK, unsafe.Pointer(&unlock))
+	ioctl(syscall.TIOCGPTN, unsafe.Pointer(&number))
+	ioctl(syscall.TIOCSWINSZ, unsafe.Pointer(&[4]uint16{24, 80}))
+	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	term := &terminal{t: t, master: master, tty: tty, wrote: make(chan struct{}, 1)}
+	t.Cleanup(func() {
+		tty.Close()
+		master.Close()
+	})
+	go term.read()
+	return term
+}
+
+func (term *terminal) read() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := term.master.Read(buf)
+		term.mu.Lock()
+		term.screen.Write(buf[:n])
+		term.mu.Unlock()
+		select {
+		case term.wrote <- struct{}{}:
+		default:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (term *terminal) text() string {
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	return term.screen.String()
+}
+
+// await waits until the program has written the words.
+func (term *terminal) await(words string) {
+	term.t.Helper()
+	for !strings.Contains(term.text(), words) {
+		select {
+		case <-term.wrote:
+		case <-term.t.Context().Done():
+			term.t.Fatalf("%q never came: %s", words, term.text())
+		}
+	}
+}
+
+// talk runs fleetctl at the terminal, waits for each question and types its answer.
+func (f *fleet) talk(term *terminal, dialogue [][2]string, args ...string) result {
+	f.t.Helper()
+	c := f.command(f.t.Context(), args...)
+	var out bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = term.tty, &out, term.tty
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := c.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	for _, d := range dialogue {
+		term.await(d[0])
+		if _, err := io.WriteString(term.master, d[1]); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return result{exitCode(f.t, c.Wait()), out.String(), term.text()}
+}
+
+// TestPromptsAskBeforeAnythingIsSent answers the prompts of a terminal in every way.
+func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
+	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
+	restart := []string{"req", "choria_provision", "restart", "splay=1", "--no-verify", "--discovery-window"}
+	shutdown := []string{"req", "choria_provision", "shutdown", "--no-verify", "--discovery-window"}
+	tests := []struct {
+		name     string
+		dialogue [][2]string
+		args     []string
+		code     int
+		sent     bool
+	}{
+		{"no answer is a no", [][2]string{{"[y/N]", "\n"}}, restart, 7, false},
+		{"n", [][2]string{{"[y/N]", "n\n"}}, restart, 7, false},
+		{"another word", [][2]string{{"[y/N]", "yess\n"}}, restart, 7, false},
+		{"end of input", [][2]string{{"[y/N]", "\x04"}}, restart, 7, false},
+		{"Ctrl-C", [][2]string{{"[y/N]", "\x03"}}, restart, 130, false},
+		{"no questions wanted", nil, append(append([]string{}, restart...), "--no-input"), 7, false},
+		{"the wrong number", [][2]string{{"number of nodes", "2\n"}}, shutdown, 7, false},
+		{"y is no number", [][2]string{{"number of nodes", "y\n"}}, shutdown, 7, false},
+		{"y", [][2]string{{"[y/N]", "y\n"}}, restart, 0, true},
+		{"the number", [][2]string{{"number of nodes", "3\n"}}, shutdown, 0, true},
+	}
+	for _, tt := range tests {
+		before, nodes := f.dangerous(), f.lab.Nodes()
+		r := f.talk(newTerminal(t), tt.dialogue, tt.args...)
+		if r.code != tt.code {
+			t.Errorf("%s: exit code %d, want %d: %s", tt.name, r.code, tt.code, r.stderr)
+		}
+		if got := f.dangerous() - before; got != map[bool]int{false: 0, true: 3}[tt.sent] {
+			t.Errorf("%s: %d nodes got a request", tt.name, got)
+		}
+		if tt.sent {
+			f.settle(nodes)
+		}
+	}
+}
+
+// TestATokenTypedAtTheTerminalIsNotEchoed types it.
+func TestATokenTypedAtTheTerminalIsNotEchoed(t *testing.T) {
+	f := newFleet(t, lab.Options{Nodes: 2, Token: canarySecret})
+	term := newTerminal(t)
+	r := f.talk(term, [][2]string{{"token: ", canarySecret + "\n"}}, "req", "choria_provision", "restart", "token=-", "splay=1", "--yes", "--no-verify", "--discovery-window")
+	if r.code != 0 {
+		t.Errorf("exit code %d: %s", r.code, r.out)
+	}
+	noSecret(t, "terminal", []byte(r.stderr))
+	r = f.talk(newTerminal(t), [][2]string{{"token: ", "\x03"}}, "req", "choria_provision", "restart", "token=-")
+	if r.code != 130 {
+		t.Errorf("Ctrl-C at the question: exit code %d, want 130: %s", r.code, r.stderr)
+	}
+}
+
+// dangerous counts the requests that restart or shut down.
+func (f *fleet) dangerous() int {
+	total := 0
+	for _, n := range f.lab.Nodes() {
+		total += f.lab.Received(n.Identity, "choria_provision", "restart") + f.lab.Received(n.Identity, "choria_provision", "shutdown")
+	}
+	return total
+}
+
+// settle waits until every node has acted: a request meanwhile would get no answer.
+func (f *fleet) settle(before []lab.NodeInfo) {
+	f.t.Helper()
+	err := f.lab.AwaitFunc(f.t.Context(), func() bool {
+		for _, n := range before {
+			now, _ := f.lab.Node(n.Identity)
+			if now.State != lab.Down && (now.State != lab.Up || !now.Started.After(n.Started)) {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
