@@ -173,13 +173,13 @@ func credentialHint(err error) string {
 func (a *app) provisioningSecrets(ctx context.Context, o *provisioningOptions) error {
 	var err error
 	if o.password != "" {
-		if o.claims.Password, err = a.readSecret("--password", o.password); err != nil {
+		if o.claims.Password, err = a.readSecret(ctx, "--password", o.password); err != nil {
 			return usage(err, "")
 		}
 	}
 	if o.token == "" {
 		o.claims.Token, err = a.askToken(ctx)
-	} else if o.claims.Token, err = a.readSecret("--token", o.token); err != nil {
+	} else if o.claims.Token, err = a.readSecret(ctx, "--token", o.token); err != nil {
 		err = usage(err, "")
 	}
 	if err != nil {
