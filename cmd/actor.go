@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"sync"
 	"time"
@@ -80,7 +81,9 @@ func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 		}
 		return err
 	}
-	if _, ok := errors.AsType[*security.RemoteError](err); ok {
+	if r, ok := errors.AsType[*security.RemoteError](err); ok {
+		r.Problem = a.scrub.text(r.Problem) // a signer may quote the request
+		err = fmt.Errorf("sign request for %s: %w", req.Agent, r)
 		a.mu.Lock()
 		a.signer = err
 		a.mu.Unlock()

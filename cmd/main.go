@@ -79,7 +79,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	}
 	code, say, hint := classify(ctx, err)
 	if say != "" {
-		fmt.Fprintln(a.err, "fleetctl: "+say)
+		fmt.Fprintln(a.err, "fleetctl: "+a.scrub.text(say))
 	}
 	if hint != "" {
 		fmt.Fprintln(a.err, "hint: "+hint)

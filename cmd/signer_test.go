@@ -414,6 +414,38 @@ func TestASignerThatRefusesLaterEndsTheRun(t *testing.T) {
 	}
 }
 
+func TestASignerThatQuotesTheRequestTellsNoSecret(t *testing.T) {
+	s := newSite(t, choria.V1)
+	url, ca := s.overHTTP()
+	s.configure("plugin.choria.security.request_signer.url = " + url)
+	s.deny.Store(new(`bob may not send {"token":"s3cret"}`))
+	restart := []string{"req", "choria_provision", "restart", "token=s3cret", "--signer-ca", ca, "--no-verify", "--json"}
+	for _, args := range [][]string{restart, append(slices.Clone(restart), "-I", s.lab.Nodes()[0].Identity)} {
+		got := s.fleetctl(t.Context(), args...)
+		s.check(got, 9, "bob may not send")
+		if strings.Contains(got.out+got.err, "s3cret") {
+			t.Errorf("the secret is shown: %s%s", got.out, got.err)
+		}
+	}
+	records := 0
+	err := filepath.WalkDir(s.dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasPrefix(path, s.lab.Dir()) {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte("s3cret")) {
+			t.Errorf("%s holds the secret", path)
+		}
+		if bytes.Contains(data, []byte("bob may not send")) {
+			records++
+		}
+		return err
+	})
+	if err != nil || records != 1 {
+		t.Errorf("%d records tell what the signer said, %v; want the one of the run that began", records, err)
+	}
+}
+
 func TestWhereRepliesGo(t *testing.T) {
 	s := newSite(t, choria.V1)
 	s.configure()

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -65,8 +64,7 @@ func (s serviceSigner) Sign(ctx context.Context, request, signature, token strin
 	case err != nil:
 		return "", err
 	case reply.Code != choria.OK: // a refusal has no secure_request: look at the status first
-		words := strings.TrimSpace(strings.ReplaceAll(reply.Message, token, redacted))
-		return "", fault(fmt.Sprintf("%s says no: %s", reply.Node, cmp.Or(words, reply.Code.String())), "", nil)
+		return "", fault(fmt.Sprintf("%s says no: %s", reply.Node, cmp.Or(reply.Message, reply.Code.String())), "", nil)
 	}
 	var signed struct {
 		Secure string `json:"secure_request"`

@@ -145,11 +145,10 @@ func (l Login) ask(ctx context.Context, services []*remote, public ed25519.Publi
 			Token string `json:"token"`
 			Error string `json:"error"`
 		}
-		err := service.ask(ctx, question, &answer)
+		err := service.ask(ctx, question, &answer, l.Password)
 		fault, ok := errors.AsType[*RemoteError](err)
 		switch {
 		case ok:
-			fault.Problem = l.redact(fault.Problem)
 			failed = append(failed, fault)
 			if !fault.Away {
 				return "", fault
@@ -157,7 +156,7 @@ func (l Login) ask(ctx context.Context, services []*remote, public ed25519.Publi
 		case err != nil:
 			return "", err
 		case answer.Error != "":
-			return "", service.fault("it says no: "+l.redact(words(answer.Error)), "", nil)
+			return "", service.fault("it says no: "+words(answer.Error, l.Password), "", nil)
 		case answer.Token == "":
 			return "", service.fault("its answer has no token", "is that URL the login service's?", nil)
 		default:
@@ -179,14 +178,6 @@ func nobody(failed []*RemoteError) error {
 	return &RemoteError{Service: "login", Problem: strings.Join(each, "; "), Hint: failed[0].Hint, Away: true}
 }
 
-// redact takes the password out of what a service says.
-func (l Login) redact(text string) string {
-	if l.Password == "" {
-		return text
-	}
-	return strings.ReplaceAll(text, l.Password, "[redacted]")
-}
-
 // checkIssued looks at a new token before it takes the place of an old one.
 func (o *Options) checkIssued(token string, public ed25519.PublicKey, now time.Time) (*ClientClaims, error) {
 	fault := func(problem string, err error) error {
@@ -204,6 +195,17 @@ func (o *Options) checkIssued(token string, public ed25519.PublicKey, now time.T
 	}
 	if key, err := claims.Key(); err != nil || !key.Equal(public) {
 		return nil, fault("is not for the key that was made for it", ErrTokenPublicKey)
+	}
+	if o.Provider != providerChoria {
+		return claims, nil
+	}
+	known, err := o.parseIssuers()
+	if err != nil || !known.known() {
+		return claims, err
+	}
+	keys, _ := known.keys(claims.Organization)
+	if _, err := parseClient(token, now, clientLeeway, keys); err != nil {
+		return nil, fault("is not of the configured issuer", err)
 	}
 	return claims, nil
 }

@@ -170,6 +170,14 @@ func TestALoginThatFailsLeavesTokenAndKey(t *testing.T) {
 		{"expired", func(_ *Options, _ *Login, d *frontDesk) {
 			d.token = token(func(c *ClientClaims) { c.ExpiresAt = At(noon.Add(-time.Minute)) })
 		}, "the token that it gave cannot be used: token has expired: it ended at 2026-11-22T11:59:00Z; is the clock of this machine right?"},
+		{"another issuer's", func(_ *Options, _ *Login, d *frontDesk) {
+			d.token = func(key string) string {
+				return mustClient(t, clientClaims(noon, func(c *ClientClaims) { c.PublicKey = key }), edKey(9))
+			}
+		}, "the token that it gave is not of the configured issuer"},
+		{"another organization's", func(_ *Options, _ *Login, d *frontDesk) {
+			d.token = token(func(c *ClientClaims) { c.Organization = "other" })
+		}, "the token that it gave is not of the configured issuer"},
 		{"nobody's", func(_ *Options, _ *Login, d *frontDesk) {
 			d.token = token(func(c *ClientClaims) { c.CallerID = "" })
 		}, "the token that it gave names no caller"},

@@ -72,8 +72,9 @@ func (r *remote) fault(problem, hint string, err error) *RemoteError {
 }
 
 // ask posts question and decodes the answer, which must be a JSON object. The error is a
-// *RemoteError, or the cause of a context that somebody cancelled.
-func (r *remote) ask(ctx context.Context, question, answer any) error {
+// *RemoteError, in which secret does not occur, or the cause of a context that somebody
+// cancelled.
+func (r *remote) ask(ctx context.Context, question, answer any, secret string) error {
 	body, err := json.Marshal(question)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", r.name(), err)
@@ -97,7 +98,7 @@ func (r *remote) ask(ctx context.Context, question, answer any) error {
 	case len(data) > maxAnswer:
 		return r.fault(fmt.Sprintf("its answer is longer than %d MiB", maxAnswer>>20), "is that URL the service's?", nil)
 	case res.StatusCode != http.StatusOK:
-		return r.refused(res, data)
+		return r.refused(res, data, secret)
 	}
 	if err := json.Unmarshal(data, answer); err != nil {
 		return r.fault("its answer is not the JSON that was expected", "is that URL the service's?", nil)
@@ -106,17 +107,17 @@ func (r *remote) ask(ctx context.Context, question, answer any) error {
 }
 
 // refused words an answer that is not 200.
-func (r *remote) refused(res *http.Response, data []byte) error {
-	problem := "it answered " + words(res.Status)
+func (r *remote) refused(res *http.Response, data []byte, secret string) error {
+	problem := "it answered " + words(res.Status, secret)
 	var body struct {
 		Error string `json:"error"`
 	}
 	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) // "" when it says nothing usable
 	switch {
 	case json.Unmarshal(data, &body) == nil && body.Error != "":
-		problem += ": " + words(body.Error)
-	case media == "text/plain" && !json.Valid(data) && words(string(data)) != "":
-		problem += ": " + words(string(data))
+		problem += ": " + words(body.Error, secret)
+	case media == "text/plain" && !json.Valid(data) && words(string(data), secret) != "":
+		problem += ": " + words(string(data), secret)
 	}
 	hint := ""
 	switch {
@@ -129,8 +130,13 @@ func (r *remote) refused(res *http.Response, data []byte) error {
 }
 
 // words makes what a stranger says fit to be shown: one line, no control characters, not
-// too long.
-func words(text string) string {
+// too long, and without a secret that we told the stranger.
+func words(text string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
+	}
 	text = strings.Join(strings.FieldsFunc(text, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }), " ")
 	if r := []rune(text); len(r) > maxWords {
 		text = string(r[:maxWords]) + "..."

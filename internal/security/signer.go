@@ -85,13 +85,14 @@ func (s *requestSigner) sign(ctx context.Context, request []byte, signature, tok
 		return nil, s.fault("there is no connection to ask it over", "", nil)
 	}
 	secure, err := s.service.Sign(ctx, string(request), signature, token)
-	switch _, worded := errors.AsType[*RemoteError](err); {
+	switch fault, worded := errors.AsType[*RemoteError](err); {
 	case worded:
-		return nil, err
+		fault.Problem = words(fault.Problem, token)
+		return nil, fault
 	case err != nil && ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		return nil, context.Cause(ctx)
 	case err != nil:
-		return nil, s.fault(words(err.Error()), "", err)
+		return nil, s.fault(words(err.Error(), token), "", err)
 	}
 	return []byte(secure), nil
 }
@@ -107,11 +108,11 @@ func (s *requestSigner) overHTTP(ctx context.Context, request []byte, signature,
 		Secure []byte `json:"secure_request"`
 		Error  string `json:"error"`
 	}
-	if err := s.http.ask(ctx, question, &answer); err != nil {
+	if err := s.http.ask(ctx, question, &answer, token); err != nil {
 		return nil, err
 	}
 	if answer.Error != "" {
-		return nil, s.http.fault("it says no: "+words(answer.Error), "", nil)
+		return nil, s.http.fault("it says no: "+words(answer.Error, token), "", nil)
 	}
 	return answer.Secure, nil
 }

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,8 @@ type signingDesk struct {
 	before  func(w http.ResponseWriter) (done bool) // answer in its own way
 	edit    func(sr *choria.SecureRequest)          // before it is encoded
 	request func(req []byte) []byte                 // what is signed in place of the request
+
+	tokenFile string // the caller's
 
 	mu    sync.Mutex // guards asked
 	asked int
@@ -141,6 +144,7 @@ func (f folder) delegated(t *testing.T, v choria.Version) (Options, *signingDesk
 	token := f.write("bob.jwt", mustClient(t, clientClaims(now, func(c *ClientClaims) {
 		c.Permissions = ClientPermissions{SignedFleetManagement: true}
 	}), orgKey)+"\n")
+	d.tokenFile = token
 	o := Options{Provider: "choria", Identity: "ops.example.net", TokenFile: token, SeedFile: f.write("bob.key", hex.EncodeToString(clientKey.Seed())),
 		Issuers: map[string]string{"choria": hexKey(orgKey)}, SignerURL: server.URL + "/sign",
 		SignerCA: f.write("signer-ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))}
@@ -268,6 +272,12 @@ func TestASignerThatDoesNotSignIsAnError(t *testing.T) {
 	}{
 		{"says no", v2, answer(200, `{"error":"up=bob may not call\u001b[31m this"}`), "it says no: up=bob may not call [31m this"},
 		{"says no with a status", v1, answer(403, `{"error":"denied"}`), "it answered 403 Forbidden: denied"},
+		{"tells the token", v2, func(d *signingDesk) {
+			d.before = func(w http.ResponseWriter) bool {
+				data, _ := os.ReadFile(d.tokenFile)
+				return answering(200, fmt.Sprintf(`{"error":"I do not know %s"}`, strings.TrimSpace(string(data))))(w)
+			}
+		}, "it says no: I do not know [redacted]"},
 		{"breaks", v2, answer(500, "<html>oops"), "it answered 500 Internal Server Error"},
 		{"moved", v2, func(d *signingDesk) {
 			d.before = func(w http.ResponseWriter) bool {
