@@ -109,7 +109,7 @@ func (w *resultWriter) format(a account) error {
 	case formatJUnit:
 		return render.JUnit(w.out, render.Suite{
 			Agent: w.job.o.agent, Action: w.job.o.action, Run: a.id, Verdict: a.verdict, ExitCode: a.code,
-			Start: w.start, Took: time.Since(w.start), Nodes: a.nodes,
+			Start: w.start, Took: time.Since(w.start), Nodes: a.nodes, Proved: a.run != nil && w.job.proves() != 0,
 		})
 	}
 	return render.Text(w.out, a.result, a.text)

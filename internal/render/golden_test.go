@@ -132,6 +132,11 @@ func goldenRequests() map[string]func(w io.Writer) error {
 				l.Node(map[string]string{"identity": "n1"}), l.Plan(map[string]int{"nodes": 4}), l.Summaries(nil), l.Stats(few.Stats), l.Error(errors.New("did not discover any nodes")))
 		},
 		"run.junit.xml": func(w io.Writer) error { return JUnit(w, exampleSuite()) },
+		"proved.junit.xml": func(w io.Writer) error {
+			s := exampleSuite()
+			s.Proved, s.Nodes = true, s.Nodes[2:4]
+			return JUnit(w, s)
+		},
 		"nodeset.txt": func(w io.Writer) error {
 			return errors.Join(Nodeset(w, nil), Nodeset(w, []string{"web10", "web2", "db3.ams1", "web9"}))
 		},

@@ -21,6 +21,8 @@ type Suite struct {
 	ExitCode int
 	Start    time.Time
 	Took     time.Duration
+	// Proved tells that acceptance is not the end: a node that is only accepted is an error.
+	Proved bool
 	// Nodes are the cases, in the order of the report.
 	Nodes []batch.Result
 }
@@ -80,7 +82,7 @@ func JUnit(w io.Writer, s Suite) error {
 	}
 	for _, n := range s.Nodes {
 		c := junitCase{Name: n.Identity, Class: s.Agent + "." + s.Action, Time: junitSeconds(nodeTime(n))}
-		c.judge(n, &counts)
+		c.judge(n, s.Proved, &counts)
 		suite.Cases = append(suite.Cases, c)
 	}
 	suite.junitCounts = counts
@@ -96,9 +98,13 @@ func JUnit(w io.Writer, s Suite) error {
 }
 
 // judge puts a node's state into JUnit's words.
-func (c *junitCase) judge(n batch.Result, counts *junitCounts) {
+func (c *junitCase) judge(n batch.Result, proved bool, counts *junitCounts) {
 	message := n.Reason
-	if message == "" {
+	switch {
+	case message != "":
+	case n.State == batch.Accepted:
+		message = "accepted, and the proof was not waited for"
+	default:
 		message = n.State.String()
 	}
 	said := &junitResult{Message: message, Type: n.State.String(), Text: n.State.String()}
@@ -109,7 +115,12 @@ func (c *junitCase) judge(n batch.Result, counts *junitCounts) {
 		said.Text += ": " + n.Reason
 	}
 	switch n.State {
-	case batch.Accepted, batch.Verified:
+	case batch.Verified:
+	case batch.Accepted:
+		if proved {
+			c.Error = said
+			counts.Errors++
+		}
 	case batch.Refused, batch.Unverified:
 		c.Failure = said
 		counts.Failures++

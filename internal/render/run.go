@@ -42,17 +42,18 @@ func NewRun(s batch.Summary, exitCode int, strays map[string]int) Run {
 
 // RunLine is a run in JSON lines: its nodes and batches have lines of their own.
 type RunLine struct {
-	ID       string         `json:"id"`
-	ExitCode int            `json:"exit_code"`
-	Verdict  string         `json:"verdict"`
-	States   batch.Counts   `json:"states"`
-	Stop     *batch.Stop    `json:"stop,omitempty"`
-	Strays   map[string]int `json:"strays,omitempty"`
+	SchemaVersion int            `json:"schema_version"`
+	ID            string         `json:"id"`
+	ExitCode      int            `json:"exit_code"`
+	Verdict       string         `json:"verdict"`
+	States        batch.Counts   `json:"states"`
+	Stop          *batch.Stop    `json:"stop,omitempty"`
+	Strays        map[string]int `json:"strays,omitempty"`
 }
 
 // Line is the run without its nodes and batches.
 func (r Run) Line() RunLine {
-	return RunLine{ID: r.ID, ExitCode: r.ExitCode, Verdict: r.Verdict, States: r.States, Stop: r.Stop, Strays: r.Strays}
+	return RunLine{SchemaVersion: SchemaVersion, ID: r.ID, ExitCode: r.ExitCode, Verdict: r.Verdict, States: r.States, Stop: r.Stop, Strays: r.Strays}
 }
 
 // verdictWords begin the last line; the counts follow.
