@@ -51,6 +51,7 @@ func TestOurClientOnARealNetwork(t *testing.T) {
 		net := startNetwork(t, version, 6)
 		t.Logf("%schoria %s", fleetctl(t, "version").Stdout, run(t, net.dir, environment(net.dir), net.choria, "--version").Stderr)
 		t.Run("filters select the same nodes", net.testFilters)
+		t.Run("facts", net.testFacts)
 		t.Run("ping", net.testPing)
 		t.Run("inventory has the same layout", net.testInventory)
 		t.Run("documents have the same shape", net.testDocuments)

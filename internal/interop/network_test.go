@@ -48,6 +48,15 @@ type network struct {
 // It skips the test when there is no choria binary.
 func startNetwork(t *testing.T, version, n int) *network {
 	t.Helper()
+	net := newNetwork(t, version)
+	net.startBroker(t)
+	net.populate(t, n)
+	return net
+}
+
+// newNetwork makes the folders and the certificate authority.
+func newNetwork(t *testing.T, version int) *network {
+	t.Helper()
 	net := &network{version: version, collective: "mcollective", dir: t.TempDir(), choria: choriaBinary(t), port: freePort(t), servers: map[string]*process{}}
 	if version == 2 {
 		net.collective = "choria"
@@ -55,16 +64,20 @@ func startNetwork(t *testing.T, version, n int) *network {
 	net.hostNames = exec.CommandContext(t.Context(), "unshare", append(ownHostName("probe")[1:], "true")...).Run() == nil
 	net.ca = newAuthority(t, "interop CA")
 	write(t, net.path("ca.pem"), net.ca.pem)
-	net.startBroker(t)
-	net.ConfigFile = net.path("client.conf")
-	net.writeClient(t, "client", time.Hour)
-	for i := range n {
-		net.startServer(t, i+1)
-	}
-	for _, node := range net.Nodes {
-		net.AwaitStarts(t, node, 1)
-	}
 	return net
+}
+
+// populate makes a client and starts n servers.
+func (n *network) populate(t *testing.T, servers int) {
+	t.Helper()
+	n.ConfigFile = n.path("client.conf")
+	n.writeClient(t, "client", time.Hour)
+	for i := range servers {
+		n.startServer(t, i+1)
+	}
+	for _, node := range n.Nodes {
+		n.AwaitStarts(t, node, 1)
+	}
 }
 
 // ownHostName runs the command that follows in a host name of its own. That takes root, and Linux.
@@ -110,6 +123,21 @@ func (s settings) write(t *testing.T, file string) {
 
 func (n *network) startBroker(t *testing.T) {
 	t.Helper()
+	dir := n.writeBroker(t)
+	p := startProcess(t, "broker", dir, n.choria, "broker", "run", "--config", filepath.Join(dir, "broker.conf"))
+	await(t, 30*time.Second, "the broker listens", func() bool {
+		p.mustRun(t)
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", n.port))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// writeBroker makes the broker's folder: its configuration and its credentials, and the issuers of tokens.
+func (n *network) writeBroker(t *testing.T) string {
+	t.Helper()
 	dir := n.folder(t, "broker")
 	n.ca.issue(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), "broker.example.net", "localhost", "127.0.0.1")
 	conf := settings{
@@ -149,15 +177,7 @@ func (n *network) startBroker(t *testing.T) {
 		}...)
 	}
 	conf.write(t, filepath.Join(dir, "broker.conf"))
-	p := startProcess(t, "broker", dir, n.choria, "broker", "run", "--config", filepath.Join(dir, "broker.conf"))
-	await(t, 30*time.Second, "the broker listens", func() bool {
-		p.mustRun(t)
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", n.port))
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	return dir
 }
 
 // mustRun fails the test when the process has ended, with the end of its output.
