@@ -54,6 +54,7 @@ func TestOurClientOnARealNetwork(t *testing.T) {
 		t.Run("facts", net.testFacts)
 		t.Run("ping", net.testPing)
 		t.Run("inventory has the same layout", net.testInventory)
+		t.Run("the fleet is counted", net.testFleet)
 		t.Run("documents have the same shape", net.testDocuments)
 		t.Run("senders are the same", net.testSenders)
 		t.Run("credentials are refused in words", net.testCredentials)

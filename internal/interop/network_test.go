@@ -278,10 +278,7 @@ func (n *network) startServer(t *testing.T, i int) {
 		{"plugin.choria.middleware_hosts", fmt.Sprintf("nats://127.0.0.1:%d", n.port)},
 		{"plugin.choria.server.provision", "false"},
 	}
-	provisioning := claims{
-		"purpose": "choria_provisioning", "sub": "choria_provisioning", "ou": "choria", "cht": provisionToken, "chs": true, "chpd": true,
-		"chu": fmt.Sprintf("nats://127.0.0.1:%d", n.port), "update": i%2 == 1,
-	}
+	n.provisioningToken(t, dir, i%2 == 1)
 	if n.version == 1 {
 		n.ca.issue(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), node)
 		conf = append(conf, settings{
@@ -291,7 +288,6 @@ func (n *network) startServer(t *testing.T, i int) {
 			{"plugin.security.file.key", filepath.Join(dir, "key.pem")},
 			{"plugin.security.file.ca", n.path("ca.pem")},
 		}...)
-		write(t, filepath.Join(dir, "provisioning.jwt"), provisioning.sign(t, n.signer.key, 24*time.Hour))
 	} else {
 		n.serverToken(t, dir, node)
 		conf = append(conf, n.issuerSettings()...)
@@ -302,8 +298,6 @@ func (n *network) startServer(t *testing.T, i int) {
 			{"plugin.security.choria.token_file", filepath.Join(dir, "server.jwt")},
 			{"plugin.security.choria.seed_file", filepath.Join(dir, "server.seed")},
 		}...)
-		provisioning["v2"] = true
-		write(t, filepath.Join(dir, "provisioning.jwt"), provisioning.sign(t, n.issuer, 24*time.Hour))
 	}
 	conf.write(t, filepath.Join(dir, "server.conf"))
 	// The server looks for provisioning.jwt in its working directory.
