@@ -3,13 +3,8 @@ package security
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/ed25519"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"reflect"
@@ -150,8 +145,8 @@ func (i *Identity) sealElsewhere(ctx context.Context, request []byte, now time.T
 		return nil, i.delegate.fault("it signed another request than ours: "+what, "this signer is not to be trusted", nil)
 	}
 	if i.version == choria.V1 {
-		if err := signedByCertificate(sealed); err != nil {
-			return nil, i.delegate.fault(words(err.Error()), "servers would drop the request in silence", err)
+		if _, err := signedByCertificate(sealed); err != nil { // its authority is for the servers to judge
+			return nil, i.delegate.fault("servers would not believe what it signed: "+words(err.Error()), "they would drop it in silence", err)
 		}
 		return data, nil
 	}
@@ -208,26 +203,4 @@ func changed(version choria.Version, want, got []byte) string {
 		return "the filter differs"
 	}
 	return ""
-}
-
-// signedByCertificate checks the signature with the certificate beside it. Whether servers
-// know the certificate's authority, and give it privileges, is theirs to say.
-func signedByCertificate(sealed choria.SecureRequest) error {
-	block, _ := pem.Decode([]byte(sealed.Certificate))
-	if block == nil {
-		return errors.New("its certificate is missing or not PEM")
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return errors.New("its certificate is damaged")
-	}
-	key, ok := cert.PublicKey.(*rsa.PublicKey)
-	if !ok {
-		return errors.New("its certificate is not for an RSA key")
-	}
-	hash := sha256.Sum256(sealed.Request)
-	if rsa.VerifyPKCS1v15(key, crypto.SHA256, hash[:], sealed.Signature) != nil {
-		return fmt.Errorf("its %w the request", ErrSignature)
-	}
-	return nil
 }

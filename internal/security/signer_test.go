@@ -309,7 +309,7 @@ func TestASignerThatDoesNotSignIsAnError(t *testing.T) {
 		}, "it gave the request back without a signature"},
 		{"bad signature", v2, func(d *signingDesk) { d.edit = func(sr *choria.SecureRequest) { sr.Signature[0] ^= 1 } },
 			"servers would not believe what it signed: request: signature does not fit"},
-		{"bad signature v1", v1, func(d *signingDesk) { d.edit = func(sr *choria.SecureRequest) { sr.Signature[0] ^= 1 } }, "its signature does not fit the request"},
+		{"bad signature v1", v1, func(d *signingDesk) { d.edit = func(sr *choria.SecureRequest) { sr.Signature[0] ^= 1 } }, "servers would not believe what it signed: signature does not fit"},
 		{"no delegate", v2, func(d *signingDesk) {
 			d.edit = func(sr *choria.SecureRequest) {
 				sr.Signer = delegateToken(d.t, time.Now(), func(c *ClientClaims) { c.Permissions = ClientPermissions{FleetManagement: true} })
@@ -559,4 +559,41 @@ func TestOpenRefusesSignersThatCannotWork(t *testing.T) {
 	}
 	good.SignerURL, good.InsecureSigner = "http://signer.example.net/", true
 	mustOpen(t, good, time.Now())
+}
+
+// answers is a service that says what it is told to.
+type answers string
+
+func (a answers) Sign(context.Context, string, string, string) (string, error) { return string(a), nil }
+
+func FuzzSignersAnswer(f *testing.F) {
+	now := time.Now()
+	i := &Identity{version: choria.V2, token: mustClient(f, clientClaims(now), orgKey), seed: clientKey, caller: "up=bob",
+		issuers: issuers{byOrganization: map[string]ed25519.PublicKey{"choria": public(orgKey)}}}
+	ours := request(f, choria.V2, "up=bob", now)
+	good, err := choria.EncodeSecureRequest(choria.SecureRequest{Version: choria.V2, Request: ours, Signature: ed25519.Sign(delegateKey, ours), Signer: delegateToken(f, now), Caller: "x.y.z"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(good))
+	f.Add(`{"protocol":"io.choria.protocol.v2.secure_request","request":"e30=","signature":"eA==","caller":"a"}`)
+	f.Add("")
+	verifier := NewV2Verifier(i.issuers.byOrganization)
+	f.Fuzz(func(t *testing.T, answer string) {
+		i := &Identity{version: i.version, token: i.token, seed: i.seed, issuers: i.issuers, delegate: &requestSigner{service: answers(answer)}}
+		data, err := i.sealElsewhere(t.Context(), ours, now)
+		if err != nil {
+			if _, ok := errors.AsType[*RemoteError](err); !ok {
+				t.Errorf("got %v (%T), want a RemoteError", err, err)
+			}
+			return
+		}
+		sr, err := choria.DecodeSecureRequest(data)
+		if err != nil {
+			t.Fatalf("what was accepted cannot be read: %v", err)
+		}
+		if caller, err := verifier.Verify(sr, now); err != nil || caller.Token.CallerID != "up=bob" || changed(choria.V2, ours, sr.Request) != "" {
+			t.Errorf("what was accepted is not our request, or servers do not believe it: %v", err)
+		}
+	})
 }

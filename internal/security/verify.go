@@ -109,21 +109,9 @@ func (v *RequestVerifier) Verify(sr choria.SecureRequest, now time.Time) (Caller
 }
 
 func (v *RequestVerifier) verifyV1(sr choria.SecureRequest, caller string, now time.Time) (Caller, error) {
-	block, _ := pem.Decode([]byte(sr.Certificate))
-	if block == nil {
-		return Caller{}, fmt.Errorf("request: %w: its certificate is not PEM", ErrUntrusted)
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
+	cert, err := signedByCertificate(sr)
 	if err != nil {
-		return Caller{}, fmt.Errorf("request: %w: its certificate is damaged", ErrUntrusted)
-	}
-	key, ok := cert.PublicKey.(*rsa.PublicKey)
-	if !ok {
-		return Caller{}, fmt.Errorf("request: %w: its certificate is not for an RSA key", ErrSignature)
-	}
-	hash := sha256.Sum256(sr.Request)
-	if rsa.VerifyPKCS1v15(key, crypto.SHA256, hash[:], sr.Signature) != nil {
-		return Caller{}, fmt.Errorf("request: %w", ErrSignature)
+		return Caller{}, fmt.Errorf("request: %w", err)
 	}
 	match := callerPattern.FindStringSubmatch(caller)
 	if match == nil {
@@ -145,6 +133,28 @@ func (v *RequestVerifier) verifyV1(sr choria.SecureRequest, caller string, now t
 		return Caller{}, fmt.Errorf("request: %w: %s is not on the allow list", ErrNotAllowed, match[1])
 	}
 	return Caller{ID: caller}, nil
+}
+
+// signedByCertificate checks the signature of version 1 with the certificate beside it,
+// whoever issued that.
+func signedByCertificate(sr choria.SecureRequest) (*x509.Certificate, error) {
+	block, _ := pem.Decode([]byte(sr.Certificate))
+	if block == nil {
+		return nil, fmt.Errorf("%w: its certificate is not PEM", ErrUntrusted)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its certificate is damaged", ErrUntrusted)
+	}
+	key, ok := cert.PublicKey.(*rsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%w: its certificate is not for an RSA key", ErrSignature)
+	}
+	hash := sha256.Sum256(sr.Request)
+	if rsa.VerifyPKCS1v15(key, crypto.SHA256, hash[:], sr.Signature) != nil {
+		return nil, ErrSignature
+	}
+	return cert, nil
 }
 
 // verifyV2 verifies a request that the caller signed.
