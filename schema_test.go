@@ -107,6 +107,7 @@ var acts = []output{
 	{"lines", 5, "req choria_provision restart token=wrong --jsonl --canary 1 --state-dir c"},
 	{"req", 5, "req choria_provision restart token=wrong --json --canary 1 --state-dir b"},
 	{"req", 3, "req choria_provision restart splay=1 --json --canary 0 --reply-timeout 2 --state-dir a"},
+	{"inventory-diff", 0, "inventory --diff snapshot --output json"},
 	{"runs-list", 0, "runs list --json --state-dir a"},
 	{"runs-show", 0, "runs show last --json --state-dir a"},
 }
@@ -137,6 +138,8 @@ var results = []output{
 	{"names", 4, "req rpcutil ping -I nobody.example.net --reply-timeout 1 --senders --json"},
 	{"facts", 0, "facts country --json"},
 	{"version", 0, "version --json"},
+	{"doctor", 0, "doctor --json"},
+	{"doctor", 9, "doctor --json --config nobroker.conf --connect-timeout 1"},
 }
 
 func TestOutputKeepsItsSchemas(t *testing.T) {
@@ -148,6 +151,10 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 			outputs := append(results, output{"inventory-node", 0, "inventory --json " + f.lab.Nodes()[0].Identity})
 			if protocol == 2 {
 				outputs = results[:6]
+			}
+			f.writeFile("nobroker.conf", "identity = nobody.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
+			if r := f.run("inventory", "--save", "snapshot"); r.code != 0 {
+				t.Errorf("save: exit code %d: %s", r.code, r.stderr)
 			}
 			var wait sync.WaitGroup
 			for _, o := range outputs {
@@ -164,6 +171,13 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 		if !s.used[name] {
 			t.Errorf("no output was held against %s", name)
 		}
+	}
+}
+
+func (f *fleet) writeFile(name, content string) {
+	f.t.Helper()
+	if err := os.WriteFile(filepath.Join(f.dir, name), []byte(content), 0o600); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
@@ -215,9 +229,6 @@ func interruptedOutput(t *testing.T, s *schemas) {
 		t.Errorf("not interrupted: %s", out.String())
 	}
 	f.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})
-	damaged := filepath.Join(f.dir, "state", "runs", "20990101-000000-abcde.journal")
-	if err := os.WriteFile(damaged, []byte("no record\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	f.writeFile("state/runs/20990101-000000-abcde.journal", "no record\n")
 	f.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
 }
