@@ -20,14 +20,14 @@ func eachVersion(t *testing.T, test func(t *testing.T, version int)) {
 	}
 }
 
-// names reads the JSON list of names that a command printed, sorted; nothing printed is no name.
+// names reads the JSON list of names that a command printed, sorted; nothing printed is no name, and so is null.
 func names(t *testing.T, res result) []string {
 	t.Helper()
-	got := []string{}
-	if strings.TrimSpace(res.Stdout) == "" {
-		return got
+	var list []string
+	if strings.TrimSpace(res.Stdout) != "" {
+		decode(t, res, &list)
 	}
-	decode(t, res, &got)
+	got := append([]string{}, list...)
 	slices.Sort(got)
 	return got
 }

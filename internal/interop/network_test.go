@@ -401,7 +401,7 @@ func (n *network) Both(t *testing.T, verbs [2][]string, cases [][]string) []pair
 	home, env := n.home(t)
 	program := fleetctlBinary(t)
 	pairs, errs := make([]pair, len(cases)), make([]error, len(cases))
-	slots := make(chan struct{}, 4)
+	slots := make(chan struct{}, 8)
 	var running sync.WaitGroup
 	for i, args := range cases {
 		running.Go(func() {
