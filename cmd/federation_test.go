@@ -1,15 +1,14 @@
 package cmd
 
 import (
+	"maps"
 	"strings"
 	"testing"
 )
 
 func withVariable(env map[string]string, name, value string) map[string]string {
 	out := map[string]string{name: value}
-	for k, v := range env {
-		out[k] = v
-	}
+	maps.Copy(out, env)
 	return out
 }
 
