@@ -194,6 +194,9 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	if r := f.run("runs", "resume", "last"); r.code != 7 || !strings.Contains(r.stderr, "is doing it") {
 		t.Errorf("resume of a live run: exit %d, %s", r.code, r.stderr)
 	}
+	if r := f.run("req", "choria_provision", "restart", "splay=1", "--resume"); r.code != 7 || !strings.Contains(r.stderr, "is doing it") {
+		t.Errorf("the same command with --resume, meanwhile: exit %d, %s", r.code, r.stderr)
+	}
 	if a := f.show("last"); !a.Live {
 		t.Error("the run is not shown as live")
 	}
@@ -209,6 +212,18 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	}
 	if a := f.show("last"); a.Run.States["not-sent"] != 3 {
 		t.Errorf("after the stop: %v, want 3 nodes not sent to", a.Run.States)
+	}
+	for _, dry := range [][]string{{"runs", "resume", "last"}, {"req", "choria_provision", "restart", "splay=1", "--resume"}} {
+		before := f.run("runs", "show", "last").out
+		if r := f.run(append(dry, "--dry-run")...); r.code != 0 || !strings.Contains(r.out, "3 nodes in 1 batch") {
+			t.Errorf("%v --dry-run: exit %d, %s%s", dry, r.code, r.out, r.stderr)
+		}
+		if after := f.run("runs", "show", "last").out; after != before || f.restarts() != 3 {
+			t.Errorf("%v --dry-run did something: %d requests in all, and the record says %s", dry, f.restarts(), after)
+		}
+	}
+	if r := f.run("runs", "resume", "last", "--batch", "1"); r.code != 2 {
+		t.Errorf("resume with another batch size: exit %d, %s", r.code, r.stderr)
 	}
 	if r := f.run("runs", "resume", "last", "--batch-sleep", "0"); r.code != 0 {
 		t.Errorf("resume: exit %d, %s", r.code, r.stderr)

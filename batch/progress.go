@@ -90,6 +90,34 @@ func (p Progress) Counts() Counts { return p.l.counts }
 // to, those unknown, and those accepted whose proof was not waited for.
 func (p Progress) Open() int { return p.l.open() }
 
+// Remaining is what a resume would send to: the nodes never sent to, in their
+// batches. Its notes say whom the resume looks at first.
+func (p Progress) Remaining() Plan {
+	l := p.l
+	rest := Plan{Policy: l.begin.Plan.Policy}
+	note := func(n int, what string) {
+		if n > 0 {
+			rest.Notes = append(rest.Notes, fmt.Sprintf("first, without sending anything: %d %s", n, what))
+		}
+	}
+	note(l.unproved(), "accepted, to be verified")
+	note(l.counts.Of(Sending)+l.counts.Of(Unknown), "unknown, to be probed; who is proved untouched is sent to as well")
+	for i := range l.batches {
+		b := &l.batches[i]
+		left := b.Batch
+		left.Nodes = nil
+		for _, at := range b.rows {
+			if r := &l.rows[at]; int(r.batch) == b.Number && (r.state == Planned || r.state == NotSent) {
+				left.Nodes = append(left.Nodes, r.identity)
+			}
+		}
+		if len(left.Nodes) > 0 {
+			rest.Batches = append(rest.Batches, left)
+		}
+	}
+	return rest
+}
+
 // Node returns what is known of one node.
 func (p Progress) Node(identity string) (Result, bool) {
 	at, ok := p.l.index[identity]

@@ -22,20 +22,33 @@ import (
 
 // guardOptions are the flags that hold a run back. The settings file can ask for the same.
 type guardOptions struct {
-	maxNodes      int
-	expect        int
+	maxNodes      nodeCount
+	expect        nodeCount
 	expectFile    string
 	yes, noInput  bool
 	insecureToken bool
 }
 
 func (g *guardOptions) add(f *pflag.FlagSet) {
-	f.IntVar(&g.maxNodes, "max-nodes", 0, "refuse a plan of more nodes")
-	f.IntVar(&g.expect, "expect", -1, "refuse unless exactly this many nodes were found")
+	g.addLimits(f)
+	f.Var(&g.expect, "expect", "refuse unless exactly this many nodes were found")
 	f.StringVar(&g.expectFile, "expect-file", "", "refuse unless exactly the nodes of `FILE` were found")
+}
+
+// addLimits are the guards of a run whose nodes are not looked for any more.
+func (g *guardOptions) addLimits(f *pflag.FlagSet) {
+	f.Var(&g.maxNodes, "max-nodes", "refuse a plan of more nodes")
 	f.BoolVarP(&g.yes, "yes", "y", false, "answer every prompt with yes")
 	f.BoolVar(&g.noInput, "no-input", false, "refuse instead of asking")
 	f.BoolVar(&g.insecureToken, "insecure-token", false, "send secrets even without TLS")
+}
+
+// validate refuses a limit that no run can keep: a script that computed 0 must not go on without any.
+func (g *guardOptions) validate() error {
+	if g.maxNodes.set && g.maxNodes.n == 0 {
+		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
+	}
+	return nil
 }
 
 // refuse is a guard's no: nothing was sent.
@@ -76,8 +89,8 @@ func (j *job) guard(ctx context.Context, plan batch.Plan) error {
 // expected compares what was found with what should be there.
 func (j *job) expected() error {
 	g := j.o.guard
-	if g.expect >= 0 && len(j.found.Nodes) != g.expect {
-		return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %d nodes, found %d", g.expect, len(j.found.Nodes))
+	if g.expect.set && len(j.found.Nodes) != g.expect.n {
+		return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %d nodes, found %d", g.expect.n, len(j.found.Nodes))
 	}
 	if g.expectFile == "" {
 		return nil
@@ -125,7 +138,7 @@ func (j *job) limits(nodes int) error {
 		return refuse("require_filter in "+j.app.settingsPath()+": name the nodes with a filter or --nodes",
 			"cannot call %s#%s on every node of the fleet", j.o.agent, j.o.action)
 	}
-	for _, max := range []int{j.o.guard.maxNodes, s.MaxNodes} {
+	for _, max := range []int{j.o.guard.maxNodes.n, s.MaxNodes} {
 		if max > 0 && nodes > max {
 			return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
 				"cannot %s %d nodes: limit is %d", j.o.action, nodes, max)
@@ -239,8 +252,8 @@ func (j *job) guards() []string {
 	add(changes && s.ReadOnly, "refused: read_only in %s", file)
 	add(changes && s.RequireFilter && !j.filtered, "refused without a filter: require_filter in %s", file)
 	add(changes && s.MaxNodes > 0, "at most %d nodes: max_nodes in %s", s.MaxNodes, file)
-	add(changes && g.maxNodes > 0, "at most %d nodes: --max-nodes", g.maxNodes)
-	add(g.expect >= 0, "exactly %d nodes: --expect", g.expect)
+	add(changes && g.maxNodes.set, "at most %d nodes: --max-nodes", g.maxNodes.n)
+	add(g.expect.set, "exactly %d nodes: --expect", g.expect.n)
 	add(g.expectFile != "", "exactly the nodes of %s: --expect-file", g.expectFile)
 	q, always := j.ask()
 	add(changes && !g.yes && q == countNodes, "asks for the number of nodes to be typed; without a terminal needs --yes")
@@ -258,16 +271,24 @@ func (j *job) guards() []string {
 	return out
 }
 
-// stdinReaders names everything that would read stdin: two readers would each get half.
-func (o *reqOptions) stdinReaders() []string {
-	var who []string
+// nodesFromStdin is what reads the nodes from stdin, "" where nothing does.
+func (o *reqOptions) nodesFromStdin() string {
 	if o.nodesFile == stdinValue {
-		who = append(who, "--nodes -")
+		return "--nodes -"
 	}
 	for _, text := range o.do {
 		if text == "file=-" || text == "file:-" {
-			who = append(who, "--do file=-")
+			return "--do file=-"
 		}
+	}
+	return ""
+}
+
+// stdinReaders names everything that would read stdin: two readers would each get half.
+func (o *reqOptions) stdinReaders() []string {
+	var who []string
+	if nodes := o.nodesFromStdin(); nodes != "" {
+		who = append(who, nodes)
 	}
 	if o.guard.expectFile == stdinValue {
 		who = append(who, "--expect-file -")

@@ -111,6 +111,7 @@ func (j *job) meta() runMeta {
 func (j *job) mark() string {
 	text, err := json.Marshal([]any{
 		j.o.agent, j.o.action, j.inputs.plain, j.o.filter, j.network.collective, j.o.nodesFile, j.o.exclude, j.o.limit, j.network.cfg.File, j.network.federations,
+		j.o.method, j.o.do, j.o.limitSeed,
 	})
 	if err != nil {
 		return ""
@@ -226,25 +227,20 @@ func findRun(dir, name string) (string, error) {
 	return "", usage(fmt.Errorf("%q is the beginning of %d runs: %s", name, len(found), strings.Join(found, ", ")), "")
 }
 
-// unfinished is the newest run of the same command that a resume would go on with, "" for none.
-func (j *job) unfinished() string {
+// unfinished is the newest run of the same command, if there is something left of it to do: by a resume, or by the
+// process that is doing it.
+func (j *job) unfinished() (storedRun, bool) {
 	dir := j.app.runsDir(j.o.record)
 	list, err := lastRuns(dir)
 	if err != nil {
-		return ""
+		return storedRun{}, false
 	}
 	mark := j.mark()
 	for _, r := range list[:min(len(list), 20)] {
-		if r.Live {
-			continue
-		}
 		run, err := readRun(dir, r.ID)
 		if err == nil && run.meta.Mark == mark {
-			if run.progress.Open() > 0 {
-				return r.ID
-			}
-			return ""
+			return run, run.live || run.progress.Open() > 0
 		}
 	}
-	return ""
+	return storedRun{}, false
 }

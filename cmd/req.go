@@ -67,14 +67,14 @@ func (f *amountFlag) Set(text string) (err error) {
 // Type implements pflag.Value.
 func (f *amountFlag) Type() string { return "N|P%" }
 
-// canaryFlag is the size of a first small batch; 0 turns off the one that token actions have of themselves.
-type canaryFlag struct {
+// nodeCount is a number of nodes that was given, or was not: 0 is not the same as nothing.
+type nodeCount struct {
 	n   int
 	set bool
 }
 
 // Set implements pflag.Value.
-func (c *canaryFlag) Set(text string) error {
+func (c *nodeCount) Set(text string) error {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
 		return fmt.Errorf("%q is not a number of nodes", text)
@@ -84,7 +84,7 @@ func (c *canaryFlag) Set(text string) error {
 }
 
 // String implements pflag.Value.
-func (c *canaryFlag) String() string {
+func (c *nodeCount) String() string {
 	if !c.set {
 		return ""
 	}
@@ -92,7 +92,10 @@ func (c *canaryFlag) String() string {
 }
 
 // Type implements pflag.Value.
-func (c *canaryFlag) Type() string { return "N" }
+func (c *nodeCount) Type() string { return "N" }
+
+// canaryFlag is the size of a first small batch; 0 turns off the one that token actions have of themselves.
+type canaryFlag struct{ nodeCount }
 
 // policy is what the planner calls it.
 func (c *canaryFlag) policy() int {
@@ -131,7 +134,8 @@ func (a *app) newReq() *cobra.Command {
 	a.addFederations(f)
 	o.addSource(f)
 	o.addLimit(f)
-	o.addBatches(f)
+	o.addSplit(f)
+	o.addSteps(f)
 	o.output.add(f)
 	o.guard.add(f)
 	o.proof.add(f)
@@ -140,11 +144,16 @@ func (a *app) newReq() *cobra.Command {
 	return c
 }
 
-func (o *reqOptions) addBatches(f *pflag.FlagSet) {
+// addSplit are the flags that make batches of nodes. A run that is gone on with has its batches.
+func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
 	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`")
 	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch: `FACT=N`")
+}
+
+// addSteps are the flags of the way from batch to batch.
+func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
 	o.addPace(f)
 	o.addRules(f)
@@ -236,6 +245,12 @@ func (o *reqOptions) validate() error {
 		return usage(fmt.Errorf("%s all read stdin", strings.Join(who, " and ")), "give one of them a file")
 	}
 	if err := o.validateReplyTo(); err != nil {
+		return err
+	}
+	if who := o.nodesFromStdin(); o.record.resume && who != "" {
+		return usage(fmt.Errorf("--resume cannot tell whether %s brings the same nodes", who), "name the run: `fleetctl runs resume RUN`")
+	}
+	if err := o.guard.validate(); err != nil {
 		return err
 	}
 	if o.record.off && (o.record.on || o.record.resume) {

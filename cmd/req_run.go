@@ -51,7 +51,11 @@ func (a *app) runReq(ctx context.Context, o reqOptions) error {
 	if err := j.oneFederation(); err != nil {
 		return err
 	}
-	if id := j.toResume(ctx); id != "" {
+	id, err := j.toResume(ctx)
+	if err != nil {
+		return err
+	}
+	if id != "" {
 		return j.resumeInstead(ctx, id)
 	}
 	return j.write(func() error {

@@ -27,29 +27,58 @@ func (j *job) confirm(ctx context.Context, p batch.Pause) (bool, error) {
 }
 
 // toResume finds the interrupted run of the same command that is to be gone on with: because --resume says so, or
-// because the operator does. Elsewhere a hint is all.
-func (j *job) toResume(ctx context.Context) string {
-	if !j.recorded() || j.o.dryRun {
-		return ""
+// because the operator does. Elsewhere a hint is all. One that another process is doing cannot be gone on with: --resume
+// refuses, because it must never ask a node twice.
+func (j *job) toResume(ctx context.Context) (string, error) {
+	if !j.recorded() || j.o.dryRun && !j.o.record.resume {
+		return "", nil
 	}
-	id := j.unfinished()
-	if id == "" || j.o.record.resume {
-		return id
+	run, ok := j.unfinished()
+	id := run.id
+	switch {
+	case !ok:
+		return "", nil
+	case run.live && j.o.record.resume:
+		return "", busy(run)
+	case run.live:
+		fmt.Fprintf(j.app.err, "warning: process %d on %s is doing this very command, as run %s\n", run.owner.PID, run.owner.Host, id)
+		return "", nil
+	case j.o.record.resume:
+		return id, nil
 	}
 	k, err := j.app.asker()
 	if err != nil || j.o.guard.noInput || j.o.guard.yes {
 		fmt.Fprintf(j.app.err, "hint: run %s of this command was interrupted; to go on with it: fleetctl runs resume %s\n", id, id)
-		return ""
+		return "", nil
 	}
 	defer k.close()
 	if ok, err := k.yes(ctx, fmt.Sprintf("Run %s of this command was interrupted. Go on with it?", id)); err == nil && ok {
-		return id
+		return id, nil
 	}
-	return ""
+	return "", nil
+}
+
+// busy refuses to take a run away from the process that is doing it.
+func busy(run storedRun) error {
+	return refuse("see `fleetctl runs watch "+run.id+"`, or end it with `fleetctl runs stop "+run.id+"`",
+		"cannot take over run %s: process %d on %s is doing it", run.id, run.owner.PID, run.owner.Host)
+}
+
+// planToGoOn shows what going on with a run would do, and touches nothing: neither the fleet nor the record.
+func (j *job) planToGoOn(from batch.Progress) error {
+	plan := from.Remaining()
+	return j.writer.plan(plan, plan.Estimate(j.pace()))
 }
 
 // resumeInstead goes on with an earlier run of the same command, with this one's secrets and pacing.
 func (j *job) resumeInstead(ctx context.Context, id string) error {
+	if j.o.dryRun {
+		run, err := readRun(j.app.runsDir(j.o.record), id)
+		if err != nil {
+			return err
+		}
+		return j.write(func() error { return j.planToGoOn(run.progress) })
+	}
 	file, from, err := takeRun(j.app.runsDir(j.o.record), id)
 	if err != nil {
 		return err

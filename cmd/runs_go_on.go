@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fleetctl/batch"
 )
@@ -77,6 +78,9 @@ were never sent to. Secrets are not in the record: give them again, as for req.`
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.goOn(c.Context(), &o, args, func(ctx context.Context, j *job, run storedRun) error {
+				if j.o.dryRun {
+					return j.write(func() error { return j.planToGoOn(run.progress) })
+				}
 				file, from, err := takeRun(a.runsDir(j.o.record), run.id)
 				if err != nil {
 					return err
@@ -85,7 +89,8 @@ were never sent to. Secrets are not in the record: give them again, as for req.`
 			})
 		},
 	}
-	o.addGoOn(c)
+	o.addGoOn(c.Flags())
+	o.guard.addLimits(c.Flags())
 	return c
 }
 
@@ -134,16 +139,16 @@ only when it is proved untouched. Secrets are not in the record: give them again
 	f.BoolVar(&which.noReply, "no-reply", false, "nodes that did not reply")
 	f.BoolVar(&which.notSent, "not-sent", false, "nodes whose turn never came")
 	f.BoolVar(&which.unknown, "unknown", false, "nodes of which nobody knows whether the request left")
-	o.addGoOn(c)
+	o.addSplit(f)
+	o.guard.add(f)
+	o.addGoOn(f)
 	return c
 }
 
 // addGoOn are req's flags that make sense for a run whose nodes and inputs are given.
-func (o *reqOptions) addGoOn(c *cobra.Command) {
-	f := c.Flags()
-	o.addBatches(f)
+func (o *reqOptions) addGoOn(f *pflag.FlagSet) {
+	o.addSteps(f)
 	o.output.add(f)
-	o.guard.add(f)
 	o.proof.add(f)
 	o.record.addDir(f)
 }
@@ -168,8 +173,7 @@ func (a *app) runStored(ctx context.Context, o *reqOptions, args []string, work 
 		return err
 	}
 	if run.live {
-		return refuse("see `fleetctl runs watch "+id+"`, or end it with `fleetctl runs stop "+id+"`",
-			"cannot take over run %s: process %d on %s is doing it", id, run.owner.PID, run.owner.Host)
+		return busy(run)
 	}
 	if err := o.fromRecord(run.meta, args[1:]); err != nil {
 		return err
