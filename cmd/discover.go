@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleetctl/internal/filter"
 	"fleetctl/internal/render"
 )
 
@@ -69,15 +70,10 @@ func (o *discoverOptions) validate() (err error) {
 }
 
 func (a *app) runDiscover(ctx context.Context, o discoverOptions) error {
-	f, err := o.parse()
-	if err != nil {
-		return err
-	}
-	n, err := a.network(ctx, o.collective)
-	if err != nil {
-		return err
-	}
-	defer n.close()
+	return a.withNetwork(ctx, &o.targets, func(n *network, f filter.Filter) error { return a.discover(ctx, o, n, f) })
+}
+
+func (a *app) discover(ctx context.Context, o discoverOptions, n *network, f filter.Filter) error {
 	if o.verbose && o.kind == formatText {
 		fmt.Fprintf(a.err, "Discovering nodes ....\n")
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetctl/discovery"
+	"fleetctl/internal/filter"
 	"fleetctl/internal/render"
 	"fleetctl/inventory"
 )
@@ -65,15 +66,10 @@ func (o factsOptions) validate() error {
 }
 
 func (a *app) runFacts(ctx context.Context, o factsOptions) error {
-	f, err := o.parse()
-	if err != nil {
-		return err
-	}
-	n, err := a.network(ctx, o.collective)
-	if err != nil {
-		return err
-	}
-	defer n.close()
+	return a.withNetwork(ctx, &o.targets, func(n *network, f filter.Filter) error { return a.facts(ctx, o, n, f) })
+}
+
+func (a *app) facts(ctx context.Context, o factsOptions, n *network, f filter.Filter) error {
 	doc, err := n.documents().Resolve(ctx, discoveryFor)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetctl/internal/choria"
+	"fleetctl/internal/filter"
 	"fleetctl/internal/render"
 	"fleetctl/inventory"
 )
@@ -91,15 +92,10 @@ func (a *app) runInventory(ctx context.Context, o inventoryOptions) error {
 	if o.fleet.to != "" {
 		return a.compareFiles(ctx, &o.fleet)
 	}
-	f, err := o.parse()
-	if err != nil {
-		return err
-	}
-	n, err := a.network(ctx, o.collective)
-	if err != nil {
-		return err
-	}
-	defer n.close()
+	return a.withNetwork(ctx, &o.targets, func(n *network, f filter.Filter) error { return a.takeInventory(ctx, o, n, f) })
+}
+
+func (a *app) takeInventory(ctx context.Context, o inventoryOptions, n *network, f filter.Filter) error {
 	doc, err := n.documents().Resolve(ctx, discoveryFor)
 	if err != nil {
 		return err

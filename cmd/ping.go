@@ -9,6 +9,7 @@ import (
 
 	"fleetctl/discovery"
 	"fleetctl/internal/choria"
+	"fleetctl/internal/filter"
 	"fleetctl/internal/render"
 	"fleetctl/rpcclient"
 )
@@ -45,15 +46,10 @@ func (a *app) newPing() *cobra.Command {
 
 func (a *app) runPing(ctx context.Context, o pingOptions) error {
 	start := time.Now()
-	f, err := o.parse()
-	if err != nil {
-		return err
-	}
-	n, err := a.network(ctx, o.collective)
-	if err != nil {
-		return err
-	}
-	defer n.close()
+	return a.withNetwork(ctx, &o.targets, func(n *network, f filter.Filter) error { return a.ping(ctx, o, n, f, start) })
+}
+
+func (a *app) ping(ctx context.Context, o pingOptions, n *network, f filter.Filter, start time.Time) error {
 	client, err := n.dial(ctx)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"fleetctl/internal/choria"
 	"fleetctl/internal/config"
 	"fleetctl/internal/ddl"
+	"fleetctl/internal/filter"
 	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
 )
@@ -86,6 +87,20 @@ func (n *network) identity() (*security.Identity, error) {
 	n.app.warn(id.Warnings())
 	n.id = id
 	return id, nil
+}
+
+// withNetwork checks the targets, reads the configuration, does the work and leaves the network.
+func (a *app) withNetwork(ctx context.Context, t *targets, work func(n *network, f filter.Filter) error) error {
+	f, err := t.parse()
+	if err != nil {
+		return err
+	}
+	n, err := a.network(ctx, t.collective)
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	return work(n, f)
 }
 
 func (a *app) loadConfig(ctx context.Context) (*config.Config, error) {
