@@ -144,6 +144,19 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 	}
 }
 
+// TestConfirmEachStopsBetweenBatches says yes to the first question and no to the second.
+func TestConfirmEachStopsBetweenBatches(t *testing.T) {
+	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
+	r := f.talk(newTerminal(t), [][2]string{{"3 nodes? [y/N]", "y\n"}, {"batch 2 of 1 nodes?", "y\n"}, {"batch 3 of 1 nodes?", "n\n"}},
+		"req", "choria_provision", "restart", "splay=1", "--batch", "1", "--batch-sleep", "0", "--confirm-each", "--discovery-window")
+	if r.code != 5 || !strings.Contains(r.out, "2 verified, 1 not-sent of 3 nodes") {
+		t.Errorf("exit code %d, want 5 with two nodes done: %s", r.code, r.out)
+	}
+	if got := f.restarts(); got != 2 {
+		t.Errorf("%d nodes got a request, want 2", got)
+	}
+}
+
 // TestATokenTypedAtTheTerminalIsNotEchoed types it.
 func TestATokenTypedAtTheTerminalIsNotEchoed(t *testing.T) {
 	f := newFleet(t, lab.Options{Nodes: 2, Token: canarySecret})
