@@ -11,7 +11,7 @@ import (
 	"fleetctl/internal/render"
 )
 
-// tally counts every reply, shown or not.
+// tally counts every reply, shown or not; it sums up those that are shown, as upstream does.
 type tally struct {
 	ok, failed int
 	sums       *ddl.Aggregator
@@ -26,10 +26,10 @@ func (w *resultWriter) hear(r render.Reply) {
 	} else {
 		w.heard.failed++
 	}
-	w.heard.sums.Add(r.Data)
 	if !w.shows(r) {
 		return
 	}
+	w.heard.sums.Add(r.Data)
 	switch w.job.o.output.kind {
 	case formatLines:
 		w.keep(w.lines.Result(r))

@@ -21,6 +21,8 @@ func (o *reqOptions) validateReplyTo() error {
 	switch {
 	case paced || stopped:
 		return usage(errors.New("--reply-to excludes batches and stop rules: without replies there is nothing to pace by"), "it sends one request to all nodes")
+	case o.output.filter != "":
+		return usage(errors.New("--reply-to excludes --filter-replies: no reply comes here"), "")
 	case o.record.on || o.record.resume:
 		return usage(errors.New("--reply-to excludes --journal and --resume: without replies there is nothing to record"), "")
 	}
