@@ -161,6 +161,7 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 				wait.Go(func() { f.keepsSchema(s, o) })
 			}
 			wait.Wait()
+			f.views(s)
 			for _, o := range acts {
 				f.keepsSchema(s, o)
 			}
@@ -179,6 +180,18 @@ func (f *fleet) writeFile(name, content string) {
 	if err := os.WriteFile(filepath.Join(f.dir, name), []byte(content), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// views holds what jwt view says of a token to its schema.
+func (f *fleet) views(s *schemas) {
+	f.t.Helper()
+	token, key := filepath.Join(f.dir, "prov.jwt"), filepath.Join(f.dir, "prov.seed")
+	f.writeFile("prov.seed", strings.Repeat("02", 32))
+	if r := f.run("jwt", "provisioning", token, key, "--token", "s3cret", "--srv", "example.net"); r.code != 0 {
+		f.t.Fatalf("jwt provisioning: exit code %d\n%s", r.code, r.stderr)
+	}
+	f.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token})
+	f.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token + " --show-secrets --key " + key})
 }
 
 func (f *fleet) keepsSchema(s *schemas, o output) {

@@ -59,9 +59,9 @@ not fit, or the token is not valid now.`,
 
 // The results of checking a signature.
 const (
-	signatureUnchecked = "not checked: give the issuer's key with --key"
-	signatureFits      = "checked: it fits the key"
-	signatureMisfits   = "checked: it does NOT fit the key"
+	signatureUnchecked = "unchecked"
+	signatureFits      = "fits"
+	signatureMisfits   = "misfits"
 )
 
 func (a *app) viewToken(o viewOptions) error {

@@ -51,7 +51,7 @@ func exampleDifference() inventory.Difference {
 
 func exampleToken() Token {
 	return Token{File: "client.jwt", Purpose: "client", Holder: "up=bob\x1b[2J", Organization: "choria", Permissions: []string{"events_viewer", "fleet_management"},
-		Algorithm: "EdDSA", Signature: "not checked", Problem: "it has EXPIRED", IssuedAt: exampleDay.Add(-48 * time.Hour),
+		Algorithm: "EdDSA", Signature: "unchecked", Problem: "it has EXPIRED", IssuedAt: exampleDay.Add(-48 * time.Hour),
 		NotBefore: exampleDay.Add(-47 * time.Hour), ExpiresAt: exampleDay.Add(-time.Hour), Details: [][2]string{{"Agents", "rpcutil.*"}, {"OPA Policy", ""}},
 		Claims: []byte(`{"callerid":"up=bob"}`)}
 }

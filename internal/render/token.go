@@ -18,7 +18,7 @@ type Token struct {
 	Organization string   `json:"organization"`
 	Permissions  []string `json:"permissions"`
 	Algorithm    string   `json:"algorithm"`
-	// Signature says whether it was checked, and what came of it.
+	// Signature is unchecked, fits or misfits.
 	Signature string `json:"signature"`
 	// Valid says that it is valid at this time; Problem why it is not.
 	Valid     bool      `json:"valid"`
@@ -42,7 +42,7 @@ func WriteToken(w io.Writer, t Token, now time.Time) error {
 	}
 	row("Holder", oneLine(t.Holder))
 	row("Organization", oneLine(t.Organization))
-	row("Signature", t.Algorithm+", "+t.Signature)
+	row("Signature", t.Algorithm+", "+signatureText(t.Signature))
 	row("Issued", tokenTime(t.IssuedAt, now))
 	if !t.NotBefore.Equal(t.IssuedAt) {
 		row("Valid from", tokenTime(t.NotBefore, now))
@@ -66,6 +66,16 @@ func WriteToken(w io.Writer, t Token, now time.Time) error {
 		row("Permissions", oneLine(permissions))
 	}
 	return buf.Flush()
+}
+
+func signatureText(signature string) string {
+	switch signature {
+	case "fits":
+		return "checked: it fits the key"
+	case "misfits":
+		return "checked: it does NOT fit the key"
+	}
+	return "not checked: give the issuer's key with --key"
 }
 
 func capital(s string) string {
