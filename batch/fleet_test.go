@@ -39,7 +39,7 @@ func (f *fleet) Act(ctx context.Context, batch int, nodes []string) error {
 		if f.perNode > 0 {
 			select {
 			case <-ctx.Done():
-				return &NotSentError{nodes[i:], context.Cause(ctx)}
+				return &NotSentError{Nodes: nodes[i:], Err: context.Cause(ctx)}
 			case <-time.After(f.perNode):
 			}
 		}

@@ -271,6 +271,7 @@ func (m *machine) sent(e sentEvent) {
 		m.record(Record{Kind: KindSent, Time: e.At, Batch: e.Batch})
 	} else if not, ok := errors.AsType[*NotSentError](e.Err); ok {
 		m.withdraw(e, not)
+		m.cur.uncertain = not.Uncertain
 	} else {
 		m.cur.uncertain = true
 	}

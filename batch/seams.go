@@ -17,8 +17,9 @@ type Actor interface {
 	// a NotSentError that names the rest.
 	//
 	// A NotSentError is a promise: the nodes it names got nothing and never
-	// will, all others of the batch were flushed. Any other error means that
-	// nobody knows what left: the run stops, silent nodes end as unknown.
+	// will, and all others of the batch were flushed, unless it is Uncertain.
+	// Any other error means that nobody knows what left: the run stops, silent
+	// nodes end as unknown.
 	Act(ctx context.Context, batch int, nodes []string) error
 }
 
@@ -33,6 +34,9 @@ type Requester interface {
 type NotSentError struct {
 	Nodes []string // nodes of the batch that were not sent to; nil means none was sent to
 	Err   error    // why
+
+	// Uncertain says that nobody knows whether the other nodes were sent to.
+	Uncertain bool
 }
 
 // Error says why.

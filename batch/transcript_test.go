@@ -122,7 +122,7 @@ func (d *driver) event(name string, args []string) {
 		if len(args) > 1 {
 			e.Err = why
 			if names, ok := strings.CutPrefix(args[1], "unsent="); ok {
-				e.Err = &NotSentError{strings.Split(names, ","), why}
+				e.Err = &NotSentError{Nodes: strings.Split(names, ","), Err: why, Uncertain: slices.Contains(args, "uncertain")}
 			}
 		}
 		d.step(e)

@@ -76,10 +76,10 @@ func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 		return nil
 	}
 	if e, ok := errors.AsType[*rpcclient.SendError](err); ok {
-		if e.Certain {
-			return &batch.NotSentError{Nodes: e.Unsent, Err: e.Err}
+		if len(e.Unsent) == 0 {
+			return err
 		}
-		return err
+		return &batch.NotSentError{Nodes: e.Unsent, Err: e.Err, Uncertain: !e.Certain}
 	}
 	if r, ok := errors.AsType[*security.RemoteError](err); ok {
 		r.Problem = a.scrub.text(r.Problem) // a signer may quote the request

@@ -19,7 +19,8 @@ type fakeBus struct {
 	mu        sync.Mutex // guards everything below
 	published []message
 	listeners map[string]func([]byte)
-	failAt    int // publishing fails from this message on; 0 never
+	failAt    int  // publishing fails from this message on; 0 never
+	away      bool // flushing fails
 	flushes   int
 	serve     func(b *fakeBus, m message)
 }
@@ -64,6 +65,9 @@ func (b *fakeBus) Flush(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flushes++
+	if b.away {
+		return errAway
+	}
 	return nil
 }
 
@@ -221,6 +225,24 @@ func TestAnInterruptedSendNamesWhoGotNothing(t *testing.T) {
 	}
 	if !slices.Equal(e.Unsent, []string{"c", "d"}) || !e.Certain {
 		t.Errorf("unsent %v, certain %v; want c and d, and a and b flushed", e.Unsent, e.Certain)
+	}
+}
+
+// A broker that is away when the first copy is handed over has got nothing: that needs no flush to be known.
+func TestNobodyIsUncertainWhenTheBrokerWasAwayFromTheStart(t *testing.T) {
+	for _, tt := range []struct {
+		failAt  int
+		unsent  []string
+		certain bool
+	}{{1, []string{"a", "b", "c"}, true}, {2, []string{"b", "c"}, false}} {
+		b := newFakeBus()
+		b.failAt, b.away = tt.failAt, true
+		s := &Session{client: New(b, fakeIdentity{version: choria.V1}), collective: "mcollective", pending: map[string]*pending{}}
+		_, err := s.Send(t.Context(), ping(), []string{"a", "b", "c"})
+		e, ok := errors.AsType[*SendError](err)
+		if !ok || !slices.Equal(e.Unsent, tt.unsent) || e.Certain != tt.certain {
+			t.Errorf("failing at %d: got %+v, want %v unsent, certain %v", tt.failAt, err, tt.unsent, tt.certain)
+		}
 	}
 }
 

@@ -107,12 +107,16 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 	if published < 0 {
 		return sent, err
 	}
-	return sent, s.settle(ctx, nodes[published:], err)
+	return sent, s.settle(ctx, nodes[published:], published, err)
 }
 
 // settle finds out what an interrupted publish came to: what was handed over is flushed, so that it cannot leave later.
 // When only the context ended, after everything was handed over, that flush is all that was missing.
-func (s *Session) settle(ctx context.Context, unsent []string, err error) error {
+// When nothing was handed over, there is nothing to find out.
+func (s *Session) settle(ctx context.Context, unsent []string, handed int, err error) error {
+	if handed == 0 {
+		return &SendError{Unsent: unsent, Certain: true, Err: err}
+	}
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	flushed := s.client.conn.Flush(flush) == nil
