@@ -236,6 +236,56 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	}
 }
 
+// TestARunOutlivesItsReaders takes away who reads stderr, then stdout: the run goes on to its end, its record is whole, and
+// a lost result says so.
+func TestARunOutlivesItsReaders(t *testing.T) {
+	f := newFleet(t, lab.Options{Nodes: 4})
+	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "2", "--batch-sleep", "0")
+	pipe, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() && !strings.Contains(lines.Text(), "batch 1/2") {
+	}
+	if err := pipe.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code := exitCode(t, c.Wait()); code != 0 {
+		t.Errorf("without a reader of stderr: exit %d", code)
+	}
+	if a := f.show("last"); a.Run.States["verified"] != 4 {
+		t.Errorf("without a reader of stderr: %v, want 4 verified", a.Run.States)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := read.Close(); err != nil {
+		t.Fatal(err)
+	}
+	defer write.Close()
+	for _, format := range []string{"text", "json"} {
+		var stderr strings.Builder
+		c = f.command(t.Context(), "req", "rpcutil", "ping", "--journal", "--output", format)
+		c.Stdout, c.Stderr = write, &stderr
+		code := exitCode(t, c.Run())
+		said := stderr.String()
+		if code != 1 || !strings.Contains(said, "broken pipe") || !strings.Contains(said, "Done: 4 accepted") || !strings.Contains(said, "\nrun ") {
+			t.Errorf("%s without a reader of stdout: exit %d, %s", format, code, said)
+		}
+	}
+	if _, err := os.Stat("/dev/full"); err == nil {
+		r := f.run("req", "choria_provision", "restart", "token=wrong", "-o", "/dev/full")
+		if r.code != 1 || !strings.Contains(r.stderr, "no space") || !strings.Contains(r.stderr, "4 refused") {
+			t.Errorf("a result on a full disk: exit %d, %s", r.code, r.stderr)
+		}
+	}
+}
+
 // nodesSentTo are the first batch's: the first three in natural order.
 func nodesSentTo(f *fleet) []string {
 	var names []string

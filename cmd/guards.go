@@ -74,6 +74,11 @@ func (j *job) guard(ctx context.Context, plan batch.Plan) error {
 	if err := j.expected(); err != nil {
 		return err
 	}
+	if len(plan.Batches) > 1 {
+		if err := j.canConfirm(); err != nil {
+			return err
+		}
+	}
 	if !j.changes() {
 		return nil
 	}
@@ -153,6 +158,9 @@ func (j *job) secretsAreSafe(ctx context.Context) error {
 		return nil
 	}
 	if _, err := j.network.dial(ctx); err != nil {
+		return err
+	}
+	if err := j.network.conn.Flush(ctx); err != nil { // a connection that is lost has no TLS either
 		return err
 	}
 	if j.network.conn.Encrypted() || loopback(j.network.conn.URL()) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"syscall"
@@ -63,15 +64,26 @@ func (w *resultWriter) end(err error) error {
 		w.app.lined = true
 		w.keep(w.lines.Error(err))
 	}
-	if w.file == nil {
-		return cmp.Or(err, w.err)
+	written := w.err
+	if w.file != nil {
+		before := w.flush()
+		if !w.complete {
+			before = errors.Join(before, errIncomplete)
+		}
+		written = cmp.Or(written, w.file.commit(before))
 	}
-	flush, _ := w.out.(*bufio.Writer)
-	before := flush.Flush()
-	if !w.complete {
-		before = errors.Join(before, errIncomplete)
+	if e, ok := errors.AsType[*exitError](err); ok && e.quiet && written != nil {
+		return written // a result that is lost outranks what it says
 	}
-	return cmp.Or(err, w.err, w.file.commit(before))
+	return cmp.Or(err, written)
+}
+
+// flush writes out what a file's buffer holds.
+func (w *resultWriter) flush() error {
+	if buffer, ok := w.out.(*bufio.Writer); ok {
+		return buffer.Flush()
+	}
+	return nil
 }
 
 func (w *resultWriter) keep(err error) {
@@ -188,13 +200,18 @@ func (w *resultWriter) result(s batch.Summary) error {
 	verdict := render.Verdict(s)
 	w.warnStrays()
 	w.warnFilter()
-	if err := w.write(w.account(s, code, verdict)); err != nil {
-		return err
+	written := w.write(w.account(s, code, verdict))
+	if written == nil {
+		written = w.flush()
 	}
-	if w.job.o.output.kind != formatText {
+	// What became of the fleet is told in any case: stdout may be closed, or its disk full.
+	if w.job.o.output.kind != formatText || written != nil {
 		fmt.Fprintln(w.app.err, verdict)
 	}
 	w.next(s)
+	if written != nil {
+		return fmt.Errorf("write the result: %w", written)
+	}
 	if code == exitNetwork {
 		w.hintSigner()
 	}
@@ -209,10 +226,22 @@ func (w *resultWriter) next(s batch.Summary) {
 	fmt.Fprintf(w.app.err, "run %s\n", w.run)
 	switch {
 	case s.Open > 0:
-		fmt.Fprintf(w.app.err, "hint: to go on: fleetctl runs resume %s\n", w.run)
+		fmt.Fprintf(w.app.err, "hint: to go on: fleetctl runs resume %s%s\n", w.run, w.secretsAgain())
 	case s.States.Failed()+s.States.Of(batch.NoReply) > 0:
-		fmt.Fprintf(w.app.err, "hint: to try these nodes again: fleetctl runs retry %s --failed --no-reply\n", w.run)
+		fmt.Fprintf(w.app.err, "hint: to try these nodes again: fleetctl runs retry %s --failed --no-reply%s\n", w.run, w.secretsAgain())
 	}
+}
+
+// secretsAgain are the inputs that the next command needs again, as they are not in the record.
+func (w *resultWriter) secretsAgain() string {
+	if _, set := w.app.getenv(tokenVariable); set && w.job.o.agent == provisionAgent {
+		return ""
+	}
+	var out strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(w.job.inputs.secret)) {
+		out.WriteString(" " + name + "=@FILE")
+	}
+	return out.String()
 }
 
 // hintSigner says what to do about a request signer that did not sign.

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"fleetctl/batch"
@@ -267,11 +270,18 @@ func (j *job) run(ctx context.Context, from batch.Progress, file *journal.Journa
 		runner.Journal = file
 		j.writer.run = file.ID()
 	}
+	if file != nil {
+		outlivePipes()
+	}
 	j.writer.begin(actor, from)
 	summary, err := runner.Run(context.WithoutCancel(ctx), from)
 	j.writer.ran(session.Strays(), summary, context.Cause(ctx))
 	return errors.Join(j.writer.result(summary), err)
 }
+
+// outlivePipes keeps this process going when nobody reads any more what it says: Ctrl-C on `fleetctl req ... 2>&1 | tee log`
+// ends tee as well, and what is in flight must still be collected. Writing to such a pipe is an error then, not the end.
+func outlivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // service asks a service agent: nobody is discovered, the first reply ends it.
 func (j *job) service(ctx context.Context, f filter.Filter) error {

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,24 @@ import (
 	"fleetctl/batch"
 	"fleetctl/internal/journal"
 )
+
+// canConfirm refuses to begin what would end at the first question between batches, for want of somebody to ask.
+func (j *job) canConfirm() error {
+	if !j.o.confirmEach || j.o.guard.yes {
+		return nil
+	}
+	k, err := j.app.asker()
+	if err == nil {
+		k.close()
+	}
+	if err != nil || j.o.guard.noInput {
+		return refuse("leave out --confirm-each, or go on without asking: --yes", "cannot ask between batches: %v", cmp.Or(err, errNoInput))
+	}
+	return nil
+}
+
+// errNoInput says that nobody may be asked.
+var errNoInput = errors.New("--no-input")
 
 // confirm asks between batches.
 func (j *job) confirm(ctx context.Context, p batch.Pause) (bool, error) {
@@ -109,7 +128,7 @@ func (j *job) goOn(ctx context.Context, from batch.Progress, file *journal.Journ
 		j.writer.run = file.ID()
 		return errors.Join(j.writer.result(from.Summary()), file.Close())
 	}
-	if err := j.limits(from.Open()); err != nil {
+	if err := cmp.Or(j.canConfirm(), j.limits(from.Open())); err != nil {
 		return errors.Join(err, file.Close())
 	}
 	if err := j.secretsAreSafe(ctx); err != nil {
