@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 type pingOptions struct {
 	targets
 	silent, names, graph bool
+	loud                 bool // upstream's opposite of silent, and the default
 	expect               int
 	timeout              seconds
 	workers              int
@@ -41,11 +43,16 @@ func (a *app) newPing() *cobra.Command {
 	f.Var(&o.timeout, "timeout", "wait this long for replies (discovery_timeout of the configuration, 2s)")
 	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
 	_ = f.MarkHidden("workers")
+	f.BoolVar(&o.loud, "no-silent", false, "understood and not needed")
+	_ = f.MarkHidden("no-silent")
 	return c
 }
 
 func (a *app) runPing(ctx context.Context, o pingOptions) error {
 	start := time.Now()
+	if o.silent && o.loud {
+		return usage(errors.New("--silent and --no-silent exclude each other"), "")
+	}
 	return a.withNetwork(ctx, &o.targets, func(n *network, f filter.Filter) error { return a.ping(ctx, o, n, f, start) })
 }
 

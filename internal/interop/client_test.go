@@ -52,6 +52,7 @@ func TestOurClientOnARealNetwork(t *testing.T) {
 		t.Logf("%schoria %s", fleetctl(t, "version").Stdout, run(t, net.dir, environment(net.dir), net.choria, "--version").Stderr)
 		t.Run("filters select the same nodes", net.testFilters)
 		t.Run("facts", net.testFacts)
+		t.Run("flags do the same", net.testFlags)
 		t.Run("ping", net.testPing)
 		t.Run("inventory has the same layout", net.testInventory)
 		t.Run("the fleet is counted", net.testFleet)

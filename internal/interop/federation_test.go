@@ -127,6 +127,7 @@ func TestOurClientThroughARealFederation(t *testing.T) {
 		if res := f.Fleetctl(t, "doctor"); res.Code != 0 || !strings.Contains(res.Stdout, "3 nodes answered") {
 			t.Errorf("doctor: exit code %d\n%s%s", res.Code, res.Stdout, res.Stderr)
 		}
+		f.compareUses(t, federatedUses)
 		t.Run("direct requests go out 200 at a time", f.testChunks)
 		t.Run("an action is proved without events", f.testRestart)
 		t.Run("an action goes to one federation", f.testOneFederation)

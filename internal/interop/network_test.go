@@ -407,7 +407,10 @@ func (n *network) Both(t *testing.T, verbs [2][]string, cases [][]string) []pair
 		running.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			theirs := slices.Concat([]string{n.choria}, verbs[0], args, []string{"--config", n.ConfigFile})
+			theirs := slices.Concat([]string{n.choria}, verbs[0], args)
+			if !slices.Contains(args, "--config") {
+				theirs = append(theirs, "--config", n.ConfigFile)
+			}
 			ours := slices.Concat([]string{program}, verbs[1], args)
 			p := pair{args: args}
 			var err1, err2 error
