@@ -22,6 +22,7 @@ func (a *app) openLog() error {
 
 // newRoot is the visible list of all commands.
 func (a *app) newRoot() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "fleetctl",
 		Short: "Dangerous work on a Choria fleet, in batches, proved and resumable",
@@ -34,8 +35,14 @@ Try it on a practice fleet, on this machine alone:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if version {
+				return showVersion(c)
+			}
+			return c.Help()
+		},
 	}
+	root.Flags().BoolVar(&version, "version", false, "show the version")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

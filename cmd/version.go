@@ -57,16 +57,20 @@ func (a *app) newVersion() *cobra.Command {
 		Short: "Show the version and how it was built",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			f := facts()
 			if asJSON {
 				enc := json.NewEncoder(c.OutOrStdout())
 				enc.SetIndent("", "  ")
-				return enc.Encode(f)
+				return enc.Encode(facts())
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "fleetctl %s (%s, %s)\n", f.Version, f.Go, f.Platform)
-			return err
+			return showVersion(c)
 		},
 	}
 	c.Flags().BoolVarP(&asJSON, "json", "j", false, "JSON")
 	return c
+}
+
+func showVersion(c *cobra.Command) error {
+	f := facts()
+	_, err := fmt.Fprintf(c.OutOrStdout(), "fleetctl %s (%s, %s)\n", f.Version, f.Go, f.Platform)
+	return err
 }

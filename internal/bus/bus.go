@@ -133,7 +133,11 @@ func (c *Conn) natsOptions(o Options, budget time.Duration) ([]nats.Option, erro
 		nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.Timeout(min(dialTimeout, budget)), nats.SetCustomDialer(c.dials),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.log.Warn("the broker reports", "error", err) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.log.Warn("connection to the broker lost", "error", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // none: we have closed it
+				c.log.Warn("connection to the broker lost", "error", err)
+			}
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { c.log.Warn("connected to the broker again", "server", nc.ConnectedAddr()) }),
 	}
 	if o.ReplyPrefix != "" {
