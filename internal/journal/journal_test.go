@@ -260,6 +260,27 @@ func TestZeroedTailIsTorn(t *testing.T) {
 	}
 }
 
+// TestZeroedSectorIsDamage: what was written after a sector that is lost tells that it was no torn tail.
+func TestZeroedSectorIsDamage(t *testing.T) {
+	dir := t.TempDir()
+	path := written(t, dir, "r1", 40)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at+1024 < len(text); at += 512 {
+		bad := slices.Clone(text)
+		clear(bad[at : at+512])
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Read(dir, "r1")
+		if _, ok := errors.AsType[*CorruptError](err); !ok {
+			t.Errorf("zeroes at %d of %d: %v, want a *CorruptError", at, len(text), err)
+		}
+	}
+}
+
 // fullDisk takes only so many bytes.
 type fullDisk struct {
 	file

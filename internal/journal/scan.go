@@ -78,6 +78,7 @@ func ownerLine(id string) []byte {
 // scan reads a journal line by line, checking each.
 type scan struct {
 	r         io.Reader
+	size      int64 // of what is read
 	id        string
 	sum       string // of the last good line
 	good      int64  // bytes up to its end
@@ -88,7 +89,7 @@ type scan struct {
 }
 
 func newScan(r io.ReaderAt, size int64, id string) *scan {
-	return &scan{r: io.NewSectionReader(r, 0, size), id: id}
+	return &scan{r: io.NewSectionReader(r, 0, size), size: size, id: id}
 }
 
 // records yields the contents of record lines, then the error, if any.
@@ -179,10 +180,12 @@ func (s *scan) owned(content []byte) (why string) {
 
 // isTorn tells a line that a crash cut short from one that was damaged later. A
 // cut line has no newline, and is not a whole line with something behind it; or
-// the disk grew the file before it wrote, and a whole sector is zero.
+// the disk grew the file before it wrote, and a whole sector is zero. Lines
+// behind it were written later: then a zero sector is damage, and what they
+// tell, requests that left among it, must not be forgotten.
 func (s *scan) isTorn(line []byte, whole bool) bool {
 	if whole {
-		return bytes.Contains(line, make([]byte, sector))
+		return s.good+int64(len(line)) == s.size && bytes.Contains(line, make([]byte, sector))
 	}
 	_, _, _, why := parseLine(line[:len(line)-1], s.sum)
 	return why != ""

@@ -40,6 +40,7 @@ func read(dir, id string) (*Contents, error) {
 		return nil, err
 	}
 	defer root.Close()
+	live := isLocked(root, id, f) // before the size: what a process wrote before it ended is in a journal that is not live
 	info, err := f.Stat()
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -50,7 +51,7 @@ func read(dir, id string) (*Contents, error) {
 	if s.err != nil {
 		return nil, errors.Join(s.err, f.Close())
 	}
-	return &Contents{f: f, id: id, size: s.good, torn: info.Size() - s.good, owner: s.owner, live: isLocked(root, id, f)}, nil
+	return &Contents{f: f, id: id, size: s.good, torn: info.Size() - s.good, owner: s.owner, live: live}, nil
 }
 
 // Lines yields the records, oldest first. A line is valid until the next one.
