@@ -22,6 +22,7 @@ type fleet struct {
 	mu       sync.Mutex // guards everything below, and the nodes
 	nodes    map[string]*server
 	away     bool           // publishing fails
+	stalled  bool           // what was published is not acknowledged
 	noEvents bool           // the broker refuses the subscription for events
 	lose     int            // answers that get lost
 	requests map[string]int // polls by request, and how many nodes each asked
@@ -168,13 +169,23 @@ func (f *fleet) Subscribe(_ context.Context, subject string, deliver func([]byte
 	}, nil
 }
 
-func (f *fleet) Flush(context.Context) error {
+func (f *fleet) Flush(ctx context.Context) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.away {
+	away, stalled := f.away, f.stalled
+	f.mu.Unlock()
+	switch {
+	case away:
 		return errAway
+	case stalled:
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	return nil
+}
+
+// stallFrom makes everything take a while from some moment on: acknowledgements, for ever, and answers, until late.
+func (f *fleet) stallFrom(at, late time.Duration) {
+	f.in(at, "n", func(s *server) { f.stalled, s.latency = true, late })
 }
 
 func (*fleet) URL() string { return "nats://broker.example.net:4222" }

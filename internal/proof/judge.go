@@ -175,6 +175,9 @@ func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	case unreadable:
 		return fmt.Sprintf("does not tell its start time (%s): allow rpcutil#daemon_stats", w.note)
 	}
+	if w.tardy {
+		return "started again, and was seen too late to tell whether it stays: see whether it answers"
+	}
 	return "did not stay as it was to be: it starts again and again, see its log"
 }
 

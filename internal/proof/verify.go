@@ -289,8 +289,8 @@ func (l *loop) reply(r rpcclient.Reply) {
 		w.since = never
 		return
 	case w.since != never && start == before:
-	case now > w.deadline+lastGrace:
-		w.since = never // too late to begin
+	case now > w.deadline+lastGrace && l.v.o.Settle > 0:
+		w.since, w.tardy = never, true // too late to see whether it stays
 		return
 	default:
 		w.since = now

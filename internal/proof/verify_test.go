@@ -106,6 +106,10 @@ func clockOff(by time.Duration) func(*fleet) {
 
 func TestRestart(t *testing.T) {
 	restarts := func(f *fleet) { f.restartIn(delay, 300*time.Millisecond, "n") }
+	stalls := func(f *fleet) {
+		f.restartIn(delay, DefaultTimeout-2*sec, "n")
+		f.stallFrom(delay, forgetPoll-500*time.Millisecond)
+	}
 	timeout := delay + DefaultTimeout
 	run(t, Restart, []trial{
 		{name: "a later start time", act: restarts, want: batch.Acted, reason: "started 00:00:05, was 1999-12-31 23:00:00", by: 6 * sec},
@@ -135,6 +139,10 @@ func TestRestart(t *testing.T) {
 			f.away = true
 			time.AfterFunc(20*sec, func() { f.mu.Lock(); f.away = false; f.mu.Unlock() })
 		}, want: batch.Acted, after: 20 * sec, by: 25 * sec},
+		{name: "the broker stalls, and answers come after the time", act: stalls,
+			want: batch.Acted, after: timeout + 2*sec},
+		{name: "the broker stalls, and nobody can tell whether it stays", act: stalls,
+			adapt: func(o *Options) { o.Settle = 10 * sec }, want: batch.Unproved, reason: "seen too late"},
 		{name: "the broker stays away", act: func(f *fleet) { restarts(f); f.away = true }, want: batch.Unproved, reason: "could not be asked"},
 		{name: "denied", act: func(f *fleet) { restarts(f); f.node("n", func(s *server) { s.denied = true }) }, want: batch.Unproved, reason: "allow rpcutil#daemon_stats"},
 		{name: "an event alone is no proof", act: func(f *fleet) { f.in(delay, "n", stop); f.startupIn(delay+sec, "n", "server", false) }, want: batch.Unproved},
