@@ -231,8 +231,8 @@ func (a *app) watchRun(ctx context.Context, o runsOptions, name string) error {
 	defer ticker.Stop()
 	for {
 		run, err := readRun(dir, id)
-		if err != nil && !errors.Is(err, batch.ErrNoPlan) {
-			return err
+		if err != nil && (!run.live || !errors.Is(err, batch.ErrNoPlan)) {
+			return err // without a plan it has not begun, or, when its process is gone, never did
 		}
 		if err == nil {
 			s := run.progress.Summary()
