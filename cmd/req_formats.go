@@ -34,9 +34,19 @@ func (w *resultWriter) hear(r render.Reply) {
 	case formatLines:
 		w.keep(w.lines.Result(r))
 	case formatJUnit: // counts nodes, not replies
+	case formatText:
+		if w.display().Shows(r.StatusCode, w.job.o.output.verbose) {
+			w.replies = append(w.replies, r)
+		}
 	default:
 		w.replies = append(w.replies, r)
 	}
+}
+
+// display is what the operator wants to see, else what the agent's document says.
+func (w *resultWriter) display() render.Display {
+	d, _ := render.ParseDisplay(w.job.o.output.display, w.job.action.Display)
+	return d
 }
 
 // shows asks --filter-replies. A reply that it cannot be evaluated on is not shown, as upstream has it, but that is said.
@@ -74,7 +84,10 @@ type account struct {
 }
 
 func (w *resultWriter) account(s batch.Summary, code int, verdict string) account {
-	run := w.runOf(s, code)
+	run := render.Run{ID: s.Run, ExitCode: code, Verdict: s.Verdict.String()}
+	if !w.text() {
+		run = w.runOf(s, code) // every node: a large fleet's account is made only for who reads it
+	}
 	return account{
 		result: w.document(s, run), text: w.textOptions(s, verdict), id: run.ID, verdict: run.Verdict, code: code, run: &run, nodes: run.Nodes,
 	}

@@ -312,9 +312,8 @@ func (w *resultWriter) publishTime() time.Duration {
 }
 
 func (w *resultWriter) textOptions(s batch.Summary, verdict string) render.TextOptions {
-	display, _ := render.ParseDisplay(w.job.o.output.display, w.job.action.Display)
 	o := render.TextOptions{
-		Display: display, Verbose: w.job.o.output.verbose, Colour: w.app.color(w.out) && w.file == nil, Width: w.app.width(w.out),
+		Display: w.display(), Verbose: w.job.o.output.verbose, Colour: w.app.color(w.out) && w.file == nil, Width: w.app.width(w.out),
 		Outputs: w.outputs(), Summaries: w.heard.sums.Text(), Verdict: verdict,
 	}
 	if s.Nodes > 0 {

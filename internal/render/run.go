@@ -25,7 +25,7 @@ type Run struct {
 // NewRun makes the account of a finished run.
 func NewRun(s batch.Summary, exitCode int, strays map[string]int) Run {
 	r := Run{
-		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Nodes: []batch.Result{},
+		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Nodes: make([]batch.Result, 0, s.Nodes),
 		Batches: s.Batches, Strays: strays,
 	}
 	if s.Stop != (batch.Stop{}) {

@@ -80,6 +80,16 @@ func (d Display) successes() bool {
 	return d == DisplayDocOK || d == DisplayDocAlways || d == DisplayOK || d == DisplayAll
 }
 
+// Shows tells whether text needs a reply of this status code: one that it does not need has not to be kept.
+func (d Display) Shows(code int, verbose bool) bool {
+	d = d.orFailed()
+	if code == 0 {
+		return d.successes()
+	}
+	each, grouped := d.failures(verbose)
+	return each || grouped
+}
+
 // failures says whether failures are listed one by one, or grouped.
 func (d Display) failures(verbose bool) (each, grouped bool) {
 	switch d {
