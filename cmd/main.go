@@ -5,13 +5,15 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"os/user"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"golang.org/x/term"
@@ -24,7 +26,7 @@ type app struct {
 	out, err io.Writer
 	getenv   func(string) (string, bool)
 	flags    globalFlags
-	log      *os.File // --log-file, nil without
+	log      *logFile // --log-file, nil without
 	lined    bool     // an error was written as a JSON line
 	scrub    scrubber // the secrets of this run: nothing that is written may hold them
 }
@@ -78,7 +80,9 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	err := root.ExecuteContext(ctx)
 	if a.log != nil {
 		a.logger().Info("ended", "error", err)
-		err = errors.Join(err, a.log.Close())
+		if lost := a.log.close(); lost != nil {
+			fmt.Fprintln(a.err, "warning: the log is not complete: "+lost.Error())
+		}
 	}
 	code, say, hint := classify(ctx, err)
 	if say != "" {
@@ -88,6 +92,42 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.err, "hint: "+hint)
 	}
 	return code
+}
+
+// logFile remembers the first error of writing, which the logger keeps to itself.
+type logFile struct {
+	*os.File
+	mu   sync.Mutex // guards lost
+	lost error
+}
+
+// Write implements io.Writer.
+func (f *logFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost = cmp.Or(f.lost, err)
+	return n, err
+}
+
+// close tells what was lost.
+func (f *logFile) close() error {
+	err := f.File.Close()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return cmp.Or(f.lost, err)
+}
+
+// home is the user's own folder. A system's timer may set no HOME; records and settings must not come from wherever it
+// runs then.
+func (a *app) home() string {
+	if home, ok := a.getenv("HOME"); ok && home != "" {
+		return home
+	}
+	if u, err := user.Current(); err == nil {
+		return u.HomeDir
+	}
+	return ""
 }
 
 // color tells whether a stream gets colours: only a terminal, and never against the operator's wish.

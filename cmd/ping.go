@@ -111,6 +111,12 @@ func (a *app) collectPings(ctx context.Context, client *rpcclient.Client, o ping
 
 // emptyHint says what to look at when nothing matched.
 func (t *targets) emptyHint() string {
+	switch {
+	case len(t.exclude) > 0:
+		return "--exclude takes nodes out: does it leave any?"
+	case t.nodesFile != "":
+		return "the list of --nodes names nobody"
+	}
 	if t.filtered() {
 		return "no server matches the filter, or none answered in time: try it without, or with a longer --discovery-timeout"
 	}

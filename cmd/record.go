@@ -48,7 +48,7 @@ func (a *app) runsDir(r recordOptions) string {
 	}
 	base, ok := a.getenv("XDG_STATE_HOME")
 	if !ok || base == "" {
-		home, _ := a.getenv("HOME")
+		home := a.home()
 		base = filepath.Join(home, ".local", "state")
 	}
 	return filepath.Join(base, "fleetctl", "runs")

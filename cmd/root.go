@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // openLog opens the file of --log-file, for this user alone.
@@ -16,7 +17,7 @@ func (a *app) openLog() error {
 	if err != nil {
 		return usage(fmt.Errorf("open the log: %w", err), "")
 	}
-	a.log = f
+	a.log = &logFile{File: f}
 	return nil
 }
 
@@ -60,7 +61,12 @@ Try it on a practice fleet, on this machine alone:
 	f.BoolVar(&a.flags.allowUnsigned, "allow-unsigned-replies", false, "believe replies without the server's signature where an issuer is known")
 	f.StringVar(&a.flags.signerCA, "signer-ca", "", "certificate authority of request signer and login service, a `FILE` (else the security provider's)")
 	f.BoolVar(&a.flags.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (said on every run)")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.openLog() }
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if err := emptyFlag(c.Flags()); err != nil {
+			return err
+		}
+		return a.openLog()
+	}
 	root.AddCommand(
 		a.newReq(),
 		a.newRuns(),
@@ -80,6 +86,17 @@ Try it on a practice fleet, on this machine alone:
 	a.completeFlags(root)
 	wrongArgumentsAreUsage(root)
 	return root
+}
+
+// emptyFlag refuses a flag that was given nothing: --nodes "$FILE" with an unset variable must not mean every node. Flags
+// that may be repeated have words of their own for it.
+func emptyFlag(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if _, list := f.Value.(pflag.SliceValue); !list && f.Value.String() == "" && err == nil {
+			err = usage(fmt.Errorf("--%s is given nothing", f.Name), "is a variable unset? Leave the flag out to go without")
+		}
+	})
+	return err
 }
 
 // wrongArgumentsAreUsage gives arguments that a command does not take, unknown commands among them, the code of wrong

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -44,7 +45,10 @@ func (s *seconds) or(d time.Duration) time.Duration {
 func parseSeconds(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if n, nerr := strconv.ParseFloat(text, 64); nerr == nil {
-		d, err = time.Duration(n*float64(time.Second)), nil
+		if n *= float64(time.Second); math.IsNaN(n) || n >= math.MaxInt64 {
+			return 0, fmt.Errorf("%q is no time to wait", text)
+		}
+		d, err = time.Duration(n), nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a duration: write 30, 30s or 5m", text)

@@ -53,7 +53,7 @@ func (t *targets) methodName(n *network, f filter.Filter) string {
 }
 
 func (a *app) sourceSettings(ctx context.Context, n *network, t *targets, f filter.Filter, c discovery.Choice) (discovery.Settings, error) {
-	home, _ := a.getenv("HOME")
+	home := a.home()
 	path, _ := a.getenv("PATH")
 	s := discovery.Settings{
 		Options: c.Options, NodesFile: t.nodesFile, Stdin: a.in, Home: home, Path: path,

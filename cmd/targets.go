@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -86,6 +87,14 @@ func once(value string) []string {
 func (t *targets) parse() (filter.Filter, error) {
 	if _, err := discovery.Method(t.method); err != nil {
 		return filter.Filter{}, err
+	}
+	if t.limit != "" {
+		if _, err := discovery.Limit([]string{"any"}, t.limit, "first", 0); err != nil {
+			return filter.Filter{}, usage(err, "")
+		}
+	}
+	if t.timeout.set && t.timeout.d == 0 {
+		return filter.Filter{}, usage(errors.New("--discovery-timeout 0 finds no node"), "")
 	}
 	flags := t.filter
 	var err error

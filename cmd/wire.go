@@ -121,7 +121,7 @@ func (a *app) readConfig(fullName func() string) (*config.Config, error) {
 	if path == "" {
 		path, _ = a.getenv("FLEETCTL_CONFIG")
 	}
-	home, _ := a.getenv("HOME")
+	home := a.home()
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = ""
@@ -141,7 +141,7 @@ func (a *app) readConfig(fullName func() string) (*config.Config, error) {
 
 func (a *app) securityOptions(cfg *config.Config) security.Options {
 	s := cfg.Security
-	home, _ := a.getenv("HOME")
+	home := a.home()
 	return security.Options{
 		Provider: s.Provider, Identity: cfg.Identity, CertnameOverride: s.CertnameOverride, User: s.User,
 		Root: os.Geteuid() == 0, Home: home,
@@ -280,7 +280,7 @@ func (a *app) settingsPath() string {
 	}
 	base, ok := a.getenv("XDG_CONFIG_HOME")
 	if !ok || base == "" {
-		home, _ := a.getenv("HOME")
+		home := a.home()
 		base = filepath.Join(home, ".config")
 	}
 	return filepath.Join(base, "fleetctl", "config.yaml")

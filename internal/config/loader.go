@@ -168,13 +168,16 @@ func (l *loader) readFile(s source) error {
 	}
 	defer f.Close()
 	l.c.Files = append(l.c.Files, s.path)
-	l.readLines(f, s)
+	if err := l.readLines(f, s); err != nil {
+		return fmt.Errorf("read configuration %s: %w", s.path, err)
+	}
 	return nil
 }
 
-// readLines applies the lines of a file. What cannot be read is passed over with a warning, as the
-// choria client passes it over in silence.
-func (l *loader) readLines(r io.Reader, s source) {
+// readLines applies the lines of a file. Lines that make no sense are passed over with a warning, as the
+// choria client passes them over in silence. A file that cannot be read is an error: half of a configuration
+// is another one.
+func (l *loader) readLines(r io.Reader, s source) error {
 	scanner := bufio.NewScanner(r) // with its limit of 64 KiB a line, which is Choria's too
 	number := 0
 	for scanner.Scan() {
@@ -187,9 +190,12 @@ func (l *loader) readLines(r io.Reader, s source) {
 			l.warn("%s:%d is not of the form key = value; it is ignored", s.path, number)
 		}
 	}
-	if err := scanner.Err(); err != nil {
+	err := scanner.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
 		l.warn("%s:%d cannot be read (%v); it and all that follows are ignored", s.path, number+1, err)
+		return nil
 	}
+	return err
 }
 
 // line applies one setting of a file.

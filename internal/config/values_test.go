@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"io"
 	"math"
 	"regexp"
@@ -145,7 +146,9 @@ func FuzzConfigLines(f *testing.F) {
 	f.Add("identity = \x00\nplugin.choria.middleware_hosts = x://u:p@h\n= =\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		l := newLoader(Environment{Getenv: noVariable, Hostname: func() (string, error) { return "h", nil }})
-		l.readLines(strings.NewReader(text), source{path: "f", typed: true})
+		if err := l.readLines(strings.NewReader(text), source{path: "f", typed: true}); err != nil {
+			t.Fatal(err)
+		}
 		l.line(source{path: "f", typed: true}, "plugin.nats.pass", "p4ssw0rd-x", "f:0")
 		c := l.c
 		for _, key := range c.Keys() {
@@ -181,11 +184,15 @@ func (f failing) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestReadErrorIsWarnedAbout(t *testing.T) {
+// A file that breaks off is not half a configuration; one with a line that is too long is, as it is for Choria.
+func TestReadErrorEndsLoading(t *testing.T) {
 	l := newLoader(Environment{Getenv: noVariable})
-	l.readLines(failing{strings.NewReader("ttl = 30\n")}, source{path: "f", typed: true})
-	if l.c.TTL != 30*time.Second {
-		t.Errorf("ttl %v", l.c.TTL)
+	if err := l.readLines(failing{strings.NewReader("ttl = 30\n")}, source{path: "f", typed: true}); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v, want %v", err, io.ErrUnexpectedEOF)
+	}
+	long := "ttl = 30\nidentity = " + strings.Repeat("x", 70_000) + "\n"
+	if err := l.readLines(strings.NewReader(long), source{path: "f", typed: true}); err != nil || l.c.TTL != 30*time.Second {
+		t.Errorf("ttl %v, %v", l.c.TTL, err)
 	}
 	warned(t, l.c, []string{"f:2 cannot be read"})
 }
