@@ -71,6 +71,19 @@ func uses(folder string) []use {
 		{command: "req", args: []string{"rpcutil", "get_fact", "fact=country", "--filter-replies", `data("value") != "mt"`, "--json"}, view: request},
 		{command: "req", args: []string{"rpcutil", "ping", "--limit", "50%", "--json"}, view: counts},
 		{command: "req", args: []string{"rpcutil", "ping", "--limit", "6", "--limit-seed", "3", "--senders"}, view: lines},
+		{command: "req", args: []string{"rpcutil", "inventory", "--sort"}, view: text},
+		{command: "req", args: []string{"rpcutil", "inventory", "-v", "--sort"}, view: shape},
+		{command: "req", args: []string{"rpcutil", "agent_inventory", "--sort"}, view: text},
+		{command: "req", args: []string{"rpcutil", "get_config_item", "item=identity", "--table"}, view: lines},
+		{command: "req", args: []string{"rpcutil", "get_config_item", "item=nosuch", "--sort", "--display", "failed"}, view: text, code: 3},
+		{command: "req", args: []string{"rpcutil", "get_config_item", "item=nosuch", "--table"}, view: lines, code: 3},
+		{command: "req", args: []string{"rpcutil", "get_config_item", "item=nosuch", "--senders"}, view: lines, code: 3},
+		{command: "req", args: []string{"rpcutil", "get_config_item", "item=nosuch", "--jsonl"}, view: events, code: 3},
+		{command: "req", args: []string{"choria_util", "info", "--sort"}, view: shape},
+		{command: "req", args: []string{"choria_util", "machine_states", "--sort"}, view: text},
+		{command: "req", args: []string{"scout", "checks", "--sort"}, view: text},
+		{command: "req", args: []string{"rpcutil", "get_facts", "facts=country, os.family,nosuch", "--sort"}, view: text},
+		{command: "req", args: []string{"rpcutil", "get_data", "source=choria", "--sort"}, view: shape},
 		{command: "req", args: []string{"--help"}, view: isHelp},
 	}
 	for command, verb := range map[string][]string{
@@ -195,7 +208,7 @@ func (n *network) bothUse(t *testing.T, list []use) []usePair {
 
 func (p usePair) difference(t *testing.T) string {
 	t.Helper()
-	if p.theirs.Code != 0 || p.ours.Code != p.code || p.theirs.Stdout+p.theirs.Stderr == "" {
+	if p.theirs.Code != 0 || p.ours.Code != p.code || p.code == 0 && p.theirs.Stdout+p.theirs.Stderr == "" {
 		return fmt.Sprintf("choria ends with %d, fleetctl with %d, want 0 and %d\n%s%s\n%s%s", p.theirs.Code, p.ours.Code, p.code,
 			p.theirs.Stdout, p.theirs.Stderr, p.ours.Stdout, p.ours.Stderr)
 	}
