@@ -286,6 +286,33 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 	}
 }
 
+// TestAnInterruptSaysWhatIsWaitedFor: without a word, the wait for silent nodes looks as if Ctrl-C did nothing.
+func TestAnInterruptSaysWhatIsWaitedFor(t *testing.T) {
+	f := newFleet(t, lab.Options{Nodes: 1})
+	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "-I", "gone[1-2].example.net", "--canary", "0", "--batch", "1",
+		"--reply-timeout", "2")
+	pipe, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() && !strings.Contains(lines.Text(), "batch 1/2") {
+	}
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	var rest strings.Builder
+	for lines.Scan() {
+		rest.WriteString(lines.Text() + "\n")
+	}
+	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest.String(), "replies still to come: 1") {
+		t.Errorf("exit %d, said %q", code, rest.String())
+	}
+}
+
 // nodesSentTo are the first batch's: the first three in natural order.
 func nodesSentTo(f *fleet) []string {
 	var names []string

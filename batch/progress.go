@@ -146,11 +146,16 @@ func (p Progress) Summary() Summary {
 		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
-		b := &l.batches[i]
-		s.Batches[i] = BatchResult{Batch: b.Number, Nodes: b.counts.Total(), Canary: b.Canary, Reason: b.Reason,
-			Request: b.request, States: b.counts, Sent: b.sent, Replies: b.replies, Ended: b.ended}
+		s.Batches[i] = p.Batch(i + 1)
 	}
 	return s
+}
+
+// Batch is what one batch came to, so far; batches count from 1.
+func (p Progress) Batch(number int) BatchResult {
+	b := &p.l.batches[number-1]
+	return BatchResult{Batch: b.Number, Nodes: b.counts.Total(), Canary: b.Canary, Reason: b.Reason,
+		Request: b.request, States: b.counts, Sent: b.sent, Replies: b.replies, Ended: b.ended}
 }
 
 func (l *ledger) result(at int32) Result {

@@ -152,7 +152,11 @@ func (w *resultWriter) Observe(r batch.Record) {
 		}
 	}
 	if r.Kind == batch.KindBatchEnd && w.job.o.output.kind == formatLines {
-		w.keep(w.lines.Batch(w.from.Summary().Batches[r.Batch-1]))
+		w.keep(w.lines.Batch(w.from.Batch(r.Batch)))
+	}
+	if flying := w.from.Counts().Of(batch.Sending); r.Kind == batch.KindStopped && r.Stop.Kind == batch.StopSignal && flying > 0 {
+		w.progress.Clear()
+		fmt.Fprintf(w.app.err, "%s: nothing more is sent; replies still to come: %d (a second signal ends it at once)\n", r.Stop.Reason, flying)
 	}
 	w.meter.observe(r)
 	w.progress.Update(w.meter.snapshot())
