@@ -31,7 +31,7 @@ func (a *app) newDiscover() *cobra.Command {
 		Short:   "List the nodes that match a filter",
 		Example: `  fleetctl discover -F country=mt -C role::web
   fleetctl discover -I '/^web/' --json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
 				return err

@@ -27,11 +27,11 @@ step to the network: the brokers' names, TCP, TLS, authentication, permissions, 
 Nothing is changed anywhere, and no step waits longer than --connect-timeout.`,
 		Example: `  fleetctl doctor
   fleetctl doctor --json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runDoctor(c.Context(), o) },
 	}
 	f := c.Flags()
-	f.StringVarP(&o.collective, "target", "T", "", "the sub-collective to address")
+	f.StringVarP(&o.collective, "target", "T", "", "the sub-`COLLECTIVE` to address")
 	a.addFederations(f)
 	f.BoolVarP(&o.asJSON, "json", "j", false, "JSON")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show defaults, too")

@@ -34,7 +34,7 @@ func (a *app) newFacts() *cobra.Command {
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usage(errors.New("which fact?"), "write `fleetctl facts FACT`")
+				return usage(errors.New("which fact? There is one at a time"), "write `fleetctl facts FACT`")
 			}
 			o.fact = args[0]
 			if err := o.validate(); err != nil {

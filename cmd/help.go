@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"fleetctl/internal/render"
 )
 
 // topicFiles are the help topics: the first line is the title. docs/ says the same at length; tests hold them together.
@@ -62,4 +64,21 @@ func (a *app) newHelp() *cobra.Command {
 			return about.Help()
 		},
 	}
+}
+
+// fitHelp lays the help of all commands out for the terminal; elsewhere it stays as it was written.
+func (a *app) fitHelp(root *cobra.Command) {
+	if !a.terminal(a.out) {
+		return
+	}
+	width := a.width(a.out)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages ", fmt.Sprintf("Flags.FlagUsagesWrapped %d ", width)))
+	var fit func(c *cobra.Command)
+	fit = func(c *cobra.Command) {
+		c.Long = render.Reflow(c.Long, width)
+		for _, sub := range c.Commands() {
+			fit(sub)
+		}
+	}
+	fit(root)
 }

@@ -39,7 +39,7 @@ upgradable or not, collectives, agents, uptime. Silent nodes are named on stderr
   fleetctl inventory --upgradable --version '<0.29.4' --output nodeset
   fleetctl inventory --save before.json; fleetctl inventory --diff before.json --ignore-fact uptime
   fleetctl inventory --collectives -F country=mt`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOneNode,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.identity = args[0]

@@ -35,7 +35,7 @@ var fleetFormats = []format{formatText, formatTable, formatJSON, formatLines, fo
 
 func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.BoolVar(&o.upgradable, "upgradable", false, "only nodes that can be upgraded during provisioning")
-	f.BoolVar(&o.notUpgradable, "not-upgradable", false, "only nodes that cannot")
+	f.BoolVar(&o.notUpgradable, "not-upgradable", false, "only nodes that cannot be upgraded during provisioning")
 	f.StringVar(&o.version, "version", "", "only nodes with a version in this `RANGE`, such as '<0.28' or '>=0.28 <0.29.4'")
 	f.StringVar(&o.groupBy, "group-by", "", "count by version, class, collective, agent, upgradable or a `FACT` (fact:NAME where a fact is called so)")
 	f.StringSliceVar(&o.sort, "sort", nil, "sort by these `COLUMNS`; -COLUMN is from the greatest")
@@ -45,7 +45,7 @@ func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.save, "save", "", "keep what the nodes say in `FILE`")
 	f.StringVar(&o.diff, "diff", "", "say what has changed since `FILE` was saved")
 	f.StringVar(&o.to, "to", "", "with --diff: compare with this saved `FILE`, not with the fleet")
-	f.StringArrayVar(&o.ignoreFacts, "ignore-fact", nil, "with --diff: leave out this fact, and those below it")
+	f.StringArrayVar(&o.ignoreFacts, "ignore-fact", nil, "with --diff: leave out this `FACT`, and those below it")
 }
 
 // given tells whether any of these flags was typed.

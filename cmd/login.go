@@ -41,7 +41,7 @@ has come. Scripts give the user in ` + usernameVariable + ` and the password in 
 A program choria-login on the PATH is run in its place, as choria does; --builtin does without it.`,
 		Example: `  fleetctl login
   fleetctl login --username rip --password @/run/secrets/choria`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
 				return err
@@ -50,7 +50,7 @@ A program choria-login on the PATH is run in its place, as choria does; --builti
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.username, "username", "", "the user (or "+usernameVariable+"; else asked for)")
+	f.StringVar(&o.username, "username", "", "the user's `NAME` (or "+usernameVariable+"; else asked for)")
 	f.StringVar(&o.password, "password", "", "where the password is: @`FILE`, - for stdin, env:NAME (or "+passwordVariable+"; else asked for)")
 	f.BoolVar(&o.builtin, "builtin", false, "do not run "+externalLogin)
 	return c

@@ -130,9 +130,23 @@ func (a *app) home() string {
 	return ""
 }
 
-// color tells whether a stream gets colours: only a terminal, and never against the operator's wish.
+// userName is who runs this, for the record. A system's timer may set no USER.
+func (a *app) userName() string {
+	if name, ok := a.getenv("USER"); ok && name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+// color tells whether a stream gets colours: only a terminal that knows them, and never against the operator's wish.
 func (a *app) color(w io.Writer) bool {
 	if _, set := a.getenv("NO_COLOR"); set || a.flags.noColor {
+		return false
+	}
+	if kind, _ := a.getenv("TERM"); kind == "dumb" {
 		return false
 	}
 	return a.terminal(w)

@@ -30,7 +30,7 @@ func (a *app) newPing() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ping [flags]",
 		Short: "Measure the round trip to every matching node",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.runPing(c.Context(), o) },
 	}
 	f := c.Flags()
@@ -39,7 +39,7 @@ func (a *app) newPing() *cobra.Command {
 	f.BoolVar(&o.silent, "silent", false, "only the statistics")
 	f.BoolVar(&o.names, "names", false, "only the names")
 	f.BoolVar(&o.graph, "graph", false, "a histogram of the times")
-	f.IntVar(&o.expect, "expect", 0, "stop when this many nodes have answered")
+	f.IntVar(&o.expect, "expect", 0, "stop when `N` nodes have answered")
 	f.Var(&o.timeout, "timeout", "wait this long for replies (discovery_timeout of the configuration, 2s)")
 	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
 	_ = f.MarkHidden("workers")

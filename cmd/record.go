@@ -101,7 +101,7 @@ func (j *job) meta() runMeta {
 	if j.network.id != nil {
 		m.Caller = j.network.id.Caller()
 	}
-	m.User, _ = j.app.getenv("USER")
+	m.User = j.app.userName()
 	m.Host, _ = os.Hostname()
 	m.Mark = j.mark()
 	return m

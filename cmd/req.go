@@ -182,7 +182,7 @@ func (o *reqOutput) add(f *pflag.FlagSet) {
 	f.StringVar(&o.filter, "filter-replies", "", "show only the replies that `EXPR` holds for, such as 'ok() && data(\"pid\") > 1'; the others still count in the verdict")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything")
 	f.BoolVar(&o.sort, "sort", false, "sort the replies by node")
-	f.StringVar(&o.display, "display", "", "which replies to show: ok, failed, all or none")
+	f.StringVar(&o.display, "display", "", "`WHICH` replies to show: ok, failed, all or none")
 	f.StringVarP(&o.file, "output-file", "o", "", "write the result to `FILE`")
 }
 

@@ -29,6 +29,7 @@ type resultWriter struct {
 	lines render.Lines
 
 	method   string // of discovery
+	lineOpen bool   // the count of discovered nodes is still to come on stderr's last line
 	run      string // the id of the run's record, "" without one
 	from     batch.Progress
 	actor    *actor
@@ -101,7 +102,19 @@ func (w *resultWriter) discovering(method string) {
 	case w.job.o.output.kind == formatLines:
 		w.keep(w.lines.Discovery(method))
 	case w.text():
-		fmt.Fprintf(w.app.err, "Discovering nodes using the %s method .... ", method)
+		// A line is left open only where nobody else writes: in a pipeline the other program does, until it has ended.
+		if w.lineOpen = w.app.terminal(w.app.err) && w.job.o.nodesFile != "-"; w.lineOpen {
+			fmt.Fprintf(w.app.err, discoveringText, method)
+		}
+	}
+}
+
+const discoveringText = "Discovering nodes using the %s method .... "
+
+// undiscovered ends the line of a discovery that gave an error.
+func (w *resultWriter) undiscovered() {
+	if w.lineOpen {
+		fmt.Fprintln(w.app.err)
 	}
 }
 
@@ -110,6 +123,9 @@ func (w *resultWriter) discovered(count int, took time.Duration) {
 	case w.job.o.output.kind == formatLines:
 		w.keep(w.lines.Discovered(count, took, w.method))
 	case w.text():
+		if !w.lineOpen {
+			fmt.Fprintf(w.app.err, discoveringText, w.method)
+		}
 		fmt.Fprintln(w.app.err, count)
 	}
 }

@@ -155,6 +155,7 @@ func (j *job) nodes(ctx context.Context, f filter.Filter) error {
 	j.writer.discovering(j.o.methodName(j.network, f))
 	found, err := j.app.nodesOf(ctx, j.network, &j.o.targets, f, j.o.agent)
 	if err != nil {
+		j.writer.undiscovered()
 		return err
 	}
 	j.found = found

@@ -53,9 +53,9 @@ Try it on a practice fleet, on this machine alone:
 	f.StringVar(&a.flags.config, "config", "", "Choria client configuration `FILE` (or FLEETCTL_CONFIG; else Choria's own search)")
 	f.BoolVar(&a.flags.debug, "debug", false, "log what happens on stderr")
 	f.StringVar(&a.flags.logFile, "log-file", "", "append a debug log to `FILE`, without secrets")
-	f.BoolVar(&a.flags.noColor, "no-color", false, "no colours")
+	f.BoolVar(&a.flags.noColor, "no-color", false, "no colors")
 	f.BoolVar(&a.flags.noProgress, "no-progress", false, "no progress bar")
-	f.BoolVar(&a.flags.noProgress, "np", false, "no progress bar")
+	f.BoolVar(&a.flags.noProgress, "np", false, "no progress bar, as in choria")
 	f.Var(&a.flags.connectTimeout, "connect-timeout", "give up connecting to the broker after this long (5s)")
 	f.BoolVar(&a.flags.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (said on every run)")
 	f.BoolVar(&a.flags.allowUnsigned, "allow-unsigned-replies", false, "believe replies without the server's signature where an issuer is known")
@@ -85,6 +85,7 @@ Try it on a practice fleet, on this machine alone:
 	root.SetHelpCommand(a.newHelp())
 	a.completeFlags(root)
 	wrongArgumentsAreUsage(root)
+	a.fitHelp(root)
 	return root
 }
 
@@ -97,20 +98,4 @@ func emptyFlag(flags *pflag.FlagSet) (err error) {
 		}
 	})
 	return err
-}
-
-// wrongArgumentsAreUsage gives arguments that a command does not take, unknown commands among them, the code of wrong
-// usage, as flags have it.
-func wrongArgumentsAreUsage(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usage(err, "see `"+c.CommandPath()+" --help`")
-			}
-			return nil
-		}
-	}
-	for _, sub := range c.Commands() {
-		wrongArgumentsAreUsage(sub)
-	}
 }

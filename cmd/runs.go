@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -53,7 +54,7 @@ func (a *app) newRunsList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the runs, the newest first",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.listRuns(o) },
 	}
 	o.record.addDir(c.Flags())
@@ -96,7 +97,14 @@ func (a *app) listRuns(o runsOptions) error {
 			rows[i] = []string{l.ID, "", "", "", l.Problem}
 		}
 	}
-	if err := render.Table(a.out, "", []string{"Run", "Started", "Action", "Nodes", "Status"}, rows); err != nil {
+	header := []string{"Run", "Started", "Action", "Nodes", "Status"}
+	if a.terminal(a.out) && render.TableWidth(header, rows) > a.width(a.out) { // an id begins with the time
+		header = slices.Delete(header, 1, 2)
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], 1, 2)
+		}
+	}
+	if err := render.Table(a.out, "", header, rows); err != nil {
 		return err
 	}
 	if total > len(list) {
@@ -138,7 +146,7 @@ func (a *app) newRunsShow() *cobra.Command {
 		ValidArgsFunction: a.completeRun(&o.record),
 		Short:             "Show what became of every node of a run",
 		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`.",
-		Args:              cobra.ExactArgs(1),
+		Args:              aRun(1),
 		RunE:              func(c *cobra.Command, args []string) error { return a.showRun(o, args[0]) },
 	}
 	o.record.addDir(c.Flags())

@@ -21,7 +21,7 @@ func (a *app) newRunsStop() *cobra.Command {
 		Use:               "stop RUN",
 		ValidArgsFunction: a.completeRun(&o.record),
 		Short:             "Ask the process that does a run to end it, as on a first Ctrl-C",
-		Args:              cobra.ExactArgs(1),
+		Args:              aRun(1),
 		RunE:              func(c *cobra.Command, args []string) error { return a.stopRun(c.Context(), o, args[0]) },
 	}
 	o.record.addDir(c.Flags())
@@ -69,13 +69,13 @@ func (a *app) stopRun(ctx context.Context, o runsOptions, name string) error {
 func (a *app) newRunsResume() *cobra.Command {
 	var o reqOptions
 	c := &cobra.Command{
-		Use:               "resume RUN",
+		Use:               "resume RUN [key=value...]",
 		ValidArgsFunction: a.completeRun(&o.record),
 		Short:             "Go on with a run that was interrupted, without sending anything twice",
 		Long: `resume verifies again what was accepted, looks (read-only) at nodes whose fate is open, and goes on with those that
 were never sent to. Secrets are not in the record: give them again, as for req.`,
 		Example: "  fleetctl runs resume last token=@token.txt",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    aRun(0),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.goOn(c.Context(), &o, args, func(ctx context.Context, j *job, run storedRun) error {
 				if j.o.dryRun {
@@ -118,13 +118,13 @@ func (a *app) newRunsRetry() *cobra.Command {
 	var o reqOptions
 	var which retryStates
 	c := &cobra.Command{
-		Use:               "retry RUN",
+		Use:               "retry RUN [key=value...]",
 		ValidArgsFunction: a.completeRun(&o.record),
 		Short:             "Begin a new run over the nodes of an earlier one that did not do it",
 		Long: `retry begins a linked run. A node that may have got the earlier request is looked at first (read-only), and is sent to
 only when it is proved untouched. Secrets are not in the record: give them again, as for req.`,
 		Example: "  fleetctl runs retry last --failed --no-reply token=@token.txt",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    aRun(0),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(which.states()) == 0 {
 				return usage(errors.New("retry which nodes?"), "say --failed, --no-reply, --not-sent or --unknown")

@@ -28,19 +28,19 @@ type targets struct {
 }
 
 func (t *targets) addFilter(f *pflag.FlagSet) {
-	f.StringArrayVarP(&t.filter.Facts, "wf", "F", nil, "nodes with a fact, such as country=mt (repeat: all must hold)")
-	f.StringArrayVarP(&t.filter.Classes, "wc", "C", nil, "nodes with a class or /regex/ (repeat: all must hold)")
-	f.StringArrayVarP(&t.filter.Agents, "wa", "A", nil, "nodes with an agent or /regex/ (repeat: all must hold)")
-	f.StringArrayVarP(&t.filter.Identities, "wi", "I", nil, "nodes by name, node set such as web[01-12].ams, or /regex/ (repeat: any may hold)")
-	f.StringArrayVarP(&t.filter.With, "with", "W", nil, "classes and facts, separated by spaces")
-	f.StringArrayVarP(&t.filter.Select, "select", "S", nil, "compound filter expression")
-	f.StringVarP(&t.collective, "target", "T", "", "the sub-collective to address")
+	f.StringArrayVarP(&t.filter.Facts, "wf", "F", nil, "nodes with a `FACT`, such as country=mt (repeat: all must hold)")
+	f.StringArrayVarP(&t.filter.Classes, "wc", "C", nil, "nodes with a `CLASS` or /regex/ (repeat: all must hold)")
+	f.StringArrayVarP(&t.filter.Agents, "wa", "A", nil, "nodes with an `AGENT` or /regex/ (repeat: all must hold)")
+	f.StringArrayVarP(&t.filter.Identities, "wi", "I", nil, "nodes by `NAME`, node set such as web[01-12].ams, or /regex/ (repeat: any may hold)")
+	f.StringArrayVarP(&t.filter.With, "with", "W", nil, "classes and facts, `PIECES` separated by spaces")
+	f.StringArrayVarP(&t.filter.Select, "select", "S", nil, "a compound filter, `EXPR`, that each node evaluates about itself")
+	f.StringVarP(&t.collective, "target", "T", "", "the sub-`COLLECTIVE` to address")
 }
 
 func (t *targets) addSource(f *pflag.FlagSet) {
 	f.StringVar(&t.nodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
-	f.StringArrayVar(&t.exclude, "exclude", nil, "leave out names, node sets and @FILEs")
-	f.StringVar(&t.method, "dm", "", "discovery method: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
+	f.StringArrayVar(&t.exclude, "exclude", nil, "leave out `NODES`: a name, a node set, or those of @FILE (repeat)")
+	f.StringVar(&t.method, "dm", "", "discovery `METHOD`: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
 	f.StringArrayVar(&t.do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
 	f.BoolVar(&t.window, "discovery-window", false, "end discovery when no new node has answered for 300ms")
@@ -48,7 +48,7 @@ func (t *targets) addSource(f *pflag.FlagSet) {
 
 func (t *targets) addLimit(f *pflag.FlagSet) {
 	f.StringVar(&t.limit, "limit", "", "at most `N` nodes, or N% of them")
-	f.Int64Var(&t.limitSeed, "limit-seed", 0, "choose the limited nodes at random, the same ones for the same seed")
+	f.Int64Var(&t.limitSeed, "limit-seed", 0, "choose the limited nodes at random, the same ones for the same `SEED`")
 }
 
 // filtered tells that a filter was given.

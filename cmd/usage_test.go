@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // What cannot be meant is refused before any network, and before a configuration is looked for.
@@ -60,5 +63,54 @@ func TestALostLogIsTold(t *testing.T) {
 	}
 	if code, _, said := runApp(t, nil, "version", "--log-file", "/dev/full"); code != exitOK || !strings.Contains(said, "the log is not complete") {
 		t.Errorf("exit %d, %s", code, said)
+	}
+}
+
+// What is wrong with the arguments is said in the operator's words, not in those of a library.
+func TestWrongArgumentsAreToldInPlainWords(t *testing.T) {
+	for _, tt := range []struct {
+		args       []string
+		want, hint string
+	}{
+		{[]string{"ping", "web1"}, `unexpected argument "web1"`, "fleetctl ping -I NAME"},
+		{[]string{"discover", "web1"}, `unexpected argument "web1"`, "fleetctl discover -I NAME"},
+		{[]string{"version", "web1"}, `unexpected argument "web1"`, "fleetctl version --help"},
+		{[]string{"inventory", "web1", "web2"}, "one identity at a time", "-I NAME -I NAME"},
+		{[]string{"runs", "show"}, "which run?", "fleetctl runs show RUN"},
+		{[]string{"runs", "stop"}, "which run?", "fleetctl runs stop RUN"},
+		{[]string{"runs", "resume"}, "which run?", "fleetctl runs resume RUN"},
+		{[]string{"runs", "retry", "--failed"}, "which run?", "fleetctl runs retry RUN"},
+		{[]string{"runs", "show", "a", "b"}, `unexpected argument "b"`, "fleetctl runs show --help"},
+		{[]string{"runs", "nosuch"}, `unknown command "nosuch"`, "fleetctl runs --help"},
+	} {
+		code, _, said := runApp(t, nil, tt.args...)
+		if code != exitUsage || !strings.Contains(said, tt.want) || !strings.Contains(said, tt.hint) {
+			t.Errorf("%q: exit %d, %s, want %d, %q and %q", tt.args, code, said, exitUsage, tt.want, tt.hint)
+		}
+	}
+}
+
+// Help names what a flag takes, never the type that the program keeps it in.
+func TestHelpNamesWhatFlagsTake(t *testing.T) {
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			switch name, _ := pflag.UnquoteUsage(f); name {
+			case "string", "strings", "stringArray", "int", "uint", "float":
+				if !f.Hidden {
+					t.Errorf("%s --%s takes a %q: put the name of its value between backquotes", c.CommandPath(), f.Name, name)
+				}
+			}
+		})
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk((&app{getenv: os.LookupEnv}).newRoot())
+}
+
+func TestTheRecordKnowsItsUserWithoutTheVariable(t *testing.T) {
+	if name := (&app{getenv: func(string) (string, bool) { return "", false }}).userName(); name == "" {
+		t.Error("no name")
 	}
 }

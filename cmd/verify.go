@@ -31,9 +31,9 @@ type proofOptions struct {
 const verifyAuto = "auto"
 
 func (p *proofOptions) add(f *pflag.FlagSet) {
-	f.StringVar(&p.Verify, "verify", verifyAuto, "how to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
+	f.StringVar(&p.Verify, "verify", verifyAuto, "`HOW` to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
 	f.BoolVar(&p.None, "no-verify", false, "believe the replies")
-	f.StringVar(&p.Expr, "verify-expr", "", "what the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
+	f.StringVar(&p.Expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
 	f.StringVar(&p.Version, "verify-version", "", "restart and reprovision: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
 	f.Var(&p.Timeout, "verify-timeout", "how long to look for proof after the delay that a node announced (60s)")
 	f.Var(&p.Settle, "settle", "how long a proof must last (restart 0s, shutdown 5s)")

@@ -55,7 +55,7 @@ func (a *app) newVersion() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Show the version and how it was built",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if asJSON {
 				enc := json.NewEncoder(c.OutOrStdout())

@@ -24,7 +24,7 @@ func FactsChart(w io.Writer, fact string, values []FactValue, o FactOptions, wid
 	}
 	longest = min(longest, max(width/3, 8))
 	digits := len(fmt.Sprint(most))
-	room := max(width-longest-digits-len("    100%  "), 10)
+	room := max(width-longest-digits-len("     100%  "), 10)
 	for _, v := range o.order(values) {
 		n := len(v.Nodes)
 		line := fmt.Sprintf("  %-*s  %*d %3d%%  %s", longest, shorten(oneLine(v.Value), longest), digits, n, (100*n+total/2)/max(total, 1),

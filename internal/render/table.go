@@ -56,6 +56,20 @@ func Table(w io.Writer, title string, header []string, rows [][]string) error {
 	return err
 }
 
+// TableWidth is how many columns Table takes.
+func TableWidth(header []string, rows [][]string) int {
+	widths := make([]int, len(header))
+	measure(widths, header)
+	for _, row := range rows {
+		measure(widths, row)
+	}
+	total := 1
+	for _, n := range widths {
+		total += n + 3 // a blank on either side, and the border
+	}
+	return total
+}
+
 // ruleOff puts the rule below a header before the bottom border, of the same shape.
 func ruleOff(box string) string {
 	lines := strings.Split(box, "\n")

@@ -1,0 +1,59 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// noArguments refuses what stands behind a command that takes flags only. Where nodes are chosen by flags, a name that
+// was meant as a filter is the likely reason.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see `" + c.CommandPath() + " --help`"
+	if c.Flags().Lookup("wi") != nil {
+		hint = "nodes are chosen by flags: `" + c.CommandPath() + " -I NAME`"
+	}
+	return usage(fmt.Errorf("unexpected argument %q", args[0]), hint)
+}
+
+// aRun demands the run that a command is about; more may follow where the command takes inputs.
+func aRun(most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return usage(errors.New("which run?"), "write `"+c.CommandPath()+" RUN`, where RUN is an id, its beginning, or last; `fleetctl runs list` has them")
+		case most > 0 && len(args) > most:
+			return usage(fmt.Errorf("unexpected argument %q", args[most]), "see `"+c.CommandPath()+" --help`")
+		}
+		return nil
+	}
+}
+
+// atMostOneNode is for inventory.
+func atMostOneNode(c *cobra.Command, args []string) error {
+	if len(args) <= 1 {
+		return nil
+	}
+	return usage(errors.New("one identity at a time"), "of several nodes: `"+c.CommandPath()+" -I NAME -I NAME`")
+}
+
+// wrongArgumentsAreUsage gives arguments that a command does not take, unknown commands among them, the code of wrong
+// usage, as flags have it.
+func wrongArgumentsAreUsage(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			if _, told := errors.AsType[*exitError](err); err == nil || told {
+				return err
+			}
+			return usage(err, "see `"+c.CommandPath()+" --help`")
+		}
+	}
+	for _, sub := range c.Commands() {
+		wrongArgumentsAreUsage(sub)
+	}
+}
