@@ -174,6 +174,7 @@ func (n *network) testFlags(t *testing.T) { n.compareUses(t, uses(n.prepareUses(
 
 func (n *network) compareUses(t *testing.T, list []use) {
 	t.Helper()
+	equal := 0
 	for _, p := range n.bothUse(t, list) {
 		diff := p.difference(t)
 		if diff != "" {
@@ -182,9 +183,11 @@ func (n *network) compareUses(t *testing.T, list []use) {
 		}
 		if diff != "" {
 			t.Errorf("%s %q: %s", p.command, p.args, diff)
+			continue
 		}
+		equal++
 	}
-	t.Logf("%d uses of flags are the same", len(list))
+	t.Logf("%d of %d uses of flags are the same", equal, len(list))
 }
 
 // usePair is what both clients said to the same use.
