@@ -52,6 +52,9 @@ configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very progr
 			if o.lab.ProvisionAfter = o.provAfter.d; !o.provision {
 				o.lab.ProvisionAfter = -1 // never
 			}
+			if o.lab.Nodes < 1 {
+				return usage(fmt.Errorf("a lab of %d nodes", o.lab.Nodes), "use --nodes 1 or more")
+			}
 			if err := o.lab.Validate(); err != nil {
 				return usage(err, "")
 			}
@@ -86,7 +89,7 @@ func (a *app) runLab(ctx context.Context, o labOptions) error {
 	}
 	l, err := lab.Start(ctx, o.lab)
 	if err != nil {
-		return fmt.Errorf("start the lab: %w", err)
+		return err
 	}
 	if len(o.command) > 0 {
 		err = a.runInLab(l, o.command)

@@ -43,7 +43,7 @@ func (t *targets) addSource(f *pflag.FlagSet) {
 	f.StringVar(&t.method, "dm", "", "discovery `METHOD`: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
 	f.StringArrayVar(&t.do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
-	f.BoolVar(&t.window, "discovery-window", false, "end discovery when no new node has answered for 300ms")
+	f.BoolVar(&t.window, "discovery-window", false, "end discovery when no new node has answered for 300ms: quick, and misses slow nodes (--expect tells)")
 }
 
 func (t *targets) addLimit(f *pflag.FlagSet) {
