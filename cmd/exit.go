@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 	"syscall"
 
 	"fleetctl/discovery"
@@ -90,8 +91,8 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 	if i, ok := errors.AsType[*ddl.InputError](err); ok {
 		return exitUsage, err.Error(), i.Hint
 	}
-	if _, ok := errors.AsType[*ddl.UnknownAgentError](err); ok {
-		return exitUsage, err.Error(), ""
+	if u, ok := errors.AsType[*ddl.UnknownAgentError](err); ok {
+		return exitUsage, err.Error(), "there are documents for " + strings.Join(u.Known, ", ") + "; those of other agents are looked for in libdir"
 	}
 	if _, ok := errors.AsType[*filter.SurpriseError](err); ok {
 		return exitUsage, err.Error(), ""

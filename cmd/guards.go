@@ -146,7 +146,7 @@ func (j *job) limits(nodes int) error {
 	for _, max := range []int{j.o.guard.maxNodes.n, s.MaxNodes} {
 		if max > 0 && nodes > max {
 			return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
-				"cannot %s %d nodes: limit is %d", j.o.action, nodes, max)
+				"cannot %s %d nodes: limit is %d", verb(j.o.action), nodes, max)
 		}
 	}
 	return nil
@@ -211,7 +211,7 @@ func (j *job) consent(ctx context.Context, plan batch.Plan) error {
 	k, err := j.app.asker()
 	if err != nil || j.o.guard.noInput {
 		if always || err == nil {
-			return refuse("say --yes if you mean it", "cannot %s %d nodes without asking", j.o.action, plan.Nodes())
+			return refuse("say --yes if you mean it", "cannot %s %d nodes without asking", verb(j.o.action), plan.Nodes())
 		}
 		return nil
 	}
@@ -308,4 +308,12 @@ func (o *reqOptions) stdinReaders() []string {
 	}
 	slices.Sort(who)
 	return who
+}
+
+// verb is an action as one says it of nodes.
+func verb(action string) string {
+	if action == "shutdown" {
+		return "shut down"
+	}
+	return action
 }

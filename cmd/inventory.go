@@ -33,11 +33,11 @@ func (a *app) newInventory() *cobra.Command {
 		Short: "Show what a node or the fleet is, and what can be upgraded during provisioning",
 		Long: `With an identity, inventory shows that node. Without one it asks every node that matches the filters: versions,
 upgradable or not, collectives, agents, uptime. Silent nodes are named on stderr.`,
-		Example: `  fleetctl inventory web1.example.net
+		Example: `  fleetctl inventory web01.mla1.example.net
   fleetctl inventory -F country=mt
   fleetctl inventory --group-by os.release.full --upgradable
   fleetctl inventory --upgradable --version '<0.29.4' --output nodeset
-  fleetctl inventory --save before.json; fleetctl inventory --diff before.json --ignore-fact uptime
+  fleetctl inventory --save before.snap; fleetctl inventory --diff before.snap --ignore-fact uptime
   fleetctl inventory --collectives -F country=mt`,
 		Args: atMostOneNode,
 		RunE: func(c *cobra.Command, args []string) error {

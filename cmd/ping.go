@@ -30,8 +30,10 @@ func (a *app) newPing() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ping [flags]",
 		Short: "Measure the round trip to every matching node",
-		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.runPing(c.Context(), o) },
+		Example: `  fleetctl ping
+  fleetctl ping -F country=mt --graph`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return a.runPing(c.Context(), o) },
 	}
 	f := c.Flags()
 	o.addFilter(f)

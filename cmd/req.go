@@ -41,6 +41,7 @@ type reqOptions struct {
 	maxFailed, maxNoReply, maxFailedBatch, maxNoReplyBatch amountFlag
 	failFast                                               bool
 	dryRun                                                 bool
+	stored                                                 bool // what a recorded run leaves is meant
 
 	replyTo string // where replies go in place of here
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -118,7 +119,7 @@ func (j *job) check(ctx context.Context) error {
 	}
 	action, ok := j.doc.Action(j.o.action)
 	if !ok {
-		hint := ""
+		hint := j.o.agent + " has " + strings.Join(j.doc.ActionNames(), ", ")
 		if near := ddl.Nearest(j.o.action, j.doc.ActionNames()); near != "" {
 			hint = fmt.Sprintf("did you mean %s#%s?", j.o.agent, near)
 		}
@@ -128,6 +129,9 @@ func (j *job) check(ctx context.Context) error {
 	j.o.command = redactCommand(j.o, action)
 	for _, name := range j.network.federations {
 		j.o.command = append(j.o.command, "--federations", name)
+	}
+	if j.o.stored && j.o.dryRun {
+		return nil // checked when the run was begun; to tell what is left of it needs no secret
 	}
 	if j.inputs, err = j.app.resolveInputs(ctx, j.o.agent, action, j.o.inputs); err != nil {
 		return err

@@ -178,6 +178,7 @@ func (a *app) runStored(ctx context.Context, o *reqOptions, args []string, work 
 	if err := o.fromRecord(run.meta, args[1:]); err != nil {
 		return err
 	}
+	o.stored = true
 	o.keepPace(run.progress)
 	if err := o.validate(); err != nil {
 		return err

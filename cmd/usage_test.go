@@ -114,3 +114,21 @@ func TestTheRecordKnowsItsUserWithoutTheVariable(t *testing.T) {
 		t.Error("no name")
 	}
 }
+
+// A word that is no action, or no agent, is answered with those that there are.
+func TestUnknownWordsAreAnsweredWithTheKnownOnes(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "client.conf")
+	if err := os.WriteFile(config, []byte("identity = operator.example.net\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ agent, action, want string }{
+		{"rpcutil", "zzzzzz", "daemon_stats, get_config_item"},
+		{"rpcutil", "pinf", "did you mean rpcutil#ping?"},
+		{"zzzzzz", "ping", "choria_provision, choria_registry"},
+	} {
+		code, _, said := runApp(t, nil, "req", tt.agent, tt.action, "--config", config)
+		if code != exitUsage || !strings.Contains(said, tt.want) {
+			t.Errorf("%s#%s: exit %d, %s, want %d and %q", tt.agent, tt.action, code, said, exitUsage, tt.want)
+		}
+	}
+}
