@@ -110,6 +110,7 @@ var acts = []output{
 	{"inventory-diff", 0, "inventory --diff snapshot --output json"},
 	{"runs-list", 0, "runs list --json --state-dir a"},
 	{"runs-show", 0, "runs show last --json --state-dir a"},
+	{"runs-show", 0, "runs report last --output json --state-dir a"},
 }
 
 // results are outputs of what changes nothing.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -28,7 +29,7 @@ func (a *app) newRuns() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsWatch(), a.newRunsStop(), a.newRunsResume(), a.newRunsRetry())
+	c.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsReport(), a.newRunsWatch(), a.newRunsStop(), a.newRunsResume(), a.newRunsRetry())
 	return c
 }
 
@@ -183,16 +184,24 @@ func (a *app) showRun(o runsOptions, name string) error {
 	}
 	s := run.progress.Summary()
 	if o.asJSON {
-		return render.IndentedJSON(a.out, runDocument{
-			SchemaVersion: render.SchemaVersion, Agent: run.meta.Agent, Action: run.meta.Action, Status: statusOf(run, s), Live: run.live,
-			Command: run.meta.Command, Caller: run.meta.Caller, User: run.meta.User, Host: run.meta.Host, Started: s.Started, Ended: s.Ended,
-			Parent: s.Parent, Run: render.NewRun(s, storedCode(s), nil),
-		})
+		return a.runJSON(a.out, run, s)
 	}
-	return render.RunReport(a.out, s, render.RunFacts{
-		ID: id, What: run.meta.Agent + "#" + run.meta.Action, Status: statusOf(run, s), Command: run.meta.Command, Caller: run.meta.Caller,
+	return a.runText(a.out, run, s)
+}
+
+func (a *app) runJSON(w io.Writer, run storedRun, s batch.Summary) error {
+	return render.IndentedJSON(w, runDocument{
+		SchemaVersion: render.SchemaVersion, Agent: run.meta.Agent, Action: run.meta.Action, Status: statusOf(run, s), Live: run.live,
+		Command: run.meta.Command, Caller: run.meta.Caller, User: run.meta.User, Host: run.meta.Host, Started: s.Started, Ended: s.Ended,
+		Parent: s.Parent, Run: render.NewRun(s, storedCode(s), nil),
+	})
+}
+
+func (a *app) runText(w io.Writer, run storedRun, s batch.Summary) error {
+	return render.RunReport(w, s, render.RunFacts{
+		ID: run.id, What: run.meta.Agent + "#" + run.meta.Action, Status: statusOf(run, s), Command: run.meta.Command, Caller: run.meta.Caller,
 		By: run.meta.User + "@" + run.meta.Host, Torn: run.torn,
-	}, a.width(a.out))
+	}, a.width(w))
 }
 
 // storedCode is the exit code that the run ended with; which signal it was is not kept.
