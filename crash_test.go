@@ -117,6 +117,7 @@ func (f *fleet) show(args ...string) account {
 // TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, and
 // resumes them: nobody gets two requests, nobody is lost.
 func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
+	t.Parallel()
 	const runs, each = 20, 9
 	f := newFleet(t, lab.Options{Nodes: runs * each, Protocol: 2})
 	nodes := f.lab.Nodes()
@@ -174,6 +175,7 @@ func (f *fleet) killAndResume(state string, names []string, after time.Duration)
 
 // TestARunBelongsToOneProcess lets a run be watched and stopped from outside, and taken over only when its process is gone.
 func TestARunBelongsToOneProcess(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 6})
 	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "3", "--batch-sleep", "300")
 	pipe, err := c.StderrPipe()
@@ -239,6 +241,7 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 // TestARunOutlivesItsReaders takes away who reads stderr, then stdout: the run goes on to its end, its record is whole, and
 // a lost result says so.
 func TestARunOutlivesItsReaders(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 4})
 	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "2", "--batch-sleep", "0")
 	pipe, err := c.StderrPipe()
@@ -288,6 +291,7 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 
 // TestAnInterruptSaysWhatIsWaitedFor: without a word, the wait for silent nodes looks as if Ctrl-C did nothing.
 func TestAnInterruptSaysWhatIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 1})
 	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "-I", "gone[1-2].example.net", "--canary", "0", "--batch", "1",
 		"--reply-timeout", "2")
@@ -324,6 +328,7 @@ func nodesSentTo(f *fleet) []string {
 
 // TestRetryReachesExactlyTheRightNodes retries what was silent and refused, and nobody else.
 func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 20, Protocol: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}, Refuse: lab.Amount{N: 3}}})
 	r := f.run("req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "2", "--ttl", "1s", "--json")
 	if r.code != 3 {

@@ -108,6 +108,7 @@ func (f *fleet) talk(term *terminal, dialogue [][2]string, args ...string) resul
 
 // TestPromptsAskBeforeAnythingIsSent answers the prompts of a terminal in every way.
 func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
 	restart := []string{"req", "choria_provision", "restart", "splay=1", "--no-verify", "--discovery-window"}
 	shutdown := []string{"req", "choria_provision", "shutdown", "--no-verify", "--discovery-window"}
@@ -146,6 +147,7 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 
 // TestConfirmEachStopsBetweenBatches says yes to the first question and no to the second.
 func TestConfirmEachStopsBetweenBatches(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
 	r := f.talk(newTerminal(t), [][2]string{{"3 nodes? [y/N]", "y\n"}, {"batch 2 of 1 nodes?", "y\n"}, {"batch 3 of 1 nodes?", "n\n"}},
 		"req", "choria_provision", "restart", "splay=1", "--batch", "1", "--batch-sleep", "0", "--confirm-each", "--discovery-window")
@@ -159,6 +161,7 @@ func TestConfirmEachStopsBetweenBatches(t *testing.T) {
 
 // TestATokenTypedAtTheTerminalIsNotEchoed types it.
 func TestATokenTypedAtTheTerminalIsNotEchoed(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 2, Token: canarySecret})
 	term := newTerminal(t)
 	r := f.talk(term, [][2]string{{"token: ", canarySecret + "\n"}}, "req", "choria_provision", "restart", "token=-", "splay=1", "--yes", "--no-verify", "--discovery-window")

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -14,13 +16,31 @@ import (
 
 // TestMain lets scripts run the real program: the test binary is fleetctl when it is called so.
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "fleetctl" {
+		waitSideBySide()
+	}
 	testscript.Main(m, map[string]func(){
 		"fleetctl": func() { os.Exit(cmd.Main(os.Args[1:])) },
 	})
 }
 
+// waitSideBySide lets more of these tests run at once than there are processors: they wait for fleets that take seconds
+// to act, and hardly compute. The flag wins where it is given.
+func waitSideBySide() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return
+	}
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err) // the testing package has always had this flag
+	}
+}
+
 // TestScripts runs testdata/script/*.txtar: the whole program against a lab, as an operator or a script would.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

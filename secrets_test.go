@@ -18,6 +18,7 @@ const canarySecret = `cAnArY-5ecret"<&>`
 // TestASecretAppearsNowhere sends a canary token through every way in, every format and every kind of end, and looks for
 // it in all that is printed and in every file that is left.
 func TestASecretAppearsNowhere(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 4, Token: canarySecret, Protocol: 2, Faults: lab.Faults{Refuse: lab.Amount{N: 1}}})
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(canarySecret+"\n"), 0o600); err != nil {
@@ -87,6 +88,7 @@ func TestASecretAppearsNowhere(t *testing.T) {
 
 // TestACrashShowsNoSecret lets the program dump its goroutines while it holds a secret.
 func TestACrashShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 2, Token: canarySecret, Faults: lab.Faults{Silent: lab.Amount{N: 2}}})
 	c := f.command(t.Context(), "req", "choria_provision", "restart", "--canary", "0")
 	c.Env = append(c.Env, "FLEETCTL_TOKEN="+canarySecret, "GOTRACEBACK=all")
