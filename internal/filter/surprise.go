@@ -34,7 +34,7 @@ func checkFact(flag, text string) (Fact, error) {
 	}
 	if op := bareOperator(fact.Name); op != nil {
 		return surprise(fmt.Sprintf("the last operator splits, so the fact would be %q and the value %q", fact.Name, value),
-			splitInstead(text, op))
+			splitInstead(strings.TrimSpace(text), op)) // op counts from the trimmed name's beginning
 	}
 	pattern := strings.Trim(value, "/")
 	switch {
