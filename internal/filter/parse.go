@@ -45,6 +45,14 @@ func (e *SurpriseError) Error() string {
 // for a filter that would surprise, another error for one that no server can
 // read. Agents, classes and identities that are named twice are kept once.
 func Parse(flags Flags) (Filter, error) {
+	f, err := parse(flags)
+	if refusal, ok := errors.AsType[*SurpriseError](err); ok {
+		refusal.Instead = acceptable(refusal.Instead)
+	}
+	return f, err
+}
+
+func parse(flags Flags) (Filter, error) {
 	var f Filter
 	if err := checkText(flags); err != nil {
 		return Filter{}, err

@@ -76,7 +76,7 @@ func TestParseRefusesSurprises(t *testing.T) {
 		{"with: quotes", Flags{With: []string{`os="Red Hat"`}}, `-F 'os==Red Hat'`},
 		{"with: negated regex", Flags{With: []string{"a foo!=/x/"}}, `-S 'not with("foo=/x/")'`},
 		{"with: empty", Flags{With: []string{" "}}, ``},
-		{"several selects", Flags{Select: []string{"a or b", "c"}}, `-S '(a or b) and (c)'`},
+		{"several selects", Flags{Select: []string{"a or b", "c"}}, `-S '(fact("a") or fact("b")) and (fact("c"))'`},
 		{"select: empty", Flags{Select: []string{""}}, ``},
 		{"select: bare fact", Flags{Select: []string{`country != "mt"`}}, `-S 'fact("country") != "mt"'`},
 		{"select: dotted fact", Flags{Select: []string{`true and os.family == "x"`}}, `-S 'true and fact("os.family") == "x"'`},

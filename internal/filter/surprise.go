@@ -60,6 +60,10 @@ func isBoolWord(value string) bool {
 	return strings.EqualFold(value, "true") || strings.EqualFold(value, "false")
 }
 
+// operatorHere matches an operator at the very beginning: looking for one further on, at every place, takes minutes in a
+// long text.
+var operatorHere = regexp.MustCompile(`^(?:` + operators.String() + `)`)
+
 // bareOperator finds the first operator in a fact's name that is not part of a
 // gjson query, that is not in parentheses, quotes or behind a backslash.
 func bareOperator(name string) []int {
@@ -76,7 +80,7 @@ func bareOperator(name string) []int {
 		case c == ')' || c == '}' || c == ']':
 			depth--
 		case depth <= 0:
-			if at := operators.FindStringIndex(name[i:]); at != nil && at[0] == 0 {
+			if at := operatorHere.FindStringIndex(name[i:]); at != nil {
 				return []int{i, i + at[1]}
 			}
 		}
@@ -111,9 +115,11 @@ func splitInstead(text string, op []int) string {
 // slashInstead writes the negated or ordered comparison that was meant. The
 // negation asks the server's own matcher, so case and numbers behave as in -F.
 func slashInstead(fact Fact, typed string) string {
-	positive := fact.Name + "=" + fact.Value
-	if got, err := ParseFact(positive); err != nil || got != fact {
-		positive = fact.String()
+	meant := fact
+	meant.Value = "/" + compilable(strings.Trim(fact.Value, "/")) + "/"
+	positive := meant.Name + "=" + meant.Value
+	if got, err := ParseFact(positive); err != nil || got != meant {
+		positive = meant.String()
 	}
 	if typed == "!=" {
 		return "-S " + shellQuote(fmt.Sprintf("not with(%s)", exprQuote(positive)))
