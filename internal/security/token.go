@@ -82,23 +82,22 @@ func verify(token string, claims any, std *StandardClaims, key crypto.PublicKey,
 	if err != nil {
 		return err
 	}
-	if err := decode(token, claims); err != nil {
-		return err
-	}
 	var chain error
 	_, err = parser.ParseWithClaims(token, &wrapped{claims}, func(t *jwt.Token) (any, error) {
 		var fits any
 		fits, chain = verificationKey(t.Method.Alg(), std, key, chained)
 		return fits, chain
 	})
-	switch {
-	case chain != nil:
-		return chain
-	case err != nil:
-		return fmt.Errorf("%w: the token's signature was not made by it", ErrUntrusted)
-	default:
+	if err == nil {
 		return nil
 	}
+	if unread := decode(token, claims); unread != nil { // the library's errors do not tell these apart
+		return unread
+	}
+	if chain != nil {
+		return chain
+	}
+	return fmt.Errorf("%w: the token's signature was not made by it", ErrUntrusted)
 }
 
 // verificationKey returns the key that must have signed the token: ours, or the
