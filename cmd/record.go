@@ -227,6 +227,16 @@ func findRun(dir, name string) (string, error) {
 	return "", usage(fmt.Errorf("%q is the beginning of %d runs: %s", name, len(found), strings.Join(found, ", ")), "")
 }
 
+// namedRun reads the run that somebody named, as findRun completes names.
+func (a *app) namedRun(r recordOptions, name string) (storedRun, error) {
+	dir := a.runsDir(r)
+	id, err := findRun(dir, name)
+	if err != nil {
+		return storedRun{}, err
+	}
+	return readRun(dir, id)
+}
+
 // unfinished is the newest run of the same command, if there is something left of it to do: by a resume, or by the
 // process that is doing it.
 func (j *job) unfinished() (storedRun, bool) {

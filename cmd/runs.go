@@ -173,12 +173,7 @@ type runDocument struct {
 }
 
 func (a *app) showRun(o runsOptions, name string) error {
-	dir := a.runsDir(o.record)
-	id, err := findRun(dir, name)
-	if err != nil {
-		return err
-	}
-	run, err := readRun(dir, id)
+	run, err := a.namedRun(o.record, name)
 	if err != nil {
 		return err
 	}

@@ -32,33 +32,28 @@ func (a *app) newRunsStop() *cobra.Command {
 const stopWait = 10 * time.Minute
 
 func (a *app) stopRun(ctx context.Context, o runsOptions, name string) error {
-	dir := a.runsDir(o.record)
-	id, err := findRun(dir, name)
-	if err != nil {
-		return err
-	}
-	run, err := readRun(dir, id)
+	run, err := a.namedRun(o.record, name)
 	if err != nil && !errors.Is(err, batch.ErrNoPlan) {
 		return err
 	}
 	if !run.live {
-		fmt.Fprintf(a.err, "run %s has ended already\n", id)
+		fmt.Fprintf(a.err, "run %s has ended already\n", run.id)
 		return nil
 	}
 	if host, _ := os.Hostname(); run.owner.Host != host {
-		return refuse("", "cannot stop run %s from here: process %d on %s does it", id, run.owner.PID, run.owner.Host)
+		return refuse("", "cannot stop run %s from here: process %d on %s does it", run.id, run.owner.PID, run.owner.Host)
 	}
 	p, err := os.FindProcess(run.owner.PID)
 	if err == nil {
 		err = p.Signal(syscall.SIGINT)
 	}
 	if err != nil {
-		return fmt.Errorf("ask process %d to end run %s: %w", run.owner.PID, id, err)
+		return fmt.Errorf("ask process %d to end run %s: %w", run.owner.PID, run.id, err)
 	}
-	fmt.Fprintf(a.err, "asked process %d to end run %s; what is in flight is still collected\n", run.owner.PID, id)
+	fmt.Fprintf(a.err, "asked process %d to end run %s; what is in flight is still collected\n", run.owner.PID, run.id)
 	ctx, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
-	if err := a.watchRun(ctx, o, id); err != nil {
+	if err := a.watchRun(ctx, o, run.id); err != nil {
 		if _, ok := errors.AsType[*exitError](err); !ok {
 			return err
 		}
@@ -163,12 +158,7 @@ func (a *app) goOn(ctx context.Context, o *reqOptions, args []string, work func(
 
 // runStored makes a job of a run's record and of what is typed now, and does the work with it.
 func (a *app) runStored(ctx context.Context, o *reqOptions, args []string, work func(context.Context, *job, storedRun) error) error {
-	dir := a.runsDir(o.record)
-	id, err := findRun(dir, args[0])
-	if err != nil {
-		return err
-	}
-	run, err := readRun(dir, id)
+	run, err := a.namedRun(o.record, args[0])
 	if err != nil {
 		return err
 	}

@@ -43,12 +43,7 @@ func (a *app) reportRun(o reportOptions, name string) error {
 	if err != nil {
 		return err
 	}
-	dir := a.runsDir(o.record)
-	id, err := findRun(dir, name)
-	if err != nil {
-		return err
-	}
-	run, err := readRun(dir, id)
+	run, err := a.namedRun(o.record, name)
 	if err != nil {
 		return err
 	}
