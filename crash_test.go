@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -66,6 +67,39 @@ func (f *fleet) run(args ...string) result {
 	c := f.command(f.t.Context(), args...)
 	c.Stdout, c.Stderr = &out, &stderr
 	return result{exitCode(f.t, c.Run()), out.String(), stderr.String()}
+}
+
+// begun is a run of two batches that has sent the first.
+type begun struct {
+	*exec.Cmd
+	stderr io.Closer
+	lines  *bufio.Scanner
+}
+
+// begin starts fleetctl and returns when it says that the first of two batches is on its way.
+func (f *fleet) begin(args ...string) begun {
+	f.t.Helper()
+	c := f.command(f.t.Context(), args...)
+	pipe, err := c.StderrPipe()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	b := begun{c, pipe, bufio.NewScanner(pipe)}
+	for b.lines.Scan() && !strings.Contains(b.lines.Text(), "batch 1/2") {
+	}
+	return b
+}
+
+// rest is what it says from there to its end.
+func (b begun) rest() string {
+	var text strings.Builder
+	for b.lines.Scan() {
+		text.WriteString(b.lines.Text() + "\n")
+	}
+	return text.String()
 }
 
 func exitCode(t *testing.T, err error) int {
@@ -177,17 +211,7 @@ func (f *fleet) killAndResume(state string, names []string, after time.Duration)
 func TestARunBelongsToOneProcess(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 6})
-	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "3", "--batch-sleep", "300")
-	pipe, err := c.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(pipe)
-	for lines.Scan() && !strings.Contains(lines.Text(), "batch 1/2") {
-	}
+	c := f.begin("req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "3", "--batch-sleep", "300")
 	for _, name := range nodesSentTo(f) {
 		if err := f.lab.AwaitReceived(t.Context(), name, "choria_provision", "restart", 1); err != nil {
 			t.Fatal(err)
@@ -205,12 +229,9 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	if r := f.run("runs", "stop", "last"); r.code != 0 {
 		t.Errorf("stop: exit %d, %s", r.code, r.stderr)
 	}
-	var rest strings.Builder
-	for lines.Scan() {
-		rest.WriteString(lines.Text() + "\n")
-	}
-	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest.String(), "runs resume") {
-		t.Errorf("the stopped run: exit %d, said %q", code, rest.String())
+	rest := c.rest()
+	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest, "runs resume") {
+		t.Errorf("the stopped run: exit %d, said %q", code, rest)
 	}
 	if a := f.show("last"); a.Run.States["not-sent"] != 3 {
 		t.Errorf("after the stop: %v, want 3 nodes not sent to", a.Run.States)
@@ -243,18 +264,8 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 func TestARunOutlivesItsReaders(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 4})
-	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "2", "--batch-sleep", "0")
-	pipe, err := c.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(pipe)
-	for lines.Scan() && !strings.Contains(lines.Text(), "batch 1/2") {
-	}
-	if err := pipe.Close(); err != nil {
+	c := f.begin("req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "2", "--batch-sleep", "0")
+	if err := c.stderr.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if code := exitCode(t, c.Wait()); code != 0 {
@@ -273,7 +284,7 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 	defer write.Close()
 	for _, format := range []string{"text", "json"} {
 		var stderr strings.Builder
-		c = f.command(t.Context(), "req", "rpcutil", "ping", "--journal", "--output", format)
+		c := f.command(t.Context(), "req", "rpcutil", "ping", "--journal", "--output", format)
 		c.Stdout, c.Stderr = write, &stderr
 		code := exitCode(t, c.Run())
 		said := stderr.String()
@@ -293,27 +304,14 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 func TestAnInterruptSaysWhatIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 1})
-	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "-I", "gone[1-2].example.net", "--canary", "0", "--batch", "1",
+	c := f.begin("req", "choria_provision", "restart", "splay=1", "-I", "gone[1-2].example.net", "--canary", "0", "--batch", "1",
 		"--reply-timeout", "2")
-	pipe, err := c.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(pipe)
-	for lines.Scan() && !strings.Contains(lines.Text(), "batch 1/2") {
-	}
 	if err := c.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	var rest strings.Builder
-	for lines.Scan() {
-		rest.WriteString(lines.Text() + "\n")
-	}
-	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest.String(), "replies still to come: 1") {
-		t.Errorf("exit %d, said %q", code, rest.String())
+	rest := c.rest()
+	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest, "replies still to come: 1") {
+		t.Errorf("exit %d, said %q", code, rest)
 	}
 }
 
