@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"fleetctl/internal/render"
+	"fleetctl/internal/report"
 	"fleetctl/inventory"
 )
 
@@ -51,23 +52,23 @@ type diffSink struct {
 	comparison *inventory.Comparison
 }
 
-func (a *app) newDiffSink(o *fleetOptions, now inventory.SnapshotInfo) (*diffSink, error) {
+func newDiffSink(a *app, o *fleetOptions, now inventory.SnapshotInfo) (*diffSink, error) {
 	before, err := openSnapshot(o.diff)
 	if err != nil {
 		return nil, err
 	}
-	a.warnOfOtherSelection(before.SnapshotInfo, now)
+	warnOfOtherSelection(a, before.SnapshotInfo, now)
 	return &diffSink{app: a, o: o, before: before, after: render.Side{Source: "the network", Taken: now.Taken},
 		comparison: inventory.NewComparison(before.Snapshot, o.ignoreFacts, now.AgentVersions)}, nil
 }
 
 // warnOfOtherSelection says when two sides were not chosen alike: nodes then come and go that did neither.
-func (a *app) warnOfOtherSelection(before, after inventory.SnapshotInfo) {
+func warnOfOtherSelection(a *app, before, after inventory.SnapshotInfo) {
 	if before.Collective != after.Collective || !slices.Equal(before.Selection, after.Selection) {
 		say := func(i inventory.SnapshotInfo) string {
 			return fmt.Sprintf("collective %s, %q", i.Collective, strings.Join(i.Selection, " "))
 		}
-		fmt.Fprintf(a.err, "warning: the nodes were chosen differently: %s; now %s\n", say(before), say(after))
+		fmt.Fprintf(a.io.err, "warning: the nodes were chosen differently: %s; now %s\n", say(before), say(after))
 	}
 }
 
@@ -82,20 +83,20 @@ func (s *diffSink) end(t *inventory.Tally) error {
 }
 
 func (s *diffSink) show(d inventory.Difference) error {
-	if s.o.kind == formatJSON {
-		return render.DifferenceJSON(s.app.out, d, s.before.side(), s.after)
+	if s.o.kind == report.JSON {
+		return render.DifferenceJSON(s.app.io.out, d, s.before.side(), s.after)
 	}
-	return render.Difference(s.app.out, d, s.before.side(), s.after, render.TextOptions{Width: s.app.width(s.app.out), Colour: s.app.color(s.app.out)})
+	return render.Difference(s.app.io.out, d, s.before.side(), s.after, render.TextOptions{Width: widthOf(s.app.io.out), Colour: s.app.color(s.app.io.out)})
 }
 
 // compareFiles compares two snapshots, without any network.
-func (a *app) compareFiles(ctx context.Context, o *fleetOptions) error {
+func compareFiles(ctx context.Context, a *app, o *fleetOptions) error {
 	after, err := openSnapshot(o.to)
 	if err != nil {
 		return err
 	}
 	defer after.file.Close()
-	s, err := a.newDiffSink(o, after.SnapshotInfo)
+	s, err := newDiffSink(a, o, after.SnapshotInfo)
 	if err != nil {
 		return err
 	}

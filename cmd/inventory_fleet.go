@@ -13,6 +13,8 @@ import (
 
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
+	"fleetctl/internal/report"
 	"fleetctl/inventory"
 )
 
@@ -23,7 +25,7 @@ type fleetOptions struct {
 	groupBy                   string
 	sort, columns             []string
 	output                    string
-	kind                      format // of output, set by validate; unset means text
+	kind                      report.Format // of output, set by validate; unset means text
 	agentVersions             bool
 	withFacts                 bool // --facts was typed
 	save, diff, to            string
@@ -31,7 +33,7 @@ type fleetOptions struct {
 }
 
 // fleetFormats are what an inventory of a fleet can be written as.
-var fleetFormats = []format{formatText, formatTable, formatJSON, formatLines, formatCSV, formatNodeset}
+var fleetFormats = []report.Format{report.Text, report.Table, report.JSON, report.Lines, report.CSV, report.Nodeset}
 
 func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.BoolVar(&o.upgradable, "upgradable", false, "only nodes that can be upgraded during provisioning")
@@ -40,7 +42,7 @@ func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.groupBy, "group-by", "", "count by version, class, collective, agent, upgradable or a `FACT` (fact:NAME where a fact is called so)")
 	f.StringSliceVar(&o.sort, "sort", nil, "sort by these `COLUMNS`; -COLUMN is from the greatest")
 	f.StringSliceVar(&o.columns, "columns", nil, "`COLUMNS` of the table and of CSV: "+columnNames()+", fact:NAME")
-	f.StringVar(&o.output, "output", "", "`FORMAT`: "+formatList(fleetFormats))
+	f.StringVar(&o.output, "output", "", "`FORMAT`: "+report.FormatNames(fleetFormats))
 	f.BoolVar(&o.agentVersions, "agent-versions", false, "ask for the versions of the agents too")
 	f.StringVar(&o.save, "save", "", "keep what the nodes say in `FILE`")
 	f.StringVar(&o.diff, "diff", "", "say what has changed since `FILE` was saved")
@@ -58,7 +60,7 @@ func (o *fleetOptions) validate() error {
 	wrong := func(text string) error { return usage(errors.New(text), "") }
 	if o.output != "" {
 		var err error
-		if o.kind, err = formatOf(o.output, fleetFormats...); err != nil {
+		if o.kind, err = report.ParseFormat(o.output, fleetFormats...); err != nil {
 			return err
 		}
 	}
@@ -71,15 +73,15 @@ func (o *fleetOptions) validate() error {
 		return wrong("--to compares two files: nothing is asked, selected or saved")
 	case len(o.ignoreFacts) > 0 && o.diff == "":
 		return wrong("--ignore-fact needs --diff")
-	case o.diff != "" && (o.groupBy != "" || !slices.Contains([]format{0, formatText, formatJSON}, o.kind)):
+	case o.diff != "" && (o.groupBy != "" || !slices.Contains([]report.Format{0, report.Text, report.JSON}, o.kind)):
 		return wrong("--diff is shown as text or JSON, and not grouped")
-	case o.groupBy != "" && o.kind == formatNodeset:
+	case o.groupBy != "" && o.kind == report.Nodeset:
 		return wrong("a node set has no groups: drop --group-by")
 	case o.groupBy != "" && len(o.sort)+len(o.columns) > 0:
 		return wrong("--group-by has its own columns and order")
-	case len(o.columns) > 0 && o.kind != formatTable && o.kind != formatCSV:
+	case len(o.columns) > 0 && o.kind != report.Table && o.kind != report.CSV:
 		return wrong("--columns belongs to --output table or csv")
-	case len(o.sort) > 0 && !slices.Contains([]format{formatTable, formatCSV, formatJSON, formatLines}, o.kind):
+	case len(o.sort) > 0 && !slices.Contains([]report.Format{report.Table, report.CSV, report.JSON, report.Lines}, o.kind):
 		return wrong("--sort belongs to --output table, csv, json or jsonl")
 	}
 	return o.checkColumns()
@@ -104,7 +106,7 @@ func (o *fleetOptions) checkColumns() error {
 
 // selection are the flags that choose, as they would be typed, for the snapshot.
 func (o *fleetOptions) selection(t *targets) []string {
-	list := t.arguments()
+	list := t.Arguments()
 	if o.upgradable {
 		list = append(list, "--upgradable")
 	}
@@ -121,7 +123,7 @@ func (o *fleetOptions) selection(t *targets) []string {
 func (o *fleetOptions) survey(collective string, wait time.Duration) inventory.Survey {
 	s := inventory.Survey{Collective: collective, Timeout: wait, AgentVersions: o.agentVersions}
 	names := slices.Concat(o.columns, o.sort)
-	if (o.kind == formatTable || o.kind == formatCSV) && len(o.columns) == 0 && o.groupBy == "" {
+	if (o.kind == report.Table || o.kind == report.CSV) && len(o.columns) == 0 && o.groupBy == "" {
 		names = append(names, defaultColumns...)
 	}
 	for _, name := range names {
@@ -134,7 +136,7 @@ func (o *fleetOptions) survey(collective string, wait time.Duration) inventory.S
 	s.Facts = s.Facts || byFact || snapshot || o.withFacts
 	switch {
 	case o.groupBy != "":
-	case o.kind == formatJSON && o.diff == "", o.kind == formatLines, o.kind == formatText && o.diff == "", o.kind == 0 && !snapshot:
+	case o.kind == report.JSON && o.diff == "", o.kind == report.Lines, o.kind == report.Text && o.diff == "", o.kind == 0 && !snapshot:
 		s.Stats = true
 	}
 	return s
@@ -178,18 +180,18 @@ func (s *selector) warn(w io.Writer) {
 }
 
 // reportFleet asks the nodes and hands each answer to the sinks as it comes.
-func (a *app) reportFleet(ctx context.Context, n *network, o *inventoryOptions, nodes []string, wait time.Duration) error {
+func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOptions, nodes []string, wait time.Duration) error {
 	selected, err := newSelector(&o.fleet)
 	if err != nil {
 		return usage(err, "")
 	}
-	survey := o.fleet.survey(n.collective, wait)
-	sinks, err := a.fleetSinks(n, o, survey)
+	survey := o.fleet.survey(n.Collective, wait)
+	sinks, err := openSinks(a, n, o, survey)
 	if err != nil {
 		return err
 	}
 	defer sinks.abandon()
-	client, err := n.dial(ctx)
+	client, err := n.Dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -216,13 +218,13 @@ func (a *app) reportFleet(ctx context.Context, n *network, o *inventoryOptions, 
 	if err := sinks.end(tally); err != nil {
 		return err
 	}
-	selected.warn(a.err)
-	a.warnOfMissing(tally)
+	selected.warn(a.io.err)
+	warnOfMissing(a, tally)
 	return fleetEnd(tally)
 }
 
 // warnOfMissing names the nodes that did not answer, folded.
-func (a *app) warnOfMissing(t *inventory.Tally) {
+func warnOfMissing(a *app, t *inventory.Tally) {
 	nodes := func(n int) string {
 		if n == 1 {
 			return "1 node"
@@ -230,7 +232,7 @@ func (a *app) warnOfMissing(t *inventory.Tally) {
 		return fmt.Sprintf("%d nodes", n)
 	}
 	if len(t.Silent) > 0 {
-		fmt.Fprintf(a.err, "warning: %s did not reply: %s\n", nodes(len(t.Silent)), discovery.Fold(t.Silent))
+		fmt.Fprintf(a.io.err, "warning: %s did not reply: %s\n", nodes(len(t.Silent)), discovery.Fold(t.Silent))
 	}
 	for _, problems := range [][]inventory.Problem{t.Problems, t.Partial} {
 		byReason := map[string][]string{}
@@ -239,7 +241,7 @@ func (a *app) warnOfMissing(t *inventory.Tally) {
 		}
 		for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 			names := byReason[reason]
-			fmt.Fprintf(a.err, "warning: %s: %s: %s\n", nodes(len(names)), reason, discovery.Fold(names))
+			fmt.Fprintf(a.io.err, "warning: %s: %s: %s\n", nodes(len(names)), reason, discovery.Fold(names))
 		}
 	}
 }

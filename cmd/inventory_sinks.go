@@ -7,7 +7,9 @@ import (
 	"io"
 	"time"
 
+	"fleetctl/internal/fleet"
 	"fleetctl/internal/render"
+	"fleetctl/internal/report"
 	"fleetctl/inventory"
 )
 
@@ -48,16 +50,16 @@ func (s *fleetSinks) abandon() {
 	}
 }
 
-func (a *app) fleetSinks(n *network, o *inventoryOptions, survey inventory.Survey) (sinks *fleetSinks, err error) {
+func openSinks(a *app, n *fleet.Fleet, o *inventoryOptions, survey inventory.Survey) (sinks *fleetSinks, err error) {
 	sinks = &fleetSinks{}
 	defer func() {
 		if err != nil {
 			sinks.abandon()
 		}
 	}()
-	info := inventory.SnapshotInfo{Taken: time.Now(), Collective: n.collective, Selection: o.fleet.selection(&o.targets), AgentVersions: survey.AgentVersions}
+	info := inventory.SnapshotInfo{Taken: time.Now(), Collective: n.Collective, Selection: o.fleet.selection(&o.targets), AgentVersions: survey.AgentVersions}
 	if o.fleet.diff != "" {
-		diff, err := a.newDiffSink(&o.fleet, info)
+		diff, err := newDiffSink(a, &o.fleet, info)
 		if err != nil {
 			return sinks, err
 		}
@@ -70,7 +72,7 @@ func (a *app) fleetSinks(n *network, o *inventoryOptions, survey inventory.Surve
 		sinks.list = append(sinks.list, sinks.saved)
 	}
 	if o.fleet.diff == "" && (o.fleet.save == "" || o.fleet.output != "" || o.fleet.groupBy != "") {
-		shown, err := a.newFleetSink(&o.fleet)
+		shown, err := newFleetSink(a, &o.fleet)
 		if err != nil {
 			return sinks, err
 		}
@@ -79,30 +81,30 @@ func (a *app) fleetSinks(n *network, o *inventoryOptions, survey inventory.Surve
 	return sinks, nil
 }
 
-func (a *app) newFleetSink(o *fleetOptions) (fleetSink, error) {
+func newFleetSink(a *app, o *fleetOptions) (fleetSink, error) {
 	order, err := orderOf(o.sort)
 	if err != nil {
 		return nil, usage(err, "")
 	}
-	if o.kind == 0 || o.kind == formatText {
+	if o.kind == 0 || o.kind == report.Text {
 		options := render.FleetOptions{GroupBy: o.groupBy}
-		if a.terminal(a.out) {
-			options.Bars = a.width(a.out)
+		if isTerminal(a.io.out) {
+			options.Bars = widthOf(a.io.out)
 		}
-		return textSink{a.out, options}, nil
+		return textSink{a.io.out, options}, nil
 	}
 	if o.groupBy != "" {
 		return groupSink{a, o}, nil
 	}
 	switch o.kind {
-	case formatNodeset:
+	case report.Nodeset:
 		return &nodesetSink{app: a}, nil
-	case formatJSON:
+	case report.JSON:
 		return &jsonSink{app: a, o: o, order: order}, nil
-	case formatLines:
-		return &jsonlSink{app: a, o: o, order: order, lines: render.NewLines(a.out)}, nil
+	case report.Lines:
+		return &jsonlSink{app: a, o: o, order: order, lines: render.NewLines(a.io.out)}, nil
 	}
-	s := &rowSink{app: a, order: order, table: o.kind == formatTable}
+	s := &rowSink{app: a, order: order, table: o.kind == report.Table}
 	names := o.columns
 	if len(names) == 0 {
 		names = defaultColumns
@@ -120,7 +122,7 @@ func (a *app) newFleetSink(o *fleetOptions) (fleetSink, error) {
 		s.header = append(s.header, title)
 	}
 	if !s.table {
-		s.csv, err = render.NewCSVStream(a.out, s.header)
+		s.csv, err = render.NewCSVStream(a.io.out, s.header)
 	}
 	return s, err
 }
@@ -143,17 +145,17 @@ type groupSink struct {
 func (s groupSink) add(inventory.Answer) error { return nil }
 
 func (s groupSink) end(t *inventory.Tally) error {
-	defer s.app.verdict(t)
+	defer verdict(s.app, t)
 	header, rows := render.FleetGroups(t, s.o.groupBy)
 	switch s.o.kind {
-	case formatTable:
-		return render.Table(s.app.out, "", header, rows)
-	case formatCSV:
-		return render.CSVRows(s.app.out, []string{s.o.groupBy, "nodes", "upgradable"}, rows)
-	case formatJSON:
-		return render.FleetJSON(s.app.out, t, nil, render.FleetOptions{GroupBy: s.o.groupBy})
+	case report.Table:
+		return render.Table(s.app.io.out, "", header, rows)
+	case report.CSV:
+		return render.CSVRows(s.app.io.out, []string{s.o.groupBy, "nodes", "upgradable"}, rows)
+	case report.JSON:
+		return render.FleetJSON(s.app.io.out, t, nil, render.FleetOptions{GroupBy: s.o.groupBy})
 	}
-	lines := render.NewLines(s.app.out)
+	lines := render.NewLines(s.app.io.out)
 	for _, g := range t.Groups() {
 		if err := lines.Group(g); err != nil {
 			return err
@@ -163,7 +165,7 @@ func (s groupSink) end(t *inventory.Tally) error {
 }
 
 // verdict goes to stderr where stdout is for machines.
-func (a *app) verdict(t *inventory.Tally) { fmt.Fprintln(a.err, render.FleetVerdict(t)) }
+func verdict(a *app, t *inventory.Tally) { fmt.Fprintln(a.io.err, render.FleetVerdict(t)) }
 
 // nodesetSink shows the names alone, to be piped into --nodes -.
 type nodesetSink struct {
@@ -177,8 +179,8 @@ func (s *nodesetSink) add(a inventory.Answer) error {
 }
 
 func (s *nodesetSink) end(t *inventory.Tally) error {
-	s.app.verdict(t)
-	return render.NodeSet(s.app.out, s.names)
+	verdict(s.app, t)
+	return render.NodeSet(s.app.io.out, s.names)
 }
 
 // rowSink shows a row for each node: CSV as they come unless they are sorted, a table at the end.
@@ -205,7 +207,7 @@ func (s *rowSink) add(a inventory.Answer) error {
 }
 
 func (s *rowSink) end(t *inventory.Tally) error {
-	defer s.app.verdict(t)
+	defer verdict(s.app, t)
 	sortLines(s.lines, s.order)
 	var rows [][]string
 	for _, l := range s.lines {
@@ -217,7 +219,7 @@ func (s *rowSink) end(t *inventory.Tally) error {
 		rows = append(rows, l.cells)
 	}
 	if s.table {
-		return render.Table(s.app.out, "", s.header, rows)
+		return render.Table(s.app.io.out, "", s.header, rows)
 	}
 	return s.csv.Close()
 }
@@ -247,13 +249,13 @@ func (s *jsonSink) add(a inventory.Answer) (err error) {
 }
 
 func (s *jsonSink) end(t *inventory.Tally) error {
-	defer s.app.verdict(t)
+	defer verdict(s.app, t)
 	sortLines(s.lines, s.order)
 	nodes := make([]json.RawMessage, len(s.lines))
 	for i, l := range s.lines {
 		nodes[i] = l.text
 	}
-	return render.FleetJSON(s.app.out, t, nodes, render.FleetOptions{})
+	return render.FleetJSON(s.app.io.out, t, nodes, render.FleetOptions{})
 }
 
 // jsonlSink shows a line for each node as it comes, unless they are sorted.
@@ -280,7 +282,7 @@ func (s *jsonlSink) add(a inventory.Answer) error {
 }
 
 func (s *jsonlSink) end(t *inventory.Tally) error {
-	defer s.app.verdict(t)
+	defer verdict(s.app, t)
 	sortLines(s.sorted, s.order)
 	for _, l := range s.sorted {
 		if err := s.lines.Node(json.RawMessage(l.text)); err != nil {
@@ -294,7 +296,7 @@ func (s *jsonlSink) end(t *inventory.Tally) error {
 type snapshotSink struct {
 	app    *app
 	path   string
-	file   *outputFile
+	file   *report.File
 	writer *inventory.SnapshotWriter
 }
 
@@ -302,11 +304,11 @@ type snapshotSink struct {
 const snapshotMode = 0o600
 
 func newSnapshotSink(a *app, path string, info inventory.SnapshotInfo) (*snapshotSink, error) {
-	file, err := createOutput(path)
+	file, err := report.CreateFile(path)
 	if err != nil {
 		return nil, usage(fmt.Errorf("save the inventory: %w", err), "")
 	}
-	file.mode = snapshotMode
+	file.Mode = snapshotMode
 	s := &snapshotSink{app: a, path: path, file: file}
 	s.writer, err = inventory.NewSnapshotWriter(file, info)
 	return s, err
@@ -318,19 +320,19 @@ func (s *snapshotSink) end(t *inventory.Tally) error {
 	err := s.writer.Close(t.Silent, refusedNodes(t))
 	file := s.file
 	s.file = nil
-	if err == nil && file.path != "" {
+	if err == nil && file.Kept() {
 		err = file.Sync()
 	}
-	if err := file.commit(err); err != nil {
+	if err := file.Commit(err); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.app.err, "Saved %d nodes to %s.\n", t.Selected, s.path)
+	fmt.Fprintf(s.app.io.err, "Saved %d nodes to %s.\n", t.Selected, s.path)
 	return nil
 }
 
 func (s *snapshotSink) abandon() {
 	if s.file != nil {
-		_ = s.file.commit(errAbandoned) // the file goes away, and that is all
+		_ = s.file.Commit(errAbandoned) // the file goes away, and that is all
 		s.file = nil
 	}
 }

@@ -13,18 +13,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fleetctl/internal/config"
+	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 )
 
-func (a *app) newJWT() *cobra.Command {
+func newJWT(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "jwt",
 		Short: "Make provisioning tokens, and read any Choria token",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.newJWTProvisioning(), a.newJWTView())
+	c.AddCommand(newJWTProvisioning(a), newJWTView(a))
 	return c
 }
 
@@ -45,7 +45,7 @@ type provisioningOptions struct {
 // a longer one to the servers that demand it.
 const maxToken = 128
 
-func (a *app) newJWTProvisioning() *cobra.Command {
+func newJWTProvisioning(a *app) *cobra.Command {
 	o := provisioningOptions{validity: validity(365 * 24 * time.Hour)}
 	c := &cobra.Command{
 		Use:     "provisioning FILE KEY",
@@ -63,7 +63,7 @@ The provisioning token is asked for without an echo, or given as --token @FILE, 
 			if err := o.complete(); err != nil {
 				return err
 			}
-			return a.makeProvisioning(c.Context(), o)
+			return makeProvisioning(c.Context(), a, o)
 		},
 	}
 	f := c.Flags()
@@ -113,7 +113,7 @@ func (o *provisioningOptions) complete() error {
 		return usage(errors.New("cannot put both --urls and --srv into a token: servers want exactly one"), "")
 	case o.password != "" && c.Username == "":
 		return usage(errors.New("--password needs --username"), "")
-	case o.token == stdinValue && o.password == stdinValue:
+	case o.token == secret.Stdin && o.password == secret.Stdin:
 		return usage(errors.New("cannot read both secrets from stdin"), "give one as @FILE or env:NAME")
 	}
 	for url := range strings.SplitSeq(c.URLs, ",") {
@@ -129,7 +129,7 @@ func (o *provisioningOptions) complete() error {
 	return nil
 }
 
-func (a *app) makeProvisioning(ctx context.Context, o provisioningOptions) error {
+func makeProvisioning(ctx context.Context, a *app, o provisioningOptions) error {
 	// What can go wrong without the token is found before it is asked for.
 	if _, err := os.Lstat(o.file); err == nil && !o.force {
 		return existsAlready(o.file)
@@ -138,7 +138,7 @@ func (a *app) makeProvisioning(ctx context.Context, o provisioningOptions) error
 	if err != nil {
 		return usage(err, credentialHint(err))
 	}
-	if err := a.provisioningSecrets(ctx, &o); err != nil {
+	if err := provisioningSecrets(ctx, a, &o); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -154,7 +154,7 @@ func (a *app) makeProvisioning(ctx context.Context, o provisioningOptions) error
 		}
 		return err
 	}
-	_, err = fmt.Fprintf(a.out, "Saved the token to %s; `fleetctl jwt view %s` shows it\n", o.file, o.file)
+	_, err = fmt.Fprintf(a.io.out, "Saved the token to %s; `fleetctl jwt view %s` shows it\n", o.file, o.file)
 	return err
 }
 
@@ -170,35 +170,36 @@ func credentialHint(err error) string {
 }
 
 // provisioningSecrets reads the two secrets from where they are, or asks for the token.
-func (a *app) provisioningSecrets(ctx context.Context, o *provisioningOptions) error {
+func provisioningSecrets(ctx context.Context, a *app, o *provisioningOptions) error {
 	var err error
 	if o.password != "" {
-		if o.claims.Password, err = a.readSecret(ctx, "--password", o.password); err != nil {
-			return usage(err, "")
+		if o.claims.Password, err = revealed(readSecret(ctx, a, "--password", o.password)); err != nil {
+			return err
 		}
 	}
 	if o.token == "" {
-		o.claims.Token, err = a.askToken(ctx)
-	} else if o.claims.Token, err = a.readSecret(ctx, "--token", o.token); err != nil {
-		err = usage(err, "")
+		o.claims.Token, err = askToken(ctx, a)
+	} else {
+		o.claims.Token, err = revealed(readSecret(ctx, a, "--token", o.token))
 	}
 	if err != nil {
 		return err
 	}
-	a.scrub.add(inputs{secret: map[string]config.Secret{"token": config.NewSecret(o.claims.Token), "password": config.NewSecret(o.claims.Password)}})
+	a.scrub.Add(secret.New(o.claims.Token), secret.New(o.claims.Password))
 	if len(o.claims.Token) > maxToken {
 		return usage(fmt.Errorf("the token has %d characters: requests carry %d at most", len(o.claims.Token), maxToken), "")
 	}
 	return nil
 }
 
+func revealed(v secret.Value, err error) (string, error) { return v.Reveal(), err }
+
 // askToken asks twice: a slip would lock everybody out for as long as the token is valid.
-func (a *app) askToken(ctx context.Context) (string, error) {
-	k, err := a.asker()
-	if err != nil {
+func askToken(ctx context.Context, a *app) (string, error) {
+	k := newAsker(a)
+	if err := k.Reachable(); err != nil {
 		return "", usage(fmt.Errorf("the token cannot be asked for: %w", err), "give --token @FILE, --token - or --token env:NAME")
 	}
-	defer k.close()
 	token, err := k.secret(ctx, "Provisioning token: ")
 	if err != nil {
 		return "", err
