@@ -21,4 +21,3 @@ func TestAnnouncedDelay(t *testing.T) {
 		}
 	}
 }
-

@@ -36,4 +36,3 @@ func TestReadLine(t *testing.T) {
 		}
 	}
 }
-
