@@ -29,7 +29,7 @@ func (j *job) describe(ctx context.Context, names, wanted []string) ([]batch.Nod
 	for i := range nodes {
 		nodes[i].Facts = values[nodes[i].Identity]
 	}
-	return nodes, nil
+	return nodes, j.checkPlanFacts(ctx, nodes, wanted)
 }
 
 func (j *job) facts(ctx context.Context, names, wanted []string) (map[string]map[string]string, error) {

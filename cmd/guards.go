@@ -71,7 +71,7 @@ func (a *app) settings() (config.Settings, error) {
 
 // guard runs after the plan is made and before anything is sent.
 func (j *job) guard(ctx context.Context, plan batch.Plan) error {
-	if err := j.expected(); err != nil {
+	if err := j.expected(ctx); err != nil {
 		return err
 	}
 	if len(plan.Batches) > 1 {
@@ -81,6 +81,9 @@ func (j *job) guard(ctx context.Context, plan batch.Plan) error {
 	}
 	if !j.changes() {
 		return nil
+	}
+	if err := j.excluded(); err != nil {
+		return err
 	}
 	if err := j.limits(plan.Nodes()); err != nil {
 		return err
@@ -92,7 +95,7 @@ func (j *job) guard(ctx context.Context, plan batch.Plan) error {
 }
 
 // expected compares what was found with what should be there.
-func (j *job) expected() error {
+func (j *job) expected(ctx context.Context) error {
 	g := j.o.guard
 	if g.expect.set && len(j.found.Nodes) != g.expect.n {
 		return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %d nodes, found %d", g.expect.n, len(j.found.Nodes))
@@ -100,7 +103,7 @@ func (j *job) expected() error {
 	if g.expectFile == "" {
 		return nil
 	}
-	want, err := j.app.readNodes(g.expectFile)
+	want, err := discovery.ReadNodesFile(ctx, g.expectFile, j.app.in)
 	if err != nil {
 		return err
 	}
@@ -117,6 +120,16 @@ func (j *job) expected() error {
 		parts = append(parts, fmt.Sprintf("%d not expected: %s", len(extra), discovery.Fold(extra)))
 	}
 	return refuse("", "cannot go on: the nodes found are not those of %s: %s", g.expectFile, strings.Join(parts, "; "))
+}
+
+// excluded refuses a run whose --exclude spares none of the nodes: what it was to spare would be hit.
+func (j *job) excluded() error {
+	for _, e := range j.found.Excluded {
+		if e.Idle() {
+			return refuse("leave it out, or put names that need not be there into a file: --exclude @FILE", "cannot go on: %s", e.Note())
+		}
+	}
+	return nil
 }
 
 // without is the nodes of one list that are not in another.

@@ -195,6 +195,7 @@ func (a *app) reportFleet(ctx context.Context, n *network, o *inventoryOptions, 
 	}
 	by, _ := grouping(o.fleet.groupBy)
 	tally := inventory.NewTally(by)
+	var seen factsSeen
 	for answer, err := range survey.Ask(ctx, client, nodes) {
 		switch {
 		case err != nil:
@@ -205,6 +206,7 @@ func (a *app) reportFleet(ctx context.Context, n *network, o *inventoryOptions, 
 			tally.Skip(answer)
 		default:
 			tally.Add(answer)
+			seen.add(answer)
 			if err := sinks.add(answer); err != nil {
 				return err
 			}
@@ -212,6 +214,9 @@ func (a *app) reportFleet(ctx context.Context, n *network, o *inventoryOptions, 
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
+	}
+	if err := seen.checkGroup(o.fleet.groupBy, tally); err != nil {
+		return err
 	}
 	if err := sinks.end(tally); err != nil {
 		return err

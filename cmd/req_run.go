@@ -120,7 +120,7 @@ func (j *job) check(ctx context.Context) error {
 	action, ok := j.doc.Action(j.o.action)
 	if !ok {
 		hint := j.o.agent + " has " + strings.Join(j.doc.ActionNames(), ", ")
-		if near := ddl.Nearest(j.o.action, j.doc.ActionNames()); near != "" {
+		if near := filter.Nearest(j.o.action, j.doc.ActionNames()); near != "" {
 			hint = fmt.Sprintf("did you mean %s#%s?", j.o.agent, near)
 		}
 		return usage(fmt.Errorf("unknown action %s#%s", j.o.agent, j.o.action), hint)

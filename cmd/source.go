@@ -57,7 +57,7 @@ func (a *app) sourceSettings(ctx context.Context, n *network, t *targets, f filt
 	path, _ := a.getenv("PATH")
 	s := discovery.Settings{
 		Options: c.Options, NodesFile: t.nodesFile, Stdin: a.in, Home: home, Path: path,
-		InventoryFile: n.cfg.InventorySource, Command: n.cfg.DiscoveryCommand, Federations: n.cfg.FederationCollectives,
+		InventoryFile: n.cfg.InventorySource, Command: n.cfg.DiscoveryCommand, Federations: n.federations,
 		Dial: func(ctx context.Context) (discovery.Broadcaster, error) {
 			client, err := n.dial(ctx)
 			if err != nil {

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"strconv"
 
 	"github.com/spf13/pflag"
 
@@ -39,7 +38,7 @@ func (t *targets) addFilter(f *pflag.FlagSet) {
 
 func (t *targets) addSource(f *pflag.FlagSet) {
 	f.StringVar(&t.nodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
-	f.StringArrayVar(&t.exclude, "exclude", nil, "leave out `NODES`: a name, a node set, or those of @FILE (repeat)")
+	f.StringArrayVar(&t.exclude, "exclude", nil, "leave out `NODES`: a name, node set or /regex/ as -I takes them, or those of @FILE (repeat)")
 	f.StringVar(&t.method, "dm", "", "discovery `METHOD`: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
 	f.StringArrayVar(&t.do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
@@ -67,13 +66,20 @@ func (t *targets) arguments() []string {
 		{"-F", t.filter.Facts}, {"-C", t.filter.Classes}, {"-A", t.filter.Agents}, {"-I", t.filter.Identities},
 		{"-W", t.filter.With}, {"-S", t.filter.Select}, {"-T", once(t.collective)}, {"--nodes", once(t.nodesFile)},
 		{"--dm", once(t.method)}, {"--do", t.do},
-		{"--exclude", t.exclude}, {"--limit", once(t.limit)},
+		{"--exclude", t.exclude}, {"--limit", once(t.limit)}, {"--limit-seed", once(seedText(t.limitSeed))},
 	} {
 		for _, v := range set.values {
 			out = append(out, set.flag, v)
 		}
 	}
 	return out
+}
+
+func seedText(seed int64) string {
+	if seed == 0 {
+		return ""
+	}
+	return strconv.FormatInt(seed, 10)
 }
 
 func once(value string) []string {
@@ -98,7 +104,7 @@ func (t *targets) parse() (filter.Filter, error) {
 	}
 	flags := t.filter
 	var err error
-	if flags.Identities, err = unfoldIdentities(flags.Identities); err != nil {
+	if flags.Identities, err = discovery.UnfoldIdentities(flags.Identities); err != nil {
 		return filter.Filter{}, err
 	}
 	f, err := filter.Parse(flags)
@@ -116,45 +122,33 @@ func (t *targets) parse() (filter.Filter, error) {
 // nodesOf finds the nodes: from the file where one is named, from the network otherwise. The result is sorted
 // naturally, unique, and never blank. agent is the one that will be called; "" for none.
 func (a *app) nodesOf(ctx context.Context, n *network, t *targets, f filter.Filter, agent string) (discovery.Result, error) {
-	res, err := a.findNodes(ctx, n, t, f, agent)
+	out, err := discovery.ReadExclusions(ctx, t.exclude, a.home())
 	if err != nil {
+		return discovery.Result{}, err
+	}
+	res, err := a.findNodes(ctx, n, t, f, agent)
+	if err != nil || len(res.Nodes) == 0 {
 		return res, err
 	}
-	if len(t.exclude) > 0 {
-		if res.Nodes, err = discovery.Exclude(res.Nodes, t.exclude, openFile); err != nil {
-			return res, usage(err, "")
+	res.Nodes, res.Excluded = out.From(res.Nodes)
+	for _, e := range res.Excluded {
+		if note := e.Note(); note != "" {
+			fmt.Fprintln(a.err, "warning: "+note)
 		}
 	}
 	if t.limit != "" && len(res.Nodes) > 0 {
-		method := n.cfg.LimitMethod
-		if t.limitSeed != 0 {
+		method, seed := n.cfg.LimitMethod, t.limitSeed
+		switch {
+		case seed != 0:
 			method = "random"
+		case method == "random":
+			seed = discovery.DrawSeed()
+			fmt.Fprintf(a.err, "note: --limit chooses at random: --limit-seed %d makes the same choice of the same nodes\n", seed)
 		}
-		if res.Nodes, err = discovery.Limit(res.Nodes, t.limit, method, t.limitSeed); err != nil {
+		if res.Nodes, err = discovery.Limit(res.Nodes, t.limit, method, seed); err != nil {
 			return res, usage(err, "")
 		}
+		res.Seed = seed
 	}
 	return res, nil
 }
-
-func (a *app) readNodes(name string) ([]string, error) {
-	if name == "-" {
-		nodes, err := discovery.ReadNodes(a.in, "stdin")
-		if err != nil {
-			return nil, usage(err, "")
-		}
-		return nodes, nil
-	}
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, usage(fmt.Errorf("read nodes: %w", err), "")
-	}
-	defer file.Close()
-	nodes, err := discovery.ReadNodes(file, name)
-	if err != nil {
-		return nil, usage(err, "")
-	}
-	return nodes, nil
-}
-
-func openFile(path string) (io.ReadCloser, error) { return os.Open(path) }
