@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -112,6 +113,7 @@ func (a *app) external(ctx context.Context, program string) error {
 	fmt.Fprintf(a.err, "running %s\n", program)
 	c := exec.CommandContext(ctx, program, args...)
 	c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
+	c.Env = childEnvironment(os.Environ())
 	err := c.Run()
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
