@@ -15,18 +15,15 @@ func childEnvironment(environ []string) []string {
 }
 
 // secretName reports whether a name says that its value is a secret: it holds token, password, passphrase or secret,
-// or has key, pass or psk as a word. Names of files and folders are no secrets.
+// or has key, pass or psk as a word.
 func secretName(name string) bool {
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
-	if len(words) == 0 || slices.Contains([]string{"file", "path", "dir"}, words[len(words)-1]) {
-		return false
-	}
-	for _, word := range words {
-		for _, part := range []string{"token", "password", "passphrase", "secret"} {
+	return slices.ContainsFunc(words, func(word string) bool {
+		for _, part := range []string{"token", "password", "passwd", "passphrase", "secret"} {
 			if strings.Contains(word, part) {
 				return true
 			}
 		}
-	}
-	return slices.ContainsFunc(words, func(w string) bool { return w == "key" || w == "pass" || w == "psk" })
+		return word == "key" || word == "pass" || word == "psk"
+	})
 }

@@ -59,6 +59,9 @@ func (a *app) runPing(ctx context.Context, o pingOptions) error {
 }
 
 func (a *app) ping(ctx context.Context, o pingOptions, n *network, f filter.Filter, start time.Time) error {
+	if _, err := discovery.Choose(discovery.Wish{Method: discovery.MethodBroadcast, Filter: f}); err != nil {
+		return err // servers know neither pql: nor group:
+	}
 	client, err := n.dial(ctx)
 	if err != nil {
 		return err
