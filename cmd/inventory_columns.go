@@ -80,7 +80,11 @@ func columnOf(name string) (column, error) {
 			return text
 		}}, nil
 	}
-	return column{}, fmt.Errorf("unknown column %q: there are %s, and %sNAME for a fact", name, columnNames(), factPrefix)
+	meant := ""
+	if near := filter.Nearest(name, strings.Split(columnNames(), ", ")); near != "" {
+		meant = " (is " + near + " meant?)"
+	}
+	return column{}, fmt.Errorf("unknown column %q%s: there are %s, and %sNAME for a fact", name, meant, columnNames(), factPrefix)
 }
 
 // compareNumbers compares as numbers what is written as numbers.

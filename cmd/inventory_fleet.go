@@ -197,6 +197,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 	}
 	by, _ := grouping(o.fleet.groupBy)
 	tally := inventory.NewTally(by)
+	var seen factsSeen
 	for answer, err := range survey.Ask(ctx, client, nodes) {
 		switch {
 		case err != nil:
@@ -207,6 +208,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 			tally.Skip(answer)
 		default:
 			tally.Add(answer)
+			seen.add(answer)
 			if err := sinks.add(answer); err != nil {
 				return err
 			}
@@ -214,6 +216,9 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
+	}
+	if err := seen.checkGroup(o.fleet.groupBy, tally); err != nil {
+		return err
 	}
 	if err := sinks.end(tally); err != nil {
 		return err

@@ -214,34 +214,26 @@ func askToken(ctx context.Context, a *app) (string, error) {
 	return token, err
 }
 
-// validity is a duration that also knows days, weeks and years, as upstream's flag does: 1y, 2w, 30d12h.
+// validity is a duration that also knows days, weeks, months and years, as upstream's flag does: 1y, 1Y, 1.5w, 30d12h.
 type validity time.Duration
 
-var longUnits = map[byte]time.Duration{'d': 24 * time.Hour, 'w': 7 * 24 * time.Hour, 'M': 30 * 24 * time.Hour, 'y': 365 * 24 * time.Hour}
+const day = 24 * time.Hour
+
+var longUnits = map[byte]time.Duration{'d': day, 'D': day, 'w': 7 * day, 'W': 7 * day, 'M': 30 * day, 'y': 365 * day, 'Y': 365 * day}
 
 // Set implements pflag.Value.
 func (v *validity) Set(text string) error {
 	var sum time.Duration
-	rest := text
-	for rest != "" {
-		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
-		if digits == 0 || digits == len(rest) || longUnits[rest[digits]] == 0 {
-			break
-		}
-		n, err := strconv.Atoi(rest[:digits])
-		unit := longUnits[rest[digits]]
-		if err != nil || time.Duration(n) > maxValidity/unit {
-			return fmt.Errorf("%q is too long", text)
-		}
-		sum += time.Duration(n) * unit
-		rest = rest[digits+1:]
-	}
-	if rest != "" {
-		d, err := time.ParseDuration(rest)
+	for rest := strings.TrimSpace(text); rest != ""; {
+		part, after := cutDuration(rest)
+		d, err := parseValidity(part)
 		if err != nil {
 			return fmt.Errorf("%q is not a validity: write 1y, 30d or 12h", text)
 		}
-		sum += d
+		if sum += d; sum > maxValidity {
+			break
+		}
+		rest = after
 	}
 	if sum < time.Second || sum > maxValidity {
 		return fmt.Errorf("%q is not between a second and a century", text)
@@ -250,12 +242,37 @@ func (v *validity) Set(text string) error {
 	return nil
 }
 
+// cutDuration cuts the first number with its unit off: 1.5d of 1.5d12h.
+func cutDuration(text string) (part, rest string) {
+	const digits = "0123456789."
+	unit := strings.TrimLeft(text, digits)
+	if next := strings.IndexAny(unit, digits); next >= 0 {
+		return text[:len(text)-len(unit)+next], unit[next:]
+	}
+	return text, ""
+}
+
+// parseValidity reads one number with its unit; more than a century is a little more than a century.
+func parseValidity(part string) (time.Duration, error) {
+	last := len(part) - 1
+	unit, long := longUnits[part[last]]
+	if !long {
+		d, err := time.ParseDuration(part)
+		return min(d, maxValidity+1), err
+	}
+	n, err := strconv.ParseFloat(part[:last], 64)
+	if err != nil || n < 0 {
+		return 0, errors.New("not a number")
+	}
+	return time.Duration(min(n*float64(unit), float64(maxValidity)+float64(time.Hour))), nil
+}
+
 const maxValidity = 100 * 365 * 24 * time.Hour
 
 // String implements pflag.Value.
 func (v *validity) String() string {
-	if d := time.Duration(*v); d%longUnits['d'] == 0 {
-		return fmt.Sprintf("%dd", d/longUnits['d'])
+	if d := time.Duration(*v); d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
 	}
 	return time.Duration(*v).String()
 }

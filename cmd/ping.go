@@ -60,6 +60,9 @@ func runPing(ctx context.Context, a *app, o pingOptions) error {
 }
 
 func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.Filter, start time.Time) error {
+	if _, err := discovery.Choose(discovery.Wish{Method: discovery.MethodBroadcast, Filter: f}); err != nil {
+		return err // servers know neither pql: nor group:
+	}
 	client, err := n.Dial(ctx)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func (t *targets) addFilter(f *pflag.FlagSet) {
 
 func (t *targets) addSource(f *pflag.FlagSet) {
 	f.StringVar(&t.NodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
-	f.StringArrayVar(&t.Exclude, "exclude", nil, "leave out `NODES`: a name, a node set, or those of @FILE (repeat)")
+	f.StringArrayVar(&t.Exclude, "exclude", nil, "leave out `NODES`: a name, node set or /regex/ as -I takes them, or those of @FILE (repeat)")
 	f.StringVar(&t.Method, "dm", "", "discovery `METHOD`: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
 	f.StringArrayVar(&t.Do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")

@@ -11,24 +11,41 @@ import (
 // Find finds the nodes: from the file where one is named, from the source that flags or configuration choose otherwise.
 // The result is sorted naturally, unique, and never blank. agent is the one that will be called; "" for none.
 func (f *Fleet) Find(ctx context.Context, t Targets, parsed filter.Filter, agent string) (discovery.Result, error) {
-	res, err := f.discover(ctx, t, parsed, agent)
+	out, err := discovery.ReadExclusions(ctx, t.Exclude, f.o.Home)
 	if err != nil {
+		return discovery.Result{}, err
+	}
+	res, err := f.discover(ctx, t, parsed, agent)
+	if err != nil || len(res.Nodes) == 0 {
 		return res, err
 	}
-	if len(t.Exclude) > 0 {
-		if res.Nodes, err = discovery.Exclude(res.Nodes, t.Exclude, openFile); err != nil {
-			return res, usage(err, "")
+	res.Nodes, res.Excluded = out.From(res.Nodes)
+	for _, e := range res.Excluded {
+		if note := e.Note(); note != "" {
+			f.o.tell("warning: %s", note)
 		}
 	}
-	if t.Limit != "" && len(res.Nodes) > 0 {
-		method := f.Config.LimitMethod
-		if t.LimitSeed != 0 {
-			method = "random"
-		}
-		if res.Nodes, err = discovery.Limit(res.Nodes, t.Limit, method, t.LimitSeed); err != nil {
-			return res, usage(err, "")
-		}
+	return f.limit(t, res)
+}
+
+// limit takes as many nodes as are wanted.
+func (f *Fleet) limit(t Targets, res discovery.Result) (discovery.Result, error) {
+	if t.Limit == "" || len(res.Nodes) == 0 {
+		return res, nil
 	}
+	method, seed := f.Config.LimitMethod, t.LimitSeed
+	switch {
+	case seed != 0:
+		method = "random"
+	case method == "random":
+		seed = discovery.DrawSeed()
+		f.o.tell("note: --limit chooses at random: --limit-seed %d makes the same choice of the same nodes", seed)
+	}
+	var err error
+	if res.Nodes, err = discovery.Limit(res.Nodes, t.Limit, method, seed); err != nil {
+		return res, usage(err, "")
+	}
+	res.Seed = seed
 	return res, nil
 }
 
@@ -79,7 +96,7 @@ func (f *Fleet) sourceSettings(t Targets, parsed filter.Filter, c discovery.Choi
 	path, _ := f.o.Getenv("PATH")
 	s := discovery.Settings{
 		Options: c.Options, NodesFile: t.NodesFile, Stdin: f.o.Stdin, Home: f.o.Home, Path: path,
-		InventoryFile: f.Config.InventorySource, Command: f.Config.DiscoveryCommand, Federations: f.Config.FederationCollectives,
+		InventoryFile: f.Config.InventorySource, Command: f.Config.DiscoveryCommand, Federations: f.Federations,
 		Dial: func(ctx context.Context) (discovery.Broadcaster, error) {
 			client, err := f.Dial(ctx)
 			if err != nil {

@@ -2,11 +2,9 @@ package fleet
 
 import (
 	"cmp"
+	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"strings"
+	"strconv"
 	"time"
 
 	"fleetctl/discovery"
@@ -46,13 +44,20 @@ func (t Targets) Arguments() []string {
 		{"-F", t.Filter.Facts}, {"-C", t.Filter.Classes}, {"-A", t.Filter.Agents}, {"-I", t.Filter.Identities},
 		{"-W", t.Filter.With}, {"-S", t.Filter.Select}, {"-T", once(t.Collective)}, {"--nodes", once(t.NodesFile)},
 		{"--dm", once(t.Method)}, {"--do", t.Do},
-		{"--exclude", t.Exclude}, {"--limit", once(t.Limit)},
+		{"--exclude", t.Exclude}, {"--limit", once(t.Limit)}, {"--limit-seed", once(seedText(t.LimitSeed))},
 	} {
 		for _, v := range set.values {
 			out = append(out, set.flag, v)
 		}
 	}
 	return out
+}
+
+func seedText(seed int64) string {
+	if seed == 0 {
+		return ""
+	}
+	return strconv.FormatInt(seed, 10)
 }
 
 func once(value string) []string {
@@ -74,7 +79,7 @@ func (t Targets) Parse() (filter.Filter, error) {
 	}
 	flags := t.Filter
 	var err error
-	if flags.Identities, err = unfoldIdentities(flags.Identities); err != nil {
+	if flags.Identities, err = discovery.UnfoldIdentities(flags.Identities); err != nil {
 		return filter.Filter{}, err
 	}
 	f, err := filter.Parse(flags)
@@ -116,54 +121,8 @@ func (t Targets) Stdin() string {
 }
 
 // ReadNodes reads a list of nodes from a file, or from stdin where the name is "-".
-func (o Options) ReadNodes(name string) ([]string, error) {
-	if name == "-" {
-		nodes, err := discovery.ReadNodes(o.Stdin, "stdin")
-		if err != nil {
-			return nil, usage(err, "")
-		}
-		return nodes, nil
-	}
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, usage(fmt.Errorf("read nodes: %w", err), "")
-	}
-	defer file.Close()
-	nodes, err := discovery.ReadNodes(file, name)
-	if err != nil {
-		return nil, usage(err, "")
-	}
-	return nodes, nil
-}
-
-func openFile(path string) (io.ReadCloser, error) { return os.Open(path) }
-
-// unfoldIdentities turns the node sets among -I (web[01-12].example.net, a,b) into names. Regular expressions, and the
-// queries that a discovery method expands, stay as they are; so do wildcards, which are refused later.
-func unfoldIdentities(given []string) ([]string, error) {
-	var out []string
-	for _, id := range given {
-		if !isNodeSet(id) {
-			out = append(out, id)
-			continue
-		}
-		names, err := discovery.Unfold(id)
-		if err != nil {
-			return nil, usage(fmt.Errorf("-I %q: %w", id, err), "write a node set such as web[01-12].example.net, or a regex between slashes")
-		}
-		out = append(out, names...)
-	}
-	return out, nil
-}
-
-func isNodeSet(id string) bool {
-	switch {
-	case strings.HasPrefix(id, "/"), strings.HasSuffix(id, "/"), strings.HasPrefix(id, "pql:"), strings.HasPrefix(id, "group:"):
-		return false
-	case strings.ContainsAny(id, "*?"):
-		return false
-	}
-	return strings.ContainsAny(id, "[],")
+func (o Options) ReadNodes(ctx context.Context, name string) ([]string, error) {
+	return discovery.ReadNodesFile(ctx, name, o.Stdin)
 }
 
 // ErrNoNodes is returned where no node is left to work on.

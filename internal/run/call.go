@@ -55,7 +55,7 @@ type Context struct {
 	Secrets   secret.Source
 	Scrub     *secret.Scrubber // gets the secrets of the run
 	Token     string           // stands in for the provisioning token where none is given; may be empty
-	ReadNodes func(name string) ([]string, error)
+	ReadNodes func(ctx context.Context, name string) ([]string, error)
 
 	Settings     config.Settings
 	SettingsFile string // for messages
@@ -105,7 +105,7 @@ func (c *call) resolve(ctx context.Context) error {
 	action, ok := c.doc.Action(c.req.Action)
 	if !ok {
 		hint := c.req.Agent + " has " + strings.Join(c.doc.ActionNames(), ", ")
-		if near := ddl.Nearest(c.req.Action, c.doc.ActionNames()); near != "" {
+		if near := filter.Nearest(c.req.Action, c.doc.ActionNames()); near != "" {
 			hint = fmt.Sprintf("did you mean %s#%s?", c.req.Agent, near)
 		}
 		return usage(fmt.Errorf("unknown action %s#%s", c.req.Agent, c.req.Action), hint)

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"fleetctl/batch"
+	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/inventory"
 	"fleetctl/rpcclient"
 )
 
@@ -32,7 +35,7 @@ func (c *call) describe(ctx context.Context, names, wanted []string) ([]batch.No
 	for i := range nodes {
 		nodes[i].Facts = values[nodes[i].Identity]
 	}
-	return nodes, nil
+	return nodes, c.checkPlanFacts(ctx, nodes, wanted)
 }
 
 func (c *call) facts(ctx context.Context, names, wanted []string) (map[string]map[string]string, error) {
@@ -87,4 +90,39 @@ func factValues(data json.RawMessage) map[string]string {
 		}
 	}
 	return out
+}
+
+// checkPlanFacts refuses --spread-by and --max-per of a fact that no node has: they would spread and cap nothing.
+func (c *call) checkPlanFacts(ctx context.Context, nodes []batch.Node, wanted []string) error {
+	told := slices.IndexFunc(nodes, func(n batch.Node) bool { return n.Facts != nil })
+	if told < 0 {
+		return nil // the plan says that no node told
+	}
+	for _, fact := range wanted {
+		if slices.ContainsFunc(nodes, func(n batch.Node) bool { return n.Facts[fact] != "" }) {
+			continue
+		}
+		flag := "--max-per"
+		if fact == c.req.Policy.SpreadBy {
+			flag = "--spread-by"
+		}
+		hint := ""
+		if near := filter.NearestFew(fact, c.factNames(ctx, nodes[told].Identity), 3); len(near) > 0 {
+			hint = "is one of these meant? " + strings.Join(near, ", ")
+		}
+		return usage(fmt.Errorf("cannot use %s %s: no node has a fact of this name", flag, fact), hint)
+	}
+	return nil
+}
+
+// factNames asks one node for the names of its facts; none where it does not tell.
+func (c *call) factNames(ctx context.Context, node string) []string {
+	client, err := c.fleet.Dial(ctx)
+	if err != nil {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, c.pace().ReplyTimeout)
+	defer cancel()
+	n, _ := inventory.Fetch(wait, client, c.about.Collective, node) // no answer gives no proposal
+	return filter.FactNames(n.Facts)
 }

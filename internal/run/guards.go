@@ -18,6 +18,7 @@ type passage struct {
 	plan     batch.Plan
 	nodes    int      // that may be sent to
 	found    []string // by discovery; nil where the nodes were not looked for
+	excluded []discovery.Exclusion
 	resuming bool
 }
 
@@ -83,7 +84,19 @@ func guards() []guard {
 			says: func(c *call) string {
 				return fmt.Sprintf("exactly the nodes of %s: --expect-file", c.req.Guards.ExpectFile)
 			},
-			check: func(_ context.Context, c *call, p passage) error { return c.expectFile(p) },
+			check: func(ctx context.Context, c *call, p passage) error { return c.expectFile(ctx, p) },
+		},
+		{
+			name:    "--exclude",
+			applies: func(c *call) bool { return c.changes() && len(c.req.Targets.Exclude) > 0 },
+			check: func(_ context.Context, _ *call, p passage) error {
+				for _, e := range p.excluded {
+					if e.Idle() { // what it was to spare would be hit
+						return refuse("leave it out, or put names that need not be there into a file: --exclude @FILE", "cannot go on: %s", e.Note())
+					}
+				}
+				return nil
+			},
 		},
 		{
 			name:    "--confirm-each",
@@ -174,11 +187,11 @@ func (c *call) atMost(limit, nodes int) error {
 }
 
 // expectFile compares what was found with what should be there.
-func (c *call) expectFile(p passage) error {
+func (c *call) expectFile(ctx context.Context, p passage) error {
 	if p.resuming {
 		return nil
 	}
-	want, err := c.ReadNodes(c.req.Guards.ExpectFile)
+	want, err := c.ReadNodes(ctx, c.req.Guards.ExpectFile)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (c *call) nodes(ctx context.Context, parsed filter.Filter) (Result, error) 
 	if c.req.DryRun {
 		return Result{}, c.Reporter.Report(Planned{c.proposal(plan)})
 	}
-	if err := c.pass(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes}); err != nil {
+	if err := c.pass(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded}); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {
