@@ -131,6 +131,9 @@ func decided(err error) (code int, hint string, ok bool) {
 	if e, ok := errors.AsType[*report.FormatError](err); ok {
 		return exitUsage, "use one of " + report.FormatNames(e.Offered), true
 	}
+	if e, ok := errors.AsType[*report.FileError](err); ok {
+		return exitUsage, e.Hint, true
+	}
 	if e, ok := errors.AsType[*fleet.NoNodesError](err); ok {
 		return exitNoNodes, e.Hint, true
 	}

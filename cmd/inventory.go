@@ -92,7 +92,7 @@ func (o *inventoryOptions) validate(fleetFlags bool) error {
 
 func runInventory(ctx context.Context, a *app, o inventoryOptions) error {
 	if o.fleet.to != "" {
-		return compareFiles(ctx, a, &o.fleet)
+		return report.CompareFiles(ctx, o.shown(a, "", false), o.fleet.to)
 	}
 	return withFleet(ctx, a, &o.targets, func(n *fleet.Fleet, f filter.Filter) error { return takeInventory(ctx, a, o, n, f) })
 }

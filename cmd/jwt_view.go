@@ -14,6 +14,7 @@ import (
 	"fleetctl/internal/render"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
+	"fleetctl/inventory"
 )
 
 // viewOptions are the flags of `fleetctl jwt view`.
@@ -191,8 +192,8 @@ func describeProvisioning(r *render.Token, t *security.Token, secrets bool) erro
 	}
 	r.Details = [][2]string{
 		{"Provisioning Token", token}, {"Brokers", strings.ReplaceAll(c.URLs, ",", ", ")}, {"SRV Domain", c.SRVDomain},
-		{"Protocol", version}, {"TLS and Signatures Checked", yesNo(c.Secure)}, {"Provisioning by Default", yesNo(c.Default)},
-		{"Upgrades Allowed", yesNo(c.AllowUpdate)}, {"Registration Data", c.Registration}, {"Facts File", c.Facts},
+		{"Protocol", version}, {"TLS and Signatures Checked", inventory.YesNo(c.Secure)}, {"Provisioning by Default", inventory.YesNo(c.Default)},
+		{"Upgrades Allowed", inventory.YesNo(c.AllowUpdate)}, {"Registration Data", c.Registration}, {"Facts File", c.Facts},
 		{"Broker User", c.Username}, {"Broker Password", hide(c.Password)},
 	}
 	if len(c.Extensions) > 0 {

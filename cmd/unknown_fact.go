@@ -12,14 +12,11 @@ import (
 // unknownName refuses a name that means nothing, with those that may have been meant.
 func unknownName(flag, name, why string, known []string) error {
 	hint := ""
-	if near := filter.NearestFew(strings.TrimPrefix(name, factPrefix), known, 3); len(near) > 0 {
+	if near := filter.NearestFew(strings.TrimPrefix(name, inventory.FactPrefix), known, 3); len(near) > 0 {
 		hint = "is one of these meant? " + strings.Join(near, ", ")
 	}
 	return usage(fmt.Errorf("cannot use %s %s: %s", flag, name, why), hint)
 }
-
-// groupNames are what --group-by counts without asking for facts.
-var groupNames = []string{"version", "class", "collective", "agent", "upgradable"}
 
 // factsSeen collects the names of facts of the first nodes that tell any, for a proposal.
 type factsSeen struct {
@@ -45,10 +42,10 @@ func (s *factsSeen) add(a inventory.Answer) {
 
 // checkGroup refuses --group-by of a fact that no node has. Nothing is said of nodes that told no facts at all.
 func (s *factsSeen) checkGroup(by string, t *inventory.Tally) error {
-	if _, byFact := grouping(by); !byFact || len(s.names) == 0 || t.Grouped() {
+	if _, byFact := inventory.Grouping(by); !byFact || len(s.names) == 0 || t.Grouped() {
 		return nil
 	}
-	known := slices.Clone(groupNames)
+	known := slices.Clone(inventory.GroupNames)
 	for name := range s.names {
 		known = append(known, name)
 	}

@@ -1,4 +1,4 @@
-package cmd
+package report
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"fleetctl/internal/render"
-	"fleetctl/internal/report"
 	"fleetctl/inventory"
 )
 
@@ -22,7 +21,7 @@ type snapshotFile struct {
 func openSnapshot(path string) (*snapshotFile, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, usage(fmt.Errorf("read snapshot: %w", err), "")
+		return nil, &FileError{Err: fmt.Errorf("read snapshot: %w", err)}
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -34,7 +33,7 @@ func openSnapshot(path string) (*snapshotFile, error) {
 	}
 	if err != nil {
 		file.Close()
-		return nil, usage(fmt.Errorf("read snapshot %s: %w", path, err), "make one: fleetctl inventory --save FILE")
+		return nil, &FileError{Err: fmt.Errorf("read snapshot %s: %w", path, err), Hint: "make one: fleetctl inventory --save FILE"}
 	}
 	return &snapshotFile{Snapshot: s, file: file, path: path}, nil
 }
@@ -45,30 +44,29 @@ func (s *snapshotFile) side() render.Side {
 
 // diffSink compares the nodes with a snapshot as they come.
 type diffSink struct {
-	app        *app
-	o          *fleetOptions
+	o          FleetOptions
 	before     *snapshotFile
 	after      render.Side
 	comparison *inventory.Comparison
 }
 
-func newDiffSink(a *app, o *fleetOptions, now inventory.SnapshotInfo) (*diffSink, error) {
-	before, err := openSnapshot(o.diff)
+func newDiffSink(o FleetOptions) (*diffSink, error) {
+	before, err := openSnapshot(o.Diff)
 	if err != nil {
 		return nil, err
 	}
-	warnOfOtherSelection(a, before.SnapshotInfo, now)
-	return &diffSink{app: a, o: o, before: before, after: render.Side{Source: "the network", Taken: now.Taken},
-		comparison: inventory.NewComparison(before.Snapshot, o.ignoreFacts, now.AgentVersions)}, nil
+	o.warnOfOtherSelection(before.SnapshotInfo)
+	return &diffSink{o: o, before: before, after: render.Side{Source: "the network", Taken: o.Info.Taken},
+		comparison: inventory.NewComparison(before.Snapshot, o.IgnoreFacts, o.Info.AgentVersions)}, nil
 }
 
 // warnOfOtherSelection says when two sides were not chosen alike: nodes then come and go that did neither.
-func warnOfOtherSelection(a *app, before, after inventory.SnapshotInfo) {
-	if before.Collective != after.Collective || !slices.Equal(before.Selection, after.Selection) {
+func (o FleetOptions) warnOfOtherSelection(before inventory.SnapshotInfo) {
+	if before.Collective != o.Info.Collective || !slices.Equal(before.Selection, o.Info.Selection) {
 		say := func(i inventory.SnapshotInfo) string {
 			return fmt.Sprintf("collective %s, %q", i.Collective, strings.Join(i.Selection, " "))
 		}
-		fmt.Fprintf(a.io.err, "warning: the nodes were chosen differently: %s; now %s\n", say(before), say(after))
+		fmt.Fprintf(o.Err, "warning: the nodes were chosen differently: %s; now %s\n", say(before), say(o.Info))
 	}
 }
 
@@ -83,20 +81,21 @@ func (s *diffSink) end(t *inventory.Tally) error {
 }
 
 func (s *diffSink) show(d inventory.Difference) error {
-	if s.o.kind == report.JSON {
-		return render.DifferenceJSON(s.app.io.out, d, s.before.side(), s.after)
+	if s.o.Format == JSON {
+		return render.DifferenceJSON(s.o.Out, d, s.before.side(), s.after)
 	}
-	return render.Difference(s.app.io.out, d, s.before.side(), s.after, render.TextOptions{Width: widthOf(s.app.io.out), Colour: s.app.color(s.app.io.out)})
+	return render.Difference(s.o.Out, d, s.before.side(), s.after, render.TextOptions{Width: s.o.Out.Width, Colour: s.o.Out.Color})
 }
 
-// compareFiles compares two snapshots, without any network.
-func compareFiles(ctx context.Context, a *app, o *fleetOptions) error {
-	after, err := openSnapshot(o.to)
+// CompareFiles compares two snapshots, o.Diff and the one of a path, without any network.
+func CompareFiles(ctx context.Context, o FleetOptions, path string) error {
+	after, err := openSnapshot(path)
 	if err != nil {
 		return err
 	}
 	defer after.file.Close()
-	s, err := newDiffSink(a, o, after.SnapshotInfo)
+	o.Info = after.SnapshotInfo
+	s, err := newDiffSink(o)
 	if err != nil {
 		return err
 	}
