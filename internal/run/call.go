@@ -188,21 +188,6 @@ func (c *call) policy() batch.Policy {
 	return p
 }
 
-// plan splits the nodes into batches.
-func (c *call) plan(ctx context.Context, names []string) (batch.Plan, error) {
-	policy := c.policy()
-	nodes, err := c.describe(ctx, names, policy.Facts())
-	if err != nil {
-		return batch.Plan{}, err
-	}
-	plan, err := batch.NewPlan(nodes, policy)
-	if err != nil {
-		return batch.Plan{}, usage(err, "")
-	}
-	plan.Notes = append(plan.Notes, c.federationNotes()...)
-	return plan, nil
-}
-
 // mark tells the same command from others, whatever its secrets and its way of showing things.
 func (c *call) mark() string {
 	t := c.req.Targets

@@ -18,9 +18,12 @@ import (
 // utilityAgent is the agent that every server has.
 const utilityAgent = "rpcutil"
 
+// planner asks the nodes for what a plan needs of them.
+type planner struct{ *call }
+
 // describe gives the planner the facts that it wants of every node, through one request. A node that does not answer has
 // no value, which the plan says.
-func (c *call) describe(ctx context.Context, names, wanted []string) ([]batch.Node, error) {
+func (c planner) describe(ctx context.Context, names, wanted []string) ([]batch.Node, error) {
 	nodes := make([]batch.Node, len(names))
 	for i, n := range names {
 		nodes[i] = batch.Node{Identity: n}
@@ -38,7 +41,7 @@ func (c *call) describe(ctx context.Context, names, wanted []string) ([]batch.No
 	return nodes, c.checkPlanFacts(ctx, nodes, wanted)
 }
 
-func (c *call) facts(ctx context.Context, names, wanted []string) (map[string]map[string]string, error) {
+func (c planner) facts(ctx context.Context, names, wanted []string) (map[string]map[string]string, error) {
 	doc, err := c.fleet.Documents().Resolve(ctx, utilityAgent)
 	if err != nil {
 		return nil, err
@@ -93,7 +96,7 @@ func factValues(data json.RawMessage) map[string]string {
 }
 
 // checkPlanFacts refuses --spread-by and --max-per of a fact that no node has: they would spread and cap nothing.
-func (c *call) checkPlanFacts(ctx context.Context, nodes []batch.Node, wanted []string) error {
+func (c planner) checkPlanFacts(ctx context.Context, nodes []batch.Node, wanted []string) error {
 	told := slices.IndexFunc(nodes, func(n batch.Node) bool { return n.Facts != nil })
 	if told < 0 {
 		return nil // the plan says that no node told
@@ -116,7 +119,7 @@ func (c *call) checkPlanFacts(ctx context.Context, nodes []batch.Node, wanted []
 }
 
 // factNames asks one node for the names of its facts; none where it does not tell.
-func (c *call) factNames(ctx context.Context, node string) []string {
+func (c planner) factNames(ctx context.Context, node string) []string {
 	client, err := c.fleet.Dial(ctx)
 	if err != nil {
 		return nil
@@ -125,4 +128,19 @@ func (c *call) factNames(ctx context.Context, node string) []string {
 	defer cancel()
 	n, _ := inventory.Fetch(wait, client, c.about.Collective, node) // no answer gives no proposal
 	return filter.FactNames(n.Facts)
+}
+
+// plan splits the nodes into batches.
+func (c planner) plan(ctx context.Context, names []string) (batch.Plan, error) {
+	policy := c.policy()
+	nodes, err := c.describe(ctx, names, policy.Facts())
+	if err != nil {
+		return batch.Plan{}, err
+	}
+	plan, err := batch.NewPlan(nodes, policy)
+	if err != nil {
+		return batch.Plan{}, usage(err, "")
+	}
+	plan.Notes = append(plan.Notes, c.federationNotes()...)
+	return plan, nil
 }

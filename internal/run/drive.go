@@ -12,7 +12,7 @@ import (
 
 // drive hands a run to the engine, from wherever it is. The end of ctx is an event of the engine, not the end of its
 // context: what is in flight is still collected. file is nil for a run that is not recorded, and stays the caller's.
-func (c *call) drive(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
+func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
 	client, err := c.fleet.Dial(ctx)
 	if err != nil {
 		return Result{}, err
@@ -71,7 +71,7 @@ func (o *observer) Observe(r batch.Record) {
 }
 
 // confirm asks between batches.
-func (c *call) confirm(ctx context.Context, p batch.Pause) (bool, error) {
+func (c job) confirm(ctx context.Context, p batch.Pause) (bool, error) {
 	if c.req.Guards.Yes {
 		return true, nil
 	}
@@ -89,7 +89,7 @@ func (c *call) confirm(ctx context.Context, p batch.Pause) (bool, error) {
 
 // secretsAgain are the inputs that the next command of this run needs again: all secrets, but for a token that the
 // environment gives.
-func (c *call) secretsAgain() []string {
+func (c job) secretsAgain() []string {
 	if c.Token != "" && c.req.Agent == provisionAgent {
 		return nil
 	}

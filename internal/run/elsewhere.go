@@ -38,7 +38,7 @@ func (c *call) forwardable() error {
 }
 
 // forward sends the request; the replies go to whatever listens on the subject.
-func (c *call) forward(ctx context.Context, nodes []string) error {
+func (c job) forward(ctx context.Context, nodes []string) error {
 	client, err := c.fleet.Dial(ctx)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (c *call) forward(ctx context.Context, nodes []string) error {
 }
 
 // service asks a service agent: no node is discovered, the first reply ends it.
-func (c *call) service(ctx context.Context, parsed filter.Filter) (Result, error) {
+func (c job) service(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if t := c.req.Targets; !parsed.Empty() || t.NodesFile != "" || t.Limit != "" {
 		return Result{}, usage(fmt.Errorf("%s is a service: one of its servers answers, whichever", c.req.Agent), "drop the filter")
 	}

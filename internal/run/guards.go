@@ -22,15 +22,18 @@ type passage struct {
 	resuming bool
 }
 
+// door is what every request passes before anything is sent.
+type door struct{ *call }
+
 // guard is one thing that can hold a run back. The table below is all there are.
 type guard struct {
 	name string
 	// applies tells whether the guard looks at this call at all.
-	applies func(c *call) bool
+	applies func(c door) bool
 	// says is its sentence in the plan; nil or "" for none.
-	says func(c *call) string
+	says func(c door) string
 	// check refuses what may not pass. nil: the guard is only a sentence.
-	check func(ctx context.Context, c *call, p passage) error
+	check func(ctx context.Context, c door, p passage) error
 }
 
 // guards are judged in this order, after the plan is made and before anything is sent. Consent comes last.
@@ -38,40 +41,40 @@ func guards() []guard {
 	return []guard{
 		{
 			name:    "read_only",
-			applies: func(c *call) bool { return c.changes() && c.Settings.ReadOnly },
-			says:    func(c *call) string { return "refused: read_only in " + c.SettingsFile },
-			check: func(_ context.Context, c *call, _ passage) error {
+			applies: func(c door) bool { return c.changes() && c.Settings.ReadOnly },
+			says:    func(c door) string { return "refused: read_only in " + c.SettingsFile },
+			check: func(_ context.Context, c door, _ passage) error {
 				return refuse("read_only in "+c.SettingsFile, "cannot call %s#%s: only actions that change nothing are allowed here", c.req.Agent, c.req.Action)
 			},
 		},
 		{
 			name:    "require_filter",
-			applies: func(c *call) bool { return c.changes() && c.Settings.RequireFilter && !c.chosen },
-			says:    func(c *call) string { return "refused without a filter: require_filter in " + c.SettingsFile },
-			check: func(_ context.Context, c *call, _ passage) error {
+			applies: func(c door) bool { return c.changes() && c.Settings.RequireFilter && !c.chosen },
+			says:    func(c door) string { return "refused without a filter: require_filter in " + c.SettingsFile },
+			check: func(_ context.Context, c door, _ passage) error {
 				return refuse("require_filter in "+c.SettingsFile+": name the nodes with a filter or --nodes",
 					"cannot call %s#%s on every node of the fleet", c.req.Agent, c.req.Action)
 			},
 		},
 		{
 			name:    "max_nodes",
-			applies: func(c *call) bool { return c.changes() && c.Settings.MaxNodes > 0 },
-			says: func(c *call) string {
+			applies: func(c door) bool { return c.changes() && c.Settings.MaxNodes > 0 },
+			says: func(c door) string {
 				return fmt.Sprintf("at most %d nodes: max_nodes in %s", c.Settings.MaxNodes, c.SettingsFile)
 			},
-			check: func(_ context.Context, c *call, p passage) error { return c.atMost(c.Settings.MaxNodes, p.nodes) },
+			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.Settings.MaxNodes, p.nodes) },
 		},
 		{
 			name:    "--max-nodes",
-			applies: func(c *call) bool { return c.changes() && c.req.Guards.MaxNodes.Set },
-			says:    func(c *call) string { return fmt.Sprintf("at most %d nodes: --max-nodes", c.req.Guards.MaxNodes.N) },
-			check:   func(_ context.Context, c *call, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
+			applies: func(c door) bool { return c.changes() && c.req.Guards.MaxNodes.Set },
+			says:    func(c door) string { return fmt.Sprintf("at most %d nodes: --max-nodes", c.req.Guards.MaxNodes.N) },
+			check:   func(_ context.Context, c door, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
 		},
 		{
 			name:    "--expect",
-			applies: func(c *call) bool { return c.req.Guards.Expect.Set },
-			says:    func(c *call) string { return fmt.Sprintf("exactly %d nodes: --expect", c.req.Guards.Expect.N) },
-			check: func(_ context.Context, c *call, p passage) error {
+			applies: func(c door) bool { return c.req.Guards.Expect.Set },
+			says:    func(c door) string { return fmt.Sprintf("exactly %d nodes: --expect", c.req.Guards.Expect.N) },
+			check: func(_ context.Context, c door, p passage) error {
 				if want := c.req.Guards.Expect.N; !p.resuming && len(p.found) != want {
 					return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %d nodes, found %d", want, len(p.found))
 				}
@@ -80,16 +83,16 @@ func guards() []guard {
 		},
 		{
 			name:    "--expect-file",
-			applies: func(c *call) bool { return c.req.Guards.ExpectFile != "" },
-			says: func(c *call) string {
+			applies: func(c door) bool { return c.req.Guards.ExpectFile != "" },
+			says: func(c door) string {
 				return fmt.Sprintf("exactly the nodes of %s: --expect-file", c.req.Guards.ExpectFile)
 			},
-			check: func(ctx context.Context, c *call, p passage) error { return c.expectFile(ctx, p) },
+			check: func(ctx context.Context, c door, p passage) error { return c.expectFile(ctx, p) },
 		},
 		{
 			name:    "--exclude",
-			applies: func(c *call) bool { return c.changes() && len(c.req.Targets.Exclude) > 0 },
-			check: func(_ context.Context, _ *call, p passage) error {
+			applies: func(c door) bool { return c.changes() && len(c.req.Targets.Exclude) > 0 },
+			check: func(_ context.Context, _ door, p passage) error {
 				for _, e := range p.excluded {
 					if e.Idle() { // what it was to spare would be hit
 						return refuse("leave it out, or put names that need not be there into a file: --exclude @FILE", "cannot go on: %s", e.Note())
@@ -100,19 +103,19 @@ func guards() []guard {
 		},
 		{
 			name:    "--confirm-each",
-			applies: func(c *call) bool { return c.req.Pace.ConfirmEach && !c.req.Guards.Yes },
-			check:   func(_ context.Context, c *call, p passage) error { return c.canConfirm(p) },
+			applies: func(c door) bool { return c.req.Pace.ConfirmEach && !c.req.Guards.Yes },
+			check:   func(_ context.Context, c door, p passage) error { return c.canConfirm(p) },
 		},
 		{
 			name:    "secrets",
-			applies: func(c *call) bool { return c.changes() && len(c.inputs.secret) > 0 && !c.req.Guards.InsecureToken },
-			check:   func(ctx context.Context, c *call, _ passage) error { return c.secretsArePrivate(ctx) },
+			applies: func(c door) bool { return c.changes() && len(c.inputs.secret) > 0 && !c.req.Guards.InsecureToken },
+			check:   func(ctx context.Context, c door, _ passage) error { return c.secretsArePrivate(ctx) },
 		},
 		{
 			name:    "consent",
-			applies: func(c *call) bool { return c.changes() && !c.req.Guards.Yes },
-			says:    (*call).consentText,
-			check: func(ctx context.Context, c *call, p passage) error {
+			applies: func(c door) bool { return c.changes() && !c.req.Guards.Yes },
+			says:    door.consentText,
+			check: func(ctx context.Context, c door, p passage) error {
 				if p.resuming {
 					return nil
 				}
@@ -123,7 +126,7 @@ func guards() []guard {
 }
 
 // pass is the one door: whatever is sent has passed every guard that applies.
-func (c *call) pass(ctx context.Context, p passage) error {
+func (c door) pass(ctx context.Context, p passage) error {
 	for _, g := range guards() {
 		if g.check == nil || !g.applies(c) {
 			continue
@@ -136,7 +139,7 @@ func (c *call) pass(ctx context.Context, p passage) error {
 }
 
 // sentences say what holds this run back, one sentence each: the guards, the stop rules, the proof.
-func (c *call) sentences() []string {
+func (c door) sentences() []string {
 	out := []string{}
 	for _, g := range guards() {
 		if g.says != nil && g.applies(c) {
@@ -164,7 +167,7 @@ func ruleSentences(r batch.Rules) []string {
 	return out
 }
 
-func (c *call) proofSentences() []string {
+func (c door) proofSentences() []string {
 	switch version := c.req.Proof.Version; {
 	case version != "":
 		return []string{fmt.Sprintf("proves each node: %s, and version %s", c.proves(), version)}
@@ -174,11 +177,11 @@ func (c *call) proofSentences() []string {
 	return nil
 }
 
-func (c *call) proposal(plan batch.Plan) Proposal {
+func (c door) proposal(plan batch.Plan) Proposal {
 	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Guards: c.sentences()}
 }
 
-func (c *call) atMost(limit, nodes int) error {
+func (c door) atMost(limit, nodes int) error {
 	if nodes <= limit {
 		return nil
 	}
@@ -187,7 +190,7 @@ func (c *call) atMost(limit, nodes int) error {
 }
 
 // expectFile compares what was found with what should be there.
-func (c *call) expectFile(ctx context.Context, p passage) error {
+func (c door) expectFile(ctx context.Context, p passage) error {
 	if p.resuming {
 		return nil
 	}
@@ -209,7 +212,7 @@ func (c *call) expectFile(ctx context.Context, p passage) error {
 }
 
 // secretsArePrivate refuses to send a secret where anybody on the way can read it.
-func (c *call) secretsArePrivate(ctx context.Context) error {
+func (c door) secretsArePrivate(ctx context.Context) error {
 	private, broker, err := c.fleet.Private(ctx)
 	if err != nil || private {
 		return err
@@ -222,7 +225,7 @@ func (c *call) secretsArePrivate(ctx context.Context) error {
 var errNoInput = errors.New("--no-input")
 
 // canConfirm refuses to begin what would end at the first question between batches, for want of a terminal.
-func (c *call) canConfirm(p passage) error {
+func (c door) canConfirm(p passage) error {
 	if len(p.plan.Batches) < 2 && !p.resuming {
 		return nil
 	}
@@ -243,7 +246,7 @@ const (
 )
 
 // asks tells what an action has to be asked for, and whether consent is also needed where there is no terminal.
-func (c *call) asks() (q question, always bool) {
+func (c door) asks() (q question, always bool) {
 	switch a := proof.Of(c.req.Agent, c.req.Action); {
 	case a == proof.Shutdown:
 		return countNodes, true
@@ -255,7 +258,7 @@ func (c *call) asks() (q question, always bool) {
 	return noQuestion, false
 }
 
-func (c *call) consentText() string {
+func (c door) consentText() string {
 	switch q, always := c.asks(); {
 	case q == countNodes:
 		return "asks for the number of nodes to be typed; without a terminal needs --yes"
@@ -268,7 +271,7 @@ func (c *call) consentText() string {
 }
 
 // consent shows the plan at a terminal and asks; elsewhere scripts go ahead, except where they must say --yes.
-func (c *call) consent(ctx context.Context, plan batch.Plan) error {
+func (c door) consent(ctx context.Context, plan batch.Plan) error {
 	q, always := c.asks()
 	if q == noQuestion {
 		return nil
@@ -293,7 +296,7 @@ func (c *call) consent(ctx context.Context, plan batch.Plan) error {
 }
 
 // put puts the question of an action.
-func (c *call) put(ctx context.Context, q question, nodes int) (bool, error) {
+func (c door) put(ctx context.Context, q question, nodes int) (bool, error) {
 	if q == countNodes {
 		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %d nodes off the network for good. Type the number of nodes to go on: ", c.req.Action, nodes))
 		return text == strconv.Itoa(nodes), err

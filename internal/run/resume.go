@@ -13,7 +13,7 @@ import (
 // toResume finds the interrupted run of the same command that is to be resumed: because Record.Resume says so, or
 // because the operator does. Elsewhere a hint is all. One that another process is doing cannot be resumed: Record.Resume
 // refuses, because it must never ask a node twice.
-func (c *call) toResume(ctx context.Context) (string, error) {
+func (c job) toResume(ctx context.Context) (string, error) {
 	if !c.recorded() || c.req.DryRun && !c.req.Record.Resume {
 		return "", nil
 	}
@@ -58,10 +58,11 @@ func (r Request) Reopen(s Stored) (Request, error) {
 
 // Resume goes on with a recorded run. r comes from Reopen; c.Fleet addresses the run's own federations.
 func Resume(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
-	j, err := prepare(ctx, c, r)
+	checked, err := prepare(ctx, c, r)
 	if err != nil {
 		return Result{}, err
 	}
+	j := job{checked}
 	if err := j.announce(); err != nil {
 		return Result{}, err
 	}
@@ -69,7 +70,7 @@ func Resume(ctx context.Context, c Context, r Request, s Stored) (Result, error)
 }
 
 // resume goes on with the run of an id, with this call's secrets and pacing.
-func (c *call) resume(ctx context.Context, id string) (Result, error) {
+func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if c.req.DryRun {
 		run, err := c.Store.Read(id)
 		if err != nil {
@@ -79,7 +80,7 @@ func (c *call) resume(ctx context.Context, id string) (Result, error) {
 			return Result{}, err
 		}
 		// It touches neither the fleet nor the record.
-		return Result{}, c.Reporter.Report(Planned{c.proposal(run.Progress.Remaining())})
+		return Result{}, c.Reporter.Report(Planned{c.door().proposal(run.Progress.Remaining())})
 	}
 	file, from, err := c.Store.take(id)
 	if err != nil {
@@ -92,7 +93,7 @@ func (c *call) resume(ctx context.Context, id string) (Result, error) {
 }
 
 // goOn resumes a run whose record is open, and closes the record.
-func (c *call) goOn(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
+func (c job) goOn(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
 	note := func(l Level, format string, args ...any) error {
 		return c.Reporter.Report(Noted{l, fmt.Sprintf(format, args...)})
 	}
@@ -106,7 +107,7 @@ func (c *call) goOn(ctx context.Context, from batch.Progress, file *journal.Jour
 		err := errors.Join(note(Plain, "run %s is finished: there is nothing to go on with", file.ID()), c.Reporter.Report(Finished{res}))
 		return res, errors.Join(err, file.Close())
 	}
-	if err := c.pass(ctx, passage{plan: from.Remaining(), nodes: from.Open(), resuming: true}); err != nil {
+	if err := c.door().pass(ctx, passage{plan: from.Remaining(), nodes: from.Open(), resuming: true}); err != nil {
 		return Result{}, errors.Join(err, file.Close())
 	}
 	return c.driveRecorded(ctx, from, file)
@@ -114,10 +115,11 @@ func (c *call) goOn(ctx context.Context, from batch.Progress, file *journal.Jour
 
 // Retry begins a new run over the nodes of an earlier one that are in the given states. r comes from Reopen.
 func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.State) (Result, error) {
-	j, err := prepare(ctx, c, r)
+	checked, err := prepare(ctx, c, r)
 	if err != nil {
 		return Result{}, err
 	}
+	j := job{checked}
 	plan, err := batch.Retry(s.Progress, which, j.policy(), nil)
 	if errors.Is(err, batch.ErrNoNodes) {
 		return Result{}, &fleet.NoNodesError{Hint: "the run has no nodes in these states: see `fleetctl runs show " + s.ID + "`"}
@@ -133,13 +135,13 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 		return Result{}, err
 	}
 	if j.req.DryRun {
-		return Result{}, j.Reporter.Report(Planned{j.proposal(plan)})
+		return Result{}, j.Reporter.Report(Planned{j.door().proposal(plan)})
 	}
 	var found []string
 	for _, b := range plan.Batches {
 		found = append(found, b.Nodes...)
 	}
-	if err := j.pass(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found}); err != nil {
+	if err := j.door().pass(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found}); err != nil {
 		return Result{}, err
 	}
 	return j.begin(ctx, plan, s.ID)

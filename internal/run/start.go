@@ -19,10 +19,11 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	j, err := prepare(ctx, c, r)
+	checked, err := prepare(ctx, c, r)
 	if err != nil {
 		return Result{}, err
 	}
+	j := job{checked}
 	if err := j.oneFederation(); err != nil {
 		return Result{}, err
 	}
@@ -45,13 +46,19 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 	return j.nodes(ctx, parsed)
 }
 
+// job is a checked request on its way to the nodes.
+type job struct{ *call }
+
+func (c *call) door() door       { return door{c} }
+func (c *call) planner() planner { return planner{c} }
+
 // announce reports that the checks are done.
-func (c *call) announce() error {
+func (c job) announce() error {
 	return c.Reporter.Report(Prepared{Agent: c.req.Agent, Action: c.action, Proves: c.proves()})
 }
 
 // nodes finds the nodes and runs the plan over them.
-func (c *call) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
+func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	t := c.req.Targets
 	method := c.fleet.MethodName(t, parsed)
 	if err := c.Reporter.Report(Searching{Method: method, Piped: t.NodesFile == "-"}); err != nil {
@@ -64,14 +71,14 @@ func (c *call) nodes(ctx context.Context, parsed filter.Filter) (Result, error) 
 	if len(found.Nodes) == 0 {
 		return Result{}, &fleet.NoNodesError{Hint: t.EmptyHint()}
 	}
-	plan, err := c.plan(ctx, found.Nodes)
+	plan, err := c.planner().plan(ctx, found.Nodes)
 	if err != nil {
 		return Result{}, err
 	}
 	if c.req.DryRun {
-		return Result{}, c.Reporter.Report(Planned{c.proposal(plan)})
+		return Result{}, c.Reporter.Report(Planned{c.door().proposal(plan)})
 	}
-	if err := c.pass(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded}); err != nil {
+	if err := c.door().pass(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded}); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {
@@ -81,7 +88,7 @@ func (c *call) nodes(ctx context.Context, parsed filter.Filter) (Result, error) 
 }
 
 // begin records a new run and runs it.
-func (c *call) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
+func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
 	header, err := c.header(parent)
 	if err != nil {
 		return Result{}, err
@@ -106,7 +113,7 @@ func (c *call) begin(ctx context.Context, plan batch.Plan, parent string) (Resul
 }
 
 // driveRecorded runs and closes the record.
-func (c *call) driveRecorded(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
+func (c job) driveRecorded(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
 	res, err := c.drive(ctx, from, file)
 	if cerr := file.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("close the record: %w", cerr))
