@@ -34,7 +34,7 @@ type row struct {
 
 var table = []row{
 	{pkg: "main", ours: []string{"cmd"}},
-	{pkg: "cmd", ours: []string{"all"}, third: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"}},
+	{pkg: "cmd", ours: []string{"all"}, third: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
 	{pkg: "discovery", ours: []string{"internal/choria", "internal/filter"}, third: []string{"go.yaml.in/yaml/v3"}},
 	{pkg: "internal/run", ours: []string{"batch", "discovery", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/fleet", "internal/journal", "internal/proof", "internal/secret", "internal/security", "inventory", "rpcclient"}},
 	{pkg: "internal/report", ours: []string{"batch", "discovery", "internal/ddl", "internal/filter", "internal/render", "internal/run", "inventory", "rpcclient"}},

@@ -26,6 +26,8 @@ func aRun(most int) cobra.PositionalArgs {
 		switch {
 		case len(args) == 0:
 			return usage(errors.New("which run?"), "write `"+c.CommandPath()+" RUN`, where RUN is an id, its beginning, or last; `fleetctl runs list` has them")
+		case args[0] == "":
+			return usage(errors.New("which run? Its name is empty"), "is a variable unset? `fleetctl runs list` has the names")
 		case most > 0 && len(args) > most:
 			return usage(fmt.Errorf("unexpected argument %q", args[most]), "see `"+c.CommandPath()+" --help`")
 		}

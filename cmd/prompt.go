@@ -62,6 +62,7 @@ func (k asker) Line(ctx context.Context, question string) (string, error) {
 		return "", err
 	}
 	defer tty.Close()
+	forgetTyped(tty)
 	fmt.Fprint(k.out, question)
 	type answer struct {
 		text string

@@ -37,6 +37,7 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 		},
 	}
 	f := c.Flags()
+	o.flags = f
 	o.targets.addFilter(f)
 	addFederations(a, f)
 	o.targets.addSource(f)
@@ -57,6 +58,7 @@ func (o *reqOptions) arguments(args []string) error {
 		return usage(errors.New("which agent and action?"), "write `fleetctl req AGENT ACTION [key=value...]`")
 	}
 	o.agent, o.action = args[0], args[1]
+	o.words = []string{"req", o.agent, o.action}
 	var err error
 	o.inputs, err = keyValues(args[2:])
 	return err

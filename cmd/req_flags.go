@@ -40,7 +40,9 @@ type reqOptions struct {
 
 	replyTo string // where replies go in place of here
 
-	request run.Request // what all of it says; set by validate
+	words   []string       // the command and its arguments, without inputs
+	flags   *pflag.FlagSet // those that were typed are Changed
+	request run.Request    // what all of it says; set by validate
 }
 
 // addSplit are the flags that make batches of nodes. A resumed run keeps its batches.
@@ -170,7 +172,8 @@ func (o *reqOptions) value() (run.Request, error) {
 	return run.Request{
 		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo,
 		Pace: run.Pace{
-			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.d, TTL: o.ttl.wait(), ConfirmEach: o.confirmEach,
+			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.wait(), TTL: o.ttl.wait(),
+			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},
 		},
 		Rules: batch.Rules{
 			MaxFailed: o.maxFailed.Amount, MaxNoReply: o.maxNoReply.Amount, MaxFailedBatch: o.maxFailedBatch.Amount,
@@ -184,7 +187,35 @@ func (o *reqOptions) value() (run.Request, error) {
 		},
 		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume},
 		Protocol: o.output.streams(),
+		Typed:    run.Typed{Words: o.words, Flags: typedFlags(o.flags)},
 	}, nil
+}
+
+// typedFlags are the flags that were typed, in the order of their names, each with its value. None holds a secret.
+func typedFlags(flags *pflag.FlagSet) []string {
+	var out []string
+	if flags == nil {
+		return nil
+	}
+	flags.Visit(func(f *pflag.Flag) {
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand
+		}
+		switch list, many := f.Value.(pflag.SliceValue); {
+		case many:
+			for _, v := range list.GetSlice() {
+				out = append(out, name, v)
+			}
+		case f.Value.Type() == "bool" && f.Value.String() == "true":
+			out = append(out, name)
+		case f.Value.Type() == "bool":
+			out = append(out, name+"="+f.Value.String())
+		default:
+			out = append(out, name, f.Value.String())
+		}
+	})
+	return out
 }
 
 // policy is how the nodes become batches.

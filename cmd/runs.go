@@ -126,7 +126,7 @@ were never sent to. Secrets are not in the record: give them again, as for req.`
 		Example: "  fleetctl runs resume last token=@token.txt",
 		Args:    aRun(0),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.stored(args); err != nil {
+			if err := o.stored(c.Flags(), "resume", args); err != nil {
 				return errorLine(a, &o, err)
 			}
 			return do(c.Context(), a, o, args[0])
@@ -176,7 +176,7 @@ only when it is proved untouched. Secrets are not in the record: give them again
 			if len(which.states()) == 0 {
 				return usage(errors.New("retry which nodes?"), "say --failed, --no-reply, --not-sent or --unknown")
 			}
-			if err := o.stored(args); err != nil {
+			if err := o.stored(c.Flags(), "retry", args); err != nil {
 				return errorLine(a, &o, err)
 			}
 			return do(c.Context(), a, o, args[0], which.states())
@@ -208,7 +208,8 @@ func (o *reqOptions) addGoOn(f *pflag.FlagSet) {
 }
 
 // stored reads what is typed about a recorded run: RUN and the inputs that it needs again.
-func (o *reqOptions) stored(args []string) (err error) {
+func (o *reqOptions) stored(flags *pflag.FlagSet, command string, args []string) (err error) {
+	o.flags, o.words = flags, []string{"runs", command, args[0]}
 	if err := o.output.choose(); err != nil {
 		return err
 	}
@@ -239,6 +240,7 @@ func reopen(a *app, o *reqOptions, name string) (run.Stored, run.Request, error)
 	if err := o.output.validate(); err != nil {
 		return stored, run.Request{}, err
 	}
+	o.words[len(o.words)-1] = stored.ID // "last" means another run later
 	request, err := o.value()
 	if err != nil {
 		return stored, request, err

@@ -76,6 +76,8 @@ type call struct {
 	action *ddl.Action
 	inputs inputs
 	data   json.RawMessage
+	// command is what was typed, without secrets, for the record.
+	command []string
 	// chosen tells that the nodes were chosen: by a filter, a file, names, or an earlier run.
 	chosen bool
 	start  time.Time
@@ -111,7 +113,7 @@ func (c *call) resolve(ctx context.Context) error {
 		return usage(fmt.Errorf("unknown action %s#%s", c.req.Agent, c.req.Action), hint)
 	}
 	c.action = action
-	c.req.Command = c.req.typed(action, c.about.Federations)
+	c.command = c.req.command(action, c.typed())
 	if c.req.stored && c.req.DryRun {
 		return nil // checked when the run was begun; what is left of it can be told without a secret
 	}
@@ -129,6 +131,14 @@ func (c *call) resolve(ctx context.Context) error {
 	}
 	c.data, err = c.inputs.check(c.req.Agent, action)
 	return err
+}
+
+// typed are the inputs that were typed: those of a recorded run stand in its record.
+func (c *call) typed() map[string]string {
+	if !c.req.stored {
+		return c.req.Inputs
+	}
+	return c.req.given
 }
 
 // canSend opens our credentials, and refuses what servers of our protocol would drop in silence.

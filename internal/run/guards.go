@@ -16,7 +16,7 @@ import (
 // passage is what is about to pass the guards: a plan, or what is left of one.
 type passage struct {
 	plan     batch.Plan
-	nodes    int      // that may be sent to
+	nodes    int      // that may be sent to; 0 when only proof is missing
 	found    []string // by discovery; nil where the nodes were not looked for
 	excluded []discovery.Exclusion
 	resuming bool
@@ -28,6 +28,8 @@ type door struct{ *call }
 // guard is one thing that can hold a run back. The table below is all there are.
 type guard struct {
 	name string
+	// consent tells that the guard asks the operator: a dry run does not.
+	consent bool
 	// applies tells whether the guard looks at this call at all.
 	applies func(c door) bool
 	// says is its sentence in the plan; nil or "" for none.
@@ -103,7 +105,7 @@ func guards() []guard {
 		},
 		{
 			name:    "--confirm-each",
-			applies: func(c door) bool { return c.req.Pace.ConfirmEach && !c.req.Guards.Yes },
+			applies: func(c door) bool { return c.req.Pace.ConfirmEach.On && !c.req.Guards.Yes },
 			check:   func(_ context.Context, c door, p passage) error { return c.canConfirm(p) },
 		},
 		{
@@ -115,20 +117,16 @@ func guards() []guard {
 			name:    "consent",
 			applies: func(c door) bool { return c.changes() && !c.req.Guards.Yes },
 			says:    door.consentText,
-			check: func(ctx context.Context, c door, p passage) error {
-				if p.resuming {
-					return nil
-				}
-				return c.consent(ctx, p.plan)
-			},
+			check:   func(ctx context.Context, c door, p passage) error { return c.consent(ctx, p) },
+			consent: true,
 		},
 	}
 }
 
-// pass is the one door: whatever is sent has passed every guard that applies.
+// pass is the one door: whatever is sent has passed every guard that applies. A dry run asks nothing.
 func (c door) pass(ctx context.Context, p passage) error {
 	for _, g := range guards() {
-		if g.check == nil || !g.applies(c) {
+		if g.check == nil || !g.applies(c) || g.consent && c.req.DryRun {
 			continue
 		}
 		if err := g.check(ctx, c, p); err != nil {
@@ -226,7 +224,7 @@ var errNoInput = errors.New("--no-input")
 
 // canConfirm refuses to begin what would end at the first question between batches, for want of a terminal.
 func (c door) canConfirm(p passage) error {
-	if len(p.plan.Batches) < 2 && !p.resuming {
+	if len(p.plan.Batches) < 2 {
 		return nil
 	}
 	err := c.Asker.Reachable()
@@ -271,21 +269,21 @@ func (c door) consentText() string {
 }
 
 // consent shows the plan at a terminal and asks; elsewhere scripts go ahead, except where they must say --yes.
-func (c door) consent(ctx context.Context, plan batch.Plan) error {
+func (c door) consent(ctx context.Context, p passage) error {
 	q, always := c.asks()
-	if q == noQuestion {
+	if q == noQuestion || p.nodes == 0 {
 		return nil
 	}
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput {
 		if always || err == nil {
-			return refuse("say --yes if you mean it", "cannot %s %d nodes without asking", verb(c.req.Action), plan.Nodes())
+			return refuse("say --yes if you mean it", "cannot %s %d nodes without asking", verb(c.req.Action), p.nodes)
 		}
 		return nil
 	}
-	if err := c.Reporter.Report(Proposed{c.proposal(plan)}); err != nil {
+	if err := c.Reporter.Report(Proposed{c.proposal(p.plan)}); err != nil {
 		return err
 	}
-	ok, err := c.put(ctx, q, plan.Nodes())
+	ok, err := c.put(ctx, q, p.nodes)
 	if err != nil {
 		return err
 	}

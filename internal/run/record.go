@@ -47,7 +47,7 @@ func (c *call) meta() Meta {
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
 		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
 		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL,
-		Command: c.req.Command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
+		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
 	slices.Sort(m.Secrets)
 	if who, err := c.fleet.Who(); err == nil {
@@ -155,14 +155,20 @@ func (s Store) List() ([]journal.Info, error) {
 	return list, nil
 }
 
-// Find completes an id: a whole one, a beginning that only one run has, or "last".
+// Last is the name of the run that was active last.
+const Last = "last"
+
+// Find completes an id: a whole one, a beginning that only one run has, or Last.
 func (s Store) Find(name string) (string, error) {
+	if name == "" {
+		return "", usage(errors.New("which run? Its name is empty"), "is a variable unset? `fleetctl runs list` has the names")
+	}
 	list, err := s.List()
 	if err != nil {
 		return "", err
 	}
-	if name == "last" && len(list) > 0 {
-		return list[0].ID, nil
+	if name == Last && len(list) > 0 {
+		return slices.MaxFunc(list, func(a, b journal.Info) int { return a.Modified.Compare(b.Modified) }).ID, nil
 	}
 	var found []string
 	for _, r := range list {
@@ -192,7 +198,7 @@ func (s Store) Named(name string) (Stored, error) {
 }
 
 // unfinished is the newest run of the same command, if there is something left of it to do: by a resume, or by the
-// process that is doing it.
+// process that is doing it. A retry is never one: it is about some nodes of another run.
 func (s Store) unfinished(mark string) (Stored, bool) {
 	list, err := s.List()
 	if err != nil {
@@ -200,7 +206,7 @@ func (s Store) unfinished(mark string) (Stored, bool) {
 	}
 	for _, r := range list[:min(len(list), 20)] {
 		run, err := s.Read(r.ID)
-		if err == nil && run.Meta.Mark == mark {
+		if err == nil && run.Meta.Mark == mark && run.Progress.Header().Parent == "" {
 			return run, run.Live || run.Progress.Open() > 0
 		}
 	}

@@ -29,6 +29,9 @@ func (w Wait) Or(d time.Duration) time.Duration {
 	return d
 }
 
+// Wish is a yes or a no that was given, or was not.
+type Wish struct{ On, Set bool }
+
 // Count is a number of nodes that was given, or was not.
 type Count struct {
 	N   int
@@ -51,17 +54,20 @@ type Request struct {
 	ReplyTo       string // where replies go in place of here; "" is the rule
 	Protocol      bool   // keep each reply's protocol document
 
-	Command []string // what was typed, without secrets, for the record; filled in by Start
-	stored  bool     // what a recorded run leaves is meant
+	// Typed is the command and its flags as they were typed, for the record; the inputs stand after its first word. Empty
+	// for a request that no command line made.
+	Typed  Typed
+	stored bool              // what a recorded run leaves is meant
+	given  map[string]string // with stored: the inputs that were typed now
 }
 
 // Pace says how fast a run goes, as far as the operator has said so.
 type Pace struct {
-	Sleep        Wait          // between batches; 1 s
-	ReplyTimeout Wait          // for a batch's replies; the document's timeout and 2 s
-	Deadline     time.Duration // no batch begins after this long; 0 is none
-	TTL          Wait          // of the request; the configuration's, else 30 s
-	ConfirmEach  bool          // ask between batches
+	Sleep        Wait // between batches; 1 s
+	ReplyTimeout Wait // for a batch's replies; the document's timeout and 2 s
+	Deadline     Wait // no batch begins after this long; 0 is none
+	TTL          Wait // of the request; the configuration's, else 30 s
+	ConfirmEach  Wish // ask between batches
 }
 
 // Guards hold a run back. Our own settings can ask for the same.
@@ -130,36 +136,45 @@ func (r Request) stdinReaders() []string {
 	return readers
 }
 
-// typed is what was typed, for the record, with every secret taken out.
-func (r Request) typed(action *ddl.Action, federations []string) []string {
-	out := []string{"req", r.Agent, r.Action}
-	for _, key := range slices.Sorted(maps.Keys(r.Inputs)) {
-		value := r.Inputs[key]
+// Typed is a command line in parts, without its inputs: those may be secret, which only the agent's document knows.
+type Typed struct {
+	Words []string // the command and its arguments: req AGENT ACTION, or runs retry RUN
+	Flags []string // as they were typed, each with its value
+}
+
+// command is what was typed, for the record, with every secret taken out. Pasted into a shell, with the secrets given
+// again, it means the same nodes.
+func (r Request) command(action *ddl.Action, typed map[string]string) []string {
+	out := slices.Clone(r.Typed.Words)
+	if len(out) == 0 {
+		out = []string{"req", r.Agent, r.Action}
+	}
+	for _, key := range slices.Sorted(maps.Keys(typed)) {
+		value := typed[key]
 		if secretInput(action, key) {
 			value = secret.Redacted
 		}
 		out = append(out, key+"="+value)
 	}
-	out = append(out, r.Targets.Arguments()...)
-	for _, name := range federations {
-		out = append(out, "--federations", name)
+	if r.Typed.Words == nil {
+		return append(out, r.Targets.Arguments()...)
 	}
-	return out
+	return append(out, r.Typed.Flags...)
 }
 
 func (r Request) pace(replies time.Duration) batch.Pace {
 	return batch.Pace{
-		Sleep: r.Pace.Sleep.Or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.Or(replies), Deadline: r.Pace.Deadline, ConfirmEach: r.Pace.ConfirmEach,
+		Sleep: r.Pace.Sleep.Or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.Or(replies), Deadline: r.Pace.Deadline.D, ConfirmEach: r.Pace.ConfirmEach.On,
 	}
 }
 
 // pacesOrStops tells that batches or stop rules were asked for.
 func (r Request) pacesOrStops() bool {
-	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach
+	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach.On
 	return paced || r.Rules != batch.Rules{}
 }
 
-// keepPace goes on as the run was begun, where nothing else was given now.
+// keepPace keeps the recorded pace and rules where nothing else was given now.
 func (r *Request) keepPace(p batch.Progress) {
 	pace := p.Pace()
 	if !r.Pace.Sleep.Set {
@@ -168,9 +183,27 @@ func (r *Request) keepPace(p batch.Progress) {
 	if !r.Pace.ReplyTimeout.Set {
 		r.Pace.ReplyTimeout = Wait{pace.ReplyTimeout, true}
 	}
-	if r.Rules == (batch.Rules{}) {
-		r.Rules = p.Rules()
-		r.Rules.StopWhenNothing = false // of the document, as ever
+	if !r.Pace.Deadline.Set {
+		r.Pace.Deadline = Wait{pace.Deadline, pace.Deadline > 0}
+	}
+	if !r.Pace.ConfirmEach.Set {
+		r.Pace.ConfirmEach = Wish{pace.ConfirmEach, pace.ConfirmEach}
+	}
+	keepRules(&r.Rules, p.Rules())
+}
+
+// keepRules fills in every stop rule that was not given now.
+func keepRules(now *batch.Rules, recorded batch.Rules) {
+	for _, rule := range []struct{ now, recorded *batch.Amount }{
+		{&now.MaxFailed, &recorded.MaxFailed}, {&now.MaxNoReply, &recorded.MaxNoReply},
+		{&now.MaxFailedBatch, &recorded.MaxFailedBatch}, {&now.MaxNoReplyBatch, &recorded.MaxNoReplyBatch},
+	} {
+		if rule.now.IsZero() {
+			*rule.now = *rule.recorded
+		}
+	}
+	if now.MaxFailed == recorded.MaxFailed { // a limit of its own replaces --fail-fast, which is a limit of 1
+		now.FailFast = now.FailFast || recorded.FailFast
 	}
 }
 
@@ -178,6 +211,7 @@ func (r *Request) keepPace(p batch.Progress) {
 func (r *Request) fromRecord(m Meta) error {
 	r.Agent, r.Action, r.Targets.Collective = m.Agent, m.Action, m.Collective
 	given := r.Inputs
+	r.given = given
 	r.Inputs = maps.Clone(m.Inputs)
 	if r.Inputs == nil {
 		r.Inputs = map[string]string{}

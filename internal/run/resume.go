@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"fleetctl/batch"
 	"fleetctl/internal/fleet"
@@ -28,13 +29,61 @@ func (c job) toResume(ctx context.Context) (string, error) {
 	case c.req.Record.Resume:
 		return run.ID, nil
 	}
-	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput || c.req.Guards.Yes {
-		return "", c.Reporter.Report(Noted{Hint, fmt.Sprintf("run %s of this command was interrupted; to go on with it: fleetctl runs resume %s", run.ID, run.ID)})
+	return c.offer(ctx, run)
+}
+
+// offer asks whether an interrupted run of this command is to be resumed, and shows what is left of it and what differs.
+// Nothing is offered where the resumed run would not do what was typed, or where a rule stopped it.
+func (c job) offer(ctx context.Context, run Stored) (string, error) {
+	hint := Noted{Hint, fmt.Sprintf("run %s of this command was interrupted; to resume it: fleetctl runs resume %s", run.ID, run.ID)}
+	stopped := run.Progress.Summary().Stop.Kind == batch.StopRule
+	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput || c.req.Guards.Yes || stopped || !c.sameBatches(run) {
+		return "", c.Reporter.Report(hint)
 	}
-	if ok, err := c.Asker.Yes(ctx, fmt.Sprintf("Run %s of this command was interrupted. Go on with it?", run.ID)); err == nil && ok {
-		return run.ID, nil
+	left := remaining(run.Progress)
+	text := fmt.Sprintf("Run %s of this command was interrupted: %d nodes are left to be sent to, %d open in all.", run.ID, left.plan.Nodes(), run.Progress.Open())
+	for _, d := range differences(c.req, run.Progress) {
+		text += "\n  " + d
 	}
-	return "", nil
+	if err := c.Reporter.Report(Noted{Plain, text}); err != nil {
+		return "", err
+	}
+	ok, err := c.Asker.Yes(ctx, "Resume it?")
+	if err != nil {
+		return "", err
+	}
+	if !ok {
+		return "", nil
+	}
+	return run.ID, nil
+}
+
+// sameBatches tells whether the nodes would be batched in the way that the run's were.
+func (c job) sameBatches(run Stored) bool {
+	now, then := c.policy(), run.Progress.Plan().Policy
+	now.TakesToken, then.TakesToken = false, false
+	return reflect.DeepEqual(now, then)
+}
+
+// differences lists what was typed now and differs from the record, one line each. What was not typed is kept.
+func differences(r Request, p batch.Progress) []string {
+	var out []string
+	add := func(typed bool, flag string, now, then any) {
+		if n, t := fmt.Sprint(now), fmt.Sprint(then); typed && n != t {
+			out = append(out, fmt.Sprintf("%s is now %s, and was %s", flag, n, t))
+		}
+	}
+	pace, rules := p.Pace(), p.Rules()
+	add(r.Pace.Sleep.Set, "--batch-sleep", r.Pace.Sleep.D, pace.Sleep)
+	add(r.Pace.ReplyTimeout.Set, "--reply-timeout", r.Pace.ReplyTimeout.D, pace.ReplyTimeout)
+	add(r.Pace.Deadline.Set, "--deadline", r.Pace.Deadline.D, pace.Deadline)
+	add(r.Pace.ConfirmEach.Set, "--confirm-each", r.Pace.ConfirmEach.On, pace.ConfirmEach)
+	add(!r.Rules.MaxFailed.IsZero(), "--max-failed", r.Rules.MaxFailed, rules.MaxFailed)
+	add(!r.Rules.MaxNoReply.IsZero(), "--max-no-reply", r.Rules.MaxNoReply, rules.MaxNoReply)
+	add(!r.Rules.MaxFailedBatch.IsZero(), "--max-failed-batch", r.Rules.MaxFailedBatch, rules.MaxFailedBatch)
+	add(!r.Rules.MaxNoReplyBatch.IsZero(), "--max-no-reply-batch", r.Rules.MaxNoReplyBatch, rules.MaxNoReplyBatch)
+	add(r.Rules.FailFast, "--fail-fast", r.Rules.FailFast, rules.FailFast)
+	return out
 }
 
 // busy refuses to take a run away from the process that is doing it.
@@ -69,27 +118,35 @@ func Resume(ctx context.Context, c Context, r Request, s Stored) (Result, error)
 	return j.resume(ctx, s.ID)
 }
 
-// resume goes on with the run of an id, with this call's secrets and pacing.
+// resume resumes the run of an id, with this call's secrets. The recorded pace and rules are kept where nothing else was
+// typed.
 func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if c.req.DryRun {
 		run, err := c.Store.Read(id)
 		if err != nil {
 			return Result{}, err
 		}
+		c.req.keepPace(run.Progress)
 		if err := c.canSend(); err != nil {
 			return Result{}, err
 		}
-		// It touches neither the fleet nor the record.
-		return Result{}, c.Reporter.Report(Planned{c.door().proposal(run.Progress.Remaining())})
+		return Result{}, c.rehearse(ctx, remaining(run.Progress)) // it touches neither the fleet nor the record
 	}
 	file, from, err := c.Store.take(id)
 	if err != nil {
 		return Result{}, err
 	}
+	c.req.keepPace(from)
 	if err := c.canSend(); err != nil {
 		return Result{}, errors.Join(err, file.Close())
 	}
 	return c.goOn(ctx, from, file)
+}
+
+// remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched.
+func remaining(p batch.Progress) passage {
+	plan, counts := p.Remaining(), p.Counts()
+	return passage{plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending), resuming: true}
 }
 
 // goOn resumes a run whose record is open, and closes the record.
@@ -107,7 +164,7 @@ func (c job) goOn(ctx context.Context, from batch.Progress, file *journal.Journa
 		err := errors.Join(note(Plain, "run %s is finished: there is nothing to go on with", file.ID()), c.Reporter.Report(Finished{res}))
 		return res, errors.Join(err, file.Close())
 	}
-	if err := c.door().pass(ctx, passage{plan: from.Remaining(), nodes: from.Open(), resuming: true}); err != nil {
+	if err := c.door().pass(ctx, remaining(from)); err != nil {
 		return Result{}, errors.Join(err, file.Close())
 	}
 	return c.driveRecorded(ctx, from, file)
@@ -134,14 +191,14 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	if j.req.DryRun {
-		return Result{}, j.Reporter.Report(Planned{j.door().proposal(plan)})
-	}
-	var found []string
+	again := passage{plan: plan, nodes: plan.Nodes()}
 	for _, b := range plan.Batches {
-		found = append(found, b.Nodes...)
+		again.found = append(again.found, b.Nodes...)
 	}
-	if err := j.door().pass(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found}); err != nil {
+	if j.req.DryRun {
+		return Result{}, j.rehearse(ctx, again)
+	}
+	if err := j.door().pass(ctx, again); err != nil {
 		return Result{}, err
 	}
 	return j.begin(ctx, plan, s.ID)

@@ -75,16 +75,25 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	whole := passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded}
 	if c.req.DryRun {
-		return Result{}, c.Reporter.Report(Planned{c.door().proposal(plan)})
+		return Result{}, c.rehearse(ctx, whole)
 	}
-	if err := c.door().pass(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded}); err != nil {
+	if err := c.door().pass(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {
 		return Result{}, c.forward(ctx, found.Nodes)
 	}
 	return c.begin(ctx, plan, "")
+}
+
+// rehearse reports the plan of a dry run, and what would hold it back.
+func (c job) rehearse(ctx context.Context, p passage) error {
+	if err := c.Reporter.Report(Planned{c.door().proposal(p.plan)}); err != nil {
+		return err
+	}
+	return c.door().pass(ctx, p)
 }
 
 // begin records a new run and runs it.
