@@ -126,7 +126,11 @@ func (l *loader) record(key string, f *field, text, origin string) {
 	case *string:
 		text = *to
 	}
-	l.c.values[key] = setting{text: display(key, text), origin: origin}
+	shown := display(key, text)
+	if f.kind == kindPath {
+		shown = text // the path of a key is no secret
+	}
+	l.c.values[key] = setting{text: shown, origin: origin}
 }
 
 // parseBool reads Choria's words for yes and no; anything else is no, with ok false.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"fleetctl/internal/plain"
 )
 
 // document indentation of `choria req --json`.
@@ -156,7 +158,7 @@ func (d *document) value(v any, prefix string) {
 		d.err = fmt.Errorf("render %T as JSON: %w", v, err)
 		return
 	}
-	d.print(string(text))
+	d.print(string(plain.JSON(text)))
 }
 
 // IndentedJSON writes any value as upstream's smaller documents are written: two spaces, one final newline.
@@ -165,7 +167,7 @@ func IndentedJSON(w io.Writer, v any) error {
 	if err != nil {
 		return fmt.Errorf("render %T as JSON: %w", v, err)
 	}
-	_, err = w.Write(append(text, '\n'))
+	_, err = w.Write(append(plain.JSON(text), '\n'))
 	return err
 }
 
@@ -200,7 +202,7 @@ func (l Lines) write(v line) error {
 	if err != nil {
 		return fmt.Errorf("render a %s line: %w", v.Kind, err)
 	}
-	_, err = l.w.Write(append(text, '\n'))
+	_, err = l.w.Write(append(plain.JSON(text), '\n'))
 	return err
 }
 
