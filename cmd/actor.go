@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"sync"
 	"time"
 
@@ -128,7 +127,7 @@ func (a *actor) outcome(r rpcclient.Reply) batch.Outcome {
 		Batch: a.batches[r.RequestID], Node: r.Node, Time: r.Received, OK: r.Code == choria.OK, Code: int(r.Code), Stamp: r.Time,
 	}
 	if o.OK {
-		o.Delay = announcedDelay(r.Data)
+		o.Delay, _ = choria.AnnouncedDelay(r.Data) // one that no server announces is none: the longest possible counts
 	} else {
 		o.Reason = kept.StatusMsg
 	}
@@ -148,19 +147,4 @@ func (a *actor) publishTime() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.published
-}
-
-// delayText is how a provisioning server announces when it will act (docs/protocol.md, provisioning).
-var delayText = regexp.MustCompile(`\bafter ([0-9]+[a-z0-9.]*)"`)
-
-func announcedDelay(data []byte) time.Duration {
-	m := delayText.FindSubmatch(data)
-	if m == nil {
-		return 0
-	}
-	d, err := time.ParseDuration(string(m[1]))
-	if err != nil {
-		return 0
-	}
-	return d
 }
