@@ -127,7 +127,7 @@ func (a *app) readConfig(fullName func() string) (*config.Config, error) {
 		dir = ""
 	}
 	cfg, err := config.Load(path, config.Environment{
-		Getenv: a.getenv, Home: home, Dir: dir, Root: os.Geteuid() == 0, Hostname: os.Hostname,
+		Getenv: a.getenv, Home: home, Dir: dir, Root: os.Geteuid() == 0, UID: os.Geteuid(), Hostname: os.Hostname,
 		LookupFQDN: fullName,
 	})
 	if err == nil {

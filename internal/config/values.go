@@ -9,15 +9,23 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"fleetctl/internal/plain"
 )
 
 // assign sets a key from a file's text, or from the variable that replaces it. Bad values have the effect
-// that they have in Choria, and are warned about.
+// that they have in Choria, and are warned about; one that holds a control character is refused.
 func (l *loader) assign(key string, f *field, text, origin string) {
 	if f.env != "" {
 		if v, ok := l.env.Getenv(f.env); ok {
 			text, origin = v, "environment "+f.env
 		}
+	}
+	if plain.Text(text) != text {
+		if l.refused == nil {
+			l.refused = fmt.Errorf("cannot use %s (%s): %s holds a control character", key, origin, quote(key, text))
+		}
+		return
 	}
 	problem, kept := l.store(f, text)
 	if problem == nil {
