@@ -36,14 +36,18 @@ var table = []row{
 	{pkg: "main", ours: []string{"cmd"}},
 	{pkg: "cmd", ours: []string{"all"}, third: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"}},
 	{pkg: "discovery", ours: []string{"internal/choria", "internal/filter"}, third: []string{"go.yaml.in/yaml/v3"}},
-	{pkg: "rpcclient", ours: []string{"internal/choria", "internal/ddl"}},
+	{pkg: "internal/run", ours: []string{"batch", "discovery", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/fleet", "internal/journal", "internal/proof", "internal/secret", "internal/security", "inventory", "rpcclient"}},
+	{pkg: "internal/report", ours: []string{"batch", "discovery", "internal/ddl", "internal/filter", "internal/plain", "internal/render", "internal/run", "inventory", "rpcclient"}},
+	{pkg: "internal/fleet", ours: []string{"discovery", "internal/bus", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/security", "rpcclient"}},
+	{pkg: "internal/doctor", ours: []string{"discovery", "internal/bus", "internal/choria", "internal/config", "internal/filter", "internal/fleet", "internal/security", "rpcclient"}},
+	{pkg: "internal/secret"},
+	{pkg: "rpcclient", ours: []string{"internal/choria"}},
 	{pkg: "batch"},
-	{pkg: "inventory", ours: []string{"rpcclient"}},
+	{pkg: "inventory", ours: []string{"internal/filter", "rpcclient"}},
 	{pkg: "internal/choria"},
 	{pkg: "internal/plain"},
-	{pkg: "internal/secret"},
 	{pkg: "internal/security", ours: []string{"internal/choria"}, third: []string{"github.com/golang-jwt/jwt/v5"}},
-	{pkg: "internal/bus", ours: []string{"internal/choria"}, third: []string{"github.com/nats-io/nats.go"}},
+	{pkg: "internal/bus", third: []string{"github.com/nats-io/nats.go"}},
 	{pkg: "internal/filter", third: []string{"github.com/expr-lang/expr", "github.com/tidwall/gjson", "github.com/Masterminds/semver/v3"}},
 	{pkg: "internal/ddl", ours: []string{"internal/filter", "internal/secret"}},
 	{pkg: "internal/config", ours: []string{"internal/plain", "internal/secret"}, third: []string{"go.yaml.in/yaml/v3"}},
@@ -91,6 +95,7 @@ type listed struct {
 	ImportPath, Name, Dir             string
 	GoFiles, CgoFiles, IgnoredGoFiles []string
 	TestGoFiles, XTestGoFiles         []string
+	Imports                           []string // of the product, for this operating system
 }
 
 func (l listed) pkg() string {
@@ -357,6 +362,37 @@ func TestPackagesKeepTheRules(t *testing.T) {
 		}
 		if problem := checkComment(pkg, product); problem != "" {
 			t.Error(problem)
+		}
+	}
+}
+
+// unusedParts lists what a row allows and no product file of its package imports.
+func unusedParts(r row, imports []string) []string {
+	used := func(prefix string) bool {
+		return slices.ContainsFunc(imports, func(path string) bool { return covers([]string{prefix}, path) })
+	}
+	var unused []string
+	for _, ours := range r.ours {
+		if ours != "all" && !used(modulePath+"/"+ours) {
+			unused = append(unused, ours)
+		}
+	}
+	for _, third := range r.third {
+		if !used(third) {
+			unused = append(unused, third)
+		}
+	}
+	return unused
+}
+
+func TestTheTableAllowsOnlyWhatIsUsed(t *testing.T) {
+	for _, l := range listPackages(t) {
+		r, ok := findRow(l.pkg())
+		if !ok {
+			continue // reported by TestPackagesKeepTheRules
+		}
+		for _, part := range unusedParts(r, l.Imports) {
+			t.Errorf("package %s may import %s and does not: take it out of its row", r.pkg, part)
 		}
 	}
 }

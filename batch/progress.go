@@ -86,6 +86,9 @@ func (p Progress) Pace() Pace { return p.l.begin.Pace }
 // Counts returns how many nodes are in each state.
 func (p Progress) Counts() Counts { return p.l.counts }
 
+// Batches returns how many batches there are, requeued ones included.
+func (p Progress) Batches() int { return len(p.l.batches) }
+
 // Open is the number of nodes that a resume would go on with: those never sent
 // to, those unknown, and those accepted whose proof was not waited for.
 func (p Progress) Open() int { return p.l.open() }

@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 )
@@ -16,9 +15,6 @@ func replied(o Outcome) outcomeEvent {
 	o.Time = o.Time.Round(0)
 	o.Stamp = sane(o.Stamp)
 	o.Reason = strings.ToValidUTF8(o.Reason, "\uFFFD")
-	if len(o.Data) > 0 && !json.Valid(o.Data) {
-		o.Data, _ = json.Marshal(string(o.Data))
-	}
 	return outcomeEvent{o}
 }
 

@@ -87,7 +87,7 @@ type instant struct{ out chan Outcome }
 
 func (f *instant) Act(_ context.Context, batch int, nodes []string) error {
 	for _, n := range nodes {
-		f.out <- Outcome{Batch: batch, Node: n, OK: true, Reason: "OK", Data: []byte(`{"message":"Restarting after 4s"}`)}
+		f.out <- Outcome{Batch: batch, Node: n, OK: true, Reason: "OK"}
 	}
 	return nil
 }

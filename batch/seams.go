@@ -2,7 +2,6 @@ package batch
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"time"
@@ -47,15 +46,17 @@ func (e *NotSentError) Unwrap() error { return e.Err }
 
 // Outcome is one node's reply to one batch.
 type Outcome struct {
-	Batch  int             `json:"b"`
-	Node   string          `json:"n"`
-	Time   time.Time       `json:"t,omitzero"` // when it came in, our clock; zero: set by the runner
-	OK     bool            `json:"ok"`         // status 0: accepted; else refused
-	Code   int             `json:"c,omitempty"`
-	Reason string          `json:"r,omitempty"` // the node's message, for people
-	Stamp  time.Time       `json:"s,omitzero"`  // the reply's own timestamp, the node's clock
-	Delay  time.Duration   `json:"d,omitempty"` // announced wait before it acts; 0 when it said nothing
-	Data   json.RawMessage `json:"data,omitempty"`
+	Batch  int           `json:"b"`
+	Node   string        `json:"n"`
+	Time   time.Time     `json:"t,omitzero"` // when it came in, our clock; zero: set by the runner
+	OK     bool          `json:"ok"`         // status 0: accepted; else refused
+	Code   int           `json:"c,omitempty"`
+	Reason string        `json:"r,omitempty"` // the node's message, for people
+	Stamp  time.Time     `json:"s,omitzero"`  // the reply's own timestamp, the node's clock
+	Delay  time.Duration `json:"d,omitempty"` // announced wait before it acts; 0 when it said nothing
+
+	// Reply is the caller's own, for observers. It is never recorded, and a replayed outcome has none.
+	Reply any `json:"-"`
 }
 
 // Target is a node to be verified or probed, with what is known of it.

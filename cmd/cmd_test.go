@@ -16,6 +16,7 @@ import (
 	"fleetctl/internal/config"
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/run"
 	"fleetctl/internal/security"
 )
 
@@ -102,53 +103,28 @@ func TestEveryErrorHasItsExitCode(t *testing.T) {
 }
 
 func TestEveryVerdictHasAnExitCode(t *testing.T) {
-	w := &resultWriter{}
 	seen := map[int]batch.Verdict{}
 	for v := batch.Fault; v <= batch.Done; v++ {
-		code := w.code(batch.Summary{Verdict: v})
+		code := resultCode(run.Result{Summary: batch.Summary{Verdict: v}})
 		if other, twice := seen[code]; twice {
 			t.Errorf("%v and %v share exit code %d", v, other, code)
 		}
 		seen[code] = v
 	}
-}
-
-func TestScrubberTakesBothFormsOut(t *testing.T) {
-	var s scrubber
-	s.add(inputs{secret: map[string]config.Secret{"token": config.NewSecret(`qu"ote`), "x": config.NewSecret("abc")}})
-	for _, text := range []string{`plain qu"ote here`, `{"message":"qu\"ote"}`} {
-		if got := string(s.bytes([]byte(text))); strings.Contains(got, "ote") || !strings.Contains(got, redacted) {
-			t.Errorf("%s became %s", text, got)
+	for s, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		if got := resultCode(run.Result{Summary: batch.Summary{Verdict: batch.Interrupted}, Signal: signalError{s}}); got != want {
+			t.Errorf("%v: exit code %d, want %d", s, got, want)
 		}
 	}
-	if got := s.text("abc stays: it is too short to look for"); !strings.HasPrefix(got, "abc") {
-		t.Errorf("got %q", got)
-	}
-}
-
-func TestReadSecretLine(t *testing.T) {
-	tests := []struct {
-		in, want string
-		bad      bool
-	}{
-		{in: "s3cret", want: "s3cret"}, {in: "s3cret\n", want: "s3cret"}, {in: "s3cret\r\n", want: "s3cret"}, {in: " with spaces ", want: " with spaces "},
-		{in: "", bad: true}, {in: "\n", bad: true}, {in: "two\nlines\n", bad: true},
-	}
-	for _, tt := range tests {
-		got, err := readSecretLine(strings.NewReader(tt.in))
-		if (err != nil) != tt.bad || got != tt.want {
-			t.Errorf("%q: got %q, %v", tt.in, got, err)
-		}
-		if err != nil && strings.Contains(err.Error(), "two") {
-			t.Errorf("the error quotes the secret: %v", err)
-		}
+	if got := resultCode(run.Result{}); got != exitOK {
+		t.Errorf("a dry run ends with %d", got)
 	}
 }
 
 func TestHelpNeverDials(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"req", "--help"}, {"inventory", "--help"}, {"runs", "--help"}, {"lab", "--help"}, {"version"}} {
 		var out, stderr bytes.Buffer
-		a := &app{in: strings.NewReader(""), out: &out, err: &stderr, getenv: func(string) (string, bool) { return "", false }}
+		a := &app{io: streams{strings.NewReader(""), &out, &stderr}, env: environment{func(string) (string, bool) { return "", false }}}
 		if code := a.execute(t.Context(), args); code != 0 || out.Len() == 0 || stderr.Len() > 0 {
 			t.Errorf("%q: exit %d, %d bytes on stdout, stderr %q", args, code, out.Len(), stderr.String())
 		}

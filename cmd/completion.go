@@ -11,14 +11,15 @@ import (
 
 	"fleetctl/internal/config"
 	"fleetctl/internal/ddl"
+	"fleetctl/internal/run"
 )
 
-func (a *app) newCompletion() *cobra.Command {
+func newCompletion(a *app) *cobra.Command {
 	shells := map[string]func(root *cobra.Command) error{
-		"bash":       func(root *cobra.Command) error { return root.GenBashCompletionV2(a.out, true) },
-		"zsh":        func(root *cobra.Command) error { return root.GenZshCompletion(a.out) },
-		"fish":       func(root *cobra.Command) error { return root.GenFishCompletion(a.out, true) },
-		"powershell": func(root *cobra.Command) error { return root.GenPowerShellCompletionWithDesc(a.out) },
+		"bash":       func(root *cobra.Command) error { return root.GenBashCompletionV2(a.io.out, true) },
+		"zsh":        func(root *cobra.Command) error { return root.GenZshCompletion(a.io.out) },
+		"fish":       func(root *cobra.Command) error { return root.GenFishCompletion(a.io.out, true) },
+		"powershell": func(root *cobra.Command) error { return root.GenPowerShellCompletionWithDesc(a.io.out) },
 	}
 	names := slices.Sorted(maps.Keys(shells))
 	return &cobra.Command{
@@ -41,12 +42,12 @@ while completing: agents are those of the built-in documents, of libdir and of t
 var (
 	protocolWords = []string{"1", "2"}
 	formatWords   = []string{"text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit"}
-	verifyWords   = []string{verifyAuto, "none"}
+	verifyWords   = []string{run.VerifyAuto, run.VerifyNone}
 	methodWords   = []string{"broadcast", "mc", "choria", "puppetdb", "flatfile", "file", "inventory", "external"}
 )
 
 // completeFlags gives flags their values, whichever command has them.
-func (a *app) completeFlags(c *cobra.Command) {
+func completeFlags(a *app, c *cobra.Command) {
 	words := map[string][]string{
 		"dm": methodWords, "display": displays, "verify": verifyWords, "protocol": protocolWords, "output": formatWords,
 	}
@@ -59,9 +60,9 @@ func (a *app) completeFlags(c *cobra.Command) {
 		case slices.Contains(files, f.Name) && f.Value.Type() == "string":
 			err = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault))
 		case f.Name == "wa":
-			err = c.RegisterFlagCompletionFunc(f.Name, a.completeAgents)
+			err = c.RegisterFlagCompletionFunc(f.Name, always(a, completeAgents))
 		case f.Name == "target":
-			err = c.RegisterFlagCompletionFunc(f.Name, a.completeCollectives)
+			err = c.RegisterFlagCompletionFunc(f.Name, always(a, completeCollectives))
 		}
 		if err != nil {
 			panic(err) // a flag that is registered twice
@@ -70,7 +71,7 @@ func (a *app) completeFlags(c *cobra.Command) {
 	c.LocalNonPersistentFlags().VisitAll(register)
 	c.PersistentFlags().VisitAll(register)
 	for _, sub := range c.Commands() {
-		a.completeFlags(sub)
+		completeFlags(a, sub)
 	}
 }
 
@@ -79,16 +80,16 @@ func notBlank(words []string) []string {
 }
 
 // offline is what can be known without the network: the configuration, if it can be read, and the documents at hand.
-func (a *app) offline() (*config.Config, ddl.Resolver) {
-	cfg, err := a.readConfig(nil)
+func offline(a *app) (*config.Config, ddl.Resolver) {
+	cfg, err := a.fleetOptions().ReadConfig(nil)
 	if err != nil {
 		return nil, ddl.Resolver{} // completion must not complain
 	}
 	return cfg, ddl.Resolver{Dirs: cfg.LibDirs, CacheDir: cfg.RegistryCache}
 }
 
-func (a *app) completeAgents(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	_, documents := a.offline()
+func completeAgents(a *app) ([]cobra.Completion, cobra.ShellCompDirective) {
+	_, documents := offline(a)
 	var out []cobra.Completion
 	for _, name := range documents.Known() {
 		about := ""
@@ -100,36 +101,45 @@ func (a *app) completeAgents(*cobra.Command, []string, string) ([]cobra.Completi
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (a *app) completeCollectives(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	cfg, _ := a.offline()
+func completeCollectives(a *app) ([]cobra.Completion, cobra.ShellCompDirective) {
+	cfg, _ := offline(a)
 	if cfg == nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return cfg.Collectives, cobra.ShellCompDirectiveNoFileComp
 }
 
+// always is a completion that does not look at what was typed.
+func always(a *app, complete func(*app) ([]cobra.Completion, cobra.ShellCompDirective)) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return complete(a)
+	}
+}
+
 // completeRequest completes AGENT ACTION key=value.
-func (a *app) completeRequest(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return a.completeAgents(c, args, typed)
-	}
-	_, documents := a.offline()
-	doc, err := documents.Resolve(context.Background(), args[0])
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	if len(args) == 1 {
-		var out []cobra.Completion
-		for _, action := range doc.Actions {
-			out = append(out, cobra.CompletionWithDesc(action.Name, action.Description))
+func completeRequest(a *app) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return completeAgents(a)
 		}
-		return out, cobra.ShellCompDirectiveNoFileComp
+		_, documents := offline(a)
+		doc, err := documents.Resolve(context.Background(), args[0])
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		if len(args) == 1 {
+			var out []cobra.Completion
+			for _, action := range doc.Actions {
+				out = append(out, cobra.CompletionWithDesc(action.Name, action.Description))
+			}
+			return out, cobra.ShellCompDirectiveNoFileComp
+		}
+		action, ok := doc.Action(args[1])
+		if !ok {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return completeInput(action, args[2:], typed)
 	}
-	action, ok := doc.Action(args[1])
-	if !ok {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return completeInput(action, args[2:], typed)
 }
 
 // secretForms are the ways to give a secret without showing it.
@@ -163,12 +173,12 @@ func completeInput(action *ddl.Action, given []string, typed string) ([]cobra.Co
 }
 
 // completeRun completes the id of a run.
-func (a *app) completeRun(o *recordOptions) cobra.CompletionFunc {
+func completeRun(a *app, o *recordOptions) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		runs, err := lastRuns(a.runsDir(*o))
+		runs, err := a.store(*o).List()
 		if err != nil || len(runs) == 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -7,7 +7,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
 	"fleetctl/internal/render"
+	"fleetctl/internal/report"
 )
 
 // discoverOptions are the flags of `fleetctl discover`.
@@ -17,13 +19,13 @@ type discoverOptions struct {
 	asJSON  bool
 	verbose bool
 	silent  bool
-	kind    format // set by validate
+	kind    report.Format // set by validate
 }
 
 // discoveryFor is the agent that upstream's find looks for: one that every server has.
 const discoveryFor = "rpcutil"
 
-func (a *app) newDiscover() *cobra.Command {
+func newDiscover(a *app, do func(context.Context, *app, discoverOptions) error) *cobra.Command {
 	var o discoverOptions
 	c := &cobra.Command{
 		Use:     "discover [flags]",
@@ -36,15 +38,15 @@ func (a *app) newDiscover() *cobra.Command {
 			if err := o.validate(); err != nil {
 				return err
 			}
-			return a.runDiscover(c.Context(), o)
+			return do(c.Context(), a, o)
 		},
 	}
 	f := c.Flags()
 	o.addFilter(f)
-	a.addFederations(f)
+	addFederations(a, f)
 	o.addSource(f)
 	o.addLimit(f)
-	f.StringVar(&o.output, "output", "", "`FORMAT`: "+formatList(discoverFormats))
+	f.StringVar(&o.output, "output", "", "`FORMAT`: "+report.FormatNames(discoverFormats))
 	f.BoolVarP(&o.asJSON, "json", "j", false, "a JSON array")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "say how the nodes were found")
 	f.BoolVar(&o.silent, "silent", false, "say as little as possible")
@@ -53,31 +55,31 @@ func (a *app) newDiscover() *cobra.Command {
 }
 
 // discoverFormats are what discover can write.
-var discoverFormats = []format{formatText, formatJSON, formatNodeset}
+var discoverFormats = []report.Format{report.Text, report.JSON, report.Nodeset}
 
 func (o *discoverOptions) validate() (err error) {
-	o.kind = formatText
+	o.kind = report.Text
 	if o.asJSON {
-		o.kind = formatJSON
+		o.kind = report.JSON
 	}
 	if o.output == "" {
 		return nil
 	}
-	if o.kind, err = formatOf(o.output, discoverFormats...); err == nil && o.asJSON && o.kind != formatJSON {
-		err = twoFormats(formatJSON, o.kind)
+	if o.kind, err = report.ParseFormat(o.output, discoverFormats...); err == nil && o.asJSON && o.kind != report.JSON {
+		err = twoFormats(report.JSON, o.kind)
 	}
 	return err
 }
 
-func (a *app) runDiscover(ctx context.Context, o discoverOptions) error {
-	return a.withNetwork(ctx, &o.targets, func(n *network, f filter.Filter) error { return a.discover(ctx, o, n, f) })
+func runDiscover(ctx context.Context, a *app, o discoverOptions) error {
+	return withFleet(ctx, a, &o.targets, func(n *fleet.Fleet, f filter.Filter) error { return discover(ctx, a, o, n, f) })
 }
 
-func (a *app) discover(ctx context.Context, o discoverOptions, n *network, f filter.Filter) error {
-	if o.verbose && o.kind == formatText {
-		fmt.Fprintf(a.err, "Discovering nodes ....\n")
+func discover(ctx context.Context, a *app, o discoverOptions, n *fleet.Fleet, f filter.Filter) error {
+	if o.verbose && o.kind == report.Text {
+		fmt.Fprintf(a.io.err, "Discovering nodes ....\n")
 	}
-	found, err := a.nodesOf(ctx, n, &o.targets, f, discoveryFor)
+	found, err := n.Find(ctx, o.Targets, f, discoveryFor)
 	if err != nil {
 		return err
 	}
@@ -85,21 +87,21 @@ func (a *app) discover(ctx context.Context, o discoverOptions, n *network, f fil
 		return err
 	}
 	switch o.kind {
-	case formatJSON:
-		err = render.NodesJSON(a.out, found.Nodes)
-	case formatNodeset:
-		err = render.Nodeset(a.out, found.Nodes)
+	case report.JSON:
+		err = render.NodesJSON(a.io.out, found.Nodes)
+	case report.Nodeset:
+		err = render.Nodeset(a.io.out, found.Nodes)
 	default:
-		err = render.Nodes(a.out, found.Nodes)
+		err = render.Nodes(a.io.out, found.Nodes)
 	}
 	if err != nil {
 		return err
 	}
-	if o.verbose && o.kind == formatText {
-		fmt.Fprintf(a.err, "Discovered %d nodes using the %s method in %.2f seconds\n", len(found.Nodes), o.methodName(n, f), found.Took.Seconds())
+	if o.verbose && o.kind == report.Text {
+		fmt.Fprintf(a.io.err, "Discovered %d nodes using the %s method in %.2f seconds\n", len(found.Nodes), n.MethodName(o.Targets, f), found.Took.Seconds())
 	}
 	if len(found.Nodes) == 0 {
-		return noNodes(o.emptyHint())
+		return noNodes(o.EmptyHint())
 	}
 	return nil
 }

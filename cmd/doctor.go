@@ -1,12 +1,15 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"fleetctl/internal/bus"
+	"fleetctl/internal/doctor"
 	"fleetctl/internal/render"
 )
 
@@ -17,7 +20,7 @@ type doctorOptions struct {
 	discoveryTimeout seconds
 }
 
-func (a *app) newDoctor() *cobra.Command {
+func newDoctor(a *app, do func(context.Context, *app, doctorOptions) error) *cobra.Command {
 	var o doctorOptions
 	c := &cobra.Command{
 		Use:   "doctor",
@@ -28,32 +31,88 @@ Nothing is changed anywhere, and no step waits longer than --connect-timeout.`,
 		Example: `  fleetctl doctor
   fleetctl doctor --json`,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return a.runDoctor(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error { return do(c.Context(), a, o) },
 	}
 	f := c.Flags()
 	f.StringVarP(&o.collective, "target", "T", "", "the sub-`COLLECTIVE` to address")
-	a.addFederations(f)
+	addFederations(a, f)
 	f.BoolVarP(&o.asJSON, "json", "j", false, "JSON")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show defaults, too")
 	f.Var(&o.discoveryTimeout, "discovery-timeout", "wait this long for discovery (2s)")
 	return c
 }
 
-func (a *app) runDoctor(ctx context.Context, o doctorOptions) error {
-	c := checkup{app: a, o: o, wait: a.flags.connectTimeout.or(bus.DefaultConnectTimeout), now: time.Now()}
-	c.walk(ctx)
+func runDoctor(ctx context.Context, a *app, o doctorOptions) error {
+	now := time.Now()
+	found := doctor.Walk(ctx, doctor.Options{
+		Fleet: a.fleetOptions(), Collective: o.collective, Wait: a.flags.connectTimeout.or(bus.DefaultConnectTimeout),
+		DiscoveryTimeout: o.discoveryTimeout.d, SettingsFile: a.env.settingsFile(), Now: now,
+	})
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	report := c.report()
+	shown := checkupOf(ctx, found)
 	var err error
 	if o.asJSON {
-		err = render.IndentedJSON(a.out, report)
+		err = render.IndentedJSON(a.io.out, shown)
 	} else {
-		err = render.CheckupText(a.out, report, render.CheckupOptions{Verbose: o.verbose, Colour: a.color(a.out), Now: c.now})
+		err = render.CheckupText(a.io.out, shown, render.CheckupOptions{Verbose: o.verbose, Colour: a.color(a.io.out), Now: now})
 	}
 	if err != nil {
 		return err
 	}
-	return ended(report.ExitCode)
+	return ended(shown.ExitCode)
+}
+
+// checkupOf is a walk as a document, with the exit code of its first failure.
+func checkupOf(ctx context.Context, found doctor.Report) render.Checkup {
+	doc := render.Checkup{
+		SchemaVersion: render.SchemaVersion, Verdict: found.Verdict(), Files: []string{}, Settings: []render.Setting{}, Credentials: []render.Credential{},
+	}
+	if s := found.Failure(); s != nil {
+		doc.ExitCode, _, _ = classifyStep(ctx, s.Err)
+	}
+	if cfg := found.Config; cfg != nil {
+		doc.Files = cfg.Files
+		for _, key := range cfg.Keys() {
+			value, _ := cfg.Get(key)
+			doc.Settings = append(doc.Settings, render.Setting{Key: key, Value: value, Origin: cfg.Origin(key)})
+		}
+	}
+	for _, cred := range found.Credentials {
+		out := render.Credential{
+			Kind: cred.Kind, Path: cred.Path, Names: cred.Names, Organization: cred.Organization, Issuer: cred.Issuer,
+			NotBefore: cred.NotBefore, NotAfter: cred.NotAfter, Permissions: cred.Permissions,
+		}
+		if cred.Fault != nil {
+			out.Problem = cred.Fault.Error()
+		}
+		doc.Credentials = append(doc.Credentials, out)
+	}
+	for _, s := range found.Steps {
+		step := render.Step{
+			Name: s.Name, Target: s.Target, Status: render.StepStatus(s.Status.String()), Detail: s.Detail, Mend: s.Fix, Milliseconds: s.Took.Milliseconds(),
+		}
+		if s.Err != nil {
+			_, say, hint := classifyStep(ctx, s.Err)
+			step.Mend = cmp.Or(step.Mend, hint)
+			if s.Status == doctor.Failed {
+				step.Detail = say
+				if s.Detail != "" {
+					step.Detail += "; " + s.Detail
+				}
+			}
+		}
+		doc.Steps = append(doc.Steps, step)
+	}
+	return doc
+}
+
+// classifyStep is classify, where a step that ran out of its time is a fault of the network.
+func classifyStep(ctx context.Context, err error) (code int, say, hint string) {
+	code, say, hint = classify(ctx, err)
+	if code == exitFault && errors.Is(err, context.DeadlineExceeded) {
+		code = exitNetwork
+	}
+	return code, say, hint
 }

@@ -18,7 +18,7 @@ func runApp(t *testing.T, env map[string]string, args ...string) (code int, stdo
 	t.Helper()
 	home := t.TempDir()
 	var out, errs bytes.Buffer
-	a := &app{in: strings.NewReader(""), out: &out, err: &errs, getenv: func(name string) (string, bool) {
+	a := &app{io: streams{strings.NewReader(""), &out, &errs}, env: environment{func(name string) (string, bool) {
 		if v, ok := env[name]; ok {
 			return v, true
 		}
@@ -29,7 +29,7 @@ func runApp(t *testing.T, env map[string]string, args ...string) (code int, stdo
 			return "operator", true
 		}
 		return "", false
-	}}
+	}}}
 	code = a.execute(t.Context(), args)
 	return code, out.String(), errs.String()
 }
@@ -153,23 +153,5 @@ func TestDoctorShowsOriginsAndNoSecrets(t *testing.T) {
 	}
 	if got := origins["ttl"]; got != "default" {
 		t.Errorf("ttl comes from %q", got)
-	}
-}
-
-func TestClocksAreJudged(t *testing.T) {
-	second := time.Second
-	for _, tt := range []struct {
-		name  string
-		skews map[string]time.Duration
-		want  string
-	}{
-		{"good", map[string]time.Duration{"a": 0, "b": second}, ""},
-		{"one off", map[string]time.Duration{"a": 0, "b": -5 * second}, "1 of 2 clocks differ from ours, by up to -5s: b"},
-		{"ours", map[string]time.Duration{"a": 4 * second, "b": 5 * second}, "every clock differs from ours, by up to 5s"},
-	} {
-		f := judgeClocks(tt.skews)
-		if got := strings.Join(f.warnings, "; "); got != tt.want || (f.mend == "") != (tt.want == "") {
-			t.Errorf("%s: got %q, mend %q, want %q", tt.name, got, f.mend, tt.want)
-		}
 	}
 }

@@ -4,40 +4,72 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 
+	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/bus"
 	"fleetctl/internal/config"
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
+	"fleetctl/internal/report"
+	"fleetctl/internal/run"
+	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
+	"fleetctl/inventory"
 )
 
-// The exit codes, the only table of them (docs/exit-codes.md).
+// The exit codes (docs/exit-codes.md). This file alone turns errors and verdicts into them.
 const (
-	exitOK       = 0
-	exitFault    = 1
-	exitUsage    = 2
-	exitRefused  = 3
-	exitNoReply  = 4
-	exitStopped  = 5
-	exitUnknown  = 6
-	exitGuard    = 7
-	exitNoNodes  = 8
-	exitNetwork  = 9
-	exitInt      = 130
-	exitTerm     = 143
-	exitCanceled = exitInt
+	exitOK      = 0
+	exitFault   = 1
+	exitUsage   = 2
+	exitRefused = 3
+	exitNoReply = 4
+	exitStopped = 5
+	exitUnknown = 6
+	exitGuard   = 7
+	exitNoNodes = 8
+	exitNetwork = 9
+	exitInt     = 130
+	exitTerm    = 143
 )
+
+// verdictCodes are the exit codes of the verdicts. The zero verdict is that of a request that had none to give: a dry
+// run, or one whose replies go elsewhere.
+var verdictCodes = map[batch.Verdict]int{
+	0: exitOK, batch.Fault: exitFault, batch.Interrupted: exitInt, batch.Stopped: exitStopped, batch.Uncertain: exitUnknown,
+	batch.Failed: exitRefused, batch.Silent: exitNoReply, batch.Done: exitOK,
+}
+
+// verdictCode is the exit code of a verdict; which signal it was is not kept in a record.
+func verdictCode(v batch.Verdict) int {
+	if code, ok := verdictCodes[v]; ok {
+		return code
+	}
+	return exitFault
+}
+
+// resultCode is the exit code of what a run came to.
+func resultCode(r run.Result) int {
+	if s, ok := errors.AsType[signalError](r.Signal); ok && r.Summary.Verdict == batch.Interrupted {
+		return signalCode(s.signal)
+	}
+	if r.NothingSent() {
+		return exitNetwork // the signer did not let us in
+	}
+	return verdictCode(r.Summary.Verdict)
+}
 
 // sourceCodes are the exit codes of what can go wrong with a source of nodes.
 var sourceCodes = map[discovery.Kind]int{
 	discovery.Fault: exitFault, discovery.Misuse: exitUsage, discovery.Unreachable: exitNetwork,
 }
 
-// exitError carries a code, and a hint where the operator can do something about it. Quiet ones have been said.
+// exitError carries a code, and a hint where the operator can do something about it. Quiet ones have been reported.
 type exitError struct {
 	code  int
 	err   error
@@ -50,6 +82,11 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func usage(err error, hint string) error { return &exitError{code: exitUsage, err: err, hint: hint} }
 
+// refuse is a refusal to go ahead. Nothing was sent.
+func refuse(hint, format string, args ...any) error {
+	return &run.GuardError{Err: fmt.Errorf(format, args...), Hint: hint}
+}
+
 // ended is how a command whose verdict was printed ends with a code.
 func ended(code int) error {
 	if code == exitOK {
@@ -58,49 +95,93 @@ func ended(code int) error {
 	return &exitError{code: code, err: errors.New("ended"), quiet: true}
 }
 
-var errNoNodes = errors.New("no node matched")
+func noNodes(hint string) error { return &fleet.NoNodesError{Hint: hint} }
 
-func noNodes(hint string) error { return &exitError{code: exitNoNodes, err: errNoNodes, hint: hint} }
-
-// classify turns what a command returned into the exit code, the line to say and the hint.
+// classify turns what a command returned into the exit code, the line to print and the hint.
 func classify(ctx context.Context, err error) (code int, say, hint string) {
 	if err == nil {
 		return exitOK, "", ""
 	}
-	if e, ok := errors.AsType[*exitError](err); ok {
-		if e.quiet {
-			return e.code, "", ""
-		}
-		return e.code, err.Error(), e.hint
+	if e, ok := errors.AsType[*exitError](err); ok && e.quiet {
+		return e.code, "", ""
+	}
+	if code, hint, ok := decided(err); ok {
+		return code, err.Error(), hint
 	}
 	if s, ok := errors.AsType[signalError](cmp.Or(context.Cause(ctx), err)); ok {
 		return signalCode(s.signal), "ended by a signal: " + s.Error(), ""
 	}
-	if p, ok := errors.AsType[*bus.Problem](err); ok {
-		return exitNetwork, err.Error(), p.Hint
-	}
-	if c, ok := errors.AsType[*security.CredentialError](err); ok {
-		return exitNetwork, err.Error(), c.Hint
+	if code, hint, ok := met(err); ok {
+		return code, err.Error(), hint
 	}
 	if r, ok := errors.AsType[*security.RemoteError](err); ok {
 		return exitNetwork, err.Error() + ": nothing was sent", r.Hint
 	}
+	return exitFault, err.Error(), ""
+}
+
+// decided are the errors by which a command, a run or the fleet's configuration decides not to go ahead.
+func decided(err error) (code int, hint string, ok bool) {
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code, e.hint, true
+	}
+	if e, ok := errors.AsType[*fleet.UsageError](err); ok {
+		return exitUsage, e.Hint, true
+	}
+	if e, ok := errors.AsType[*report.FormatError](err); ok {
+		return exitUsage, "use one of " + report.FormatNames(e.Offered), true
+	}
+	if e, ok := errors.AsType[*report.FileError](err); ok {
+		return exitUsage, e.Hint, true
+	}
+	if e, ok := errors.AsType[*fleet.NoNodesError](err); ok {
+		return exitNoNodes, e.Hint, true
+	}
+	if e, ok := errors.AsType[*run.GuardError](err); ok {
+		return exitGuard, e.Hint, true
+	}
+	if e, ok := errors.AsType[*run.RecordError](err); ok {
+		return exitFault, e.Hint, true
+	}
+	if e, ok := errors.AsType[*run.NoServiceError](err); ok {
+		return exitNoReply, e.Hint, true
+	}
+	return 0, "", false
+}
+
+// met are the errors that a command meets on its way: of the network, of files, of what was typed.
+func met(err error) (code int, hint string, ok bool) {
+	if p, ok := errors.AsType[*bus.Problem](err); ok {
+		return exitNetwork, p.Hint, true
+	}
+	if c, ok := errors.AsType[*security.CredentialError](err); ok {
+		return exitNetwork, c.Hint, true
+	}
 	if s, ok := errors.AsType[*discovery.SourceError](err); ok {
-		return sourceCodes[s.Kind], err.Error(), s.Mend
+		return sourceCodes[s.Kind], s.Mend, true
+	}
+	if _, ok := errors.AsType[*secret.ReadError](err); ok {
+		return exitUsage, "", true
 	}
 	if i, ok := errors.AsType[*ddl.InputError](err); ok {
-		return exitUsage, err.Error(), i.Hint
+		return exitUsage, i.Hint, true
 	}
 	if u, ok := errors.AsType[*ddl.UnknownAgentError](err); ok {
-		return exitUsage, err.Error(), "there are documents for " + strings.Join(u.Known, ", ") + "; those of other agents are looked for in libdir"
+		return exitUsage, "there are documents for " + strings.Join(u.Known, ", ") + "; those of other agents are looked for in libdir", true
 	}
 	if _, ok := errors.AsType[*filter.SurpriseError](err); ok {
-		return exitUsage, err.Error(), ""
+		return exitUsage, "", true
 	}
 	if _, ok := errors.AsType[*config.NotFoundError](err); ok {
-		return exitUsage, err.Error(), "name a Choria client configuration with --config or FLEETCTL_CONFIG; `fleetctl lab` makes a practice fleet with one"
+		return exitUsage, "name a Choria client configuration with --config or FLEETCTL_CONFIG; `fleetctl lab` makes a practice fleet with one", true
 	}
-	return exitFault, err.Error(), ""
+	if errors.Is(err, inventory.ErrNoReply) {
+		return exitNoReply, "is the name right (case counts), is the server up, and is this caller allowed?", true
+	}
+	if _, ok := errors.AsType[*inventory.RefusedError](err); ok {
+		return exitRefused, "", true
+	}
+	return 0, "", false
 }
 
 func signalCode(s syscall.Signal) int {

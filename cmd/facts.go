@@ -10,6 +10,7 @@ import (
 
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
 	"fleetctl/internal/render"
 	"fleetctl/inventory"
 )
@@ -23,7 +24,7 @@ type factsOptions struct {
 	replyTimeout                  seconds
 }
 
-func (a *app) newFacts() *cobra.Command {
+func newFacts(a *app, do func(context.Context, *app, factsOptions) error) *cobra.Command {
 	var o factsOptions
 	c := &cobra.Command{
 		Use:   "facts FACT",
@@ -40,12 +41,12 @@ func (a *app) newFacts() *cobra.Command {
 			if err := o.validate(); err != nil {
 				return err
 			}
-			return a.runFacts(c.Context(), o)
+			return do(c.Context(), a, o)
 		},
 	}
 	f := c.Flags()
 	o.addFilter(f)
-	a.addFederations(f)
+	addFederations(a, f)
 	o.addSource(f)
 	o.addLimit(f)
 	f.BoolVarP(&o.table, "table", "t", false, "a table")
@@ -65,12 +66,12 @@ func (o factsOptions) validate() error {
 	return nil
 }
 
-func (a *app) runFacts(ctx context.Context, o factsOptions) error {
-	return a.withNetwork(ctx, &o.targets, func(n *network, f filter.Filter) error { return a.facts(ctx, o, n, f) })
+func runFacts(ctx context.Context, a *app, o factsOptions) error {
+	return withFleet(ctx, a, &o.targets, func(n *fleet.Fleet, f filter.Filter) error { return facts(ctx, a, o, n, f) })
 }
 
-func (a *app) facts(ctx context.Context, o factsOptions, n *network, f filter.Filter) error {
-	doc, err := n.documents().Resolve(ctx, discoveryFor)
+func facts(ctx context.Context, a *app, o factsOptions, n *fleet.Fleet, f filter.Filter) error {
+	doc, err := n.Documents().Resolve(ctx, discoveryFor)
 	if err != nil {
 		return err
 	}
@@ -81,22 +82,22 @@ func (a *app) facts(ctx context.Context, o factsOptions, n *network, f filter.Fi
 	if _, err := action.Check(discoveryFor, map[string]string{"fact": o.fact}); err != nil {
 		return err
 	}
-	found, err := a.nodesOf(ctx, n, &o.targets, f, discoveryFor)
+	found, err := n.Find(ctx, o.Targets, f, discoveryFor)
 	if err != nil {
 		return err
 	}
 	if len(found.Nodes) == 0 {
-		return noNodes(o.emptyHint())
+		return noNodes(o.EmptyHint())
 	}
-	return a.reportFact(ctx, n, o, found, o.replyTimeout.or(replyTimeout(doc)))
+	return reportFact(ctx, a, n, o, found, o.replyTimeout.or(fleet.ReplyTimeout(doc)))
 }
 
-func (a *app) reportFact(ctx context.Context, n *network, o factsOptions, found discovery.Result, wait time.Duration) error {
-	request, err := inventory.FactRequest(n.collective, o.fact)
+func reportFact(ctx context.Context, a *app, n *fleet.Fleet, o factsOptions, found discovery.Result, wait time.Duration) error {
+	request, err := inventory.FactRequest(n.Collective, o.fact)
 	if err != nil {
 		return err
 	}
-	client, err := n.dial(ctx)
+	client, err := n.Dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -111,17 +112,17 @@ func (a *app) reportFact(ctx context.Context, n *network, o factsOptions, found 
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	if err := a.showFacts(o, report, factStats(report, found, start, took)); err != nil {
+	if err := showFacts(a, o, report, factStats(report, found, start, took)); err != nil {
 		return err
 	}
 	told := 0
 	for _, v := range report.Values {
 		told += len(v.Nodes)
 	}
-	return a.accountFor(found.Nodes, told, report.Problems)
+	return accountFor(a, found.Nodes, told, report.Problems)
 }
 
-func (a *app) showFacts(o factsOptions, report inventory.Facts, stats render.Stats) error {
+func showFacts(a *app, o factsOptions, report inventory.Facts, stats render.Stats) error {
 	values := make([]render.FactValue, len(report.Values))
 	for i, v := range report.Values {
 		values[i] = render.FactValue(v)
@@ -129,16 +130,16 @@ func (a *app) showFacts(o factsOptions, report inventory.Facts, stats render.Sta
 	wish := render.FactOptions{ShowNodes: o.showNodes || o.verbose, Reverse: o.reverse}
 	switch {
 	case o.asJSON:
-		return render.FactsJSON(a.out, values)
+		return render.FactsJSON(a.io.out, values)
 	case o.table:
-		return render.FactsTable(a.out, values, wish)
+		return render.FactsTable(a.io.out, values, wish)
 	case o.chart:
-		return render.FactsChart(a.out, o.fact, values, wish, a.width(a.out))
+		return render.FactsChart(a.io.out, o.fact, values, wish, widthOf(a.io.out))
 	}
-	if err := render.Facts(a.out, o.fact, values, wish); err != nil {
+	if err := render.Facts(a.io.out, o.fact, values, wish); err != nil {
 		return err
 	}
-	return render.Footer(a.out, stats, render.TextOptions{Verbose: o.verbose, Colour: a.color(a.out)})
+	return render.Footer(a.io.out, stats, render.TextOptions{Verbose: o.verbose, Colour: a.color(a.io.out)})
 }
 
 // factStats counts the request for the report's end.
@@ -155,14 +156,14 @@ func factStats(report inventory.Facts, found discovery.Result, start time.Time, 
 		heard = append(heard, p.Node)
 	}
 	s.Responses = len(heard)
-	s.NoResponses = without(found.Nodes, heard)
+	s.NoResponses = discovery.Without(found.Nodes, heard)
 	return s
 }
 
 // accountFor warns of every node that told nothing, and gives silence and refusals their exit code.
-func (a *app) accountFor(nodes []string, told int, problems []inventory.Problem) error {
+func accountFor(a *app, nodes []string, told int, problems []inventory.Problem) error {
 	for _, p := range problems {
-		fmt.Fprintln(a.err, "warning: "+p.Err.Error())
+		fmt.Fprintln(a.io.err, "warning: "+p.Err.Error())
 	}
 	var silence error
 	if silent := len(nodes) - told - len(problems); silent > 0 {

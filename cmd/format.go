@@ -3,89 +3,46 @@ package cmd
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/pflag"
+
+	"fleetctl/internal/report"
 )
-
-// format is how a result is written. The zero value is unset.
-type format uint8
-
-const (
-	formatText format = iota + 1
-	formatJSON
-	formatLines
-	formatTable
-	formatCSV
-	formatSenders
-	formatNodeset
-	formatJUnit
-	formatSendersJSON // upstream's --senders --json
-	formats
-)
-
-var formatNames = [formats]string{"unset", "text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit", "senders as json"}
-
-// String is total.
-func (f format) String() string {
-	if f >= formats {
-		return "unknown"
-	}
-	return formatNames[f]
-}
-
-// forPeople tells whether somebody reads along: then the search for nodes is told too.
-func (f format) forPeople() bool { return f == formatText || f == formatTable }
-
-// formatOf reads a name, of those that a command offers.
-func formatOf(name string, offered ...format) (format, error) {
-	for _, f := range offered {
-		if f.String() == name {
-			return f, nil
-		}
-	}
-	return 0, usage(fmt.Errorf("unknown format %q", name), "use one of "+formatList(offered))
-}
-
-func formatList(offered []format) string {
-	names := make([]string, len(offered))
-	for i, f := range offered {
-		names[i] = f.String()
-	}
-	return strings.Join(names, ", ")
-}
 
 // formatFlags are --output, and the older flags for some of its values.
 type formatFlags struct {
 	output                      string
 	json, jsonl, table, senders bool
-	kind                        format // set by choose
+	kind                        report.Format // set by choose
 }
 
 // reqFormats are what req and its like can write.
-var reqFormats = []format{formatText, formatJSON, formatLines, formatTable, formatCSV, formatSenders, formatNodeset, formatJUnit}
+var reqFormats = []report.Format{report.Text, report.JSON, report.Lines, report.Table, report.CSV, report.Senders, report.Nodeset, report.JUnit}
 
 func (o *formatFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&o.output, "output", "", "`FORMAT`: "+formatList(reqFormats))
+	f.StringVar(&o.output, "output", "", "`FORMAT`: "+report.FormatNames(reqFormats))
 	f.BoolVarP(&o.json, "json", "j", false, "one JSON document")
 	f.BoolVar(&o.jsonl, "jsonl", false, "a JSON line for everything that happens")
 	f.BoolVar(&o.table, "table", false, "a table of the successful replies")
 	f.BoolVar(&o.senders, "senders", false, "the names of the nodes that succeeded")
 }
 
+// streams tells that what happens is written as it happens.
+func (o *formatFlags) streams() bool { return o.kind == report.Lines }
+
 // choose settles what the flags ask for; two different wishes are refused, but for upstream's --senders --json.
 func (o *formatFlags) choose() error {
-	var wishes []format
+	var wishes []report.Format
 	for _, w := range []struct {
 		given bool
-		as    format
-	}{{o.senders, formatSenders}, {o.json, formatJSON}, {o.jsonl, formatLines}, {o.table, formatTable}} {
+		as    report.Format
+	}{{o.senders, report.Senders}, {o.json, report.JSON}, {o.jsonl, report.Lines}, {o.table, report.Table}} {
 		if w.given {
 			wishes = append(wishes, w.as)
 		}
 	}
 	if o.output != "" {
-		f, err := formatOf(o.output, reqFormats...)
+		f, err := report.ParseFormat(o.output, reqFormats...)
 		if err != nil {
 			return err
 		}
@@ -94,17 +51,17 @@ func (o *formatFlags) choose() error {
 	slices.Sort(wishes)
 	switch wishes = slices.Compact(wishes); {
 	case len(wishes) == 0:
-		o.kind = formatText
+		o.kind = report.Text
 	case len(wishes) == 1:
 		o.kind = wishes[0]
-	case slices.Equal(wishes, []format{formatJSON, formatSenders}):
-		o.kind = formatSendersJSON
+	case slices.Equal(wishes, []report.Format{report.JSON, report.Senders}):
+		o.kind = report.SendersJSON
 	default:
 		return twoFormats(wishes[0], wishes[1])
 	}
 	return nil
 }
 
-func twoFormats(a, b format) error {
+func twoFormats(a, b report.Format) error {
 	return usage(fmt.Errorf("cannot write %s and %s at once", a, b), "choose one format")
 }

@@ -35,7 +35,7 @@ func newTopics() []*cobra.Command {
 }
 
 // newHelp is `fleetctl help COMMAND` and `fleetctl help TOPIC`.
-func (a *app) newHelp() *cobra.Command {
+func newHelp(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND | TOPIC]",
 		Short: "Explain a command or a topic",
@@ -67,11 +67,11 @@ func (a *app) newHelp() *cobra.Command {
 }
 
 // fitHelp lays the help of all commands out for the terminal; elsewhere it stays as it was written.
-func (a *app) fitHelp(root *cobra.Command) {
-	if !a.terminal(a.out) {
+func fitHelp(a *app, root *cobra.Command) {
+	if !isTerminal(a.io.out) {
 		return
 	}
-	width := a.width(a.out)
+	width := widthOf(a.io.out)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages ", fmt.Sprintf("Flags.FlagUsagesWrapped %d ", width)))
 	var fit func(c *cobra.Command)
 	fit = func(c *cobra.Command) {

@@ -99,7 +99,7 @@ func TestTopicsNameFlagsThatExist(t *testing.T) {
 			collect(sub)
 		}
 	}
-	collect((&app{getenv: os.LookupEnv}).newRoot())
+	collect(newRoot(&app{env: environment{os.LookupEnv}}))
 	for _, c := range newTopics() {
 		for _, flag := range regexp.MustCompile(`(^|[ (/])(--?[a-zA-Z][a-z-]*)`).FindAllStringSubmatch(c.Long, -1) {
 			if !known[flag[2]] {

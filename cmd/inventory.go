@@ -10,7 +10,9 @@ import (
 
 	"fleetctl/internal/choria"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
 	"fleetctl/internal/render"
+	"fleetctl/internal/report"
 	"fleetctl/inventory"
 )
 
@@ -26,7 +28,7 @@ type inventoryOptions struct {
 	fleet        fleetOptions
 }
 
-func (a *app) newInventory() *cobra.Command {
+func newInventory(a *app, do func(context.Context, *app, inventoryOptions) error) *cobra.Command {
 	o := inventoryOptions{facts: true}
 	c := &cobra.Command{
 		Use:   "inventory [IDENTITY]",
@@ -48,12 +50,12 @@ upgradable or not, collectives, agents, uptime. Silent nodes are named on stderr
 			if err := o.validate(o.fleet.given()); err != nil {
 				return err
 			}
-			return a.runInventory(c.Context(), o)
+			return do(c.Context(), a, o)
 		},
 	}
 	f := c.Flags()
 	o.addFilter(f)
-	a.addFederations(f)
+	addFederations(a, f)
 	o.addSource(f)
 	o.addLimit(f)
 	o.fleet.add(f)
@@ -80,51 +82,51 @@ func (o *inventoryOptions) validate(fleetFlags bool) error {
 		return nil
 	}
 	if o.asJSON {
-		if o.fleet.output != "" && o.fleet.output != formatJSON.String() {
+		if o.fleet.output != "" && o.fleet.output != report.JSON.String() {
 			return usage(fmt.Errorf("cannot write json and %s at once", o.fleet.output), "choose one format")
 		}
-		o.fleet.output = formatJSON.String()
+		o.fleet.output = report.JSON.String()
 	}
 	return o.fleet.validate()
 }
 
-func (a *app) runInventory(ctx context.Context, o inventoryOptions) error {
+func runInventory(ctx context.Context, a *app, o inventoryOptions) error {
 	if o.fleet.to != "" {
-		return a.compareFiles(ctx, &o.fleet)
+		return report.CompareFiles(ctx, o.shown(a, "", false), o.fleet.to)
 	}
-	return a.withNetwork(ctx, &o.targets, func(n *network, f filter.Filter) error { return a.takeInventory(ctx, o, n, f) })
+	return withFleet(ctx, a, &o.targets, func(n *fleet.Fleet, f filter.Filter) error { return takeInventory(ctx, a, o, n, f) })
 }
 
-func (a *app) takeInventory(ctx context.Context, o inventoryOptions, n *network, f filter.Filter) error {
-	doc, err := n.documents().Resolve(ctx, discoveryFor)
+func takeInventory(ctx context.Context, a *app, o inventoryOptions, n *fleet.Fleet, f filter.Filter) error {
+	doc, err := n.Documents().Resolve(ctx, discoveryFor)
 	if err != nil {
 		return err
 	}
-	wait := o.replyTimeout.or(replyTimeout(doc))
+	wait := o.replyTimeout.or(fleet.ReplyTimeout(doc))
 	if o.identity != "" {
-		return a.oneNode(ctx, n, o, wait)
+		return oneNode(ctx, a, n, o, wait)
 	}
-	found, err := a.nodesOf(ctx, n, &o.targets, f, discoveryFor)
+	found, err := n.Find(ctx, o.Targets, f, discoveryFor)
 	if err != nil {
 		return err
 	}
 	if len(found.Nodes) == 0 {
-		return noNodes(o.emptyHint())
+		return noNodes(o.EmptyHint())
 	}
 	if o.collectives {
-		return a.countCollectives(ctx, n, o, found.Nodes, wait)
+		return countCollectives(ctx, a, n, o, found.Nodes, wait)
 	}
-	return a.reportFleet(ctx, n, &o, found.Nodes, wait)
+	return reportFleet(ctx, a, n, &o, found.Nodes, wait)
 }
 
-func (a *app) oneNode(ctx context.Context, n *network, o inventoryOptions, wait time.Duration) error {
-	client, err := n.dial(ctx)
+func oneNode(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, wait time.Duration) error {
+	client, err := n.Dial(ctx)
 	if err != nil {
 		return err
 	}
 	asked, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	node, err := inventory.Fetch(asked, client, n.collective, o.identity)
+	node, err := inventory.Fetch(asked, client, n.Collective, o.identity)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -133,9 +135,9 @@ func (a *app) oneNode(ctx context.Context, n *network, o inventoryOptions, wait 
 	}
 	var werr error
 	if o.asJSON {
-		werr = render.IndentedJSON(a.out, node)
+		werr = render.IndentedJSON(a.io.out, node)
 	} else {
-		werr = render.Inventory(a.out, node, render.InventoryOptions{HideFacts: o.noFacts || !o.facts, Location: time.Local})
+		werr = render.Inventory(a.io.out, node, render.InventoryOptions{HideFacts: o.noFacts || !o.facts, Location: time.Local})
 	}
 	if werr != nil {
 		return werr
@@ -157,14 +159,14 @@ func inventoryError(err error) error {
 	return err
 }
 
-func (a *app) countCollectives(ctx context.Context, n *network, o inventoryOptions, nodes []string, wait time.Duration) error {
-	client, err := n.dial(ctx)
+func countCollectives(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, nodes []string, wait time.Duration) error {
+	client, err := n.Dial(ctx)
 	if err != nil {
 		return err
 	}
 	asked, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	report, err := inventory.CollectivesOf(client.Call(asked, inventory.CollectivesRequest(n.collective), nodes))
+	report, err := inventory.CollectivesOf(client.Call(asked, inventory.CollectivesRequest(n.Collective), nodes))
 	if err != nil {
 		return err
 	}
@@ -172,12 +174,12 @@ func (a *app) countCollectives(ctx context.Context, n *network, o inventoryOptio
 		return cause
 	}
 	if o.asJSON {
-		err = render.IndentedJSON(a.out, report)
+		err = render.IndentedJSON(a.io.out, report)
 	} else {
-		err = render.Collectives(a.out, report)
+		err = render.Collectives(a.io.out, report)
 	}
 	if err != nil {
 		return err
 	}
-	return a.accountFor(nodes, len(report.Nodes), report.Problems)
+	return accountFor(a, nodes, len(report.Nodes), report.Problems)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"time"
@@ -13,34 +12,32 @@ import (
 
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
+	"fleetctl/internal/report"
 	"fleetctl/inventory"
 )
 
 // fleetOptions are the flags of `fleetctl inventory` without an identity: which nodes are shown, and how.
 type fleetOptions struct {
-	upgradable, notUpgradable bool
-	version                   string
-	groupBy                   string
-	sort, columns             []string
-	output                    string
-	kind                      format // of output, set by validate; unset means text
-	agentVersions             bool
-	withFacts                 bool // --facts was typed
-	save, diff, to            string
-	ignoreFacts               []string
+	inventory.Selection
+	groupBy        string
+	sort, columns  []string
+	output         string
+	kind           report.Format // of output, set by validate; unset means text
+	agentVersions  bool
+	withFacts      bool // --facts was typed
+	save, diff, to string
+	ignoreFacts    []string
 }
 
-// fleetFormats are what an inventory of a fleet can be written as.
-var fleetFormats = []format{formatText, formatTable, formatJSON, formatLines, formatCSV, formatNodeset}
-
 func (o *fleetOptions) add(f *pflag.FlagSet) {
-	f.BoolVar(&o.upgradable, "upgradable", false, "only nodes that can be upgraded during provisioning")
-	f.BoolVar(&o.notUpgradable, "not-upgradable", false, "only nodes that cannot be upgraded during provisioning")
-	f.StringVar(&o.version, "version", "", "only nodes with a version in this `RANGE`, such as '<0.28' or '>=0.28 <0.29.4'")
+	f.BoolVar(&o.Upgradable, "upgradable", false, "only nodes that can be upgraded during provisioning")
+	f.BoolVar(&o.NotUpgradable, "not-upgradable", false, "only nodes that cannot be upgraded during provisioning")
+	f.StringVar(&o.Version, "version", "", "only nodes with a version in this `RANGE`, such as '<0.28' or '>=0.28 <0.29.4'")
 	f.StringVar(&o.groupBy, "group-by", "", "count by version, class, collective, agent, upgradable or a `FACT` (fact:NAME where a fact is called so)")
 	f.StringSliceVar(&o.sort, "sort", nil, "sort by these `COLUMNS`; -COLUMN is from the greatest")
-	f.StringSliceVar(&o.columns, "columns", nil, "`COLUMNS` of the table and of CSV: "+columnNames()+", fact:NAME")
-	f.StringVar(&o.output, "output", "", "`FORMAT`: "+formatList(fleetFormats))
+	f.StringSliceVar(&o.columns, "columns", nil, "`COLUMNS` of the table and of CSV: "+inventory.ColumnNames()+", fact:NAME")
+	f.StringVar(&o.output, "output", "", "`FORMAT`: "+report.FormatNames(report.FleetFormats))
 	f.BoolVar(&o.agentVersions, "agent-versions", false, "ask for the versions of the agents too")
 	f.StringVar(&o.save, "save", "", "keep what the nodes say in `FILE`")
 	f.StringVar(&o.diff, "diff", "", "say what has changed since `FILE` was saved")
@@ -50,7 +47,7 @@ func (o *fleetOptions) add(f *pflag.FlagSet) {
 
 // given tells whether any of these flags was typed.
 func (o *fleetOptions) given() bool {
-	return o.upgradable || o.notUpgradable || o.version != "" || o.groupBy != "" || len(o.sort)+len(o.columns)+len(o.ignoreFacts) > 0 ||
+	return o.Upgradable || o.NotUpgradable || o.Version != "" || o.groupBy != "" || len(o.sort)+len(o.columns)+len(o.ignoreFacts) > 0 ||
 		o.output != "" || o.agentVersions || o.save != "" || o.diff != "" || o.to != ""
 }
 
@@ -58,28 +55,28 @@ func (o *fleetOptions) validate() error {
 	wrong := func(text string) error { return usage(errors.New(text), "") }
 	if o.output != "" {
 		var err error
-		if o.kind, err = formatOf(o.output, fleetFormats...); err != nil {
+		if o.kind, err = report.ParseFormat(o.output, report.FleetFormats...); err != nil {
 			return err
 		}
 	}
 	switch {
-	case o.upgradable && o.notUpgradable:
+	case o.Upgradable && o.NotUpgradable:
 		return wrong("--upgradable and --not-upgradable exclude each other")
 	case o.to != "" && o.diff == "":
 		return wrong("--to needs --diff: it names the other file")
-	case o.to != "" && (o.save != "" || o.upgradable || o.notUpgradable || o.version != ""):
+	case o.to != "" && (o.save != "" || o.Upgradable || o.NotUpgradable || o.Version != ""):
 		return wrong("--to compares two files: nothing is asked, selected or saved")
 	case len(o.ignoreFacts) > 0 && o.diff == "":
 		return wrong("--ignore-fact needs --diff")
-	case o.diff != "" && (o.groupBy != "" || !slices.Contains([]format{0, formatText, formatJSON}, o.kind)):
+	case o.diff != "" && (o.groupBy != "" || !slices.Contains([]report.Format{0, report.Text, report.JSON}, o.kind)):
 		return wrong("--diff is shown as text or JSON, and not grouped")
-	case o.groupBy != "" && o.kind == formatNodeset:
+	case o.groupBy != "" && o.kind == report.Nodeset:
 		return wrong("a node set has no groups: drop --group-by")
 	case o.groupBy != "" && len(o.sort)+len(o.columns) > 0:
 		return wrong("--group-by has its own columns and order")
-	case len(o.columns) > 0 && o.kind != formatTable && o.kind != formatCSV:
+	case len(o.columns) > 0 && o.kind != report.Table && o.kind != report.CSV:
 		return wrong("--columns belongs to --output table or csv")
-	case len(o.sort) > 0 && !slices.Contains([]format{formatTable, formatCSV, formatJSON, formatLines}, o.kind):
+	case len(o.sort) > 0 && !slices.Contains([]report.Format{report.Table, report.CSV, report.JSON, report.Lines}, o.kind):
 		return wrong("--sort belongs to --output table, csv, json or jsonl")
 	}
 	return o.checkColumns()
@@ -87,15 +84,15 @@ func (o *fleetOptions) validate() error {
 
 func (o *fleetOptions) checkColumns() error {
 	for _, name := range o.columns {
-		if _, err := columnOf(name); err != nil {
+		if _, err := inventory.ColumnOf(name); err != nil {
 			return usage(err, "")
 		}
 	}
-	if _, err := orderOf(o.sort); err != nil {
+	if _, err := inventory.OrderOf(o.sort); err != nil {
 		return usage(err, "")
 	}
-	if o.version != "" {
-		if _, err := filter.ParseVersions(o.version); err != nil {
+	if o.Version != "" {
+		if _, err := filter.ParseVersions(o.Version); err != nil {
 			return usage(err, "write '<0.28', '>=0.28 <0.29.4' or '0.28.x || 0.29.x'")
 		}
 	}
@@ -104,15 +101,15 @@ func (o *fleetOptions) checkColumns() error {
 
 // selection are the flags that choose, as they would be typed, for the snapshot.
 func (o *fleetOptions) selection(t *targets) []string {
-	list := t.arguments()
-	if o.upgradable {
+	list := t.Arguments()
+	if o.Upgradable {
 		list = append(list, "--upgradable")
 	}
-	if o.notUpgradable {
+	if o.NotUpgradable {
 		list = append(list, "--not-upgradable")
 	}
-	if o.version != "" {
-		list = append(list, "--version", o.version)
+	if o.Version != "" {
+		list = append(list, "--version", o.Version)
 	}
 	return list
 }
@@ -121,91 +118,77 @@ func (o *fleetOptions) selection(t *targets) []string {
 func (o *fleetOptions) survey(collective string, wait time.Duration) inventory.Survey {
 	s := inventory.Survey{Collective: collective, Timeout: wait, AgentVersions: o.agentVersions}
 	names := slices.Concat(o.columns, o.sort)
-	if (o.kind == formatTable || o.kind == formatCSV) && len(o.columns) == 0 && o.groupBy == "" {
-		names = append(names, defaultColumns...)
+	if (o.kind == report.Table || o.kind == report.CSV) && len(o.columns) == 0 && o.groupBy == "" {
+		names = append(names, inventory.DefaultColumns...)
 	}
 	for _, name := range names {
-		if c, err := columnOf(trimSort(name)); err == nil {
-			s.Stats, s.Facts, s.AgentVersions = s.Stats || c.stats, s.Facts || c.facts, s.AgentVersions || c.agents
+		if c, err := inventory.ColumnOf(inventory.SortName(name)); err == nil {
+			s.Stats, s.Facts, s.AgentVersions = s.Stats || c.Stats, s.Facts || c.Facts, s.AgentVersions || c.Agents
 		}
 	}
-	_, byFact := grouping(o.groupBy)
+	_, byFact := inventory.Grouping(o.groupBy)
 	snapshot := o.save != "" || o.diff != ""
 	s.Facts = s.Facts || byFact || snapshot || o.withFacts
 	switch {
 	case o.groupBy != "":
-	case o.kind == formatJSON && o.diff == "", o.kind == formatLines, o.kind == formatText && o.diff == "", o.kind == 0 && !snapshot:
+	case o.kind == report.JSON && o.diff == "", o.kind == report.Lines, o.kind == report.Text && o.diff == "", o.kind == 0 && !snapshot:
 		s.Stats = true
 	}
 	return s
 }
 
-// selector says whether a node is wanted.
-type selector struct {
-	o        *fleetOptions
-	versions *filter.Versions
-	odd      map[string]int // versions that cannot be compared, and how many nodes have them
-}
-
-func newSelector(o *fleetOptions) (*selector, error) {
-	s := &selector{o: o, odd: map[string]int{}}
-	if o.version == "" {
-		return s, nil
+// shown is what is shown of the fleet, and how.
+func (o *inventoryOptions) shown(a *app, collective string, agentVersions bool) report.FleetOptions {
+	f := &o.fleet
+	out := report.FleetOptions{
+		Format: f.kind, GroupBy: f.groupBy, Facts: f.withFacts, Save: f.save, Diff: f.diff, IgnoreFacts: f.ignoreFacts,
+		Info: inventory.SnapshotInfo{Taken: time.Now(), Collective: collective, Selection: f.selection(&o.targets), AgentVersions: agentVersions},
+		Out:  a.stream(a.io.out), Err: a.stream(a.io.err),
 	}
-	var err error
-	s.versions, err = filter.ParseVersions(o.version)
-	return s, err
-}
-
-func (s *selector) wants(n *inventory.Node) bool {
-	if s.o.upgradable && !n.Upgradable || s.o.notUpgradable && n.Upgradable {
-		return false
+	out.Order, _ = inventory.OrderOf(f.sort) // checked by validate, as the columns are
+	names := f.columns
+	if len(names) == 0 {
+		names = inventory.DefaultColumns
 	}
-	if s.versions == nil {
-		return true
+	for _, name := range names {
+		if c, err := inventory.ColumnOf(name); err == nil {
+			out.Columns = append(out.Columns, c)
+		}
 	}
-	in, comparable := s.versions.Match(n.Version)
-	if !comparable {
-		s.odd[n.Version]++
-	}
-	return in
-}
-
-func (s *selector) warn(w io.Writer) {
-	for _, version := range slices.Sorted(maps.Keys(s.odd)) {
-		fmt.Fprintf(w, "warning: version %q of %d nodes cannot be compared with %q: they are not selected\n", version, s.odd[version], s.o.version)
-	}
+	return out
 }
 
 // reportFleet asks the nodes and hands each answer to the sinks as it comes.
-func (a *app) reportFleet(ctx context.Context, n *network, o *inventoryOptions, nodes []string, wait time.Duration) error {
-	selected, err := newSelector(&o.fleet)
+func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOptions, nodes []string, wait time.Duration) error {
+	selected, err := o.fleet.Selector()
 	if err != nil {
 		return usage(err, "")
 	}
-	survey := o.fleet.survey(n.collective, wait)
-	sinks, err := a.fleetSinks(n, o, survey)
+	survey := o.fleet.survey(n.Collective, wait)
+	sinks, err := report.NewFleet(o.shown(a, n.Collective, survey.AgentVersions))
 	if err != nil {
 		return err
 	}
-	defer sinks.abandon()
-	client, err := n.dial(ctx)
+	defer sinks.Abandon()
+	client, err := n.Dial(ctx)
 	if err != nil {
 		return err
 	}
-	by, _ := grouping(o.fleet.groupBy)
+	by, _ := inventory.Grouping(o.fleet.groupBy)
 	tally := inventory.NewTally(by)
+	var seen factsSeen
 	for answer, err := range survey.Ask(ctx, client, nodes) {
 		switch {
 		case err != nil:
 			return err
 		case answer.Node == nil:
 			tally.Miss(answer)
-		case !selected.wants(answer.Node):
+		case !selected.Wants(answer.Node):
 			tally.Skip(answer)
 		default:
 			tally.Add(answer)
-			if err := sinks.add(answer); err != nil {
+			seen.add(answer)
+			if err := sinks.Add(answer); err != nil {
 				return err
 			}
 		}
@@ -213,16 +196,21 @@ func (a *app) reportFleet(ctx context.Context, n *network, o *inventoryOptions, 
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	if err := sinks.end(tally); err != nil {
+	if err := seen.checkGroup(o.fleet.groupBy, tally); err != nil {
 		return err
 	}
-	selected.warn(a.err)
-	a.warnOfMissing(tally)
+	if err := sinks.End(tally); err != nil {
+		return err
+	}
+	for _, version := range slices.Sorted(maps.Keys(selected.Odd())) {
+		fmt.Fprintf(a.io.err, "warning: version %q of %d nodes cannot be compared with %q: they are not selected\n", version, selected.Odd()[version], o.fleet.Version)
+	}
+	warnOfMissing(a, tally)
 	return fleetEnd(tally)
 }
 
 // warnOfMissing names the nodes that did not answer, folded.
-func (a *app) warnOfMissing(t *inventory.Tally) {
+func warnOfMissing(a *app, t *inventory.Tally) {
 	nodes := func(n int) string {
 		if n == 1 {
 			return "1 node"
@@ -230,7 +218,7 @@ func (a *app) warnOfMissing(t *inventory.Tally) {
 		return fmt.Sprintf("%d nodes", n)
 	}
 	if len(t.Silent) > 0 {
-		fmt.Fprintf(a.err, "warning: %s did not reply: %s\n", nodes(len(t.Silent)), discovery.Fold(t.Silent))
+		fmt.Fprintf(a.io.err, "warning: %s did not reply: %s\n", nodes(len(t.Silent)), discovery.Fold(t.Silent))
 	}
 	for _, problems := range [][]inventory.Problem{t.Problems, t.Partial} {
 		byReason := map[string][]string{}
@@ -239,7 +227,7 @@ func (a *app) warnOfMissing(t *inventory.Tally) {
 		}
 		for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 			names := byReason[reason]
-			fmt.Fprintf(a.err, "warning: %s: %s: %s\n", nodes(len(names)), reason, discovery.Fold(names))
+			fmt.Fprintf(a.io.err, "warning: %s: %s: %s\n", nodes(len(names)), reason, discovery.Fold(names))
 		}
 	}
 }

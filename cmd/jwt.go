@@ -13,18 +13,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fleetctl/internal/config"
+	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 )
 
-func (a *app) newJWT() *cobra.Command {
+func newJWT(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "jwt",
 		Short: "Make provisioning tokens, and read any Choria token",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.newJWTProvisioning(), a.newJWTView())
+	c.AddCommand(newJWTProvisioning(a), newJWTView(a))
 	return c
 }
 
@@ -45,7 +45,7 @@ type provisioningOptions struct {
 // a longer one to the servers that demand it.
 const maxToken = 128
 
-func (a *app) newJWTProvisioning() *cobra.Command {
+func newJWTProvisioning(a *app) *cobra.Command {
 	o := provisioningOptions{validity: validity(365 * 24 * time.Hour)}
 	c := &cobra.Command{
 		Use:     "provisioning FILE KEY",
@@ -63,7 +63,7 @@ The provisioning token is asked for without an echo, or given as --token @FILE, 
 			if err := o.complete(); err != nil {
 				return err
 			}
-			return a.makeProvisioning(c.Context(), o)
+			return makeProvisioning(c.Context(), a, o)
 		},
 	}
 	f := c.Flags()
@@ -113,7 +113,7 @@ func (o *provisioningOptions) complete() error {
 		return usage(errors.New("cannot put both --urls and --srv into a token: servers want exactly one"), "")
 	case o.password != "" && c.Username == "":
 		return usage(errors.New("--password needs --username"), "")
-	case o.token == stdinValue && o.password == stdinValue:
+	case o.token == secret.Stdin && o.password == secret.Stdin:
 		return usage(errors.New("cannot read both secrets from stdin"), "give one as @FILE or env:NAME")
 	}
 	for url := range strings.SplitSeq(c.URLs, ",") {
@@ -129,7 +129,7 @@ func (o *provisioningOptions) complete() error {
 	return nil
 }
 
-func (a *app) makeProvisioning(ctx context.Context, o provisioningOptions) error {
+func makeProvisioning(ctx context.Context, a *app, o provisioningOptions) error {
 	// What can go wrong without the token is found before it is asked for.
 	if _, err := os.Lstat(o.file); err == nil && !o.force {
 		return existsAlready(o.file)
@@ -138,7 +138,7 @@ func (a *app) makeProvisioning(ctx context.Context, o provisioningOptions) error
 	if err != nil {
 		return usage(err, credentialHint(err))
 	}
-	if err := a.provisioningSecrets(ctx, &o); err != nil {
+	if err := provisioningSecrets(ctx, a, &o); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -154,7 +154,7 @@ func (a *app) makeProvisioning(ctx context.Context, o provisioningOptions) error
 		}
 		return err
 	}
-	_, err = fmt.Fprintf(a.out, "Saved the token to %s; `fleetctl jwt view %s` shows it\n", o.file, o.file)
+	_, err = fmt.Fprintf(a.io.out, "Saved the token to %s; `fleetctl jwt view %s` shows it\n", o.file, o.file)
 	return err
 }
 
@@ -170,35 +170,36 @@ func credentialHint(err error) string {
 }
 
 // provisioningSecrets reads the two secrets from where they are, or asks for the token.
-func (a *app) provisioningSecrets(ctx context.Context, o *provisioningOptions) error {
+func provisioningSecrets(ctx context.Context, a *app, o *provisioningOptions) error {
 	var err error
 	if o.password != "" {
-		if o.claims.Password, err = a.readSecret(ctx, "--password", o.password); err != nil {
-			return usage(err, "")
+		if o.claims.Password, err = revealed(readSecret(ctx, a, "--password", o.password)); err != nil {
+			return err
 		}
 	}
 	if o.token == "" {
-		o.claims.Token, err = a.askToken(ctx)
-	} else if o.claims.Token, err = a.readSecret(ctx, "--token", o.token); err != nil {
-		err = usage(err, "")
+		o.claims.Token, err = askToken(ctx, a)
+	} else {
+		o.claims.Token, err = revealed(readSecret(ctx, a, "--token", o.token))
 	}
 	if err != nil {
 		return err
 	}
-	a.scrub.add(inputs{secret: map[string]config.Secret{"token": config.NewSecret(o.claims.Token), "password": config.NewSecret(o.claims.Password)}})
+	a.scrub.Add(secret.New(o.claims.Token), secret.New(o.claims.Password))
 	if len(o.claims.Token) > maxToken {
 		return usage(fmt.Errorf("the token has %d characters: requests carry %d at most", len(o.claims.Token), maxToken), "")
 	}
 	return nil
 }
 
+func revealed(v secret.Value, err error) (string, error) { return v.Reveal(), err }
+
 // askToken asks twice: a slip would lock everybody out for as long as the token is valid.
-func (a *app) askToken(ctx context.Context) (string, error) {
-	k, err := a.asker()
-	if err != nil {
+func askToken(ctx context.Context, a *app) (string, error) {
+	k := newAsker(a)
+	if err := k.Reachable(); err != nil {
 		return "", usage(fmt.Errorf("the token cannot be asked for: %w", err), "give --token @FILE, --token - or --token env:NAME")
 	}
-	defer k.close()
 	token, err := k.secret(ctx, "Provisioning token: ")
 	if err != nil {
 		return "", err
@@ -213,34 +214,26 @@ func (a *app) askToken(ctx context.Context) (string, error) {
 	return token, err
 }
 
-// validity is a duration that also knows days, weeks and years, as upstream's flag does: 1y, 2w, 30d12h.
+// validity is a duration that also knows days, weeks, months and years, as upstream's flag does: 1y, 1Y, 1.5w, 30d12h.
 type validity time.Duration
 
-var longUnits = map[byte]time.Duration{'d': 24 * time.Hour, 'w': 7 * 24 * time.Hour, 'M': 30 * 24 * time.Hour, 'y': 365 * 24 * time.Hour}
+const day = 24 * time.Hour
+
+var longUnits = map[byte]time.Duration{'d': day, 'D': day, 'w': 7 * day, 'W': 7 * day, 'M': 30 * day, 'y': 365 * day, 'Y': 365 * day}
 
 // Set implements pflag.Value.
 func (v *validity) Set(text string) error {
 	var sum time.Duration
-	rest := text
-	for rest != "" {
-		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
-		if digits == 0 || digits == len(rest) || longUnits[rest[digits]] == 0 {
-			break
-		}
-		n, err := strconv.Atoi(rest[:digits])
-		unit := longUnits[rest[digits]]
-		if err != nil || time.Duration(n) > maxValidity/unit {
-			return fmt.Errorf("%q is too long", text)
-		}
-		sum += time.Duration(n) * unit
-		rest = rest[digits+1:]
-	}
-	if rest != "" {
-		d, err := time.ParseDuration(rest)
+	for rest := strings.TrimSpace(text); rest != ""; {
+		part, after := cutDuration(rest)
+		d, err := parseValidity(part)
 		if err != nil {
 			return fmt.Errorf("%q is not a validity: write 1y, 30d or 12h", text)
 		}
-		sum += d
+		if sum += d; sum > maxValidity {
+			break
+		}
+		rest = after
 	}
 	if sum < time.Second || sum > maxValidity {
 		return fmt.Errorf("%q is not between a second and a century", text)
@@ -249,12 +242,37 @@ func (v *validity) Set(text string) error {
 	return nil
 }
 
+// cutDuration cuts the first number with its unit off: 1.5d of 1.5d12h.
+func cutDuration(text string) (part, rest string) {
+	const digits = "0123456789."
+	unit := strings.TrimLeft(text, digits)
+	if next := strings.IndexAny(unit, digits); next >= 0 {
+		return text[:len(text)-len(unit)+next], unit[next:]
+	}
+	return text, ""
+}
+
+// parseValidity reads one number with its unit; more than a century is a little more than a century.
+func parseValidity(part string) (time.Duration, error) {
+	last := len(part) - 1
+	unit, long := longUnits[part[last]]
+	if !long {
+		d, err := time.ParseDuration(part)
+		return min(d, maxValidity+1), err
+	}
+	n, err := strconv.ParseFloat(part[:last], 64)
+	if err != nil || n < 0 {
+		return 0, errors.New("not a number")
+	}
+	return time.Duration(min(n*float64(unit), float64(maxValidity)+float64(time.Hour))), nil
+}
+
 const maxValidity = 100 * 365 * 24 * time.Hour
 
 // String implements pflag.Value.
 func (v *validity) String() string {
-	if d := time.Duration(*v); d%longUnits['d'] == 0 {
-		return fmt.Sprintf("%dd", d/longUnits['d'])
+	if d := time.Duration(*v); d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
 	}
 	return time.Duration(*v).String()
 }

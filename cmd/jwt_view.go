@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetctl/internal/render"
+	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
+	"fleetctl/inventory"
 )
 
 // viewOptions are the flags of `fleetctl jwt view`.
@@ -22,13 +24,13 @@ type viewOptions struct {
 	asJSON      bool
 }
 
-func (a *app) newJWTView() *cobra.Command {
+func newJWTView(a *app) *cobra.Command {
 	var o viewOptions
 	c := &cobra.Command{
 		Use:     "view FILE [KEY]",
 		Aliases: []string{"show", "v", "s"},
 		Short:   "Show what a token says, and check its signature when a key is given",
-		Long: `view shows a client, server or provisioning token: its holder, permissions and validity. Secrets in it are redacted.
+		Long: `view shows a client, server or provisioning token: its holder, permissions and validity. Secrets in it are secret.Redacted.
 With a key it checks who signed it; without one it says that nothing was checked. It ends with 3 when the signature does
 not fit, or the token is not valid now.`,
 		Example: `  fleetctl jwt view provisioning.jwt
@@ -47,7 +49,7 @@ not fit, or the token is not valid now.`,
 				}
 				o.key = args[1]
 			}
-			return a.viewToken(o)
+			return viewToken(a, o)
 		},
 	}
 	f := c.Flags()
@@ -64,7 +66,7 @@ const (
 	signatureMisfits   = "misfits"
 )
 
-func (a *app) viewToken(o viewOptions) error {
+func viewToken(a *app, o viewOptions) error {
 	var keys []crypto.PublicKey
 	if o.key != "" {
 		var err error
@@ -96,9 +98,9 @@ func (a *app) viewToken(o viewOptions) error {
 		shown.Valid, shown.Problem = false, "it is not valid yet"
 	}
 	if o.asJSON {
-		err = render.TokenJSON(a.out, shown)
+		err = render.TokenJSON(a.io.out, shown)
 	} else {
-		err = render.WriteToken(a.out, shown, now)
+		err = render.WriteToken(a.io.out, shown, now)
 	}
 	if err == nil && (!shown.Valid || shown.Signature == signatureMisfits) {
 		return ended(exitRefused)
@@ -123,7 +125,7 @@ func describeToken(t *security.Token, o viewOptions) (render.Token, error) {
 	}
 	if !o.showSecrets {
 		var err error
-		if r.Claims, err = t.Redacted(redacted); err != nil {
+		if r.Claims, err = t.Redacted(secret.Redacted); err != nil {
 			return r, err
 		}
 	}
@@ -173,11 +175,11 @@ func describeProvisioning(r *render.Token, t *security.Token, secrets bool) erro
 	if err != nil {
 		return err
 	}
-	hide := func(secret string) string {
-		if secret == "" || secrets {
-			return secret
+	hide := func(text string) string {
+		if text == "" || secrets {
+			return text
 		}
-		return redacted
+		return secret.Redacted
 	}
 	r.Holder, r.Organization = "unconfigured servers", c.Organization
 	token := hide(c.Token)
@@ -190,8 +192,8 @@ func describeProvisioning(r *render.Token, t *security.Token, secrets bool) erro
 	}
 	r.Details = [][2]string{
 		{"Provisioning Token", token}, {"Brokers", strings.ReplaceAll(c.URLs, ",", ", ")}, {"SRV Domain", c.SRVDomain},
-		{"Protocol", version}, {"TLS and Signatures Checked", yesNo(c.Secure)}, {"Provisioning by Default", yesNo(c.Default)},
-		{"Upgrades Allowed", yesNo(c.AllowUpdate)}, {"Registration Data", c.Registration}, {"Facts File", c.Facts},
+		{"Protocol", version}, {"TLS and Signatures Checked", inventory.YesNo(c.Secure)}, {"Provisioning by Default", inventory.YesNo(c.Default)},
+		{"Upgrades Allowed", inventory.YesNo(c.AllowUpdate)}, {"Registration Data", c.Registration}, {"Facts File", c.Facts},
 		{"Broker User", c.Username}, {"Broker Password", hide(c.Password)},
 	}
 	if len(c.Extensions) > 0 {

@@ -29,7 +29,7 @@ type labOptions struct {
 // stopGrace is how long a command may take to end after a signal was passed on, before the lab goes away under it.
 const stopGrace = 10 * time.Minute
 
-func (a *app) newLab() *cobra.Command {
+func newLab(a *app, do func(context.Context, *app, labOptions) error) *cobra.Command {
 	var o labOptions
 	c := &cobra.Command{
 		Use:   "lab [flags] [-- COMMAND ARGS...]",
@@ -58,7 +58,7 @@ configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very progr
 			if err := o.lab.Validate(); err != nil {
 				return usage(err, "")
 			}
-			return a.runLab(c.Context(), o)
+			return do(c.Context(), a, o)
 		},
 	}
 	f := c.Flags()
@@ -83,7 +83,7 @@ configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very progr
 	return c
 }
 
-func (a *app) runLab(ctx context.Context, o labOptions) error {
+func runLab(ctx context.Context, a *app, o labOptions) error {
 	if a.flags.debug {
 		o.lab.Logger = a.logger()
 	}
@@ -92,9 +92,9 @@ func (a *app) runLab(ctx context.Context, o labOptions) error {
 		return err
 	}
 	if len(o.command) > 0 {
-		err = a.runInLab(l, o.command)
+		err = runInLab(a, l, o.command)
 	} else {
-		a.labBanner(l, o)
+		labBanner(a, l, o)
 		<-ctx.Done()
 	}
 	if cerr := l.Close(); cerr != nil && err == nil {
@@ -109,23 +109,23 @@ func (a *app) runLab(ctx context.Context, o labOptions) error {
 }
 
 // labBanner says what runs and how to talk to it. A token that was given is not repeated.
-func (a *app) labBanner(l *lab.Lab, o labOptions) {
+func labBanner(a *app, l *lab.Lab, o labOptions) {
 	token := "token=s3cret"
 	if o.tokenGiven {
 		token = "token=@FILE"
 	}
 	nodes := l.Nodes()
-	fmt.Fprintf(a.out, "%d simulated Choria servers (protocol %d) behind %s; Ctrl-C ends them.\n\n", len(nodes), o.lab.Protocol, l.URL())
-	fmt.Fprintf(a.out, "In another terminal:\n\n    export FLEETCTL_CONFIG=%s\n    fleetctl discover\n", l.ConfigFile())
+	fmt.Fprintf(a.io.out, "%d simulated Choria servers (protocol %d) behind %s; Ctrl-C ends them.\n\n", len(nodes), o.lab.Protocol, l.URL())
+	fmt.Fprintf(a.io.out, "In another terminal:\n\n    export FLEETCTL_CONFIG=%s\n    fleetctl discover\n", l.ConfigFile())
 	if len(nodes) > 0 {
-		fmt.Fprintf(a.out, "    fleetctl inventory %s\n", nodes[0].Identity)
+		fmt.Fprintf(a.io.out, "    fleetctl inventory %s\n", nodes[0].Identity)
 	}
-	fmt.Fprintf(a.out, "    fleetctl req choria_provision restart %s --batch 20 --batch-sleep 3\n", token)
+	fmt.Fprintf(a.io.out, "    fleetctl req choria_provision restart %s --batch 20 --batch-sleep 3\n", token)
 }
 
 // runInLab runs a command with the lab's environment and passes signals on to it. The terminal's own Ctrl-C reaches
 // the command anyway, since it is of the same process group; then only the wait is ours.
-func (a *app) runInLab(l *lab.Lab, command []string) error {
+func runInLab(a *app, l *lab.Lab, command []string) error {
 	bin, err := selfDir()
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (a *app) runInLab(l *lab.Lab, command []string) error {
 		name = filepath.Join(bin, executableName)
 	}
 	c := exec.Command(name, command[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
+	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.out, a.io.err
 	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -146,11 +146,11 @@ func (a *app) runInLab(l *lab.Lab, command []string) error {
 	}
 	done := make(chan error, 1)
 	go func() { done <- c.Wait() }()
-	return a.awaitCommand(c, signals, done)
+	return awaitCommand(a, c, signals, done)
 }
 
-func (a *app) awaitCommand(c *exec.Cmd, signals <-chan os.Signal, done <-chan error) error {
-	shared := a.terminal(a.in)
+func awaitCommand(a *app, c *exec.Cmd, signals <-chan os.Signal, done <-chan error) error {
+	shared := isTerminal(a.io.in)
 	var giveUp <-chan time.Time
 	for {
 		select {

@@ -5,13 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"fleetctl/internal/config"
+	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 )
 
@@ -29,7 +30,7 @@ const (
 	externalLogin = "choria-login"
 )
 
-func (a *app) newLogin() *cobra.Command {
+func newLogin(a *app, do func(context.Context, *app, loginOptions) error) *cobra.Command {
 	var o loginOptions
 	c := &cobra.Command{
 		Use:   "login",
@@ -46,7 +47,7 @@ A program choria-login on the PATH is run in its place, as choria does; --builti
 			if err := o.validate(); err != nil {
 				return err
 			}
-			return a.runLogin(c.Context(), o)
+			return do(c.Context(), a, o)
 		},
 	}
 	f := c.Flags()
@@ -57,18 +58,18 @@ A program choria-login on the PATH is run in its place, as choria does; --builti
 }
 
 func (o loginOptions) validate() error {
-	if p := o.password; p != "" && p != stdinValue && !strings.HasPrefix(p, "@") && !strings.HasPrefix(p, "env:") {
+	if p := o.password; p != "" && p != secret.Stdin && !strings.HasPrefix(p, "@") && !strings.HasPrefix(p, "env:") {
 		return usage(errors.New("cannot take a password from the command line, where everybody on this machine sees it"),
 			"write --password @FILE, --password - or --password env:NAME, or set "+passwordVariable)
 	}
 	return nil
 }
 
-func (a *app) runLogin(ctx context.Context, o loginOptions) error {
+func runLogin(ctx context.Context, a *app, o loginOptions) error {
 	if program, err := exec.LookPath(externalLogin); err == nil && !o.builtin {
-		return a.external(ctx, program)
+		return external(ctx, a, program)
 	}
-	cfg, err := a.loadConfig(ctx)
+	cfg, err := a.fleetOptions().LoadConfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,14 +77,14 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 	if len(cfg.Security.LoginURLs) == 0 {
 		return usage(errors.New("no login service is configured"), "set plugin.login.aaasvc.login.url in "+cfg.File)
 	}
-	options, err := a.signingOptions(a.securityOptions(cfg))
+	options, err := a.fleetOptions().Security(cfg)
 	if err != nil {
 		return err
 	}
 	if options.InsecureSigner {
 		a.warn([]string{"the login service's certificate is not verified"})
 	}
-	user, password, err := a.whoLogsIn(ctx, o)
+	user, password, err := whoLogsIn(ctx, a, o)
 	if err != nil {
 		return err
 	}
@@ -98,20 +99,21 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 	if !session.Expires.IsZero() {
 		until = ", valid until " + session.Expires.Local().Format(time.RFC3339)
 	}
-	fmt.Fprintf(a.err, "logged in as %s%s\n", session.Caller, until)
-	_, err = fmt.Fprintln(a.out, "Token saved to "+session.TokenFile)
+	fmt.Fprintf(a.io.err, "logged in as %s%s\n", session.Caller, until)
+	_, err = fmt.Fprintln(a.io.out, "Token saved to "+session.TokenFile)
 	return err
 }
 
 // external runs the site's own login. Its result is not known here: only whether it was content.
-func (a *app) external(ctx context.Context, program string) error {
+func external(ctx context.Context, a *app, program string) error {
 	args := []string{"login"}
 	if a.flags.config != "" {
 		args = append(args, "--config", a.flags.config)
 	}
-	fmt.Fprintf(a.err, "running %s\n", program)
+	fmt.Fprintf(a.io.err, "running %s\n", program)
 	c := exec.CommandContext(ctx, program, args...)
-	c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
+	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.out, a.io.err
+	c.Env = childEnvironment(os.Environ())
 	err := c.Run()
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -123,57 +125,51 @@ func (a *app) external(ctx context.Context, program string) error {
 }
 
 // whoLogsIn finds out user and password: from the flags, the environment, or the terminal.
-func (a *app) whoLogsIn(ctx context.Context, o loginOptions) (user string, password config.Secret, err error) {
-	fromVariable, _ := a.getenv(usernameVariable)
+func whoLogsIn(ctx context.Context, a *app, o loginOptions) (user string, password secret.Value, err error) {
+	fromVariable, _ := a.env.getenv(usernameVariable)
 	user = cmp.Or(o.username, fromVariable)
 	if user == "" {
-		if user, err = a.askUser(ctx); err != nil {
+		if user, err = askUser(ctx, a); err != nil {
 			return "", password, err
 		}
 	}
-	password, err = a.passwordOf(ctx, o, user)
+	password, err = passwordOf(ctx, a, o, user)
 	if err != nil {
 		return "", password, err
 	}
-	a.scrub.add(inputs{secret: map[string]config.Secret{"password": password}})
+	a.scrub.Add(password)
 	return user, password, nil
 }
 
-func (a *app) passwordOf(ctx context.Context, o loginOptions, user string) (config.Secret, error) {
+func passwordOf(ctx context.Context, a *app, o loginOptions, user string) (secret.Value, error) {
 	if o.password != "" {
-		text, err := a.readSecret(ctx, "password", o.password)
-		if err != nil {
-			return config.Secret{}, usage(err, "")
-		}
-		return config.NewSecret(text), nil
+		return readSecret(ctx, a, "password", o.password)
 	}
-	if text, ok := a.getenv(passwordVariable); ok && text != "" {
-		return config.NewSecret(text), nil
+	if text, ok := a.env.getenv(passwordVariable); ok && text != "" {
+		return secret.New(text), nil
 	}
-	k, err := a.loginAsker()
+	k, err := loginAsker(a)
 	if err != nil {
-		return config.Secret{}, err
+		return secret.Value{}, err
 	}
-	defer k.close()
 	text, err := k.secret(ctx, "Password of "+user+": ")
 	if err == nil && text == "" {
 		err = usage(errors.New("no password was typed"), "")
 	}
-	return config.NewSecret(text), err
+	return secret.New(text), err
 }
 
-func (a *app) askUser(ctx context.Context) (string, error) {
-	k, err := a.loginAsker()
+func askUser(ctx context.Context, a *app) (string, error) {
+	k, err := loginAsker(a)
 	if err != nil {
 		return "", err
 	}
-	defer k.close()
-	me, _ := a.getenv("USER")
+	me, _ := a.env.getenv("USER")
 	question := "Username: "
 	if me != "" {
 		question = fmt.Sprintf("Username [%s]: ", me)
 	}
-	text, err := k.line(ctx, question)
+	text, err := k.Line(ctx, question)
 	if err != nil {
 		return "", err
 	}
@@ -183,10 +179,10 @@ func (a *app) askUser(ctx context.Context) (string, error) {
 	return text, nil
 }
 
-func (a *app) loginAsker() (*asker, error) {
-	k, err := a.asker()
-	if err != nil {
-		return nil, usage(errors.New("user name and password cannot be asked for: "+err.Error()),
+func loginAsker(a *app) (asker, error) {
+	k := newAsker(a)
+	if err := k.Reachable(); err != nil {
+		return k, usage(errors.New("user name and password cannot be asked for: "+err.Error()),
 			"set "+usernameVariable+" and "+passwordVariable+", or give --username and --password @FILE")
 	}
 	return k, nil

@@ -78,14 +78,14 @@ func (s *loginSite) write(name, content string) {
 // login runs `fleetctl login`, with variables as NAME=value.
 func (s *loginSite) login(stdin string, variables []string, args ...string) result {
 	var out, errs bytes.Buffer
-	a := &app{in: strings.NewReader(stdin), out: &out, err: &errs, getenv: func(name string) (string, bool) {
+	a := &app{io: streams{strings.NewReader(stdin), &out, &errs}, env: environment{func(name string) (string, bool) {
 		for _, v := range append(variables, "HOME="+s.dir, "USER=bob") {
 			if value, ok := strings.CutPrefix(v, name+"="); ok {
 				return value, true
 			}
 		}
 		return "", false
-	}}
+	}}}
 	code := a.execute(s.t.Context(), append([]string{"login", "--config", s.path("client.conf")}, args...))
 	return result{code, out.String(), errs.String()}
 }

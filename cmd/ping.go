@@ -11,6 +11,7 @@ import (
 	"fleetctl/discovery"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
 	"fleetctl/internal/render"
 	"fleetctl/rpcclient"
 )
@@ -25,7 +26,7 @@ type pingOptions struct {
 	workers              int
 }
 
-func (a *app) newPing() *cobra.Command {
+func newPing(a *app, do func(context.Context, *app, pingOptions) error) *cobra.Command {
 	var o pingOptions
 	c := &cobra.Command{
 		Use:   "ping [flags]",
@@ -33,11 +34,11 @@ func (a *app) newPing() *cobra.Command {
 		Example: `  fleetctl ping
   fleetctl ping -F country=mt --graph`,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return a.runPing(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error { return do(c.Context(), a, o) },
 	}
 	f := c.Flags()
 	o.addFilter(f)
-	a.addFederations(f)
+	addFederations(a, f)
 	f.BoolVar(&o.silent, "silent", false, "only the statistics")
 	f.BoolVar(&o.names, "names", false, "only the names")
 	f.BoolVar(&o.graph, "graph", false, "a histogram of the times")
@@ -50,45 +51,48 @@ func (a *app) newPing() *cobra.Command {
 	return c
 }
 
-func (a *app) runPing(ctx context.Context, o pingOptions) error {
+func runPing(ctx context.Context, a *app, o pingOptions) error {
 	start := time.Now()
 	if o.silent && o.loud {
 		return usage(errors.New("--silent and --no-silent exclude each other"), "")
 	}
-	return a.withNetwork(ctx, &o.targets, func(n *network, f filter.Filter) error { return a.ping(ctx, o, n, f, start) })
+	return withFleet(ctx, a, &o.targets, func(n *fleet.Fleet, f filter.Filter) error { return ping(ctx, a, o, n, f, start) })
 }
 
-func (a *app) ping(ctx context.Context, o pingOptions, n *network, f filter.Filter, start time.Time) error {
-	client, err := n.dial(ctx)
+func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.Filter, start time.Time) error {
+	if _, err := discovery.Choose(discovery.Wish{Method: discovery.MethodBroadcast, Filter: f}); err != nil {
+		return err // servers know neither pql: nor group:
+	}
+	client, err := n.Dial(ctx)
 	if err != nil {
 		return err
 	}
-	pings, err := a.collectPings(ctx, client, o, discovery.WireFilter(f, ""), n, start)
+	pings, err := collectPings(ctx, a, client, o, discovery.WireFilter(f, ""), n, start)
 	if err != nil {
 		return err
 	}
 	if !o.names {
-		if err := render.PingStatistics(a.out, pings, render.PingOptions{Silent: o.silent, Graph: o.graph, Width: a.width(a.out)}); err != nil {
+		if err := render.PingStatistics(a.io.out, pings, render.PingOptions{Silent: o.silent, Graph: o.graph, Width: widthOf(a.io.out)}); err != nil {
 			return err
 		}
 	}
 	if len(pings.Times) == 0 {
-		return noNodes(o.emptyHint())
+		return noNodes(o.EmptyHint())
 	}
 	return nil
 }
 
-func (a *app) collectPings(ctx context.Context, client *rpcclient.Client, o pingOptions, f choria.Filter, n *network, start time.Time) (render.Pings, error) {
+func collectPings(ctx context.Context, a *app, client *rpcclient.Client, o pingOptions, f choria.Filter, n *fleet.Fleet, start time.Time) (render.Pings, error) {
 	var pings render.Pings
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var sent rpcclient.Sent
 	tell := func(s rpcclient.Sent) {
 		sent = s
-		time.AfterFunc(o.timeout.or(n.cfg.DiscoveryTimeout), cancel) // a slow request signer takes nothing of it
+		time.AfterFunc(o.timeout.or(n.Config.DiscoveryTimeout), cancel) // a slow request signer takes nothing of it
 		pings.Overhead = s.Start.Sub(start)
 	}
-	for r, err := range client.Ping(wait, n.collective, f, tell) {
+	for r, err := range client.Ping(wait, n.Collective, f, tell) {
 		if err != nil {
 			return pings, err
 		}
@@ -97,9 +101,9 @@ func (a *app) collectPings(ctx context.Context, client *rpcclient.Client, o ping
 		var werr error
 		switch {
 		case o.names:
-			_, werr = fmt.Fprintln(a.out, r.Node)
+			_, werr = fmt.Fprintln(a.io.out, r.Node)
 		case !o.silent:
-			werr = render.Ping(a.out, r.Node, took)
+			werr = render.Ping(a.io.out, r.Node, took)
 		}
 		if werr != nil {
 			return pings, werr
@@ -109,18 +113,4 @@ func (a *app) collectPings(ctx context.Context, client *rpcclient.Client, o ping
 		}
 	}
 	return pings, context.Cause(ctx)
-}
-
-// emptyHint says what to look at when nothing matched.
-func (t *targets) emptyHint() string {
-	switch {
-	case len(t.exclude) > 0:
-		return "--exclude takes nodes out: does it leave any?"
-	case t.nodesFile != "":
-		return "the list of --nodes names nobody"
-	}
-	if t.filtered() {
-		return "no server matches the filter, or none answered in time: try it without, or with a longer --discovery-timeout"
-	}
-	return "no server answered: are they connected to this broker, in this collective (-T), and is this caller allowed?"
 }

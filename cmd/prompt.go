@@ -11,37 +11,57 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+
+	"fleetctl/internal/report"
+	"fleetctl/internal/secret"
 )
 
-// asker asks the operator. It reads the terminal itself, not stdin, so that nodes can be piped in; where there is no
-// terminal there is nobody to ask.
+// tokenVariable gives the provisioning token to choria_provision, and to nothing else.
+const tokenVariable = "FLEETCTL_TOKEN"
+
+// asker asks the operator. It reads the terminal itself, not stdin, so that nodes can be piped in; where stderr is no
+// terminal, or none can be opened, no question can be asked.
 type asker struct {
-	tty *os.File
-	out io.Writer
+	out   io.Writer
+	reach bool // stderr is a terminal
 }
 
-// errNobody says that there is nobody to ask.
-var errNobody = errors.New("there is no terminal to ask at")
+// errNoTerminal says that no question can be asked.
+var errNoTerminal = errors.New("there is no terminal to ask at")
 
 // terminalName is where prompts are read.
 const terminalName = "/dev/tty"
 
-// asker opens the terminal; errNobody where stderr is none, or none can be opened.
-func (a *app) asker() (*asker, error) {
-	if !a.terminal(a.err) {
-		return nil, errNobody
+func newAsker(a *app) asker { return asker{out: a.io.err, reach: isTerminal(a.io.err)} }
+
+// open opens the terminal, or returns errNoTerminal.
+func (k asker) open() (*os.File, error) {
+	if !k.reach {
+		return nil, errNoTerminal
 	}
 	tty, err := os.OpenFile(terminalName, os.O_RDWR, 0)
 	if err != nil {
-		return nil, errNobody
+		return nil, errNoTerminal
 	}
-	return &asker{tty: tty, out: a.err}, nil
+	return tty, nil
 }
 
-func (k *asker) close() { k.tty.Close() }
+// Reachable is nil where there is a terminal to ask at.
+func (k asker) Reachable() error {
+	tty, err := k.open()
+	if err != nil {
+		return err
+	}
+	return tty.Close()
+}
 
-// line asks and waits for a line or the end of the context. An answer that comes after the end is lost.
-func (k *asker) line(ctx context.Context, question string) (string, error) {
+// Line asks and waits for a line or the end of the context. An answer that comes after the end is lost.
+func (k asker) Line(ctx context.Context, question string) (string, error) {
+	tty, err := k.open()
+	if err != nil {
+		return "", err
+	}
+	defer tty.Close()
 	fmt.Fprint(k.out, question)
 	type answer struct {
 		text string
@@ -49,7 +69,7 @@ func (k *asker) line(ctx context.Context, question string) (string, error) {
 	}
 	ch := make(chan answer, 1)
 	go func() {
-		text, err := bufio.NewReader(k.tty).ReadString('\n')
+		text, err := bufio.NewReader(tty).ReadString('\n')
 		ch <- answer{text, err}
 	}()
 	select {
@@ -65,9 +85,9 @@ func (k *asker) line(ctx context.Context, question string) (string, error) {
 	}
 }
 
-// yes asks for y or n; anything but a clear yes is a no.
-func (k *asker) yes(ctx context.Context, question string) (bool, error) {
-	text, err := k.line(ctx, question+" [y/N] ")
+// Yes asks for y or n; anything but a clear yes is a no.
+func (k asker) Yes(ctx context.Context, question string) (bool, error) {
+	text, err := k.Line(ctx, question+" [y/N] ")
 	if err != nil {
 		return false, err
 	}
@@ -79,8 +99,13 @@ func (k *asker) yes(ctx context.Context, question string) (bool, error) {
 }
 
 // secret asks without an echo. Leaving at the question is an interrupt.
-func (k *asker) secret(ctx context.Context, question string) (string, error) {
-	return hidden(ctx, k.tty, question)
+func (k asker) secret(ctx context.Context, question string) (string, error) {
+	tty, err := k.open()
+	if err != nil {
+		return "", err
+	}
+	defer tty.Close()
+	return hidden(ctx, tty, question)
 }
 
 // hidden asks at a terminal without an echo: that is off before the question shows, since a paste may be waiting. The
@@ -111,4 +136,22 @@ func hidden(ctx context.Context, tty *os.File, question string) (string, error) 
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
+}
+
+// secretSource is where secrets are read.
+func secretSource(a *app) secret.Source {
+	s := secret.Source{In: a.io.in, Getenv: a.env.getenv}
+	if f, ok := a.io.in.(*os.File); ok && isTerminal(f) {
+		s.Ask = func(ctx context.Context, question string) (string, error) { return hidden(ctx, f, question) }
+	}
+	return s
+}
+
+// readSecret reads a secret that is no agent's input, and hints where it stands on the command line.
+func readSecret(ctx context.Context, a *app, name, text string) (secret.Value, error) {
+	value, literal, err := secretSource(a).Read(ctx, name, text)
+	if literal && !value.Empty() {
+		fmt.Fprintln(a.io.err, "hint: "+report.SecretHint(name))
+	}
+	return value, err
 }

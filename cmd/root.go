@@ -2,27 +2,13 @@ package cmd
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
-// openLog opens the file of --log-file, for this user alone.
-func (a *app) openLog() error {
-	if a.flags.logFile == "" {
-		return nil
-	}
-	f, err := os.OpenFile(a.flags.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return usage(fmt.Errorf("open the log: %w", err), "")
-	}
-	a.log = &logFile{File: f}
-	return nil
-}
-
 // newRoot is the visible list of all commands.
-func (a *app) newRoot() *cobra.Command {
+func newRoot(a *app) *cobra.Command {
 	var version bool
 	root := &cobra.Command{
 		Use:   "fleetctl",
@@ -68,24 +54,24 @@ Try it on a practice fleet, on this machine alone:
 		return a.openLog()
 	}
 	root.AddCommand(
-		a.newReq(),
-		a.newRuns(),
-		a.newInventory(),
-		a.newDiscover(),
-		a.newPing(),
-		a.newFacts(),
-		a.newJWT(),
-		a.newLab(),
-		a.newDoctor(),
-		a.newCompletion(),
-		a.newLogin(),
-		a.newVersion(),
+		newReq(a, runReq),
+		newRuns(a),
+		newInventory(a, runInventory),
+		newDiscover(a, runDiscover),
+		newPing(a, runPing),
+		newFacts(a, runFacts),
+		newJWT(a),
+		newLab(a, runLab),
+		newDoctor(a, runDoctor),
+		newCompletion(a),
+		newLogin(a, runLogin),
+		newVersion(a),
 	)
 	root.AddCommand(newTopics()...)
-	root.SetHelpCommand(a.newHelp())
-	a.completeFlags(root)
+	root.SetHelpCommand(newHelp(a))
+	completeFlags(a, root)
 	wrongArgumentsAreUsage(root)
-	a.fitHelp(root)
+	fitHelp(a, root)
 	return root
 }
 

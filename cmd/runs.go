@@ -3,295 +3,246 @@ package cmd
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"slices"
-	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fleetctl/batch"
-	"fleetctl/internal/render"
+	"fleetctl/internal/report"
+	"fleetctl/internal/run"
 )
 
 // runsOptions are what the runs commands share.
 type runsOptions struct {
+	name   string // of the run
 	record recordOptions
 	asJSON bool
 	all    bool
 }
 
-func (a *app) newRuns() *cobra.Command {
+func newRuns(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "runs",
 		Short: "What was done, what is being done, and going on with it",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsReport(), a.newRunsWatch(), a.newRunsStop(), a.newRunsResume(), a.newRunsRetry())
+	c.AddCommand(newRunsList(a, listRuns), newRunsShow(a, showRun), newRunsReport(a, reportRun), newRunsWatch(a, watchRun),
+		newRunsStop(a, stopRun), newRunsResume(a, resumeRun), newRunsRetry(a, retryRun))
 	return c
 }
 
-// runLine is one run in `runs list`.
-type runLine struct {
-	ID      string        `json:"id"`
-	Started time.Time     `json:"started,omitzero"`
-	Agent   string        `json:"agent,omitempty"`
-	Action  string        `json:"action,omitempty"`
-	Nodes   int           `json:"nodes"`
-	States  *batch.Counts `json:"states,omitempty"`
-	Status  string        `json:"status"`
-	Live    bool          `json:"live"`
-	Open    int           `json:"open"`
-	Parent  string        `json:"parent,omitempty"`
-	User    string        `json:"user,omitempty"`
-	Host    string        `json:"host,omitempty"`
-	Problem string        `json:"problem,omitempty"`
-}
+// store is where the runs' records are.
+func (a *app) store(o recordOptions) run.Store { return run.Store{Dir: a.env.runsFolder(o.dir)} }
 
-func (a *app) newRunsList() *cobra.Command {
-	var o runsOptions
-	c := &cobra.Command{
-		Use:   "list",
-		Short: "List the runs, the newest first",
-		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.listRuns(o) },
-	}
-	o.record.addDir(c.Flags())
-	c.Flags().BoolVarP(&o.asJSON, "json", "j", false, "JSON")
-	c.Flags().BoolVarP(&o.all, "all", "a", false, "all of them, not only the newest 20")
-	return c
-}
+// storedCode is the exit code that a run ended with, or would.
+func storedCode(s batch.Summary) int { return verdictCode(s.Verdict) }
 
-// shownRuns is how many runs a list shows at first.
-const shownRuns = 20
-
-func (a *app) listRuns(o runsOptions) error {
-	dir := a.runsDir(o.record)
-	list, err := lastRuns(dir)
-	if err != nil {
-		return err
-	}
-	total := len(list)
-	if !o.all && !o.asJSON {
-		list = list[:min(total, shownRuns)]
-	}
-	lines := make([]runLine, 0, len(list))
-	for _, r := range list {
-		lines = append(lines, lineOf(dir, r.ID))
-	}
-	if o.asJSON {
-		return render.IndentedJSON(a.out, struct {
-			SchemaVersion int       `json:"schema_version"`
-			Runs          []runLine `json:"runs"`
-		}{render.SchemaVersion, lines})
-	}
-	if total == 0 {
-		fmt.Fprintln(a.err, "no runs in "+dir)
-		return nil
-	}
-	rows := make([][]string, len(lines))
-	for i, l := range lines {
-		rows[i] = []string{l.ID, l.Started.Local().Format(time.DateTime), l.Agent + "#" + l.Action, strconv.Itoa(l.Nodes), l.Status}
-		if l.Problem != "" {
-			rows[i] = []string{l.ID, "", "", "", l.Problem}
-		}
-	}
-	header := []string{"Run", "Started", "Action", "Nodes", "Status"}
-	if a.terminal(a.out) && render.TableWidth(header, rows) > a.width(a.out) { // an id begins with the time
-		header = slices.Delete(header, 1, 2)
-		for i := range rows {
-			rows[i] = slices.Delete(rows[i], 1, 2)
-		}
-	}
-	if err := render.Table(a.out, "", header, rows); err != nil {
-		return err
-	}
-	if total > len(list) {
-		fmt.Fprintf(a.err, "%d more: fleetctl runs list --all\n", total-len(list))
-	}
-	return nil
-}
-
-func lineOf(dir, id string) runLine {
-	run, err := readRun(dir, id)
-	if err != nil {
-		status := "damaged"
-		if errors.Is(err, batch.ErrNoPlan) {
-			status = "nothing sent"
-		}
-		return runLine{ID: id, Status: status, Problem: err.Error()}
-	}
-	s := run.progress.Summary()
-	return runLine{
-		ID: id, Started: run.progress.Header().Created, Agent: run.meta.Agent, Action: run.meta.Action, Nodes: s.Nodes, States: &s.States,
-		Status: statusOf(run, s), Live: run.live, Open: run.progress.Open(), Parent: s.Parent, User: run.meta.User, Host: run.meta.Host,
-	}
-}
-
-func statusOf(run storedRun, s batch.Summary) string {
-	switch {
-	case run.live:
-		return "running"
-	case s.Ended.IsZero():
-		return "died"
-	}
-	return s.Verdict.String()
-}
-
-func (a *app) newRunsShow() *cobra.Command {
+func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{
 		Use:               "show RUN",
-		ValidArgsFunction: a.completeRun(&o.record),
+		ValidArgsFunction: completeRun(a, &o.record),
 		Short:             "Show what became of every node of a run",
 		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`.",
 		Args:              aRun(1),
-		RunE:              func(c *cobra.Command, args []string) error { return a.showRun(o, args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			o.name = args[0]
+			return do(c.Context(), a, o)
+		},
 	}
 	o.record.addDir(c.Flags())
 	c.Flags().BoolVarP(&o.asJSON, "json", "j", false, "JSON")
 	return c
 }
 
-// runDocument is `runs show --json`.
-type runDocument struct {
-	SchemaVersion int        `json:"schema_version"`
-	Agent         string     `json:"agent"`
-	Action        string     `json:"action"`
-	Status        string     `json:"status"`
-	Live          bool       `json:"live"`
-	Command       []string   `json:"command"`
-	Caller        string     `json:"caller"`
-	User          string     `json:"user,omitempty"`
-	Host          string     `json:"host,omitempty"`
-	Started       time.Time  `json:"started,omitzero"`
-	Ended         time.Time  `json:"ended,omitzero"`
-	Parent        string     `json:"parent,omitempty"`
-	Run           render.Run `json:"run"`
-}
-
-func (a *app) showRun(o runsOptions, name string) error {
-	run, err := a.namedRun(o.record, name)
+func showRun(_ context.Context, a *app, o runsOptions) error {
+	r, err := a.store(o.record).Named(o.name)
 	if err != nil {
 		return err
 	}
-	s := run.progress.Summary()
+	format := report.Text
 	if o.asJSON {
-		return a.runJSON(a.out, run, s)
+		format = report.JSON
 	}
-	return a.runText(a.out, run, s)
+	return report.WriteStored(a.io.out, format, r, storedCode(r.Progress.Summary()), widthOf(a.io.out))
 }
 
-func (a *app) runJSON(w io.Writer, run storedRun, s batch.Summary) error {
-	return render.IndentedJSON(w, runDocument{
-		SchemaVersion: render.SchemaVersion, Agent: run.meta.Agent, Action: run.meta.Action, Status: statusOf(run, s), Live: run.live,
-		Command: run.meta.Command, Caller: run.meta.Caller, User: run.meta.User, Host: run.meta.Host, Started: s.Started, Ended: s.Ended,
-		Parent: s.Parent, Run: render.NewRun(s, storedCode(s), nil),
-	})
+// reportOptions are the flags of `runs report`.
+type reportOptions struct {
+	runsOptions
+	output, file string
+	kind         report.Format // of output
 }
 
-func (a *app) runText(w io.Writer, run storedRun, s batch.Summary) error {
-	return render.RunReport(w, s, render.RunFacts{
-		ID: run.id, What: run.meta.Agent + "#" + run.meta.Action, Status: statusOf(run, s), Command: run.meta.Command, Caller: run.meta.Caller,
-		By: run.meta.User + "@" + run.meta.Host, Torn: run.torn,
-	}, a.width(w))
-}
-
-// storedCode is the exit code that the run ended with; which signal it was is not kept.
-func storedCode(s batch.Summary) int {
-	if s.Verdict == batch.Interrupted {
-		return exitInt
-	}
-	return codes[s.Verdict]
-}
-
-// watchPace is how often a watcher looks at the record.
-const watchPace = 500 * time.Millisecond
-
-func (a *app) newRunsWatch() *cobra.Command {
-	var o runsOptions
+func newRunsReport(a *app, do func(context.Context, *app, reportOptions) error) *cobra.Command {
+	var o reportOptions
 	c := &cobra.Command{
-		Use:               "watch [RUN]",
-		ValidArgsFunction: a.completeRun(&o.record),
-		Short:             "Follow a run that another process is doing, until it ends",
-		Args:              cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return a.watchRun(c.Context(), o, firstOr(args, "last"))
+		Use:               "report RUN",
+		ValidArgsFunction: completeRun(a, &o.record),
+		Short:             "Write what became of a run's nodes, for people, CI and other programs",
+		Long: `report reads the record of a run, asks nobody, and writes it as text (as runs show), as JSON, as a JUnit report, or as
+the node set of those that did it. A run that is still being done is reported as far as it has come.`,
+		Example: "  fleetctl runs report last --output junit -o report.xml",
+		Args:    aRun(1),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			o.name = args[0]
+			if o.kind, err = report.ParseFormat(o.output, report.StoredFormats...); err != nil {
+				return err
+			}
+			return do(c.Context(), a, o)
 		},
 	}
 	o.record.addDir(c.Flags())
+	c.Flags().StringVar(&o.output, "output", report.Text.String(), "`FORMAT`: "+report.FormatNames(report.StoredFormats))
+	c.Flags().StringVarP(&o.file, "output-file", "o", "", "write the report to `FILE`")
 	return c
 }
 
-func firstOr(args []string, other string) string {
-	if len(args) > 0 {
-		return args[0]
-	}
-	return other
-}
-
-func (a *app) watchRun(ctx context.Context, o runsOptions, name string) error {
-	dir := a.runsDir(o.record)
-	id, err := findRun(dir, name)
+func reportRun(_ context.Context, a *app, o reportOptions) error {
+	r, err := a.store(o.record).Named(o.name)
 	if err != nil {
 		return err
 	}
-	var progress *render.Progress
-	ticker := time.NewTicker(watchPace)
-	defer ticker.Stop()
-	for {
-		run, err := readRun(dir, id)
-		if err != nil && (!run.live || !errors.Is(err, batch.ErrNoPlan)) {
-			return err // without a plan it has not begun, or, when its process is gone, never did
-		}
-		if err == nil {
-			s := run.progress.Summary()
-			m := newMeter(s)
-			m.s.Batch = sentBatches(s)
-			if progress == nil {
-				progress = a.newProgress(s.Nodes)
+	code := storedCode(r.Progress.Summary())
+	if o.file == "" {
+		return report.WriteStored(a.io.out, o.kind, r, code, widthOf(a.io.out))
+	}
+	file, err := report.CreateFile(o.file)
+	if err != nil {
+		return usage(err, "")
+	}
+	return file.Commit(report.WriteStored(file, o.kind, r, code, widthOf(file)))
+}
+
+func newRunsResume(a *app, do func(context.Context, *app, reqOptions, string) error) *cobra.Command {
+	var o reqOptions
+	c := &cobra.Command{
+		Use:               "resume RUN [key=value...]",
+		ValidArgsFunction: completeRun(a, &o.record),
+		Short:             "Go on with a run that was interrupted, without sending anything twice",
+		Long: `resume verifies again what was accepted, looks (read-only) at nodes whose fate is open, and goes on with those that
+were never sent to. Secrets are not in the record: give them again, as for req.`,
+		Example: "  fleetctl runs resume last token=@token.txt",
+		Args:    aRun(0),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.stored(args); err != nil {
+				return errorLine(a, &o, err)
 			}
-			if !run.live {
-				progress.Close(m.snapshot())
-				return a.endWatch(id, s)
+			return do(c.Context(), a, o, args[0])
+		},
+	}
+	o.addGoOn(c.Flags())
+	o.guard.addLimits(c.Flags())
+	return c
+}
+
+func resumeRun(ctx context.Context, a *app, o reqOptions, name string) error {
+	return withStored(ctx, a, &o, name, run.Resume)
+}
+
+// retryStates are the flags of retry.
+type retryStates struct{ failed, noReply, notSent, unknown bool }
+
+func (r retryStates) states() []batch.State {
+	var out []batch.State
+	if r.failed {
+		out = append(out, batch.Refused, batch.Unverified)
+	}
+	if r.noReply {
+		out = append(out, batch.NoReply)
+	}
+	if r.notSent {
+		out = append(out, batch.NotSent)
+	}
+	if r.unknown {
+		out = append(out, batch.Unknown)
+	}
+	return out
+}
+
+func newRunsRetry(a *app, do func(context.Context, *app, reqOptions, string, []batch.State) error) *cobra.Command {
+	var o reqOptions
+	var which retryStates
+	c := &cobra.Command{
+		Use:               "retry RUN [key=value...]",
+		ValidArgsFunction: completeRun(a, &o.record),
+		Short:             "Begin a new run over the nodes of an earlier one that did not do it",
+		Long: `retry begins a linked run. A node that may have got the earlier request is looked at first (read-only), and is sent to
+only when it is proved untouched. Secrets are not in the record: give them again, as for req.`,
+		Example: "  fleetctl runs retry last --failed --no-reply token=@token.txt",
+		Args:    aRun(0),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(which.states()) == 0 {
+				return usage(errors.New("retry which nodes?"), "say --failed, --no-reply, --not-sent or --unknown")
 			}
-			progress.Update(m.snapshot())
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-		}
+			if err := o.stored(args); err != nil {
+				return errorLine(a, &o, err)
+			}
+			return do(c.Context(), a, o, args[0], which.states())
+		},
 	}
+	f := c.Flags()
+	f.BoolVar(&which.failed, "failed", false, "nodes that refused, or that nothing proved")
+	f.BoolVar(&which.noReply, "no-reply", false, "nodes that did not reply")
+	f.BoolVar(&which.notSent, "not-sent", false, "nodes whose turn never came")
+	f.BoolVar(&which.unknown, "unknown", false, "nodes of which nobody knows whether the request left")
+	o.addSplit(f)
+	o.guard.add(f)
+	o.addGoOn(f)
+	return c
 }
 
-func (a *app) endWatch(id string, s batch.Summary) error {
-	fmt.Fprintf(a.out, "%s\n", render.Verdict(s))
-	if s.Open > 0 {
-		fmt.Fprintf(a.err, "hint: to go on: fleetctl runs resume %s\n", id)
-	}
-	return ended(storedCode(s))
+func retryRun(ctx context.Context, a *app, o reqOptions, name string, which []batch.State) error {
+	return withStored(ctx, a, &o, name, func(ctx context.Context, c run.Context, r run.Request, s run.Stored) (run.Result, error) {
+		return run.Retry(ctx, c, r, s, which)
+	})
 }
 
-func sentBatches(s batch.Summary) int {
-	n := 0
-	for _, b := range s.Batches {
-		if !b.Sent.IsZero() {
-			n++
-		}
-	}
-	return n
+// addGoOn are req's flags that make sense for a run whose nodes and inputs are given.
+func (o *reqOptions) addGoOn(f *pflag.FlagSet) {
+	o.addSteps(f)
+	o.output.add(f)
+	o.proof.add(f)
+	o.record.addDir(f)
 }
 
-// newProgress is a bar on a terminal and lines elsewhere.
-func (a *app) newProgress(nodes int) *render.Progress {
-	switch {
-	case a.flags.noProgress:
-		return &render.Progress{}
-	case a.terminal(a.err):
-		return render.NewBar(a.err, nodes, a.width(a.err))
+// stored reads what is typed about a recorded run: RUN and the inputs that it needs again.
+func (o *reqOptions) stored(args []string) (err error) {
+	if err := o.output.choose(); err != nil {
+		return err
 	}
-	return render.NewPlain(a.err)
+	o.inputs, err = keyValues(args[1:])
+	return err
+}
+
+// withStored makes a request of a run's record and of what is typed now, and does the work with it.
+func withStored(ctx context.Context, a *app, o *reqOptions, name string, work func(context.Context, run.Context, run.Request, run.Stored) (run.Result, error)) error {
+	stored, request, err := reopen(a, o, name)
+	if err != nil {
+		return errorLine(a, o, err)
+	}
+	if a.flags.config == "" {
+		a.flags.config = stored.Meta.Config
+	}
+	a.flags.federations = stored.Meta.Federations // whatever is configured by now: the nodes are there
+	return withRun(ctx, a, o, stored.Meta.Collective, func(c run.Context) (run.Result, error) {
+		return work(ctx, c, request, stored)
+	})
+}
+
+func reopen(a *app, o *reqOptions, name string) (run.Stored, run.Request, error) {
+	stored, err := a.store(o.record).Named(name)
+	if err != nil {
+		return stored, run.Request{}, err
+	}
+	if err := o.output.validate(); err != nil {
+		return stored, run.Request{}, err
+	}
+	request, err := o.value()
+	if err != nil {
+		return stored, request, err
+	}
+	request, err = request.Reopen(stored)
+	return stored, request, err
 }

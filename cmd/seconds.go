@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"fleetctl/internal/run"
 )
 
 // seconds is a flag's duration: 30, 30s and 5m are all understood; a bare number means seconds.
@@ -58,3 +60,6 @@ func parseSeconds(text string) (time.Duration, error) {
 	}
 	return d, nil
 }
+
+// wait is the flag as a run knows it.
+func (s *seconds) wait() run.Wait { return run.Wait{D: s.d, Set: s.set} }

@@ -199,11 +199,11 @@ type result struct {
 // fleetctl runs a command line in this process.
 func (s *site) fleetctl(ctx context.Context, args ...string) result {
 	var out, err bytes.Buffer
-	environment := map[string]string{"HOME": s.dir, "USER": "bob", "XDG_CONFIG_HOME": s.dir, "XDG_STATE_HOME": s.dir}
-	a := &app{in: strings.NewReader(""), out: &out, err: &err, getenv: func(name string) (string, bool) {
-		v, ok := environment[name]
+	variables := map[string]string{"HOME": s.dir, "USER": "bob", "XDG_CONFIG_HOME": s.dir, "XDG_STATE_HOME": s.dir}
+	a := &app{io: streams{strings.NewReader(""), &out, &err}, env: environment{func(name string) (string, bool) {
+		v, ok := variables[name]
 		return v, ok
-	}}
+	}}}
 	code := a.execute(ctx, append(slices.Clone(args), "--config", filepath.Join(s.dir, "client.conf")))
 	return result{code, out.String(), err.String()}
 }

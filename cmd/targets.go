@@ -3,158 +3,71 @@ package cmd
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/pflag"
 
-	"fleetctl/discovery"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
 )
 
 // targets are the flags that say which nodes are meant.
 type targets struct {
-	filter     filter.Flags
-	collective string
-	nodesFile  string
-	exclude    []string
-	method     string
-	do         []string
-	timeout    seconds
-	window     bool
-	limit      string
-	limitSeed  int64
+	fleet.Targets
+	timeout seconds
 }
 
 func (t *targets) addFilter(f *pflag.FlagSet) {
-	f.StringArrayVarP(&t.filter.Facts, "wf", "F", nil, "nodes with a `FACT`, such as country=mt (repeat: all must hold)")
-	f.StringArrayVarP(&t.filter.Classes, "wc", "C", nil, "nodes with a `CLASS` or /regex/ (repeat: all must hold)")
-	f.StringArrayVarP(&t.filter.Agents, "wa", "A", nil, "nodes with an `AGENT` or /regex/ (repeat: all must hold)")
-	f.StringArrayVarP(&t.filter.Identities, "wi", "I", nil, "nodes by `NAME`, node set such as web[01-12].ams, or /regex/ (repeat: any may hold)")
-	f.StringArrayVarP(&t.filter.With, "with", "W", nil, "classes and facts, `PIECES` separated by spaces")
-	f.StringArrayVarP(&t.filter.Select, "select", "S", nil, "a compound filter, `EXPR`, that each node evaluates about itself")
-	f.StringVarP(&t.collective, "target", "T", "", "the sub-`COLLECTIVE` to address")
+	f.StringArrayVarP(&t.Filter.Facts, "wf", "F", nil, "nodes with a `FACT`, such as country=mt (repeat: all must hold)")
+	f.StringArrayVarP(&t.Filter.Classes, "wc", "C", nil, "nodes with a `CLASS` or /regex/ (repeat: all must hold)")
+	f.StringArrayVarP(&t.Filter.Agents, "wa", "A", nil, "nodes with an `AGENT` or /regex/ (repeat: all must hold)")
+	f.StringArrayVarP(&t.Filter.Identities, "wi", "I", nil, "nodes by `NAME`, node set such as web[01-12].ams, or /regex/ (repeat: any may hold)")
+	f.StringArrayVarP(&t.Filter.With, "with", "W", nil, "classes and facts, `PIECES` separated by spaces")
+	f.StringArrayVarP(&t.Filter.Select, "select", "S", nil, "a compound filter, `EXPR`, that each node evaluates about itself")
+	f.StringVarP(&t.Collective, "target", "T", "", "the sub-`COLLECTIVE` to address")
 }
 
 func (t *targets) addSource(f *pflag.FlagSet) {
-	f.StringVar(&t.nodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
-	f.StringArrayVar(&t.exclude, "exclude", nil, "leave out `NODES`: a name, a node set, or those of @FILE (repeat)")
-	f.StringVar(&t.method, "dm", "", "discovery `METHOD`: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
-	f.StringArrayVar(&t.do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
+	f.StringVar(&t.NodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
+	f.StringArrayVar(&t.Exclude, "exclude", nil, "leave out `NODES`: a name, node set or /regex/ as -I takes them, or those of @FILE (repeat)")
+	f.StringVar(&t.Method, "dm", "", "discovery `METHOD`: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
+	f.StringArrayVar(&t.Do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
-	f.BoolVar(&t.window, "discovery-window", false, "end discovery when no new node has answered for 300ms: quick, and misses slow nodes (--expect tells)")
+	f.BoolVar(&t.Window, "discovery-window", false, "end discovery when no new node has answered for 300ms: quick, and misses slow nodes (--expect tells)")
 }
 
 func (t *targets) addLimit(f *pflag.FlagSet) {
-	f.StringVar(&t.limit, "limit", "", "at most `N` nodes, or N% of them")
-	f.Int64Var(&t.limitSeed, "limit-seed", 0, "choose the limited nodes at random, the same ones for the same `SEED`")
+	f.StringVar(&t.Limit, "limit", "", "at most `N` nodes, or N% of them")
+	f.Int64Var(&t.LimitSeed, "limit-seed", 0, "choose the limited nodes at random, the same ones for the same `SEED`")
 }
 
-// filtered tells that a filter was given.
-func (t *targets) filtered() bool {
-	f := t.filter
-	return len(f.Facts)+len(f.Classes)+len(f.Agents)+len(f.Identities)+len(f.With)+len(f.Select) > 0
-}
-
-// arguments are the flags as they would be typed, for the record.
-func (t *targets) arguments() []string {
-	var out []string
-	for _, set := range []struct {
-		flag   string
-		values []string
-	}{
-		{"-F", t.filter.Facts}, {"-C", t.filter.Classes}, {"-A", t.filter.Agents}, {"-I", t.filter.Identities},
-		{"-W", t.filter.With}, {"-S", t.filter.Select}, {"-T", once(t.collective)}, {"--nodes", once(t.nodesFile)},
-		{"--dm", once(t.method)}, {"--do", t.do},
-		{"--exclude", t.exclude}, {"--limit", once(t.limit)},
-	} {
-		for _, v := range set.values {
-			out = append(out, set.flag, v)
-		}
-	}
-	return out
-}
-
-func once(value string) []string {
-	if value == "" {
-		return nil
-	}
-	return []string{value}
-}
-
-// parse checks the flags without any network.
-func (t *targets) parse() (filter.Filter, error) {
-	if _, err := discovery.Method(t.method); err != nil {
-		return filter.Filter{}, err
-	}
-	if t.limit != "" {
-		if _, err := discovery.Limit([]string{"any"}, t.limit, "first", 0); err != nil {
-			return filter.Filter{}, usage(err, "")
-		}
-	}
+// value is what the flags say.
+func (t *targets) value() (fleet.Targets, error) {
 	if t.timeout.set && t.timeout.d == 0 {
-		return filter.Filter{}, usage(errors.New("--discovery-timeout 0 finds no node"), "")
+		return t.Targets, usage(errors.New("--discovery-timeout 0 finds no node"), "")
 	}
-	flags := t.filter
+	out := t.Targets
+	out.Timeout = t.timeout.d
+	return out, nil
+}
+
+func addFederations(a *app, f *pflag.FlagSet) {
+	f.StringSliceVar(&a.flags.federations, "federations", nil, "reach the collectives of these federations, `NAME,...` (CHORIA_FED_COLLECTIVE wins)")
+}
+
+// withFleet checks the targets, reads the configuration, does the work and leaves the network.
+func withFleet(ctx context.Context, a *app, t *targets, work func(n *fleet.Fleet, parsed filter.Filter) error) error {
 	var err error
-	if flags.Identities, err = unfoldIdentities(flags.Identities); err != nil {
-		return filter.Filter{}, err
+	if t.Targets, err = t.value(); err != nil {
+		return err
 	}
-	f, err := filter.Parse(flags)
+	parsed, err := t.Parse()
 	if err != nil {
-		return filter.Filter{}, usage(err, "")
+		return err
 	}
-	if t.method != "" || t.nodesFile != "" { // else the configuration has a say, which is not read yet
-		if _, err := discovery.Choose(discovery.Wish{Method: t.method, NodesFile: t.nodesFile, Options: t.do, Filter: f}); err != nil {
-			return filter.Filter{}, err
-		}
+	n, err := fleet.Open(ctx, a.fleetOptions(), t.Collective)
+	if err != nil {
+		return err
 	}
-	return f, nil
+	defer n.Close()
+	return work(n, parsed)
 }
-
-// nodesOf finds the nodes: from the file where one is named, from the network otherwise. The result is sorted
-// naturally, unique, and never blank. agent is the one that will be called; "" for none.
-func (a *app) nodesOf(ctx context.Context, n *network, t *targets, f filter.Filter, agent string) (discovery.Result, error) {
-	res, err := a.findNodes(ctx, n, t, f, agent)
-	if err != nil {
-		return res, err
-	}
-	if len(t.exclude) > 0 {
-		if res.Nodes, err = discovery.Exclude(res.Nodes, t.exclude, openFile); err != nil {
-			return res, usage(err, "")
-		}
-	}
-	if t.limit != "" && len(res.Nodes) > 0 {
-		method := n.cfg.LimitMethod
-		if t.limitSeed != 0 {
-			method = "random"
-		}
-		if res.Nodes, err = discovery.Limit(res.Nodes, t.limit, method, t.limitSeed); err != nil {
-			return res, usage(err, "")
-		}
-	}
-	return res, nil
-}
-
-func (a *app) readNodes(name string) ([]string, error) {
-	if name == "-" {
-		nodes, err := discovery.ReadNodes(a.in, "stdin")
-		if err != nil {
-			return nil, usage(err, "")
-		}
-		return nodes, nil
-	}
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, usage(fmt.Errorf("read nodes: %w", err), "")
-	}
-	defer file.Close()
-	nodes, err := discovery.ReadNodes(file, name)
-	if err != nil {
-		return nil, usage(err, "")
-	}
-	return nodes, nil
-}
-
-func openFile(path string) (io.ReadCloser, error) { return os.Open(path) }

@@ -48,11 +48,11 @@ func TestAFolderIsNoConfiguration(t *testing.T) {
 
 // Without HOME, as under a system's timer, records and settings are the user's all the same, not the present folder's.
 func TestHomeIsKnownWithoutItsVariable(t *testing.T) {
-	a := &app{getenv: func(string) (string, bool) { return "", false }}
-	if dir := a.runsDir(recordOptions{}); !filepath.IsAbs(dir) {
+	e := environment{func(string) (string, bool) { return "", false }}
+	if dir := e.runsFolder(""); !filepath.IsAbs(dir) {
 		t.Errorf("records go to %q", dir)
 	}
-	if path := a.settingsPath(); !filepath.IsAbs(path) {
+	if path := e.settingsFile(); !filepath.IsAbs(path) {
 		t.Errorf("settings come from %q", path)
 	}
 }
@@ -106,11 +106,11 @@ func TestHelpNamesWhatFlagsTake(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk((&app{getenv: os.LookupEnv}).newRoot())
+	walk(newRoot(&app{env: environment{os.LookupEnv}}))
 }
 
 func TestTheRecordKnowsItsUserWithoutTheVariable(t *testing.T) {
-	if name := (&app{getenv: func(string) (string, bool) { return "", false }}).userName(); name == "" {
+	if name := (environment{func(string) (string, bool) { return "", false }}).user(); name == "" {
 		t.Error("no name")
 	}
 }

@@ -27,7 +27,7 @@ type buildFacts struct {
 	Protocols     []int  `json:"protocols"`
 }
 
-func facts() buildFacts {
+func build() buildFacts {
 	f := buildFacts{
 		SchemaVersion: 1, Version: version, Commit: commit, Date: date,
 		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Protocols: []int{1, 2},
@@ -50,7 +50,7 @@ func facts() buildFacts {
 	return f
 }
 
-func (a *app) newVersion() *cobra.Command {
+func newVersion(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "version",
@@ -60,7 +60,7 @@ func (a *app) newVersion() *cobra.Command {
 			if asJSON {
 				enc := json.NewEncoder(c.OutOrStdout())
 				enc.SetIndent("", "  ")
-				return enc.Encode(facts())
+				return enc.Encode(build())
 			}
 			return showVersion(c)
 		},
@@ -70,7 +70,7 @@ func (a *app) newVersion() *cobra.Command {
 }
 
 func showVersion(c *cobra.Command) error {
-	f := facts()
+	f := build()
 	_, err := fmt.Fprintf(c.OutOrStdout(), "fleetctl %s (%s, %s)\n", f.Version, f.Go, f.Platform)
 	return err
 }

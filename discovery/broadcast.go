@@ -37,6 +37,10 @@ type Result struct {
 	Method  string        // "broadcast"; "identities" when the filter named the nodes and nobody was asked
 	Took    time.Duration // from sending to the end of the wait
 	Strange int           // replies whose sender cannot be a node's name
+
+	// What the caller of the source adds, for the record: which seed Limit was given, 0 for none, and what each --exclude did.
+	Seed     int64
+	Excluded []Exclusion
 }
 
 // Broadcast asks the network who matches. A filter of nothing but exact names is answered without the

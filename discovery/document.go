@@ -21,7 +21,7 @@ type document struct {
 
 // readDocument reads a file of the format json or yaml; "" is told by its content. Errors name the line.
 func readDocument(content []byte, format string) (*document, error) {
-	d := &document{content: bytes.TrimPrefix(content, []byte("\ufeff"))}
+	d := &document{content: content}
 	trimmed := bytes.TrimSpace(d.content)
 	d.isYAML = format == "yaml" || format == "" && !bytes.HasPrefix(trimmed, []byte("{")) && !bytes.HasPrefix(trimmed, []byte("["))
 	if d.isYAML {

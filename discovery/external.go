@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -150,10 +149,7 @@ func (x exchange) run(ctx context.Context, query []byte) ([]byte, error) {
 		return nil, fault(MethodExternal, "the program is at fault", "open the reply of discovery program %s: %w", x.program, err)
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxReply+1))
-	if err == nil && len(content) > maxReply {
-		err = fmt.Errorf("it is longer than %d MiB", maxReply>>20)
-	}
+	content, err := readText(ctx, file, maxReply)
 	if err != nil {
 		return nil, fault(MethodExternal, "the program is at fault", "read the reply of discovery program %s: %w", x.program, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"fleetctl/internal/filter"
@@ -63,7 +62,7 @@ func (f *Flatfile) Discover(ctx context.Context, q Query) (Result, error) {
 		return Result{}, err
 	}
 	start := time.Now()
-	content, name, err := readSource(MethodFlatfile, f.path, f.stdin)
+	content, name, err := readSource(ctx, MethodFlatfile, f.path, f.stdin)
 	if err != nil {
 		return Result{}, err
 	}
@@ -78,7 +77,7 @@ func (f *Flatfile) Discover(ctx context.Context, q Query) (Result, error) {
 }
 
 func (f *Flatfile) parse(content []byte) ([]string, error) {
-	l := nodeList{content: bytes.TrimPrefix(content, []byte("\ufeff")), limit: maxUnfold}
+	l := nodeList{content: content, limit: maxUnfold}
 	if f.filter != "" {
 		return f.pick(&l)
 	}
@@ -120,12 +119,12 @@ func (f *Flatfile) pick(l *nodeList) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	texts, others, ok := filter.TextsAt(document, f.filter)
+	texts, odd, ok := filter.TextsAt(document, f.filter)
 	if !ok {
 		return nil, fmt.Errorf("filter %q does not lead to an array", f.filter)
 	}
-	if len(texts) == 0 && others > 0 {
-		return nil, fmt.Errorf("filter %q leads to an array without any name: its %d members are no texts", f.filter, others)
+	if odd != "" { // upstream drops it in silence, and with it the nodes that it stands for
+		return nil, fmt.Errorf("filter %q leads to an array of more than names: %s; a path such as nodes.#.name leads into objects, one that ends with |@flatten into arrays", f.filter, odd)
 	}
 	for i, text := range texts {
 		if err := l.name(text, fmt.Sprintf("filter %q: name %d", f.filter, i+1)); err != nil {
@@ -133,35 +132,4 @@ func (f *Flatfile) pick(l *nodeList) ([]string, error) {
 		}
 	}
 	return l.names, nil
-}
-
-// maxFile bounds what is read of a file: a list of a million nodes, or an inventory of a hundred thousand.
-const maxFile = 512 << 20
-
-// readSource reads a file, or stdin for "-".
-func readSource(method, path string, stdin io.Reader) (content []byte, name string, err error) {
-	if path == "-" && stdin != nil {
-		content, err = readBounded(stdin)
-		if err != nil {
-			return nil, "", fault(method, "", "read nodes from stdin: %w", err)
-		}
-		return content, "stdin", nil
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, "", misuse(method, "name a file that exists and can be read", "open the file of nodes: %w", err)
-	}
-	defer file.Close()
-	if content, err = readBounded(file); err != nil {
-		return nil, "", misuse(method, "", "read nodes %q: %w", path, err)
-	}
-	return content, path, nil
-}
-
-func readBounded(r io.Reader) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err == nil && len(content) > maxFile {
-		err = fmt.Errorf("it is larger than %d MiB", maxFile>>20)
-	}
-	return content, err
 }

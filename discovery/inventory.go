@@ -45,7 +45,7 @@ func (i *Inventory) Discover(ctx context.Context, q Query) (Result, error) {
 		return Result{}, err
 	}
 	start := time.Now()
-	content, name, err := readSource(MethodInventory, i.path, nil)
+	content, name, err := readSource(ctx, MethodInventory, i.path, nil)
 	if err != nil {
 		return Result{}, err
 	}

@@ -1,11 +1,10 @@
 package discovery
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand"
+	random "math/rand/v2" // the other one is Choria's generator, which makes the same choice of the same seed
 	"strconv"
 	"strings"
 )
@@ -57,44 +56,6 @@ func limitCount(have int, spec string) (int, error) {
 	return min(n, have), nil
 }
 
-// Exclude returns the nodes without those that specs name, in the order that they had. A spec is a name,
-// a node set, or @FILE for a list as ReadNodes reads it; open opens such a file. A name that is not among
-// the nodes is not an error: it is excluded already.
-func Exclude(nodes, specs []string, open func(path string) (io.ReadCloser, error)) ([]string, error) {
-	out := map[string]bool{}
-	for _, spec := range specs {
-		names, err := excluded(spec, open)
-		if err != nil {
-			return nil, fmt.Errorf("exclude %q: %w", spec, err)
-		}
-		for _, n := range names {
-			out[n] = true
-		}
-	}
-	kept := make([]string, 0, len(nodes))
-	for _, n := range nodes {
-		if !out[n] {
-			kept = append(kept, n)
-		}
-	}
-	return kept, nil
-}
-
-func excluded(spec string, open func(path string) (io.ReadCloser, error)) ([]string, error) {
-	path, isFile := strings.CutPrefix(spec, "@")
-	if !isFile {
-		if strings.TrimSpace(spec) == "" {
-			return nil, errors.New("the name is blank")
-		}
-		return Unfold(spec)
-	}
-	if open == nil {
-		return nil, errors.New("cannot read files here")
-	}
-	f, err := open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return ReadNodes(f, path)
-}
+// DrawSeed draws a seed for Limit: above 0, as Choria's are, and short enough to be typed again. The caller shows
+// and records it, since nothing else can choose the same nodes again.
+func DrawSeed() int64 { return 1 + random.Int64N(math.MaxInt32) }

@@ -2,34 +2,39 @@ package discovery
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// ReadNodes reads a list of nodes, telling its form by its content: text with a node set on each line
-// (comments after '#' and blank lines are passed over), a JSON array or a YAML list of names or node sets,
-// or the JSON document of an earlier request, of which all nodes are taken whatever became of them. The
-// result is sorted and unique, and may be empty. name is for errors, which name the line.
-func ReadNodes(r io.Reader, name string) ([]string, error) {
-	content, err := io.ReadAll(r)
+// ReadNodesFile reads a list of nodes from a file, or from stdin for "-" where that is not nil, telling its form by
+// its content: text with a node set on each line (comments after '#' and blank lines are passed over, a name may
+// stand between double quotes), a JSON array or a YAML list of names or node sets, fleetctl's own CSV, or the JSON
+// document of an earlier request, of which the senders of the replies are taken whatever became of them. A file of
+// another kind is refused, never read as names. The result is sorted and unique, and may be empty. An error about
+// the file is a *SourceError of kind Misuse that names it and mostly the line; a file that never ends, and cannot be
+// interrupted, ends with ctx.
+func ReadNodesFile(ctx context.Context, path string, stdin io.Reader) ([]string, error) {
+	content, name, err := readSource(ctx, MethodFlatfile, path, stdin)
 	if err != nil {
-		return nil, fmt.Errorf("read nodes %q: %w", name, err)
+		return nil, err
 	}
 	nodes, err := parseNodes(content, maxUnfold)
 	if err != nil {
-		return nil, fmt.Errorf("read nodes %q: %w", name, err)
+		return nil, misuse(MethodFlatfile, "", "read nodes %q: %w", name, err)
 	}
 	return nodes, nil
 }
 
 // parseNodes reads a list that stands for at most limit names.
 func parseNodes(content []byte, limit int) ([]string, error) {
-	l := nodeList{content: bytes.TrimPrefix(content, []byte("\ufeff")), limit: limit}
+	l := nodeList{content: content, limit: limit}
 	if err := l.read(); err != nil {
 		return nil, err
 	}
@@ -57,12 +62,13 @@ func (l *nodeList) read() error {
 	return l.text()
 }
 
-// startsWithRange tells [01-12].example, a node set, from the start of a JSON array.
+// startsWithRange tells [01-12].example, a node set, from the start of a JSON array. What is both, such as [1,3], is
+// the node set that Fold makes of names without letters.
 func startsWithRange(content []byte) bool {
 	line, _, _ := bytes.Cut(content, []byte("\n"))
 	p := setParser{text: withoutComment(string(line))}
 	_, err := p.patterns()
-	return err == nil && !json.Valid(content)
+	return err == nil
 }
 
 // add takes a node set found at a place of the list.
@@ -80,6 +86,9 @@ func (l *nodeList) name(name, place string) error {
 	if err := checkName(name); err != nil {
 		return fmt.Errorf("%s: %w", place, err)
 	}
+	if len(l.names) >= l.limit {
+		return fmt.Errorf("%s: %w", place, errTooMany)
+	}
 	l.names = append(l.names, name)
 	return nil
 }
@@ -94,20 +103,69 @@ func withoutComment(line string) string {
 }
 
 func (l *nodeList) text() error {
+	if ok, err := l.csv(); ok {
+		return err
+	}
 	number := 0
 	for line := range strings.Lines(string(l.content)) {
 		number++
-		if err := l.add(strings.TrimSpace(withoutComment(line)), fmt.Sprintf("line %d", number)); err != nil {
-			return err
+		set := strings.TrimSpace(withoutComment(line))
+		if strings.HasPrefix(set, `"`) { // as jq writes names
+			var quoted string
+			if err := json.Unmarshal([]byte(set), &quoted); err != nil {
+				return fmt.Errorf("line %d: %s is neither a name nor a JSON string of its own", number, shorten(set, 100))
+			}
+			if err := l.name(quoted, fmt.Sprintf("line %d", number)); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := l.add(set, fmt.Sprintf("line %d", number)); err != nil {
+			return l.otherKind(set, err)
 		}
 	}
 	return nil
 }
 
+// otherKind adds to the error of a line of text what the file looks like.
+func (l *nodeList) otherKind(line string, err error) error {
+	kind := ""
+	switch {
+	case strings.HasSuffix(line, ":"), strings.Contains(line, ": "):
+		kind = looksLikeMapping
+	case iniHeader.MatchString(line):
+		kind = looksLikeINI
+	case strings.HasPrefix(line, "<"):
+		kind = "it looks like XML or HTML: write one name on a line"
+	case strings.ContainsAny(line, "|\u2502\u2503"):
+		kind = "it looks like a table: use --output csv, nodeset or json for what is to be read again"
+	case strings.ContainsAny(line, "\t;"):
+		kind = "it looks like values that tabs or semicolons separate: write one name on a line, or CSV with commas and a header"
+	case strings.ContainsAny(line, "{}"):
+		kind = "braces are a shell's: write a node set such as web[01-02]"
+	default:
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, kind)
+}
+
+// pathHint leads into documents of any shape.
+const pathHint = "--do filter=PATH where PATH leads to an array of names, such as all.hosts.@keys"
+
+// iniHeader is the head of a section: [web], [web:children].
+var iniHeader = regexp.MustCompile(`^\[[A-Za-z_][A-Za-z0-9_.:-]*\]$`)
+
+const looksLikeINI = "it looks like an INI file, such as an Ansible inventory: write one name on a line, or use the output of `ansible-inventory --list`, with " + pathHint
+
+const looksLikeMapping = "it looks like a YAML mapping, such as an Ansible inventory: add " + pathHint
+
 func (l *nodeList) array() error {
 	d := json.NewDecoder(bytes.NewReader(l.content))
 	if _, err := d.Token(); err != nil {
 		return l.jsonError(err)
+	}
+	if header, more, _ := strings.Cut(string(bytes.TrimSpace(l.content)), "\n"); more != "" && iniHeader.MatchString(strings.TrimSpace(header)) {
+		return fmt.Errorf("line %d: %s", l.line(int64(bytes.IndexByte(l.content, '['))), looksLikeINI)
 	}
 	for d.More() {
 		var element any
@@ -146,15 +204,10 @@ func jsonKind(v any) string {
 	return "an object"
 }
 
-// document reads the JSON document of a request: ours has every planned node under run, Choria's has the
-// senders of the replies.
+// document reads the JSON document of a request, ours or Choria's: the senders of its replies are the nodes, as
+// upstream has it, and no replies are no nodes. Planned nodes whose reply was filtered out, or never came, are not meant.
 func (l *nodeList) document() error {
 	var doc struct {
-		Run *struct {
-			Nodes []struct {
-				Identity string `json:"identity"`
-			} `json:"nodes"`
-		} `json:"run"`
 		Replies json.RawMessage `json:"replies"`
 	}
 	d := json.NewDecoder(bytes.NewReader(l.content))
@@ -164,16 +217,8 @@ func (l *nodeList) document() error {
 	if err := l.jsonEnd(d); err != nil {
 		return err
 	}
-	if doc.Run != nil && doc.Run.Nodes != nil {
-		for i, n := range doc.Run.Nodes {
-			if err := l.name(n.Identity, fmt.Sprintf("run.nodes[%d]", i)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	if doc.Replies == nil {
-		return errors.New("a JSON object without run.nodes and without replies is not the result of a request")
+		return errors.New("a JSON object without replies is not the result of a request: for another document add " + pathHint)
 	}
 	var replies []struct {
 		Sender string `json:"sender"`
@@ -247,7 +292,7 @@ func (l *nodeList) yaml() error {
 		return nil
 	}
 	if top.Kind != yaml.SequenceNode {
-		return fmt.Errorf("line %d: not a YAML list of names", top.Line)
+		return fmt.Errorf("line %d: not a YAML list of names; %s", top.Line, looksLikeMapping)
 	}
 	for _, element := range top.Content {
 		place := fmt.Sprintf("line %d", element.Line)

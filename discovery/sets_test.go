@@ -136,7 +136,9 @@ func TestUnfoldNamesThePosition(t *testing.T) {
 		{"a[0-99999999999999999]", "more nodes"},
 		{"a[1-2]b[0-999999999]c[0-999999999]", "more nodes"},
 		{"a[1-9999999999999999999]", "is not a number"},
-		{"ü1,web 2", `position 4: identity "web 2" contains white space`},
+		{"u1,web 2", `position 4: identity "web 2" contains white space`},
+		{"ü1,web2", "position 1: identity \"ü1\": 'ü' cannot be in the name"},
+		{"-a,b", "does not begin with a hyphen"},
 		{"web*", "wildcard"},
 		{"a.>", "wildcard"},
 		{"a..b", "empty part"},
@@ -201,6 +203,33 @@ func TestFoldShortensAFleet(t *testing.T) {
 	if got, want := Fold(names), "db[1-9].example.net,web[001-400].site[1-5].example.net"; got != want {
 		t.Errorf("Fold = %q, want %q", got, want)
 	}
+}
+
+// FuzzFold: whatever the names are, their node set is those names, as -I and as a file read it.
+func FuzzFold(f *testing.F) {
+	for _, s := range []string{"1 2 3", "1 3", "01 1 001", "12345678901234567890 12345678901234567891", "999999999999999999 1000000000000000000",
+		"a b", "1.a 2.a", "0 00 000", "1a1 1a2 2a1", "08 09 10", "x_1 x_2", "null", "007", "1-1 1-2", "9007199254740993 9007199254740992"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		names := slices.DeleteFunc(strings.Fields(text), func(n string) bool { return checkName(n) != nil })
+		if names = Sort(names); len(names) > 200 {
+			return
+		}
+		folded := Fold(names)
+		if got, err := Unfold(folded); err != nil || !slices.Equal(got, names) {
+			t.Errorf("Unfold(%q) = %q, %v; want %q", folded, got, err, names)
+		}
+		if readsOtherwise(names) {
+			return
+		}
+		if got, err := parseNodes([]byte(folded+"\n"), maxUnfold); err != nil || !slices.Equal(got, names) {
+			t.Errorf("the file %q is %q, %v; want %q", folded, got, err, names)
+		}
+		if got, err := UnfoldIdentities([]string{folded}); folded != "" && (err != nil || !slices.Equal(got, names)) {
+			t.Errorf("-I %q is %q, %v; want %q", folded, got, err, names)
+		}
+	})
 }
 
 func FuzzUnfold(f *testing.F) {

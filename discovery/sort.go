@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"fleetctl/internal/choria"
+	"fleetctl/internal/filter"
 )
 
 // Sort returns the names in natural order (web2 before web10), each once and without blank ones. The
@@ -69,8 +70,8 @@ func checkName(name string) error {
 	if len(name) > maxName {
 		return fmt.Errorf("identity %q... has more than %d characters", name[:32], maxName)
 	}
-	if strings.ContainsAny(name, "[],") {
-		return fmt.Errorf("identity %q contains one of the characters [ ] and comma", name)
+	if fault := filter.NameFault(name); fault != "" {
+		return fmt.Errorf("identity %q: %s", name, fault)
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"fleetctl/internal/choria"
 	"fleetctl/internal/filter"
 )
 
@@ -290,8 +289,8 @@ func exactNames(f filter.Filter) (Result, bool, error) {
 		return Result{}, false, nil
 	}
 	for _, n := range names {
-		if err := choria.CheckIdentity(n); err != nil {
-			return Result{}, true, err
+		if err := checkName(n); err != nil {
+			return Result{}, true, misuse("discovery", "", "%w", err)
 		}
 	}
 	return Result{Nodes: Sort(names), Method: "identities"}, true, nil

@@ -180,6 +180,7 @@ func writeFile(t *testing.T, name, content string) string {
 
 func TestFlatfile(t *testing.T) {
 	const nodes = `{"hosts":[{"name":"b","up":true},{"name":"a","up":false},{"name":"b"}],"mixed":["x",1,"w"],"numbers":[1,2],"text":"x","bad":["a b"],"none":[]}`
+	const filtered = `{"replies":[{"sender":"b"}],"run":{"nodes":[{"identity":"a","state":"verified"},{"identity":"b","state":"verified"}]}}`
 	tests := []struct{ name, content, options, want string }{
 		{"by content", "web[1-2]\n# x\n", "", "web1 web2"},
 		{"text", "b\na\n", "format=text", "a b"},
@@ -196,8 +197,23 @@ func TestFlatfile(t *testing.T) {
 		{"filter with a query", nodes, "filter=hosts.#(up==true)#.name", "b"},
 		{"filter of YAML", "hosts:\n- {name: b, since: 2020-01-01}\n- {name: a}\n5: x\n", "filter=hosts.#.name", "a b"},
 		{"filter of YAML that says so", "[x, y]", "format=yaml filter=@this", "x y"},
-		{"other members are passed over", nodes, "filter=mixed", "w x"},
-		{"no name at all", nodes, "filter=numbers", "ERR without any name"},
+		{"a number beside names", nodes, "filter=mixed", "ERR more than names: member 2 is a number"},
+		{"no name at all", nodes, "filter=numbers", "ERR member 1 is a number"},
+		{"an object beside names, as in a Bolt inventory", "groups:\n- targets: [web1, {uri: web2, config: {}}]\n", "filter=groups.0.targets", "ERR member 2 is an object; a path such as nodes.#.name"},
+		{"arrays in an array", "groups:\n- targets: [web1]\n- targets: [web2]\n", "filter=groups.#.targets", "ERR member 1 is an array"},
+		{"arrays in an array, flat", "groups:\n- targets: [web1]\n- targets: [web2]\n", "filter=groups.#.targets|@flatten", "web1 web2"},
+		{"keys of an Ansible inventory", "all:\n  hosts:\n    web1:\n    web2: {x: 1}\n", "filter=all.hosts.@keys", "web1 web2"},
+		{"a node set where names are", `{"a":["web[1-2]"]}`, "filter=a", "ERR name 1: identity"},
+		{"our result by its formats", filtered, "format=results", "b"},
+		{"our result by its formats", filtered, "format=choriarpc", "b"},
+		{"our result by its formats", filtered, "format=rpc", "b"},
+		{"our result by its formats", filtered, "format=response", "b"},
+		{"our result by content", filtered, "", "b"},
+		{"our result as JSON", filtered, "format=json", "ERR array of names"},
+		{"our result as YAML", filtered, "format=yaml", "ERR not a YAML list"},
+		{"our result as text", filtered, "format=text", "ERR line 1"},
+		{"our result without replies", `{"replies":[],"run":{"nodes":[{"identity":"a"},{"identity":"b"}]}}`, "format=results", ""},
+		{"our CSV as text", "Sender,Version\nb,1\n", "format=text", "b"},
 		{"empty array", nodes, "filter=none", ""},
 		{"filter to a text", nodes, "filter=text", "ERR does not lead to an array"},
 		{"filter to nothing", nodes, "filter=nothing", "ERR does not lead to an array"},

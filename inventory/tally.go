@@ -144,6 +144,9 @@ func (t *Tally) Groups() []GroupCount {
 	return list
 }
 
+// Grouped reports whether any node has a value of what is grouped by.
+func (t *Tally) Grouped() bool { return len(t.groups) > 0 }
+
 // Asked is how many nodes were asked.
 func (t *Tally) Asked() int { return t.Told + len(t.Silent) + len(t.Problems) }
 

@@ -22,6 +22,7 @@ type Session struct {
 	elsewhere  string // where replies go in place of here; "" is the rule
 	stop       func()
 	out        chan Reply
+	deliver    func(r Reply, done <-chan struct{})
 	done       chan struct{}
 	closeOnce  sync.Once
 
@@ -39,10 +40,27 @@ type pending struct {
 
 // Open subscribes for the replies of a new session. The caller must Close it, and must read Replies until then.
 func (c *Client) Open(ctx context.Context, collective string) (*Session, error) {
+	out := make(chan Reply, 256)
+	s, err := c.OpenTo(ctx, collective, func(r Reply, done <-chan struct{}) {
+		select {
+		case out <- r:
+		case <-done:
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.out = out
+	return s, nil
+}
+
+// OpenTo is Open with a function in place of the channel: it is called with every believed reply, one after another,
+// until the session is closed. It may block, until done ends at the latest.
+func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r Reply, done <-chan struct{})) (*Session, error) {
 	s := &Session{
 		client: c, collective: collective,
 		prefix:  choria.ReplyPrefix(collective, c.id.Caller()) + "." + strings.ToLower(rand.Text()[:16]) + ".",
-		out:     make(chan Reply, 256),
+		deliver: deliver,
 		done:    make(chan struct{}),
 		pending: map[string]*pending{},
 	}
@@ -154,10 +172,7 @@ func (s *Session) receive(data []byte) {
 		s.stray(kind, reply.Node)
 		return
 	}
-	select {
-	case s.out <- reply:
-	case <-s.done:
-	}
+	s.deliver(reply, s.done)
 }
 
 // believe marks the node as answered, or says what is wrong with the reply.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fleetctl/internal/plain"
+	"fleetctl/internal/secret"
 )
 
 // assign sets a key from a file's text, or from the variable that replaces it. Bad values have the effect
@@ -46,7 +47,7 @@ func (l *loader) assign(key string, f *field, text, origin string) {
 func (l *loader) store(f *field, text string) (problem error, kept bool) {
 	switch to := f.to.(type) {
 	case *Secret:
-		*to = NewSecret(text)
+		*to = secret.New(text)
 	case *string:
 		return l.storeText(f, to, text), false
 	case *bool:

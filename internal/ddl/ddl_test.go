@@ -142,13 +142,3 @@ func TestParseRefusesWhatIsNoDocument(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	known := []string{"token", "splay", "repository", "C"}
-	for name, want := range map[string]string{"tokn": "token", "tkoen": "token", "Token": "token", "spaly": "splay",
-		"repo": "", "repositry": "repository", "zzz": "", "": "", "c": "C"} {
-		if got := Nearest(name, known); got != want {
-			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
-		}
-	}
-}

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"fleetctl/internal/filter"
 )
 
 // Values are the inputs of one request, with the types that the document
@@ -103,7 +105,7 @@ func (a *Action) unknownHint(key string) string {
 		return a.Name + " takes no inputs"
 	}
 	hint := "inputs of " + a.Name + ": " + strings.Join(names, ", ")
-	if near := Nearest(key, names); near != "" {
+	if near := filter.Nearest(key, names); near != "" {
 		return fmt.Sprintf("did you mean %q? %s", near, hint)
 	}
 	return hint

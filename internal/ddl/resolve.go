@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"fleetctl/internal/filter"
 )
 
 //go:embed documents/*.json
@@ -71,7 +73,7 @@ type UnknownAgentError struct {
 // Error names the agent, and the known one that is nearest.
 func (e *UnknownAgentError) Error() string {
 	s := fmt.Sprintf("no document (DDL) found for agent %q", e.Agent)
-	if near := Nearest(e.Agent, e.Known); near != "" {
+	if near := filter.Nearest(e.Agent, e.Known); near != "" {
 		s += fmt.Sprintf(", did you mean %q?", near)
 	}
 	if e.Err != nil {

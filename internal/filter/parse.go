@@ -231,7 +231,13 @@ func checkName(flag, text string) error {
 			Why:     "servers know no wildcards, this is an exact name",
 			Instead: flag + " " + shellQuote("/^"+globPattern(text)+"$/")}
 	}
-	if fact, err := ParseFact(text); err == nil && flag != "-I" {
+	if flag == "-I" {
+		if fault := NameFault(text); fault != "" {
+			return &SurpriseError{Flag: flag, Text: text, Why: fault, Instead: identityInstead(text)}
+		}
+		return nil
+	}
+	if fact, err := ParseFact(text); err == nil {
 		return &SurpriseError{Flag: flag, Text: text,
 			Why: "this is a fact filter, here it is an exact name", Instead: factInstead(fact.String())}
 	}

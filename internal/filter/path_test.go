@@ -6,27 +6,30 @@ import (
 )
 
 func TestTextsAt(t *testing.T) {
-	const document = `{"nodes":[{"name":"a","up":true},{"name":"b"},{"other":1}],"mixed":["x",1,null,["y"],"z"],"none":[],"text":"a","a.b":["q"]}`
+	const document = `{"nodes":[{"name":"a","up":true},{"name":"b"},{"other":1}],"mixed":["x",1,null,["y"],"z"],"late":["x",["y"]],"yes":[true],"nil":[null],"none":[],"text":"a","a.b":["q"]}`
 	tests := []struct {
 		path, want string
-		others     int
+		odd        string
 		ok         bool
 	}{
-		{"nodes.#.name", "a b", 0, true},
-		{"nodes.#(up==true)#.name", "a", 0, true},
-		{"nodes", "", 3, true},
-		{"mixed", "x z", 3, true},
-		{"none", "", 0, true},
-		{`a\.b`, "q", 0, true},
-		{"text", "", 0, false},
-		{"nodes.0", "", 0, false},
-		{"missing", "", 0, false},
-		{"", "", 0, false},
+		{"nodes.#.name", "a b", "", true},
+		{"nodes.#(up==true)#.name", "a", "", true},
+		{"nodes", "", "member 1 is an object", true},
+		{"mixed", "x z", "member 2 is a number", true},
+		{"late", "x", "member 2 is an array", true},
+		{"yes", "", "member 1 is a truth value", true},
+		{"nil", "", "member 1 is null", true},
+		{"none", "", "", true},
+		{`a\.b`, "q", "", true},
+		{"text", "", "", false},
+		{"nodes.0", "", "", false},
+		{"missing", "", "", false},
+		{"", "", "", false},
 	}
 	for _, tt := range tests {
-		texts, others, ok := TextsAt([]byte(document), tt.path)
-		if got := strings.Join(texts, " "); got != tt.want || others != tt.others || ok != tt.ok {
-			t.Errorf("TextsAt(%q) = %q, %d, %t; want %q, %d, %t", tt.path, got, others, ok, tt.want, tt.others, tt.ok)
+		texts, odd, ok := TextsAt([]byte(document), tt.path)
+		if got := strings.Join(texts, " "); got != tt.want || odd != tt.odd || ok != tt.ok {
+			t.Errorf("TextsAt(%q) = %q, %q, %t; want %q, %q, %t", tt.path, got, odd, ok, tt.want, tt.odd, tt.ok)
 		}
 	}
 }

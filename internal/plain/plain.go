@@ -7,6 +7,7 @@
 package plain
 
 import (
+	"io"
 	"strings"
 	"unicode/utf8"
 )
@@ -37,6 +38,17 @@ func JSON(doc []byte) []byte {
 		i += n
 	}
 	return out
+}
+
+// Log is a writer for a log of JSON lines, each of which is one write: they come out harmless.
+type Log struct{ W io.Writer }
+
+// Write implements io.Writer.
+func (l Log) Write(line []byte) (int, error) {
+	if _, err := l.W.Write(JSON(line)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // hostileIn finds the first byte that JSON has to look at; -1 when there is none.

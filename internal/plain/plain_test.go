@@ -2,6 +2,7 @@ package plain
 
 import (
 	"encoding/json"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -88,6 +89,15 @@ func TestHarmlessTextIsNotCopied(t *testing.T) {
 	s, doc := strings.Repeat("harmless ü ", 100), []byte(`{"a":"`+strings.Repeat("b", 1000)+`"}`)
 	if n := testing.AllocsPerRun(10, func() { Text(s); Line(s); JSON(doc) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestLogLinesAreHarmless(t *testing.T) {
+	var b strings.Builder
+	logger := slog.New(slog.NewJSONHandler(Log{&b}, nil))
+	logger.Info("\u202e\x1b[2J", "node", "\u009b\xff")
+	if strings.ContainsFunc(b.String(), Hostile) || !strings.Contains(b.String(), `\u202e`) || !json.Valid([]byte(b.String())) {
+		t.Errorf("%q", b.String())
 	}
 }
 

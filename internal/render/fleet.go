@@ -92,7 +92,7 @@ func Fleet(w io.Writer, t *inventory.Tally, o FleetOptions) error {
 			fmt.Fprintln(buf)
 		}
 		if t.Timed > 0 {
-			fmt.Fprintf(buf, "Up for %s to %s.\n\n", Uptime(t.Shortest), Uptime(t.Longest))
+			fmt.Fprintf(buf, "Up for %s to %s.\n\n", inventory.UptimeText(t.Shortest), inventory.UptimeText(t.Longest))
 		}
 	}
 	fmt.Fprintln(buf, FleetVerdict(t))
@@ -210,21 +210,6 @@ func listed(list []inventory.Count) []inventory.Count {
 		return []inventory.Count{}
 	}
 	return list
-}
-
-// Uptime is a duration as people say it: its two largest units.
-func Uptime(d time.Duration) string {
-	d = d.Round(time.Second)
-	const day = 24 * time.Hour
-	switch {
-	case d >= day:
-		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
-	}
-	return fmt.Sprintf("%ds", d/time.Second)
 }
 
 // Side is one side of a comparison.

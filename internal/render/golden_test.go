@@ -17,6 +17,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/inventory"
+	"fleetctl/rpcclient"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -52,20 +53,20 @@ func exampleNode() inventory.Node {
 }
 
 // manyReplies are 3 successes and 403 failures of four causes.
-func manyReplies() []Reply {
-	var replies []Reply
+func manyReplies() []rpcclient.Reply {
+	var replies []rpcclient.Reply
 	for i := 1; i <= 3; i++ {
-		replies = append(replies, Reply{Sender: fmt.Sprintf("db%d.example.net", i), StatusMsg: "OK",
+		replies = append(replies, rpcclient.Reply{Node: fmt.Sprintf("db%d.example.net", i), Message: "OK",
 			Data: json.RawMessage(`{"message":"Restarting after 3s"}`)})
 	}
 	for i := 1; i <= 400; i++ {
-		replies = append(replies, Reply{Sender: fmt.Sprintf("web%d.example.net", i), StatusCode: 1,
-			StatusMsg: "Incorrect provision token supplied", Data: json.RawMessage(`{}`)})
+		replies = append(replies, rpcclient.Reply{Node: fmt.Sprintf("web%d.example.net", i), Code: 1,
+			Message: "Incorrect provision token supplied", Data: json.RawMessage(`{}`)})
 	}
 	return append(replies,
-		Reply{Sender: "odd2", StatusCode: 5, StatusMsg: "two\nlines \x1b[2J", Data: json.RawMessage(`{}`)},
-		Reply{Sender: "odd1", StatusCode: 3},
-		Reply{Sender: "odd3", StatusCode: 77})
+		rpcclient.Reply{Node: "odd2", Code: 5, Message: "two\nlines \x1b[2J", Data: json.RawMessage(`{}`)},
+		rpcclient.Reply{Node: "odd1", Code: 3},
+		rpcclient.Reply{Node: "odd3", Code: 77})
 }
 
 func exampleTextOptions() TextOptions {
@@ -120,7 +121,7 @@ func goldenRequests() map[string]func(w io.Writer) error {
 		"run.json": func(w io.Writer) error {
 			r := few
 			r.Run = map[string]any{"id": "20261122-a1b2", "exit_code": 3}
-			r.Replies = append(r.Replies[:1:1], Reply{Sender: "odd", Action: "restart", Data: json.RawMessage("not json")})
+			r.Replies = append(r.Replies[:1:1], rpcclient.Reply{Node: "odd", Action: "restart", Data: json.RawMessage("not json")})
 			return JSON(w, r)
 		},
 		"lines.jsonl": func(w io.Writer) error {
@@ -142,7 +143,7 @@ func goldenRequests() map[string]func(w io.Writer) error {
 		},
 		"outputs.csv": func(w io.Writer) error { return CSV(w, few, exampleTextOptions().Outputs) },
 		"table-cells.txt": func(w io.Writer) error {
-			r := Result{Replies: []Reply{{Sender: "n1", Data: json.RawMessage(`{"list":[{"b":1,"a":2}],"text":"x\u001b[31m\ty"}`)}}}
+			r := Result{Replies: []rpcclient.Reply{{Node: "n1", Data: json.RawMessage(`{"list":[{"b":1,"a":2}],"text":"x\u001b[31m\ty"}`)}}}
 			return OutputTable(w, r, map[string]Output{"list": {}, "text": {DisplayAs: "Some Text"}, "none": {}})
 		},
 	}

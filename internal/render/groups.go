@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"fleetctl/discovery"
+	"fleetctl/rpcclient"
 )
 
 // groupIndent stands before the folded names of a group.
@@ -16,7 +17,7 @@ const groupIndent = "    "
 
 // GroupFailures gathers the failed replies by cause: the status message, or the status label where there is none.
 // The largest group comes first.
-func GroupFailures(replies []Reply) []Group {
+func GroupFailures(replies []rpcclient.Reply) []Group {
 	type key struct {
 		code    int
 		message string
@@ -24,17 +25,17 @@ func GroupFailures(replies []Reply) []Group {
 	at := map[key]int{}
 	var groups []Group
 	for _, r := range replies {
-		if r.StatusCode == 0 {
+		if r.OK() {
 			continue
 		}
-		k := key{r.StatusCode, r.StatusMsg}
+		k := key{int(r.Code), r.Message}
 		i, ok := at[k]
 		if !ok {
 			i = len(groups)
 			at[k] = i
 			groups = append(groups, Group{Cause: cause(r)})
 		}
-		groups[i].Nodes = append(groups[i].Nodes, r.Sender)
+		groups[i].Nodes = append(groups[i].Nodes, r.Node)
 	}
 	slices.SortStableFunc(groups, func(a, b Group) int {
 		return cmp.Or(cmp.Compare(len(b.Nodes), len(a.Nodes)), strings.Compare(a.Cause, b.Cause))
@@ -42,15 +43,15 @@ func GroupFailures(replies []Reply) []Group {
 	return groups
 }
 
-func cause(r Reply) string {
-	message := oneLine(r.StatusMsg)
+func cause(r rpcclient.Reply) string {
+	message := oneLine(r.Message)
 	if message != "" {
 		return message
 	}
-	if label := StatusLabel(r.StatusCode); label != "" {
+	if label := StatusLabel(int(r.Code)); label != "" {
 		return label
 	}
-	return fmt.Sprintf("status code %d", r.StatusCode)
+	return fmt.Sprintf("status code %d", r.Code)
 }
 
 // Groups writes each group as its size and cause, and its nodes folded on lines of their own.

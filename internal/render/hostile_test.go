@@ -13,6 +13,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/internal/plain"
 	"fleetctl/inventory"
+	"fleetctl/rpcclient"
 )
 
 // enemy is what a node, a broker or a signer may put into any text.
@@ -22,10 +23,10 @@ const enemy = "a\x1b[2J\x00\u009b31m\u202egnp\u2066\u200f\u061c\u2028z\x7f\xff"
 func documents() map[string]func(io.Writer) error {
 	quoted, _ := json.Marshal(enemy)
 	raw := json.RawMessage(`{"out":"` + "\u202e\u009b\u2028\x7f" + `","` + "\u200e" + `":` + string(quoted) + `}`)
-	reply := Reply{Sender: "n" + enemy, Action: enemy, StatusCode: 0, StatusMsg: enemy, Data: raw, Time: time.Unix(1, 0), Protocol: raw}
+	reply := rpcclient.Reply{Node: "n" + enemy, Action: enemy, Message: enemy, Data: raw, Time: time.Unix(1, 0), Protocol: raw}
 	failed := reply
-	failed.StatusCode = 1
-	r := Result{Agent: enemy, Action: enemy, Replies: []Reply{reply, failed}, Stats: Stats{NoResponses: []string{enemy}, UnexpectedResponses: []string{enemy}}, Summaries: raw}
+	failed.Code = 1
+	r := Result{Agent: enemy, Action: enemy, Replies: []rpcclient.Reply{reply, failed}, Stats: Stats{NoResponses: []string{enemy}, UnexpectedResponses: []string{enemy}}, Summaries: raw}
 	outputs := map[string]Output{"out": {DisplayAs: enemy}}
 	text := TextOptions{Display: DisplayAll, Verbose: true, Outputs: outputs, Summaries: map[string][]string{"out": {enemy}}}
 	brief := text

@@ -16,6 +16,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"fleetctl/discovery"
+	"fleetctl/rpcclient"
 )
 
 // Table writes rows in the rounded box of `choria req --table`, with an empty line after it as upstream has it. title
@@ -105,12 +106,12 @@ func outputTable(r Result, outputs map[string]Output, cell func(json.RawMessage)
 		header = append(header, outputLabel(name, outputs[name]))
 	}
 	for _, reply := range r.Replies {
-		if reply.StatusCode != 0 {
+		if !reply.OK() {
 			continue
 		}
 		var data map[string]json.RawMessage
 		_ = json.Unmarshal(reply.Data, &data) // odd data is an empty row, as upstream has it
-		row := []string{reply.Sender}
+		row := []string{reply.Node}
 		for _, name := range names {
 			row = append(row, cell(data[name]))
 		}
@@ -175,16 +176,18 @@ func compactText(raw json.RawMessage) string {
 }
 
 // Senders writes the name of every node that replied with status OK, one a line.
-func Senders(w io.Writer, replies []Reply) error { return Nodes(w, senders(replies)) }
+func Senders(w io.Writer, replies []rpcclient.Reply) error { return Nodes(w, senders(replies)) }
 
 // SendersJSON writes the same names as a JSON array, null when there are none, as upstream does.
-func SendersJSON(w io.Writer, replies []Reply) error { return IndentedJSON(w, senders(replies)) }
+func SendersJSON(w io.Writer, replies []rpcclient.Reply) error {
+	return IndentedJSON(w, senders(replies))
+}
 
-func senders(replies []Reply) []string {
+func senders(replies []rpcclient.Reply) []string {
 	var names []string
 	for _, r := range replies {
-		if r.StatusCode == 0 {
-			names = append(names, r.Sender)
+		if r.OK() {
+			names = append(names, r.Node)
 		}
 	}
 	return names

@@ -13,6 +13,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
+
+	"fleetctl/rpcclient"
 )
 
 // prettyWidth is the widest single-line array in a reply, as upstream has it.
@@ -126,7 +128,7 @@ func Text(w io.Writer, r Result, o TextOptions) error {
 	buf := bufio.NewWriter(w) // keeps the first error
 	each, grouped := o.Display.orFailed().failures(o.Verbose)
 	for _, reply := range r.Replies {
-		if reply.StatusCode == 0 && o.Display.successes() || reply.StatusCode != 0 && each {
+		if reply.OK() && o.Display.successes() || !reply.OK() && each {
 			textReply(buf, reply, o)
 		}
 	}
@@ -142,13 +144,6 @@ func Text(w io.Writer, r Result, o TextOptions) error {
 	if o.Verdict != "" {
 		fmt.Fprintf(buf, "\n%s\n", o.Verdict)
 	}
-	return buf.Flush()
-}
-
-// TextReply writes one reply, for output that does not wait for the end.
-func TextReply(w io.Writer, r Reply, o TextOptions) error {
-	buf := bufio.NewWriter(w)
-	textReply(buf, r, o)
 	return buf.Flush()
 }
 
@@ -170,10 +165,11 @@ func statusColour(code int) colour {
 	return yellow
 }
 
-func textReply(w io.Writer, r Reply, o TextOptions) {
-	fmt.Fprintf(w, "%-40s %s\n\n", oneLine(r.Sender), statusColour(r.StatusCode).paint(o.Colour, StatusLabel(r.StatusCode)))
-	if r.StatusCode != 0 {
-		fmt.Fprintf(w, "    %s\n\n", yellow.paint(o.Colour, clean(r.StatusMsg)))
+func textReply(w io.Writer, r rpcclient.Reply, o TextOptions) {
+	code := int(r.Code)
+	fmt.Fprintf(w, "%-40s %s\n\n", oneLine(r.Node), statusColour(code).paint(o.Colour, StatusLabel(code)))
+	if code != 0 {
+		fmt.Fprintf(w, "    %s\n\n", yellow.paint(o.Colour, clean(r.Message)))
 	}
 	switch {
 	case o.Verbose:
@@ -182,7 +178,7 @@ func textReply(w io.Writer, r Reply, o TextOptions) {
 			text = r.Data
 		}
 		fmt.Fprintf(w, "%s%s\n", documentIndent, clean(string(text)))
-	case r.StatusCode == 0:
+	case code == 0:
 		labelled(w, r.Data, o.Outputs)
 	}
 }

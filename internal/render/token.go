@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"fleetctl/inventory"
 )
 
 // Token is what a token says, with its secrets redacted by whoever made this.
@@ -92,9 +94,9 @@ func tokenTime(t, now time.Time) string {
 	}
 	text := t.UTC().Format("2006-01-02 15:04:05 UTC")
 	if d := t.Sub(now); d > 0 {
-		return text + " (in " + Uptime(d) + ")"
+		return text + " (in " + inventory.UptimeText(d) + ")"
 	}
-	return text + " (" + Uptime(now.Sub(t)) + " ago)"
+	return text + " (" + inventory.UptimeText(now.Sub(t)) + " ago)"
 }
 
 // TokenJSON writes the same as a document, with all claims.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"fleetctl/internal/choria"
+	"fleetctl/rpcclient"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -48,8 +50,8 @@ func upstreamCases(t *testing.T) []upstreamCase {
 func (c upstreamCase) result() Result {
 	r := Result{Agent: c.Agent, Action: c.Action, Summaries: c.JSONSum}
 	for _, reply := range c.Replies {
-		r.Replies = append(r.Replies, Reply{Sender: reply.Sender, Action: c.Action, StatusCode: reply.Code,
-			StatusMsg: reply.Msg, Data: reply.Data, Time: time.Date(2026, 11, 22, 7, 26, 59, 0, time.UTC)})
+		r.Replies = append(r.Replies, rpcclient.Reply{Node: reply.Sender, Action: c.Action, Code: choria.StatusCode(reply.Code),
+			Message: reply.Msg, Data: reply.Data, Time: time.Date(2026, 11, 22, 7, 26, 59, 0, time.UTC)})
 	}
 	r.Stats = Stats{RequestID: "0811d16d4c6749108aa2f8a4ddb6f3a3", NoResponses: c.Stats.NoResponses,
 		UnexpectedResponses: c.Stats.UnexpectedResponses, Discovered: c.Stats.Discovered, Failed: c.Stats.Failed,
@@ -104,8 +106,8 @@ func TestTextWithoutFailuresIsUpstreams(t *testing.T) {
 				switch {
 				case verbose: // upstream leaves a failure's message out
 					for _, reply := range r.Replies {
-						if reply.StatusCode != 0 {
-							got = strings.Replace(got, "    "+reply.StatusMsg+"\n\n", "", 1)
+						if reply.Code != 0 {
+							got = strings.Replace(got, "    "+reply.Message+"\n\n", "", 1)
 						}
 					}
 				case r.Stats.Failed > 0: // ours are grouped

@@ -3,24 +3,12 @@ package render
 import (
 	"encoding/json"
 	"time"
+
+	"fleetctl/rpcclient"
 )
 
 // SchemaVersion is the version of our JSON documents; they only ever grow.
 const SchemaVersion = 1
-
-// Reply is one node's answer to a request.
-type Reply struct {
-	Sender, Action string
-	// StatusCode is the RPC status, 0 for OK (docs/protocol.md, bodies).
-	StatusCode int
-	StatusMsg  string
-	// Data is the reply's data as it came: a JSON object in a well-formed reply.
-	Data json.RawMessage
-	// Time is the server's clock.
-	Time time.Time
-	// Protocol is the protocol's own reply document; only JSON lines show it.
-	Protocol json.RawMessage
-}
 
 // Stats counts a request, as the `request_stats` of `choria req` does (docs/protocol.md, JSON document).
 type Stats struct {
@@ -42,7 +30,7 @@ type Output struct {
 // Result is a finished request.
 type Result struct {
 	Agent, Action string
-	Replies       []Reply
+	Replies       []rpcclient.Reply
 	Stats         Stats
 	// Summaries is the JSON object of aggregates; nil is the empty object.
 	Summaries json.RawMessage

@@ -1,8 +1,3 @@
-// Package secret knows which values are secret, by the names that carry them, and reads them from where operators keep
-// them.
-//
-// It does not know configuration, agents or terminals. Invariants: a name decides alone, whatever its case and
-// whatever separates its words; no error quotes what was read.
 package secret
 
 import (

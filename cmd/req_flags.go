@@ -1,0 +1,206 @@
+package cmd
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"fleetctl/batch"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/run"
+)
+
+// reqOptions are the flags of `fleetctl req`, and of what goes on with its runs.
+type reqOptions struct {
+	targets targets
+	output  reqOutput
+	guard   guardOptions
+	proof   proofOptions
+	record  recordOptions
+
+	agent, action string
+	inputs        map[string]string // as typed
+
+	batch        string
+	canary       canaryFlag
+	spreadBy     string
+	maxPer       []string
+	confirmEach  bool
+	batchSleep   seconds
+	replyTimeout seconds
+	deadline     seconds
+	ttl          seconds
+	workers      int
+
+	maxFailed, maxNoReply, maxFailedBatch, maxNoReplyBatch amountFlag
+	failFast                                               bool
+	dryRun                                                 bool
+
+	replyTo string // where replies go in place of here
+
+	request run.Request // what all of it says; set by validate
+}
+
+// addSplit are the flags that make batches of nodes. A resumed run keeps its batches.
+func (o *reqOptions) addSplit(f *pflag.FlagSet) {
+	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
+	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
+	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`")
+	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch: `FACT=N`")
+}
+
+// addSteps are the flags of the way from batch to batch.
+func (o *reqOptions) addSteps(f *pflag.FlagSet) {
+	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
+	f.Var(&o.batchSleep, "batch-sleep", "wait between batches, since the last one's replies were in (1s)")
+	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
+	f.Var(&o.deadline, "deadline", "begin no batch after this long")
+	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
+	f.Var(&o.maxFailed, "max-failed", "stop when this many nodes have failed")
+	f.Var(&o.maxNoReply, "max-no-reply", "stop when this many nodes have not replied")
+	f.Var(&o.maxFailedBatch, "max-failed-batch", "stop when this many nodes of one batch have failed")
+	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
+	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
+	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
+	_ = f.MarkHidden("workers")
+}
+
+// guardOptions are the flags that hold a run back. The settings file can ask for the same.
+type guardOptions struct {
+	maxNodes      nodeCount
+	expect        nodeCount
+	expectFile    string
+	yes, noInput  bool
+	insecureToken bool
+}
+
+func (g *guardOptions) add(f *pflag.FlagSet) {
+	g.addLimits(f)
+	f.Var(&g.expect, "expect", "refuse unless exactly this many nodes were found")
+	f.StringVar(&g.expectFile, "expect-file", "", "refuse unless exactly the nodes of `FILE` were found")
+}
+
+// addLimits are the guards of a run whose nodes are known.
+func (g *guardOptions) addLimits(f *pflag.FlagSet) {
+	f.Var(&g.maxNodes, "max-nodes", "refuse a plan of more nodes")
+	f.BoolVarP(&g.yes, "yes", "y", false, "answer every prompt with yes")
+	f.BoolVar(&g.noInput, "no-input", false, "refuse instead of asking")
+	f.BoolVar(&g.insecureToken, "insecure-token", false, "send secrets even without TLS")
+}
+
+// proofOptions say how it is proved that nodes did what they accepted.
+type proofOptions struct {
+	verify, expr, version string
+	none                  bool
+	timeout, settle       seconds
+}
+
+func (p *proofOptions) add(f *pflag.FlagSet) {
+	f.StringVar(&p.verify, "verify", run.VerifyAuto, "`HOW` to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
+	f.BoolVar(&p.none, "no-verify", false, "believe the replies")
+	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
+	f.StringVar(&p.version, "verify-version", "", "restart and reprovision: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
+	f.Var(&p.timeout, "verify-timeout", "how long to look for proof after the delay that a node announced (60s)")
+	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 5s)")
+}
+
+// recordOptions say whether and where a run is recorded.
+type recordOptions struct {
+	dir    string
+	off    bool
+	on     bool
+	resume bool
+}
+
+func (r *recordOptions) add(f *pflag.FlagSet) {
+	r.addDir(f)
+	f.BoolVar(&r.off, "no-journal", false, "keep no record: nothing can be resumed, retried or looked up afterwards")
+	f.BoolVar(&r.on, "journal", false, "keep a record of an action that changes nothing, too")
+	f.BoolVar(&r.resume, "resume", false, "go on with this command's interrupted run, if there is one")
+}
+
+func (r *recordOptions) addDir(f *pflag.FlagSet) {
+	f.StringVar(&r.dir, "state-dir", "", "`FOLDER` of the runs' records (or FLEETCTL_STATE_DIR)")
+}
+
+// reqOutput says what of the result is shown, and how.
+type reqOutput struct {
+	formatFlags
+	verbose, sort bool
+	display       string
+	file          string
+	filter        string            // --filter-replies
+	expr          *filter.ReplyExpr // the same, compiled; nil shows every reply
+}
+
+func (o *reqOutput) add(f *pflag.FlagSet) {
+	o.formatFlags.add(f)
+	f.StringVar(&o.filter, "filter-replies", "", "show only the replies that `EXPR` holds for, such as 'ok() && data(\"pid\") > 1'; the others still count in the verdict")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything")
+	f.BoolVar(&o.sort, "sort", false, "sort the replies by node")
+	f.StringVar(&o.display, "display", "", "`WHICH` replies to show: ok, failed, all or none")
+	f.StringVarP(&o.file, "output-file", "o", "", "write the result to `FILE`")
+}
+
+// compile compiles the expression: one that does not compile hides no reply later.
+func (o *reqOutput) compile() (err error) {
+	if o.filter == "" {
+		return nil
+	}
+	if o.expr, err = filter.CompileReply(o.filter); err != nil {
+		return usage(fmt.Errorf("--filter-replies: %w", err), "")
+	}
+	return nil
+}
+
+// value is what the flags say.
+func (o *reqOptions) value() (run.Request, error) {
+	policy, err := o.policy()
+	if err != nil {
+		return run.Request{}, err
+	}
+	t, err := o.targets.value()
+	if err != nil {
+		return run.Request{}, err
+	}
+	g, p := &o.guard, &o.proof
+	return run.Request{
+		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo,
+		Pace: run.Pace{
+			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.d, TTL: o.ttl.wait(), ConfirmEach: o.confirmEach,
+		},
+		Rules: batch.Rules{
+			MaxFailed: o.maxFailed.Amount, MaxNoReply: o.maxNoReply.Amount, MaxFailedBatch: o.maxFailedBatch.Amount,
+			MaxNoReplyBatch: o.maxNoReplyBatch.Amount, FailFast: o.failFast,
+		},
+		Guards: run.Guards{
+			MaxNodes: g.maxNodes.count(), Expect: g.expect.count(), ExpectFile: g.expectFile, Yes: g.yes, NoInput: g.noInput, InsecureToken: g.insecureToken,
+		},
+		Proof: run.Proof{
+			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),
+		},
+		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume},
+		Protocol: o.output.streams(),
+	}, nil
+}
+
+// policy is how the nodes become batches.
+func (o *reqOptions) policy() (batch.Policy, error) {
+	sizes, err := batch.ParseSizes(o.batch)
+	if err != nil {
+		return batch.Policy{}, usage(err, "")
+	}
+	p := batch.Policy{Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy}
+	for _, text := range o.maxPer {
+		fact, count, ok := strings.Cut(text, "=")
+		n, err := strconv.Atoi(count)
+		if !ok || err != nil {
+			return p, usage(fmt.Errorf("--max-per %q is not FACT=N", text), "")
+		}
+		p.MaxPer = append(p.MaxPer, batch.MaxPer{Fact: fact, N: n})
+	}
+	return p, nil
+}

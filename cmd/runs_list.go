@@ -1,0 +1,97 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/batch"
+	"fleetctl/internal/render"
+	"fleetctl/internal/report"
+	"fleetctl/internal/run"
+)
+
+func newRunsList(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
+	var o runsOptions
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the runs, the newest first",
+		Args:  noArguments,
+		RunE:  func(c *cobra.Command, _ []string) error { return do(c.Context(), a, o) },
+	}
+	o.record.addDir(c.Flags())
+	c.Flags().BoolVarP(&o.asJSON, "json", "j", false, "JSON")
+	c.Flags().BoolVarP(&o.all, "all", "a", false, "all of them, not only the newest 20")
+	return c
+}
+
+// shownRuns is how many runs a list shows at first.
+const shownRuns = 20
+
+func listRuns(_ context.Context, a *app, o runsOptions) error {
+	store := a.store(o.record)
+	list, err := store.List()
+	if err != nil {
+		return err
+	}
+	total := len(list)
+	if !o.all && !o.asJSON {
+		list = list[:min(total, shownRuns)]
+	}
+	lines := make([]report.RunLine, 0, len(list))
+	for _, r := range list {
+		lines = append(lines, lineOf(store, r.ID))
+	}
+	if o.asJSON {
+		return render.IndentedJSON(a.io.out, struct {
+			SchemaVersion int              `json:"schema_version"`
+			Runs          []report.RunLine `json:"runs"`
+		}{render.SchemaVersion, lines})
+	}
+	if total == 0 {
+		fmt.Fprintln(a.io.err, "no runs in "+store.Dir)
+		return nil
+	}
+	if err := runsTable(a, lines); err != nil {
+		return err
+	}
+	if total > len(list) {
+		fmt.Fprintf(a.io.err, "%d more: fleetctl runs list --all\n", total-len(list))
+	}
+	return nil
+}
+
+func runsTable(a *app, lines []report.RunLine) error {
+	rows := make([][]string, len(lines))
+	for i, l := range lines {
+		rows[i] = []string{l.ID, l.Started.Local().Format(time.DateTime), l.Agent + "#" + l.Action, strconv.Itoa(l.Nodes), l.Status}
+		if l.Problem != "" {
+			rows[i] = []string{l.ID, "", "", "", l.Problem}
+		}
+	}
+	header := []string{"Run", "Started", "Action", "Nodes", "Status"}
+	if isTerminal(a.io.out) && render.TableWidth(header, rows) > widthOf(a.io.out) { // an id begins with the time
+		header = slices.Delete(header, 1, 2)
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], 1, 2)
+		}
+	}
+	return render.Table(a.io.out, "", header, rows)
+}
+
+func lineOf(store run.Store, id string) report.RunLine {
+	r, err := store.Read(id)
+	if err == nil {
+		return report.LineOf(r)
+	}
+	status := "damaged"
+	if errors.Is(err, batch.ErrNoPlan) {
+		status = "nothing sent"
+	}
+	return report.RunLine{ID: id, Status: status, Problem: err.Error()}
+}

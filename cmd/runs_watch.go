@@ -1,0 +1,151 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/batch"
+	"fleetctl/internal/journal"
+	"fleetctl/internal/render"
+	"fleetctl/internal/report"
+	"fleetctl/internal/run"
+)
+
+// watchPace is how often a watcher looks at the record.
+const watchPace = 500 * time.Millisecond
+
+func newRunsWatch(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
+	var o runsOptions
+	c := &cobra.Command{
+		Use:               "watch [RUN]",
+		ValidArgsFunction: completeRun(a, &o.record),
+		Short:             "Follow a run that another process is doing, until it ends",
+		Args:              cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.name = "last"
+			if len(args) > 0 {
+				o.name = args[0]
+			}
+			return do(c.Context(), a, o)
+		},
+	}
+	o.record.addDir(c.Flags())
+	return c
+}
+
+func watchRun(ctx context.Context, a *app, o runsOptions) error {
+	store := a.store(o.record)
+	id, err := store.Find(o.name)
+	if err != nil {
+		return err
+	}
+	s, err := follow(ctx, a, store, id)
+	if err != nil {
+		return err
+	}
+	if err := endWatch(a, id, s); err != nil {
+		return err
+	}
+	return ended(storedCode(s))
+}
+
+func endWatch(a *app, id string, s batch.Summary) error {
+	_, err := fmt.Fprintln(a.io.out, render.Verdict(s))
+	if s.Open > 0 {
+		fmt.Fprintf(a.io.err, "hint: to go on: fleetctl runs resume %s\n", id)
+	}
+	return err
+}
+
+// follow shows how a run goes until its process ends.
+func follow(ctx context.Context, a *app, store run.Store, id string) (batch.Summary, error) {
+	var progress *render.Progress
+	ticker := time.NewTicker(watchPace)
+	defer ticker.Stop()
+	for {
+		r, err := store.Read(id)
+		if err != nil && (!r.Live || !errors.Is(err, batch.ErrNoPlan)) {
+			return batch.Summary{}, err // without a plan it has not begun, or, when its process is gone, never did
+		}
+		if err == nil {
+			s := r.Progress.Summary()
+			seen := report.Watch(s, r.Progress)
+			if progress == nil {
+				progress = newProgress(a, s.Nodes)
+			}
+			if !r.Live {
+				progress.Close(seen)
+				return s, nil
+			}
+			progress.Update(seen)
+		}
+		select {
+		case <-ctx.Done():
+			return batch.Summary{}, context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}
+
+// newProgress is a bar on a terminal and lines elsewhere.
+func newProgress(a *app, nodes int) *render.Progress {
+	switch {
+	case a.flags.noProgress:
+		return &render.Progress{}
+	case isTerminal(a.io.err):
+		return render.NewBar(a.io.err, nodes, widthOf(a.io.err))
+	}
+	return render.NewPlain(a.io.err)
+}
+
+func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
+	var o runsOptions
+	c := &cobra.Command{
+		Use:               "stop RUN",
+		ValidArgsFunction: completeRun(a, &o.record),
+		Short:             "Ask the process that does a run to end it, as on a first Ctrl-C",
+		Args:              aRun(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.name = args[0]
+			return do(c.Context(), a, o)
+		},
+	}
+	o.record.addDir(c.Flags())
+	return c
+}
+
+// stopWait is how long stop waits for the run to end by itself.
+const stopWait = 10 * time.Minute
+
+func stopRun(ctx context.Context, a *app, o runsOptions) error {
+	store := a.store(o.record)
+	r, err := store.Named(o.name)
+	if err != nil && !errors.Is(err, batch.ErrNoPlan) {
+		return err
+	}
+	if !r.Live {
+		fmt.Fprintf(a.io.err, "run %s has ended already\n", r.ID)
+		return nil
+	}
+	switch err := r.Owner.Signal(syscall.SIGINT); {
+	case errors.Is(err, journal.ErrElsewhere):
+		return refuse("", "cannot stop run %s from here: process %d on %s does it", r.ID, r.Owner.PID, r.Owner.Host)
+	case errors.Is(err, journal.ErrForeign), errors.Is(err, journal.ErrGone):
+		return refuse("", "cannot stop run %s: %w", r.ID, err)
+	case err != nil:
+		return fmt.Errorf("ask process %d to end run %s: %w", r.Owner.PID, r.ID, err)
+	}
+	fmt.Fprintf(a.io.err, "asked process %d to end run %s; what is in flight is still collected\n", r.Owner.PID, r.ID)
+	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	defer cancel()
+	s, err := follow(ctx, a, store, r.ID)
+	if err != nil {
+		return err
+	}
+	return endWatch(a, r.ID, s)
+}

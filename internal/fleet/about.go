@@ -1,0 +1,80 @@
+package fleet
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"time"
+
+	"fleetctl/internal/choria"
+)
+
+// About is what is known of a fleet before anything is dialled.
+type About struct {
+	ConfigFile     string
+	Collective     string
+	MainCollective string
+	Federations    []string
+	TTL            time.Duration // of requests, as configured; zero where the configuration has none
+}
+
+// About returns what is configured.
+func (f *Fleet) About() About {
+	a := About{ConfigFile: f.Config.File, Collective: f.Collective, MainCollective: f.Config.MainCollective, Federations: f.Federations}
+	if f.Config.TTLSet {
+		a.TTL = f.Config.TTL
+	}
+	return a
+}
+
+// Caller is who we are to the fleet.
+type Caller struct {
+	ID      string
+	Version choria.Version
+}
+
+// Who opens our credentials.
+func (f *Fleet) Who() (Caller, error) {
+	id, err := f.Identity()
+	if err != nil {
+		return Caller{}, err
+	}
+	return Caller{ID: id.Caller(), Version: id.Version()}, nil
+}
+
+// Events is a source of lifecycle events.
+type Events interface {
+	// Subscribe returns once the broker has accepted the subscription. Deliver must not block.
+	Subscribe(ctx context.Context, subject string, deliver func(data []byte)) (stop func(), err error)
+}
+
+// Events are the fleet's lifecycle events, nil where none arrive: they do not cross federations.
+func (f *Fleet) Events() Events {
+	if len(f.Federations) > 0 || f.conn == nil {
+		return nil
+	}
+	return f.conn
+}
+
+// Private tells whether what is sent now can be read by nobody on the way: the connection has TLS, or the broker is on
+// this machine. It dials if need be; an error says that the connection is lost.
+func (f *Fleet) Private(ctx context.Context) (private bool, broker string, err error) {
+	if _, err := f.Dial(ctx); err != nil {
+		return false, "", err
+	}
+	if err := f.conn.Flush(ctx); err != nil { // a connection that is lost has no TLS either
+		return false, "", err
+	}
+	broker = f.conn.URL()
+	return f.conn.Encrypted() || loopback(broker), broker, nil
+}
+
+func loopback(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

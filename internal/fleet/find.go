@@ -1,0 +1,123 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+
+	"fleetctl/discovery"
+	"fleetctl/internal/filter"
+)
+
+// Find finds the nodes: from the file where one is named, from the source that flags or configuration choose otherwise.
+// The result is sorted naturally, unique, and never blank. agent is the one that will be called; "" for none.
+func (f *Fleet) Find(ctx context.Context, t Targets, parsed filter.Filter, agent string) (discovery.Result, error) {
+	out, err := discovery.ReadExclusions(ctx, t.Exclude, f.o.Home)
+	if err != nil {
+		return discovery.Result{}, err
+	}
+	res, err := f.discover(ctx, t, parsed, agent)
+	if err != nil || len(res.Nodes) == 0 {
+		return res, err
+	}
+	res.Nodes, res.Excluded = out.From(res.Nodes)
+	for _, e := range res.Excluded {
+		if note := e.Note(); note != "" {
+			f.o.tell("warning: %s", note)
+		}
+	}
+	return f.limit(t, res)
+}
+
+// limit takes as many nodes as are wanted.
+func (f *Fleet) limit(t Targets, res discovery.Result) (discovery.Result, error) {
+	if t.Limit == "" || len(res.Nodes) == 0 {
+		return res, nil
+	}
+	method, seed := f.Config.LimitMethod, t.LimitSeed
+	switch {
+	case seed != 0:
+		method = "random"
+	case method == "random":
+		seed = discovery.DrawSeed()
+		f.o.tell("note: --limit chooses at random: --limit-seed %d makes the same choice of the same nodes", seed)
+	}
+	var err error
+	if res.Nodes, err = discovery.Limit(res.Nodes, t.Limit, method, seed); err != nil {
+		return res, usage(err, "")
+	}
+	res.Seed = seed
+	return res, nil
+}
+
+func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, agent string) (discovery.Result, error) {
+	choice, err := f.choose(t, parsed)
+	if err != nil {
+		return discovery.Result{}, err
+	}
+	if choice.Note != "" {
+		f.o.tell("note: %s", choice.Note)
+	}
+	settings, err := f.sourceSettings(t, parsed, choice)
+	if err != nil {
+		return discovery.Result{}, err
+	}
+	source, err := discovery.Open(choice.Method, settings)
+	if err != nil {
+		return discovery.Result{}, err
+	}
+	return source.Discover(ctx, discovery.Query{
+		Filter: parsed, Collective: f.Collective, Agent: agent,
+		Timeout: cmp.Or(t.Timeout, f.Config.DiscoveryTimeout), Window: t.Window || f.Config.DiscoveryWindow,
+	})
+}
+
+func (f *Fleet) choose(t Targets, parsed filter.Filter) (discovery.Choice, error) {
+	return discovery.Choose(discovery.Wish{
+		Method: t.Method, NodesFile: t.NodesFile, Options: t.Do, Filter: parsed,
+		DefaultMethod: f.Config.DiscoveryMethod, Defaults: f.Config.DiscoveryOptions,
+	})
+}
+
+// MethodName is what upstream calls the method of discovery in its output: the name that was chosen, as it was written.
+func (f *Fleet) MethodName(t Targets, parsed filter.Filter) string {
+	choice, err := f.choose(t, parsed)
+	if err != nil {
+		return "unknown"
+	}
+	for _, written := range []string{t.Method, f.Config.DiscoveryMethod} {
+		if method, err := discovery.Method(written); err == nil && written != "" && method == choice.Method {
+			return written
+		}
+	}
+	return choice.Method
+}
+
+func (f *Fleet) sourceSettings(t Targets, parsed filter.Filter, c discovery.Choice) (discovery.Settings, error) {
+	path, _ := f.o.Getenv("PATH")
+	s := discovery.Settings{
+		Options: c.Options, NodesFile: t.NodesFile, Stdin: f.o.Stdin, Home: f.o.Home, Path: path,
+		InventoryFile: f.Config.InventorySource, Command: f.Config.DiscoveryCommand, Federations: f.Federations,
+		Dial: func(ctx context.Context) (discovery.Broadcaster, error) {
+			client, err := f.Dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return client, nil
+		},
+	}
+	if c.Method != discovery.MethodPuppetDB {
+		return s, nil
+	}
+	s.PuppetDB = discovery.PuppetDBServer{
+		Host: f.Config.PuppetDBHost, Port: f.Config.PuppetDBPort, UseSRV: f.Config.UseSRV, Domain: f.srvDomain(), Timeout: t.Timeout,
+	}
+	if _, exact := parsed.ExactIdentities(); exact {
+		return s, nil // no server is asked
+	}
+	id, err := f.Identity()
+	if err != nil {
+		return s, err
+	}
+	s.PuppetDB.TLS, err = id.TLS()
+	return s, err
+}

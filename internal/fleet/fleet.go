@@ -1,0 +1,255 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"fleetctl/internal/bus"
+	"fleetctl/internal/choria"
+	"fleetctl/internal/config"
+	"fleetctl/internal/security"
+	"fleetctl/rpcclient"
+)
+
+// ProvisioningCollective is where nodes in provisioning mode are, in a broker account of their own.
+const ProvisioningCollective = "provisioning"
+
+// Options say what of the command line and the environment decides about the way to the fleet.
+type Options struct {
+	ConfigFile string // Choria's client configuration; empty: as Choria itself searches
+	Getenv     func(name string) (string, bool)
+	Home       string    // the user's own folder
+	Stdin      io.Reader // for lists of nodes that are piped in
+
+	Settings       func() (config.Settings, error) // our own settings, read when they are needed
+	ConnectTimeout time.Duration                   // zero: the bus's default
+	InsecureBroker bool                            // do not verify the broker's certificate
+	AllowUnsigned  bool                            // believe replies without a signature where an issuer is known
+	SignerCA       string                          // certificate authority of request signer and login service
+	InsecureSigner bool
+	Federations    []string // those that were asked for; the environment wins
+
+	Logger *slog.Logger      // nil: nothing is logged
+	Tell   func(line string) // warnings and notes for the operator, whole lines; nil: dropped
+}
+
+func (o Options) tell(format string, args ...any) {
+	if o.Tell != nil {
+		o.Tell(fmt.Sprintf(format, args...))
+	}
+}
+
+func (o Options) warn(warnings []string) {
+	for _, w := range warnings {
+		o.tell("warning: %s", w)
+	}
+}
+
+// UsageError says that what was typed or configured cannot be used. Nothing was sent.
+type UsageError struct {
+	Err  error
+	Hint string // what to do, on a line of its own; may be empty
+}
+
+// Error implements error.
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the problem.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+func usage(err error, hint string) error { return &UsageError{Err: err, Hint: hint} }
+
+// ReadConfig reads Choria's client configuration. fullName finds this host's name in the DNS; nil does without.
+// Errors are *config.NotFoundError and *UsageError.
+func (o Options) ReadConfig(fullName func() string) (*config.Config, error) {
+	path := o.ConfigFile
+	if path == "" {
+		path, _ = o.Getenv("FLEETCTL_CONFIG")
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = ""
+	}
+	cfg, err := config.Load(path, config.Environment{
+		Getenv: o.Getenv, Home: o.Home, Dir: dir, Root: os.Geteuid() == 0, UID: os.Geteuid(), Hostname: os.Hostname, LookupFQDN: fullName,
+	})
+	if err == nil {
+		return cfg, nil
+	}
+	if _, ok := errors.AsType[*config.NotFoundError](err); ok {
+		return nil, err
+	}
+	return nil, usage(fmt.Errorf("read configuration: %w", err), "")
+}
+
+// LoadConfig is ReadConfig with a look into the DNS of at most two seconds.
+func (o Options) LoadConfig(ctx context.Context) (*config.Config, error) {
+	return o.ReadConfig(func() string {
+		host, err := os.Hostname()
+		if err != nil {
+			return ""
+		}
+		lookup, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		return config.HostFQDN(lookup, host)
+	})
+}
+
+// Fleet is one fleet, reached through one configuration. Its methods are for one goroutine.
+type Fleet struct {
+	Config     *config.Config
+	Collective string
+	// Federations are those whose collectives are addressed; none means the broker's own collectives.
+	Federations []string
+
+	o      Options
+	id     *security.Identity
+	conn   *bus.Conn
+	client *rpcclient.Client
+}
+
+// Open reads the configuration. No credential is opened and nothing is dialled. An empty collective is the main one.
+func Open(ctx context.Context, o Options, collective string) (*Fleet, error) {
+	cfg, err := o.LoadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.warn(cfg.Warnings)
+	return New(o, cfg, collective)
+}
+
+// New is the fleet of a configuration that has been read. It repeats no warning of the configuration.
+func New(o Options, cfg *config.Config, collective string) (*Fleet, error) {
+	if collective == "" {
+		collective = cfg.MainCollective
+	}
+	if !slices.Contains(cfg.Collectives, collective) {
+		hint := "add it to `collectives` in " + cfg.File
+		if collective == ProvisioningCollective {
+			hint = "nodes in provisioning mode need a configuration with the provisioner's login (plugin.nats.user and .pass): name it with --config"
+		}
+		return nil, usage(fmt.Errorf("collective %q is not one of ours: %s", collective, strings.Join(cfg.Collectives, ", ")), hint)
+	}
+	federations, err := o.federations(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Fleet{o: o, Config: cfg, Collective: collective, Federations: federations}, nil
+}
+
+// Settings are fleetctl's own settings.
+func (f *Fleet) Settings() (config.Settings, error) { return f.o.Settings() }
+
+// Identity opens our credentials, and reports what is wrong with them before anything is dialled.
+func (f *Fleet) Identity() (*security.Identity, error) {
+	if f.id != nil {
+		return f.id, nil
+	}
+	o, err := f.SecurityOptions()
+	if err != nil {
+		return nil, err
+	}
+	id, err := security.Open(o, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	f.o.warn(id.Warnings())
+	f.id = id
+	return id, nil
+}
+
+// UseIdentity takes credentials that the caller has opened.
+func (f *Fleet) UseIdentity(id *security.Identity) { f.id = id }
+
+// Dial connects to the broker, once a process.
+func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
+	if f.client != nil {
+		return f.client, nil
+	}
+	id, err := f.Identity()
+	if err != nil {
+		return nil, err
+	}
+	servers, err := f.Servers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o, err := f.busOptions(id, servers)
+	if err != nil {
+		return nil, err
+	}
+	if f.conn, err = bus.Connect(ctx, o); err != nil {
+		return nil, err
+	}
+	f.client = rpcclient.NewFederated(f.conn, id, f.Federations)
+	return f.client, nil
+}
+
+// Conn is the connection, nil before Dial.
+func (f *Fleet) Conn() *bus.Conn { return f.conn }
+
+// Servers are the brokers' URLs.
+func (f *Fleet) Servers(ctx context.Context) ([]string, error) {
+	where := bus.Where{Hosts: f.Config.MiddlewareHosts, UseSRV: f.Config.UseSRV, Domain: f.srvDomain()}
+	if len(f.Federations) > 0 {
+		where.Hosts, where.Federated = f.Config.FederationHosts, true
+	}
+	return bus.Servers(ctx, where)
+}
+
+func (f *Fleet) busOptions(id *security.Identity, servers []string) (bus.Options, error) {
+	tls, err := id.TLS(servers...)
+	if err != nil {
+		return bus.Options{}, err
+	}
+	return bus.Options{
+		Servers: servers, Name: id.Caller(), TLS: tls, Token: id.Token(), SignNonce: id.SignNonce,
+		User: f.Config.NatsUser, Password: f.Config.NatsPass.Reveal(), Credentials: f.Config.NatsCredentials,
+		ReplyPrefix:    choria.ReplyPrefix(f.Collective, id.Caller()),
+		ConnectTimeout: f.o.ConnectTimeout, Logger: f.o.Logger,
+	}, nil
+}
+
+// srvDomain is the configured domain, else that of our own full name.
+func (f *Fleet) srvDomain() string {
+	if f.Config.SRVDomain != "" {
+		return f.Config.SRVDomain
+	}
+	if _, domain, ok := strings.Cut(f.Config.Identity, "."); ok && strings.Contains(domain, ".") {
+		return domain
+	}
+	return ""
+}
+
+// Close leaves the network.
+func (f *Fleet) Close() {
+	if f.conn != nil {
+		f.conn.Close()
+	}
+}
+
+// federations are those that are addressed: of the environment, else those asked for, else of the configuration files.
+func (o Options) federations(cfg *config.Config) ([]string, error) {
+	names := cfg.FederationCollectives // of the environment where that names any
+	if env, _ := o.Getenv("CHORIA_FED_COLLECTIVE"); env == "" && len(o.Federations) > 0 {
+		names = o.Federations
+	}
+	var out []string
+	for _, name := range names {
+		name = strings.TrimSpace(name)
+		if err := choria.CheckIdentity(name); err != nil || strings.Contains(name, ".") {
+			return nil, usage(fmt.Errorf("%q cannot be the name of a federation", name), "check --federations, CHORIA_FED_COLLECTIVE and plugin.choria.federation.collectives")
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}

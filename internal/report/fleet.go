@@ -1,0 +1,356 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"fleetctl/internal/render"
+	"fleetctl/inventory"
+)
+
+// FleetFormats are what an inventory of a fleet can be written as.
+var FleetFormats = []Format{Text, Table, JSON, Lines, CSV, Nodeset}
+
+// FleetOptions say what of a fleet's inventory is shown, and how.
+type FleetOptions struct {
+	Format      Format // unset: text, unless the inventory is only saved
+	GroupBy     string
+	Columns     []inventory.Column // of the table and of CSV
+	Order       inventory.Order
+	Facts       bool   // show the facts, in JSON and lines
+	Save        string // a file to keep what the nodes say in
+	Diff        string // a saved file to compare with
+	IgnoreFacts []string
+	Info        inventory.SnapshotInfo // of what is asked now
+	Out, Err    Stream
+}
+
+// FileError says that a file that was named cannot be used.
+type FileError struct {
+	Err  error
+	Hint string
+}
+
+// Error implements error.
+func (e *FileError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the problem.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Fleet takes the wanted nodes of an inventory one by one, and writes them in the chosen ways.
+type Fleet struct {
+	sinks []fleetSink
+	saved *snapshotSink // nil without Save
+}
+
+// fleetSink takes the wanted nodes one by one, and the counts at the end.
+type fleetSink interface {
+	add(a inventory.Answer) error
+	end(t *inventory.Tally) error
+}
+
+// Add takes a node that answered.
+func (s *Fleet) Add(a inventory.Answer) error {
+	for _, sink := range s.sinks {
+		if err := sink.add(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// End writes what is written at the end.
+func (s *Fleet) End(t *inventory.Tally) error {
+	for _, sink := range s.sinks {
+		if err := sink.end(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Abandon takes an unfinished snapshot away. After End it does nothing.
+func (s *Fleet) Abandon() {
+	if s.saved != nil {
+		s.saved.abandon()
+	}
+}
+
+// NewFleet opens what the inventory is written to. The caller must call Abandon.
+func NewFleet(o FleetOptions) (s *Fleet, err error) {
+	s = &Fleet{}
+	defer func() {
+		if err != nil {
+			s.Abandon()
+		}
+	}()
+	if o.Diff != "" {
+		diff, err := newDiffSink(o)
+		if err != nil {
+			return s, err
+		}
+		s.sinks = append(s.sinks, diff)
+	}
+	if o.Save != "" {
+		if s.saved, err = newSnapshotSink(o); err != nil {
+			return s, err
+		}
+		s.sinks = append(s.sinks, s.saved)
+	}
+	if o.Diff == "" && (o.Save == "" || o.Format != 0 || o.GroupBy != "") {
+		shown, err := newFleetSink(o)
+		if err != nil {
+			return s, err
+		}
+		s.sinks = append(s.sinks, shown)
+	}
+	return s, nil
+}
+
+func newFleetSink(o FleetOptions) (fleetSink, error) {
+	if o.Format == 0 || o.Format == Text {
+		options := render.FleetOptions{GroupBy: o.GroupBy}
+		if o.Out.Terminal {
+			options.Bars = o.Out.Width
+		}
+		return textSink{o.Out, options}, nil
+	}
+	if o.GroupBy != "" {
+		return groupSink{o}, nil
+	}
+	switch o.Format {
+	case Nodeset:
+		return &nodesetSink{o: o}, nil
+	case JSON:
+		return &jsonSink{o: o}, nil
+	case Lines:
+		return &jsonlSink{o: o, lines: render.NewLines(o.Out)}, nil
+	}
+	s := &rowSink{o: o, table: o.Format == Table}
+	for _, c := range o.Columns {
+		title := c.Title
+		if !s.table {
+			title = c.Name
+		}
+		s.header = append(s.header, title)
+	}
+	var err error
+	if !s.table {
+		s.csv, err = render.NewCSVStream(o.Out, s.header)
+	}
+	return s, err
+}
+
+// textSink shows the counts.
+type textSink struct {
+	w io.Writer
+	o render.FleetOptions
+}
+
+func (s textSink) add(inventory.Answer) error   { return nil }
+func (s textSink) end(t *inventory.Tally) error { return render.Fleet(s.w, t, s.o) }
+
+// groupSink shows the groups in the formats of machines.
+type groupSink struct {
+	o FleetOptions
+}
+
+func (s groupSink) add(inventory.Answer) error { return nil }
+
+func (s groupSink) end(t *inventory.Tally) error {
+	defer s.o.verdict(t)
+	header, rows := render.FleetGroups(t, s.o.GroupBy)
+	switch s.o.Format {
+	case Table:
+		return render.Table(s.o.Out, "", header, rows)
+	case CSV:
+		return render.CSVRows(s.o.Out, []string{s.o.GroupBy, "nodes", "upgradable"}, rows)
+	case JSON:
+		return render.FleetJSON(s.o.Out, t, nil, render.FleetOptions{GroupBy: s.o.GroupBy})
+	}
+	lines := render.NewLines(s.o.Out)
+	for _, g := range t.Groups() {
+		if err := lines.Group(g); err != nil {
+			return err
+		}
+	}
+	return render.FleetLine(lines, t)
+}
+
+// verdict goes to stderr where stdout is for machines.
+func (o FleetOptions) verdict(t *inventory.Tally) { fmt.Fprintln(o.Err, render.FleetVerdict(t)) }
+
+// nodesetSink shows the names alone, to be piped into --nodes -.
+type nodesetSink struct {
+	o     FleetOptions
+	names []string
+}
+
+func (s *nodesetSink) add(a inventory.Answer) error {
+	s.names = append(s.names, a.Identity)
+	return nil
+}
+
+func (s *nodesetSink) end(t *inventory.Tally) error {
+	s.o.verdict(t)
+	return render.NodeSet(s.o.Out, s.names)
+}
+
+// rowSink shows a row for each node: CSV as they come unless they are sorted, a table at the end.
+type rowSink struct {
+	o      FleetOptions
+	header []string
+	table  bool
+	csv    render.CSVStream
+	lines  []inventory.Line
+}
+
+func (s *rowSink) add(a inventory.Answer) error {
+	l := s.o.Order.Line(a)
+	for _, c := range s.o.Columns {
+		l.Cells = append(l.Cells, c.Text(a))
+	}
+	if !s.table && len(s.o.Order) == 0 {
+		return s.csv.Row(l.Cells)
+	}
+	s.lines = append(s.lines, l)
+	return nil
+}
+
+func (s *rowSink) end(t *inventory.Tally) error {
+	defer s.o.verdict(t)
+	s.o.Order.Sort(s.lines)
+	var rows [][]string
+	for _, l := range s.lines {
+		if !s.table {
+			if err := s.csv.Row(l.Cells); err != nil {
+				return err
+			}
+		}
+		rows = append(rows, l.Cells)
+	}
+	if s.table {
+		return render.Table(s.o.Out, "", s.header, rows)
+	}
+	return s.csv.Close()
+}
+
+// jsonSink shows one document.
+type jsonSink struct {
+	o     FleetOptions
+	lines []inventory.Line
+}
+
+// recordText is the record of a node as JSON. Facts that were needed for something else are left out.
+func recordText(a inventory.Answer, o FleetOptions) ([]byte, error) {
+	r := inventory.RecordOf(a)
+	if !o.Facts {
+		r.Facts = nil
+	}
+	return json.Marshal(r)
+}
+
+func (s *jsonSink) add(a inventory.Answer) (err error) {
+	l := s.o.Order.Line(a)
+	l.Text, err = recordText(a, s.o)
+	s.lines = append(s.lines, l)
+	return err
+}
+
+func (s *jsonSink) end(t *inventory.Tally) error {
+	defer s.o.verdict(t)
+	s.o.Order.Sort(s.lines)
+	nodes := make([]json.RawMessage, len(s.lines))
+	for i, l := range s.lines {
+		nodes[i] = l.Text
+	}
+	return render.FleetJSON(s.o.Out, t, nodes, render.FleetOptions{})
+}
+
+// jsonlSink shows a line for each node as it comes, unless they are sorted.
+type jsonlSink struct {
+	o      FleetOptions
+	lines  render.Lines
+	sorted []inventory.Line
+}
+
+func (s *jsonlSink) add(a inventory.Answer) error {
+	text, err := recordText(a, s.o)
+	if err != nil {
+		return err
+	}
+	if len(s.o.Order) == 0 {
+		return s.lines.Node(json.RawMessage(text))
+	}
+	l := s.o.Order.Line(a)
+	l.Text = text
+	s.sorted = append(s.sorted, l)
+	return nil
+}
+
+func (s *jsonlSink) end(t *inventory.Tally) error {
+	defer s.o.verdict(t)
+	s.o.Order.Sort(s.sorted)
+	for _, l := range s.sorted {
+		if err := s.lines.Node(json.RawMessage(l.Text)); err != nil {
+			return err
+		}
+	}
+	return render.FleetLine(s.lines, t)
+}
+
+// snapshotSink saves the nodes. The file appears when it is complete.
+type snapshotSink struct {
+	o      FleetOptions
+	file   *File
+	writer *inventory.SnapshotWriter
+}
+
+// snapshotMode keeps facts to this user: they may hold more than was meant for all.
+const snapshotMode = 0o600
+
+func newSnapshotSink(o FleetOptions) (*snapshotSink, error) {
+	file, err := CreateFile(o.Save)
+	if err != nil {
+		return nil, &FileError{Err: fmt.Errorf("save the inventory: %w", err)}
+	}
+	file.Mode = snapshotMode
+	s := &snapshotSink{o: o, file: file}
+	s.writer, err = inventory.NewSnapshotWriter(file, o.Info)
+	return s, err
+}
+
+func (s *snapshotSink) add(a inventory.Answer) error { return s.writer.Add(inventory.RecordOf(a)) }
+
+func (s *snapshotSink) end(t *inventory.Tally) error {
+	err := s.writer.Close(t.Silent, refusedNodes(t))
+	file := s.file
+	s.file = nil
+	if err == nil && file.Kept() {
+		err = file.Sync()
+	}
+	if err := file.Commit(err); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.o.Err, "Saved %d nodes to %s.\n", t.Selected, s.o.Save)
+	return nil
+}
+
+func (s *snapshotSink) abandon() {
+	if s.file != nil {
+		_ = s.file.Commit(errAbandoned) // the file goes away, and that is all
+		s.file = nil
+	}
+}
+
+var errAbandoned = errors.New("the inventory did not end")
+
+func refusedNodes(t *inventory.Tally) []string {
+	names := make([]string, len(t.Problems))
+	for i, p := range t.Problems {
+		names[i] = p.Node
+	}
+	return names
+}

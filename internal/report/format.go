@@ -1,0 +1,64 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Format is how a result is written. The zero value is unset.
+type Format uint8
+
+// The formats.
+const (
+	Text Format = iota + 1
+	JSON
+	Lines
+	Table
+	CSV
+	Senders
+	Nodeset
+	JUnit
+	SendersJSON // upstream's --senders --json
+	formats
+)
+
+var formatNames = [formats]string{"unset", "text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit", "senders as json"}
+
+// String is total.
+func (f Format) String() string {
+	if f >= formats {
+		return "unknown"
+	}
+	return formatNames[f]
+}
+
+// forPeople tells whether somebody reads along: then the search for nodes is reported too.
+func (f Format) forPeople() bool { return f == Text || f == Table }
+
+// FormatError says that a name is none of the formats that a command offers.
+type FormatError struct {
+	Name    string
+	Offered []Format
+}
+
+// Error implements error.
+func (e *FormatError) Error() string { return fmt.Sprintf("unknown format %q", e.Name) }
+
+// ParseFormat reads a name, of those that a command offers. Its error is a *FormatError.
+func ParseFormat(name string, offered ...Format) (Format, error) {
+	for _, f := range offered {
+		if f.String() == name {
+			return f, nil
+		}
+	}
+	return 0, &FormatError{name, offered}
+}
+
+// FormatNames lists formats for help and hints.
+func FormatNames(offered []Format) string {
+	names := make([]string, len(offered))
+	for i, f := range offered {
+		names[i] = f.String()
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,69 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"fleetctl/internal/ddl"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/render"
+	"fleetctl/rpcclient"
+)
+
+// gathered is what the replies of a request come to: every one is counted, those to show are kept and summed up.
+type gathered struct {
+	ok, failed int
+	shown      []rpcclient.Reply
+	sums       *ddl.Aggregator
+	unfit      int   // replies that the expression of --filter-replies cannot be evaluated on
+	why        error // of the first of them
+}
+
+// hear counts a reply, and keeps it or writes it when it is to be shown.
+func (w *Writer) hear(r rpcclient.Reply) {
+	if r.OK() {
+		w.heard.ok++
+	} else {
+		w.heard.failed++
+	}
+	if !w.shows(r) {
+		return
+	}
+	w.heard.sums.Add(r.Data)
+	switch w.o.Format {
+	case Lines:
+		w.keep(w.lines.Result(r))
+	case JUnit: // counts nodes, not replies
+	case Text:
+		if w.display().Shows(int(r.Code), w.o.Verbose) {
+			w.heard.shown = append(w.heard.shown, r)
+		}
+	default:
+		w.heard.shown = append(w.heard.shown, r)
+	}
+}
+
+// display is what the operator wants to see, else what the agent's document says.
+func (w *Writer) display() render.Display {
+	d, _ := render.ParseDisplay(w.o.Display, w.call.Action.Display)
+	return d
+}
+
+// shows asks --filter-replies. A reply that it cannot be evaluated on is not shown, as upstream has it, but that is
+// reported.
+func (w *Writer) shows(r rpcclient.Reply) bool {
+	if w.o.Filter == nil {
+		return true
+	}
+	ok, err := w.o.Filter.Match(filter.ReplyEnv{Sender: r.Node, Message: r.Message, Code: int(r.Code), Data: r.Data, Time: r.Time.UTC()})
+	if err != nil {
+		if w.heard.unfit++; w.heard.why == nil {
+			w.heard.why = fmt.Errorf("%s: %w", r.Node, err)
+		}
+		return false
+	}
+	return ok
+}
+
+// summaries are the aggregates as the formats write them.
+func (g *gathered) summaries() json.RawMessage { return g.sums.JSON() }

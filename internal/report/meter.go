@@ -1,0 +1,77 @@
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/render"
+)
+
+// meter says how far a run has come, from the engine's own counts.
+type meter struct {
+	progress batch.Progress
+	batch    int // that was sent last by this process, or recorded last
+	waiting  string
+	began    time.Time // when the first batch of this process left
+	before   int       // batches that were done by then
+	left     time.Duration
+}
+
+func (m *meter) snapshot() render.Snapshot {
+	c := m.progress.Counts()
+	s := render.Snapshot{
+		Batch: m.batch, Batches: m.progress.Batches(), Planned: c.Total(),
+		Accepted: c.Of(batch.Accepted) + c.Of(batch.Verified) + c.Of(batch.Unverified),
+		Verified: c.Of(batch.Verified), Failed: c.Failed(), NoReply: c.Of(batch.NoReply),
+		Waiting: m.waiting, Left: m.left,
+	}
+	s.Done = s.Accepted + c.Of(batch.Refused) + s.NoReply
+	return s
+}
+
+// observe follows the phases of a run: what it waits for, and how long a batch takes, sleep and proof included.
+func (m *meter) observe(r batch.Record) {
+	switch r.Kind {
+	case batch.KindIntent:
+		m.estimate(r)
+		m.batch, m.waiting = r.Batch, "replies"
+	case batch.KindOutcomes:
+		if m.batch == 0 {
+			return
+		}
+		if open := m.progress.Batch(m.batch).States.Of(batch.Sending); open > 0 {
+			m.waiting = fmt.Sprintf("%d replies", open)
+		}
+	case batch.KindReplies:
+		m.waiting = "proof"
+	case batch.KindBatchEnd:
+		m.waiting = "sleep"
+		if r.Batch == m.progress.Batches() {
+			m.waiting = ""
+		}
+	case batch.KindStopped, batch.KindRunEnd:
+		m.waiting, m.left = "", 0
+	}
+}
+
+func (m *meter) estimate(r batch.Record) {
+	switch {
+	case m.began.IsZero():
+		m.began, m.before = r.Time, r.Batch-1
+	case r.Batch > m.before+1:
+		each := r.Time.Sub(m.began) / time.Duration(r.Batch-1-m.before)
+		m.left = each * time.Duration(m.progress.Batches()-r.Batch+1)
+	}
+}
+
+// Watch shows how far a run has come that another process is doing.
+func Watch(s batch.Summary, p batch.Progress) render.Snapshot {
+	m := meter{progress: p}
+	for _, b := range s.Batches {
+		if !b.Sent.IsZero() {
+			m.batch++
+		}
+	}
+	return m.snapshot()
+}

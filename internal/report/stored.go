@@ -1,0 +1,91 @@
+package report
+
+import (
+	"io"
+	"slices"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/render"
+	"fleetctl/internal/run"
+)
+
+// StoredFormats are what can be made of a record: it holds what became of every node, not the replies.
+var StoredFormats = []Format{Text, JSON, Nodeset, JUnit}
+
+// runDocument is `runs show --json`.
+type runDocument struct {
+	SchemaVersion int        `json:"schema_version"`
+	Agent         string     `json:"agent"`
+	Action        string     `json:"action"`
+	Status        string     `json:"status"`
+	Live          bool       `json:"live"`
+	Command       []string   `json:"command"`
+	Caller        string     `json:"caller"`
+	User          string     `json:"user,omitempty"`
+	Host          string     `json:"host,omitempty"`
+	Started       time.Time  `json:"started,omitzero"`
+	Ended         time.Time  `json:"ended,omitzero"`
+	Parent        string     `json:"parent,omitempty"`
+	Run           render.Run `json:"run"`
+}
+
+// WriteStored writes what became of a recorded run, in one of StoredFormats; others are text. code is its exit code.
+func WriteStored(w io.Writer, format Format, r run.Stored, code, width int) error {
+	s, m := r.Progress.Summary(), r.Meta
+	switch format {
+	case JSON:
+		return render.IndentedJSON(w, runDocument{
+			SchemaVersion: render.SchemaVersion, Agent: m.Agent, Action: m.Action, Status: r.Status(), Live: r.Live,
+			Command: m.Command, Caller: m.Caller, User: m.User, Host: m.Host, Started: s.Started, Ended: s.Ended,
+			Parent: s.Parent, Run: render.NewRun(s, code, nil),
+		})
+	case Nodeset:
+		var names []string
+		for n := range s.Results() {
+			if Succeeded(n, r.Proves()) {
+				names = append(names, n.Identity)
+			}
+		}
+		return render.Nodeset(w, names)
+	case JUnit:
+		ended := s.Ended
+		if ended.IsZero() {
+			ended = time.Now()
+		}
+		return render.JUnit(w, render.Suite{
+			Agent: m.Agent, Action: m.Action, Run: r.ID, Verdict: r.Status(), ExitCode: code,
+			Start: s.Started, Took: ended.Sub(s.Started), Nodes: slices.Collect(s.Results()), Proved: r.Proves(),
+		})
+	}
+	return render.RunReport(w, s, render.RunFacts{
+		ID: r.ID, What: m.Agent + "#" + m.Action, Status: r.Status(), Command: m.Command, Caller: m.Caller,
+		By: m.User + "@" + m.Host, Torn: r.Torn,
+	}, width)
+}
+
+// RunLine is one run in `runs list`.
+type RunLine struct {
+	ID      string        `json:"id"`
+	Started time.Time     `json:"started,omitzero"`
+	Agent   string        `json:"agent,omitempty"`
+	Action  string        `json:"action,omitempty"`
+	Nodes   int           `json:"nodes"`
+	States  *batch.Counts `json:"states,omitempty"`
+	Status  string        `json:"status"`
+	Live    bool          `json:"live"`
+	Open    int           `json:"open"`
+	Parent  string        `json:"parent,omitempty"`
+	User    string        `json:"user,omitempty"`
+	Host    string        `json:"host,omitempty"`
+	Problem string        `json:"problem,omitempty"`
+}
+
+// LineOf is a run's line in a list.
+func LineOf(r run.Stored) RunLine {
+	s := r.Progress.Summary()
+	return RunLine{
+		ID: r.ID, Started: r.Progress.Header().Created, Agent: r.Meta.Agent, Action: r.Meta.Action, Nodes: s.Nodes, States: &s.States,
+		Status: r.Status(), Live: r.Live, Open: r.Progress.Open(), Parent: s.Parent, User: r.Meta.User, Host: r.Meta.Host,
+	}
+}

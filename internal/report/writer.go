@@ -1,0 +1,315 @@
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/plain"
+	"fleetctl/internal/render"
+	"fleetctl/internal/run"
+	"fleetctl/rpcclient"
+)
+
+// Stream is where something is written, and what is known of it.
+type Stream struct {
+	io.Writer
+	Terminal bool
+	Width    int  // in columns; 80 where there is no terminal
+	Color    bool // colors are welcome
+}
+
+// Options say what of a run is shown, and how.
+type Options struct {
+	Format        Format
+	Verbose, Sort bool
+	Display       string            // ok, failed, all, none; "" as the agent's document says
+	Filter        *filter.ReplyExpr // nil shows every reply
+	Out, Err      Stream
+	File          *File // in place of Out; owned by the Writer
+	NoProgress    bool
+	// Code is the exit code that documents show of a result.
+	Code func(run.Result) int
+}
+
+// Writer gathers what a run brings and writes it in the chosen format. It is a run's Reporter. Everything but JSON lines
+// is written at the end.
+type Writer struct {
+	o     Options
+	out   io.Writer
+	lines render.Lines
+	call  run.Prepared
+
+	method   string // of discovery
+	took     time.Duration
+	lineOpen bool // the count of discovered nodes is still to come on stderr's last line
+	heard    gathered
+	meter    meter
+	progress *render.Progress
+	start    time.Time
+	complete bool  // the whole result was written
+	err      error // the first error of writing
+}
+
+// New returns a writer. The caller must call End.
+func New(o Options) *Writer {
+	w := &Writer{o: o, out: o.Out, start: time.Now(), progress: &render.Progress{}}
+	if o.File != nil {
+		w.out = bufio.NewWriter(o.File)
+	}
+	w.lines = render.NewLines(w.out)
+	return w
+}
+
+// End closes the output: a file is complete, or not there at all. err is how the run ended; it becomes a JSON line where
+// those were asked for. It returns err, or else what went wrong in writing.
+func (w *Writer) End(err error) error {
+	w.progress.Close(w.snapshot())
+	if w.o.Format == Lines && err != nil {
+		w.keep(w.lines.Error(err))
+	}
+	written := w.err
+	if w.o.File != nil {
+		before := w.flush()
+		if !w.complete {
+			before = errors.Join(before, errIncomplete)
+		}
+		written = cmp.Or(written, w.o.File.Commit(before))
+	}
+	return cmp.Or(err, written)
+}
+
+// errIncomplete keeps half a result from taking a file's place.
+var errIncomplete = errors.New("the result is not complete")
+
+// flush writes out what a file's buffer holds.
+func (w *Writer) flush() error {
+	if buffer, ok := w.out.(*bufio.Writer); ok {
+		return buffer.Flush()
+	}
+	return nil
+}
+
+func (w *Writer) keep(err error) {
+	if w.err == nil && err != nil {
+		w.err = fmt.Errorf("write the result: %w", err)
+	}
+}
+
+func (w *Writer) snapshot() render.Snapshot {
+	if w.meter.progress == (batch.Progress{}) {
+		return render.Snapshot{}
+	}
+	return w.meter.snapshot()
+}
+
+// Report implements run.Reporter.
+func (w *Writer) Report(e run.Event) error {
+	switch e := e.(type) {
+	case run.SecretTyped:
+		w.say("hint: %s", SecretHint(e.Key))
+	case run.Noted:
+		if e.Level == run.Plain {
+			w.say("%s", e.Text)
+		} else {
+			w.say("%s: %s", e.Level, e.Text)
+		}
+	case run.Prepared:
+		w.call, w.start = e, time.Now()
+		w.heard.sums = e.Action.NewAggregator()
+	case run.Searching:
+		w.searching(e)
+	case run.Found:
+		w.found(e)
+	case run.Proposed:
+		err := render.Plan(w.o.Err, e.Plan, e.Estimate, w.planOptions(w.o.Err, e.Proposal))
+		w.say("")
+		return err
+	case run.Planned:
+		return w.planned(e.Proposal)
+	case run.Began:
+		w.began(e)
+	case run.Recorded:
+		w.recorded(e)
+	case run.Asking:
+		w.progress.Clear()
+	case run.Forwarded:
+		w.complete = true
+		_, err := fmt.Fprintln(w.out, e.Request)
+		return err
+	case run.Answered:
+		return w.answered(e)
+	case run.Finished:
+		return w.finished(e.Result)
+	}
+	return nil
+}
+
+// SecretHint says how to keep a secret off the command line.
+func SecretHint(name string) string {
+	return fmt.Sprintf("%s on a command line shows in process lists and histories; %[1]s=@FILE, %[1]s=- or %[1]s=env:NAME keep it out", name)
+}
+
+// say writes a line on stderr. Where stderr is lost there is nobody to tell.
+func (w *Writer) say(format string, args ...any) {
+	fmt.Fprintln(w.o.Err, plain.Text(fmt.Sprintf(format, args...)))
+}
+
+const searchingText = "Discovering nodes using the %s method .... "
+
+func (w *Writer) searching(e run.Searching) {
+	w.method = e.Method
+	switch {
+	case w.o.Format == Lines:
+		w.keep(w.lines.Discovery(e.Method))
+	case w.o.Format.forPeople():
+		// A line is left open only where no other program writes: in a pipeline the other one does, until it has ended.
+		if w.lineOpen = w.o.Err.Terminal && !e.Piped; w.lineOpen {
+			fmt.Fprintf(w.o.Err, searchingText, e.Method)
+		}
+	}
+}
+
+func (w *Writer) found(e run.Found) {
+	w.took = e.Took
+	switch {
+	case e.Err != nil && w.lineOpen:
+		w.say("")
+	case e.Err != nil:
+	case w.o.Format == Lines:
+		w.keep(w.lines.Discovered(e.Nodes, e.Took, w.method))
+	case w.o.Format.forPeople():
+		if !w.lineOpen {
+			fmt.Fprintf(w.o.Err, searchingText, w.method)
+		}
+		w.say("%d", e.Nodes)
+	}
+}
+
+// planOptions are how a plan is shown on a stream.
+func (w *Writer) planOptions(s Stream, p run.Proposal) render.PlanOptions {
+	o := render.PlanOptions{Guards: p.Guards, All: w.o.Verbose}
+	if s.Terminal {
+		o.Width = s.Width
+	}
+	return o
+}
+
+func (w *Writer) planned(p run.Proposal) error {
+	w.complete = true
+	doc := render.PlanDocument{
+		SchemaVersion: render.SchemaVersion, Agent: p.Agent, Action: p.Action, Nodes: p.Plan.Nodes(), Plan: p.Plan, Estimate: p.Estimate, Guards: p.Guards,
+	}
+	switch w.o.Format {
+	case JSON:
+		return render.IndentedJSON(w.out, doc)
+	case Lines:
+		return w.lines.Plan(doc)
+	}
+	return render.Plan(w.out, p.Plan, p.Estimate, w.planOptions(w.o.Out, p))
+}
+
+// began is called when the engine takes over.
+func (w *Writer) began(e run.Began) {
+	w.start = time.Now()
+	w.meter = meter{progress: e.Progress}
+	switch {
+	case w.o.NoProgress:
+	case w.o.Err.Terminal:
+		w.progress = render.NewBar(w.o.Err, e.Progress.Counts().Total(), w.o.Err.Width)
+		w.progress.Update(w.snapshot())
+	case e.Progress.Batches() > 1:
+		w.progress = render.NewPlain(w.o.Err)
+	}
+}
+
+func (w *Writer) recorded(e run.Recorded) {
+	r := e.Record
+	for _, o := range r.Outcomes {
+		if reply, ok := o.Reply.(rpcclient.Reply); ok {
+			w.hear(reply)
+		}
+	}
+	if r.Kind == batch.KindBatchEnd && w.o.Format == Lines {
+		w.keep(w.lines.Batch(e.Progress.Batch(r.Batch)))
+	}
+	if flying := e.Progress.Counts().Of(batch.Sending); r.Kind == batch.KindStopped && r.Stop.Kind == batch.StopSignal && flying > 0 {
+		w.progress.Clear()
+		w.say("%s: nothing more is sent; replies still to come: %d (a second signal ends it at once)", r.Stop.Reason, flying)
+	}
+	w.meter.observe(r)
+	w.progress.Update(w.snapshot())
+}
+
+// finished writes a finished run.
+func (w *Writer) finished(r run.Result) error {
+	w.progress.Close(w.snapshot())
+	w.progress = &render.Progress{}
+	if r.Signal != nil && w.o.Err.Terminal {
+		w.say("") // the terminal has written ^C
+	}
+	verdict := render.Verdict(r.Summary)
+	w.warnStrays(r.Strays)
+	w.warnFilter()
+	written := w.write(w.account(r, verdict))
+	if written == nil {
+		written = w.flush()
+	}
+	// What became of the fleet is reported in any case: stdout may be closed, or its disk full.
+	if w.o.Format != Text || written != nil {
+		w.say("%s", verdict)
+	}
+	w.next(r)
+	if written != nil {
+		return fmt.Errorf("write the result: %w", written)
+	}
+	if r.NothingSent() && r.Fix != "" {
+		w.say("hint: %s", r.Fix)
+	}
+	return nil
+}
+
+// next prints the run's id and the command to type next.
+func (w *Writer) next(r run.Result) {
+	if r.ID == "" {
+		return
+	}
+	w.say("run %s", r.ID)
+	var again strings.Builder
+	for _, name := range slices.Sorted(slices.Values(r.Secrets)) {
+		again.WriteString(" " + name + "=@FILE")
+	}
+	switch s := r.Summary; {
+	case s.Open > 0:
+		w.say("hint: to go on: fleetctl runs resume %s%s", r.ID, &again)
+	case s.States.Failed()+s.States.Of(batch.NoReply) > 0:
+		w.say("hint: to try these nodes again: fleetctl runs retry %s --failed --no-reply%s", r.ID, &again)
+	}
+}
+
+func (w *Writer) warnStrays(s rpcclient.Strays) {
+	if s.Total() == 0 {
+		return
+	}
+	var parts []string
+	for k := range s.Count {
+		parts = append(parts, fmt.Sprintf("%d %s (%s)", s.Count[k], k, discovery.Fold(s.Names(k))))
+	}
+	slices.Sort(parts)
+	w.say("warning: replies that were not believed: %s", strings.Join(parts, "; "))
+}
+
+// warnFilter reports what the expression could not judge.
+func (w *Writer) warnFilter() {
+	if w.heard.unfit > 0 {
+		w.say("warning: --filter-replies hides %d replies that it cannot be evaluated on: %v", w.heard.unfit, w.heard.why)
+	}
+}

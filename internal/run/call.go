@@ -1,0 +1,258 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+	"fleetctl/internal/choria"
+	"fleetctl/internal/config"
+	"fleetctl/internal/ddl"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
+	"fleetctl/internal/proof"
+	"fleetctl/internal/secret"
+	"fleetctl/rpcclient"
+)
+
+// Fleet is what a run needs of the way to the fleet. *fleet.Fleet is one.
+type Fleet interface {
+	About() fleet.About
+	Who() (fleet.Caller, error) // opens our credentials
+	Documents() ddl.Resolver
+	Find(ctx context.Context, t fleet.Targets, parsed filter.Filter, agent string) (discovery.Result, error)
+	MethodName(t fleet.Targets, parsed filter.Filter) string
+	Dial(ctx context.Context) (*rpcclient.Client, error)
+	Private(ctx context.Context) (private bool, broker string, err error)
+	Events() fleet.Events // after Dial
+}
+
+// Asker asks the operator.
+type Asker interface {
+	// Reachable is nil where there is a terminal to ask at.
+	Reachable() error
+	// Line asks for a line of text. The end of ctx is an error; the end of the terminal's input is an empty line.
+	Line(ctx context.Context, question string) (string, error)
+	// Yes asks for y or n; anything but a clear yes is a no.
+	Yes(ctx context.Context, question string) (bool, error)
+}
+
+// Context is what a run stands on besides its request. All fields are needed but for those that say otherwise.
+type Context struct {
+	Fleet    Fleet
+	Store    Store
+	Asker    Asker
+	Reporter Reporter
+
+	Secrets   secret.Source
+	Scrub     *secret.Scrubber // gets the secrets of the run
+	Token     string           // stands in for the provisioning token where none is given; may be empty
+	ReadNodes func(ctx context.Context, name string) ([]string, error)
+
+	Settings     config.Settings
+	SettingsFile string // for messages
+	User         string // who runs this, for the record
+	Host         string
+	Version      string // of this program
+	// Outlive is called before a recorded run begins: from then on it must not end because a pipe is closed. May be nil.
+	Outlive func()
+}
+
+// call is an action on a fleet, checked as far as it can be without asking the nodes.
+type call struct {
+	Context
+	req    Request
+	fleet  Fleet
+	about  fleet.About
+	doc    *ddl.Document
+	action *ddl.Action
+	inputs inputs
+	data   json.RawMessage
+	// chosen tells that the nodes were chosen: by a filter, a file, names, or an earlier run.
+	chosen bool
+	start  time.Time
+}
+
+// minTTL is the shortest time to live that servers of protocol v1 accept.
+const minTTL = 30 * time.Second
+
+// prepare checks everything that can be checked without the nodes.
+func prepare(ctx context.Context, c Context, r Request) (*call, error) {
+	j := &call{Context: c, req: r, fleet: c.Fleet, about: c.Fleet.About(), start: time.Now(), chosen: r.stored || r.Targets.Chosen()}
+	if err := j.resolve(ctx); err != nil {
+		return nil, err
+	}
+	if err := j.forwardable(); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// resolve finds the agent's document and turns the inputs into data, before any other network work.
+func (c *call) resolve(ctx context.Context) error {
+	var err error
+	if c.doc, err = c.fleet.Documents().Resolve(ctx, c.req.Agent); err != nil {
+		return err
+	}
+	action, ok := c.doc.Action(c.req.Action)
+	if !ok {
+		hint := c.req.Agent + " has " + strings.Join(c.doc.ActionNames(), ", ")
+		if near := filter.Nearest(c.req.Action, c.doc.ActionNames()); near != "" {
+			hint = fmt.Sprintf("did you mean %s#%s?", c.req.Agent, near)
+		}
+		return usage(fmt.Errorf("unknown action %s#%s", c.req.Agent, c.req.Action), hint)
+	}
+	c.action = action
+	c.req.Command = c.req.typed(action, c.about.Federations)
+	if c.req.stored && c.req.DryRun {
+		return nil // checked when the run was begun; what is left of it can be told without a secret
+	}
+	var literal []string
+	if c.inputs, literal, err = resolveInputs(ctx, c.Secrets, c.Token, c.req.Agent, action, c.req.Inputs); err != nil {
+		return err
+	}
+	for _, key := range literal {
+		if err := c.Reporter.Report(SecretTyped{Key: key}); err != nil {
+			return err
+		}
+	}
+	for _, v := range c.inputs.secret {
+		c.Scrub.Add(v)
+	}
+	c.data, err = c.inputs.check(c.req.Agent, action)
+	return err
+}
+
+// canSend opens our credentials, and refuses what servers of our protocol would drop in silence.
+func (c *call) canSend() error {
+	who, err := c.fleet.Who()
+	if err != nil {
+		return err
+	}
+	if ttl := c.message().TTL; who.Version == choria.V1 && ttl < minTTL {
+		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests in silence", ttl), "use --ttl 30 or longer")
+	}
+	return nil
+}
+
+// changes tells that the action changes something.
+func (c *call) changes() bool { return !c.doc.ReadOnly(c.req.Action) }
+
+// message is the request that every batch sends.
+func (c *call) message() rpcclient.Request {
+	ttl := c.req.Pace.TTL.D
+	if ttl == 0 {
+		ttl = c.about.TTL
+	}
+	return rpcclient.Request{
+		Agent: c.req.Agent, Action: c.req.Action, Data: c.data, Collective: c.about.Collective, TTL: cmp.Or(ttl, rpcclient.DefaultTTL),
+	}
+}
+
+func (c *call) proves() proof.Action { return c.req.Proof.Proves(c.req.Agent, c.req.Action) }
+
+func (c *call) proofLimits() (longest, settle, timeout time.Duration) {
+	var in struct {
+		Splay float64 `json:"splay"`
+	}
+	if json.Unmarshal(c.data, &in) != nil {
+		in.Splay = 0
+	}
+	return c.req.Proof.limits(c.req.Agent, c.req.Action, time.Duration(in.Splay)*time.Second)
+}
+
+func (c *call) pace() batch.Pace {
+	p := c.req.pace(fleet.ReplyTimeout(c.doc))
+	p.LongestDelay, p.Settle, p.VerifyTimeout = c.proofLimits()
+	return p
+}
+
+func (c *call) rules() batch.Rules {
+	r := c.req.Rules
+	r.StopWhenNothing = c.changes()
+	return r
+}
+
+func (c *call) policy() batch.Policy {
+	p := c.req.Policy
+	_, token := c.action.Inputs["token"]
+	p.TakesToken = token && c.req.ReplyTo == ""
+	return p
+}
+
+// plan splits the nodes into batches.
+func (c *call) plan(ctx context.Context, names []string) (batch.Plan, error) {
+	policy := c.policy()
+	nodes, err := c.describe(ctx, names, policy.Facts())
+	if err != nil {
+		return batch.Plan{}, err
+	}
+	plan, err := batch.NewPlan(nodes, policy)
+	if err != nil {
+		return batch.Plan{}, usage(err, "")
+	}
+	plan.Notes = append(plan.Notes, c.federationNotes()...)
+	return plan, nil
+}
+
+// mark tells the same command from others, whatever its secrets and its way of showing things.
+func (c *call) mark() string {
+	t := c.req.Targets
+	text, err := json.Marshal([]any{
+		c.req.Agent, c.req.Action, c.inputs.plain, t.Filter, c.about.Collective, t.NodesFile, t.Exclude, t.Limit, c.about.ConfigFile, c.about.Federations,
+		t.Method, t.Do, t.LimitSeed,
+	})
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// recorded tells whether this run is recorded.
+func (c *call) recorded() bool { return !c.req.Record.Off && (c.changes() || c.req.Record.On) }
+
+// secretNames are the inputs that have to be given again by whoever resumes this run.
+func (c *call) secretNames() []string {
+	names := make([]string, 0, len(c.inputs.secret))
+	for name := range c.inputs.secret {
+		names = append(names, name)
+	}
+	return names
+}
+
+// oneFederation refuses to change anything in several federations: a collective that is in two of them would act twice,
+// and a node that has answered for one would count for the other.
+func (c *call) oneFederation() error {
+	if names := c.about.Federations; c.changes() && len(names) > 1 {
+		return usage(fmt.Errorf("cannot call %s#%s in %d federations at once (%s): a collective that is in two of them would act twice",
+			c.req.Agent, c.req.Action, len(names), strings.Join(names, ", ")), "name one with --federations, and run the command once for each")
+	}
+	return nil
+}
+
+// federationNotes tell what a plan cannot rely on.
+func (c *call) federationNotes() []string {
+	if len(c.about.Federations) == 0 {
+		return nil
+	}
+	notes := []string{"sent to federation " + strings.Join(c.about.Federations, ", ")}
+	switch c.proves() {
+	case proof.Restart:
+		notes = append(notes, "lifecycle events do not cross federations: restarts are proved by polling alone")
+	case proof.Reprovision:
+		notes = append(notes, "lifecycle events do not cross federations: only nodes that come back provisioned are proved")
+	}
+	return notes
+}
+
+// errInterrupted replaces a missing cause.
+var errInterrupted = errors.New("interrupted")

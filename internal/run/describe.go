@@ -1,0 +1,128 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"fleetctl/batch"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
+	"fleetctl/inventory"
+	"fleetctl/rpcclient"
+)
+
+// utilityAgent is the agent that every server has.
+const utilityAgent = "rpcutil"
+
+// describe gives the planner the facts that it wants of every node, through one request. A node that does not answer has
+// no value, which the plan says.
+func (c *call) describe(ctx context.Context, names, wanted []string) ([]batch.Node, error) {
+	nodes := make([]batch.Node, len(names))
+	for i, n := range names {
+		nodes[i] = batch.Node{Identity: n}
+	}
+	if len(wanted) == 0 {
+		return nodes, nil
+	}
+	values, err := c.facts(ctx, names, wanted)
+	if err != nil {
+		return nil, err
+	}
+	for i := range nodes {
+		nodes[i].Facts = values[nodes[i].Identity]
+	}
+	return nodes, c.checkPlanFacts(ctx, nodes, wanted)
+}
+
+func (c *call) facts(ctx context.Context, names, wanted []string) (map[string]map[string]string, error) {
+	doc, err := c.fleet.Documents().Resolve(ctx, utilityAgent)
+	if err != nil {
+		return nil, err
+	}
+	action, ok := doc.Action("get_facts")
+	if !ok {
+		return nil, errors.New("rpcutil has no get_facts")
+	}
+	data, err := action.Check(utilityAgent, map[string]string{"facts": strings.Join(wanted, ",")})
+	if err != nil {
+		return nil, usage(fmt.Errorf("facts to plan with: %w", err), "")
+	}
+	client, err := c.fleet.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, fleet.ReplyTimeout(doc))
+	defer cancel()
+	req := rpcclient.Request{Agent: utilityAgent, Action: "get_facts", Data: data, Collective: c.about.Collective}
+	out := make(map[string]map[string]string, len(names))
+	for r, err := range client.Call(wait, req, names) {
+		if err != nil {
+			return nil, err
+		}
+		if r.OK() {
+			out[r.Node] = factValues(r.Data)
+		}
+	}
+	return out, context.Cause(ctx)
+}
+
+// factValues turns a reply into texts; what is absent or null has none.
+func factValues(data json.RawMessage) map[string]string {
+	var body struct {
+		Values map[string]json.RawMessage `json:"values"`
+	}
+	if json.Unmarshal(data, &body) != nil {
+		return nil
+	}
+	out := make(map[string]string, len(body.Values))
+	for name, raw := range body.Values {
+		var text string
+		switch {
+		case string(raw) == "null":
+		case json.Unmarshal(raw, &text) == nil:
+			out[name] = text
+		default:
+			out[name] = string(raw)
+		}
+	}
+	return out
+}
+
+// checkPlanFacts refuses --spread-by and --max-per of a fact that no node has: they would spread and cap nothing.
+func (c *call) checkPlanFacts(ctx context.Context, nodes []batch.Node, wanted []string) error {
+	told := slices.IndexFunc(nodes, func(n batch.Node) bool { return n.Facts != nil })
+	if told < 0 {
+		return nil // the plan says that no node told
+	}
+	for _, fact := range wanted {
+		if slices.ContainsFunc(nodes, func(n batch.Node) bool { return n.Facts[fact] != "" }) {
+			continue
+		}
+		flag := "--max-per"
+		if fact == c.req.Policy.SpreadBy {
+			flag = "--spread-by"
+		}
+		hint := ""
+		if near := filter.NearestFew(fact, c.factNames(ctx, nodes[told].Identity), 3); len(near) > 0 {
+			hint = "is one of these meant? " + strings.Join(near, ", ")
+		}
+		return usage(fmt.Errorf("cannot use %s %s: no node has a fact of this name", flag, fact), hint)
+	}
+	return nil
+}
+
+// factNames asks one node for the names of its facts; none where it does not tell.
+func (c *call) factNames(ctx context.Context, node string) []string {
+	client, err := c.fleet.Dial(ctx)
+	if err != nil {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, c.pace().ReplyTimeout)
+	defer cancel()
+	n, _ := inventory.Fetch(wait, client, c.about.Collective, node) // no answer gives no proposal
+	return filter.FactNames(n.Facts)
+}

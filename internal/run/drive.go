@@ -1,0 +1,97 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"fleetctl/batch"
+	"fleetctl/internal/journal"
+	"fleetctl/internal/security"
+)
+
+// drive hands a run to the engine, from wherever it is. The end of ctx is an event of the engine, not the end of its
+// context: what is in flight is still collected. file is nil for a run that is not recorded, and stays the caller's.
+func (c *call) drive(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
+	client, err := c.fleet.Dial(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	actor, err := newActor(ctx, client, c.message(), c.Scrub, c.req.Protocol)
+	if err != nil {
+		return Result{}, err
+	}
+	defer actor.close()
+	verifier, err := c.verifier(client)
+	if err != nil {
+		return Result{}, err
+	}
+	interrupt := make(chan error, 1)
+	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
+	watch := &observer{reporter: c.Reporter, progress: from}
+	runner := batch.Runner{
+		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
+	}
+	if verifier != nil {
+		runner.Verifier, runner.Prober = verifier, verifier
+	}
+	res := Result{Secrets: c.secretsAgain()}
+	if file != nil {
+		runner.Journal, res.ID = file, file.ID()
+		if c.Outlive != nil {
+			c.Outlive()
+		}
+	}
+	if err := c.Reporter.Report(Began{ID: res.ID, Progress: from}); err != nil {
+		return Result{}, err
+	}
+	res.Summary, err = runner.Run(context.WithoutCancel(ctx), from)
+	res.Strays, res.Publish, res.Unsigned = actor.session.Strays(), actor.publishTime(), actor.unsigned()
+	if e, ok := errors.AsType[*security.RemoteError](res.Unsigned); ok {
+		res.Fix = e.Hint
+	}
+	if res.Summary.Verdict == batch.Interrupted {
+		res.Signal = context.Cause(ctx)
+	}
+	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err)
+}
+
+// observer turns the engine's records into events.
+type observer struct {
+	reporter Reporter
+	progress batch.Progress
+	err      error // the first of reporting
+}
+
+// Observe implements batch.Observer.
+func (o *observer) Observe(r batch.Record) {
+	if err := o.reporter.Report(Recorded{Record: r, Progress: o.progress}); err != nil && o.err == nil {
+		o.err = err
+	}
+}
+
+// confirm asks between batches.
+func (c *call) confirm(ctx context.Context, p batch.Pause) (bool, error) {
+	if c.req.Guards.Yes {
+		return true, nil
+	}
+	if c.req.Guards.NoInput {
+		return false, nil
+	}
+	if err := c.Asker.Reachable(); err != nil {
+		return false, err
+	}
+	if err := c.Reporter.Report(Asking{}); err != nil {
+		return false, err
+	}
+	return c.Asker.Yes(ctx, fmt.Sprintf("batch %d is done (%d nodes left); go on with batch %d of %d nodes?", p.Done, p.Left, p.Next, p.Nodes))
+}
+
+// secretsAgain are the inputs that the next command of this run needs again: all secrets, but for a token that the
+// environment gives.
+func (c *call) secretsAgain() []string {
+	if c.Token != "" && c.req.Agent == provisionAgent {
+		return nil
+	}
+	return c.secretNames()
+}

@@ -1,0 +1,143 @@
+package run
+
+import (
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/ddl"
+	"fleetctl/internal/proof"
+	"fleetctl/rpcclient"
+)
+
+// Reporter is told what happens, in order, never from two goroutines at once. It must not block for long: the engine
+// waits for it. An error of Planned, Forwarded, Answered and Finished says that the result was not written; errors of
+// the others are kept for that.
+type Reporter interface {
+	Report(e Event) error
+}
+
+// Event is one thing that happened. The types below are all there are.
+type Event interface{ event() }
+
+type (
+	// SecretTyped: a secret stands on the command line, where process lists and histories show it.
+	SecretTyped struct{ Key string }
+
+	// Prepared: the request is checked, and the network comes next.
+	Prepared struct {
+		Agent  string
+		Action *ddl.Action
+		Proves proof.Action // 0: nothing
+	}
+
+	// Searching: nodes are looked for.
+	Searching struct {
+		Method string
+		Piped  bool // they come from stdin: another program writes, too
+	}
+
+	// Found: the nodes are known, after limits; or Err says why not.
+	Found struct {
+		Method string
+		Nodes  int
+		Took   time.Duration
+		Err    error
+	}
+
+	// Proposed: the operator is about to be asked about this plan.
+	Proposed struct{ Proposal }
+
+	// Planned: the dry run ends here.
+	Planned struct{ Proposal }
+
+	// Began: the engine takes over, at the beginning of a run or in its middle.
+	Began struct {
+		ID       string // of the run's record, "" without one
+		Progress batch.Progress
+	}
+
+	// Recorded: the engine's record is durable. Progress includes it.
+	Recorded struct {
+		Record   batch.Record
+		Progress batch.Progress
+	}
+
+	// Asking: a question is put to the operator; the screen must be free.
+	Asking struct{}
+
+	// Noted: something that the operator should know.
+	Noted struct {
+		Level Level
+		Text  string
+	}
+
+	// Forwarded: the request is on its way, and its replies come elsewhere.
+	Forwarded struct{ Request string }
+
+	// Answered: a service replied.
+	Answered struct {
+		Reply rpcclient.Reply
+		Start time.Time
+	}
+
+	// Finished: the run has ended, or there was nothing to resume.
+	Finished struct{ Result }
+)
+
+// Level says how a note begins.
+type Level string
+
+// The levels of Noted.
+const (
+	Warning Level = "warning"
+	Hint    Level = "hint"
+	Plain   Level = ""
+)
+
+// Proposal is a plan as the operator sees it.
+type Proposal struct {
+	Agent, Action string
+	Plan          batch.Plan
+	Estimate      batch.Estimate
+	Guards        []string // what holds the run back, one sentence each
+}
+
+// Result is what a run came to.
+type Result struct {
+	Summary  batch.Summary
+	ID       string           // of its record, "" without one
+	Strays   rpcclient.Strays // replies that were not believed
+	Signal   error            // the cause of the interruption, where there was one
+	Unsigned error            // why the request signer did not sign, where it did not
+	Fix      string           // what to do about that
+	Publish  time.Duration    // how long all publishing took
+	Secrets  []string         // inputs that the next command needs again
+}
+
+// NothingSent tells that no node was sent to because the request signer did not sign.
+func (r Result) NothingSent() bool {
+	return r.Unsigned != nil && r.Summary.States.Of(batch.NotSent) == r.Summary.Nodes
+}
+
+// Result is what a service's reply comes to.
+func (a Answered) Result() Result {
+	verdict := batch.Failed
+	if a.Reply.OK() {
+		verdict = batch.Done
+	}
+	return Result{Summary: batch.Summary{Verdict: verdict}}
+}
+
+func (SecretTyped) event() {}
+func (Prepared) event()    {}
+func (Searching) event()   {}
+func (Found) event()       {}
+func (Proposed) event()    {}
+func (Planned) event()     {}
+func (Began) event()       {}
+func (Recorded) event()    {}
+func (Asking) event()      {}
+func (Noted) event()       {}
+func (Forwarded) event()   {}
+func (Answered) event()    {}
+func (Finished) event()    {}

@@ -1,0 +1,310 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+	"fleetctl/internal/proof"
+)
+
+// passage is what is about to pass the guards: a plan, or what is left of one.
+type passage struct {
+	plan     batch.Plan
+	nodes    int      // that may be sent to
+	found    []string // by discovery; nil where the nodes were not looked for
+	excluded []discovery.Exclusion
+	resuming bool
+}
+
+// guard is one thing that can hold a run back. The table below is all there are.
+type guard struct {
+	name string
+	// applies tells whether the guard looks at this call at all.
+	applies func(c *call) bool
+	// says is its sentence in the plan; nil or "" for none.
+	says func(c *call) string
+	// check refuses what may not pass. nil: the guard is only a sentence.
+	check func(ctx context.Context, c *call, p passage) error
+}
+
+// guards are judged in this order, after the plan is made and before anything is sent. Consent comes last.
+func guards() []guard {
+	return []guard{
+		{
+			name:    "read_only",
+			applies: func(c *call) bool { return c.changes() && c.Settings.ReadOnly },
+			says:    func(c *call) string { return "refused: read_only in " + c.SettingsFile },
+			check: func(_ context.Context, c *call, _ passage) error {
+				return refuse("read_only in "+c.SettingsFile, "cannot call %s#%s: only actions that change nothing are allowed here", c.req.Agent, c.req.Action)
+			},
+		},
+		{
+			name:    "require_filter",
+			applies: func(c *call) bool { return c.changes() && c.Settings.RequireFilter && !c.chosen },
+			says:    func(c *call) string { return "refused without a filter: require_filter in " + c.SettingsFile },
+			check: func(_ context.Context, c *call, _ passage) error {
+				return refuse("require_filter in "+c.SettingsFile+": name the nodes with a filter or --nodes",
+					"cannot call %s#%s on every node of the fleet", c.req.Agent, c.req.Action)
+			},
+		},
+		{
+			name:    "max_nodes",
+			applies: func(c *call) bool { return c.changes() && c.Settings.MaxNodes > 0 },
+			says: func(c *call) string {
+				return fmt.Sprintf("at most %d nodes: max_nodes in %s", c.Settings.MaxNodes, c.SettingsFile)
+			},
+			check: func(_ context.Context, c *call, p passage) error { return c.atMost(c.Settings.MaxNodes, p.nodes) },
+		},
+		{
+			name:    "--max-nodes",
+			applies: func(c *call) bool { return c.changes() && c.req.Guards.MaxNodes.Set },
+			says:    func(c *call) string { return fmt.Sprintf("at most %d nodes: --max-nodes", c.req.Guards.MaxNodes.N) },
+			check:   func(_ context.Context, c *call, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
+		},
+		{
+			name:    "--expect",
+			applies: func(c *call) bool { return c.req.Guards.Expect.Set },
+			says:    func(c *call) string { return fmt.Sprintf("exactly %d nodes: --expect", c.req.Guards.Expect.N) },
+			check: func(_ context.Context, c *call, p passage) error {
+				if want := c.req.Guards.Expect.N; !p.resuming && len(p.found) != want {
+					return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %d nodes, found %d", want, len(p.found))
+				}
+				return nil
+			},
+		},
+		{
+			name:    "--expect-file",
+			applies: func(c *call) bool { return c.req.Guards.ExpectFile != "" },
+			says: func(c *call) string {
+				return fmt.Sprintf("exactly the nodes of %s: --expect-file", c.req.Guards.ExpectFile)
+			},
+			check: func(ctx context.Context, c *call, p passage) error { return c.expectFile(ctx, p) },
+		},
+		{
+			name:    "--exclude",
+			applies: func(c *call) bool { return c.changes() && len(c.req.Targets.Exclude) > 0 },
+			check: func(_ context.Context, _ *call, p passage) error {
+				for _, e := range p.excluded {
+					if e.Idle() { // what it was to spare would be hit
+						return refuse("leave it out, or put names that need not be there into a file: --exclude @FILE", "cannot go on: %s", e.Note())
+					}
+				}
+				return nil
+			},
+		},
+		{
+			name:    "--confirm-each",
+			applies: func(c *call) bool { return c.req.Pace.ConfirmEach && !c.req.Guards.Yes },
+			check:   func(_ context.Context, c *call, p passage) error { return c.canConfirm(p) },
+		},
+		{
+			name:    "secrets",
+			applies: func(c *call) bool { return c.changes() && len(c.inputs.secret) > 0 && !c.req.Guards.InsecureToken },
+			check:   func(ctx context.Context, c *call, _ passage) error { return c.secretsArePrivate(ctx) },
+		},
+		{
+			name:    "consent",
+			applies: func(c *call) bool { return c.changes() && !c.req.Guards.Yes },
+			says:    (*call).consentText,
+			check: func(ctx context.Context, c *call, p passage) error {
+				if p.resuming {
+					return nil
+				}
+				return c.consent(ctx, p.plan)
+			},
+		},
+	}
+}
+
+// pass is the one door: whatever is sent has passed every guard that applies.
+func (c *call) pass(ctx context.Context, p passage) error {
+	for _, g := range guards() {
+		if g.check == nil || !g.applies(c) {
+			continue
+		}
+		if err := g.check(ctx, c, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sentences say what holds this run back, one sentence each: the guards, the stop rules, the proof.
+func (c *call) sentences() []string {
+	out := []string{}
+	for _, g := range guards() {
+		if g.says != nil && g.applies(c) {
+			if text := g.says(c); text != "" {
+				out = append(out, text)
+			}
+		}
+	}
+	return append(append(out, ruleSentences(c.rules())...), c.proofSentences()...)
+}
+
+func ruleSentences(r batch.Rules) []string {
+	var out []string
+	add := func(ok bool, format string, args ...any) {
+		if ok {
+			out = append(out, fmt.Sprintf(format, args...))
+		}
+	}
+	add(!r.MaxFailed.IsZero(), "stops at %s failed", r.MaxFailed)
+	add(r.FailFast, "stops at the first failure")
+	add(!r.MaxNoReply.IsZero(), "stops at %s without a reply", r.MaxNoReply)
+	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
+	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
+	add(r.StopWhenNothing, "stops when a whole batch comes to nothing")
+	return out
+}
+
+func (c *call) proofSentences() []string {
+	switch version := c.req.Proof.Version; {
+	case version != "":
+		return []string{fmt.Sprintf("proves each node: %s, and version %s", c.proves(), version)}
+	case c.proves() != 0:
+		return []string{fmt.Sprintf("proves each node: %s", c.proves())}
+	}
+	return nil
+}
+
+func (c *call) proposal(plan batch.Plan) Proposal {
+	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Guards: c.sentences()}
+}
+
+func (c *call) atMost(limit, nodes int) error {
+	if nodes <= limit {
+		return nil
+	}
+	return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
+		"cannot %s %d nodes: limit is %d", verb(c.req.Action), nodes, limit)
+}
+
+// expectFile compares what was found with what should be there.
+func (c *call) expectFile(ctx context.Context, p passage) error {
+	if p.resuming {
+		return nil
+	}
+	want, err := c.ReadNodes(ctx, c.req.Guards.ExpectFile)
+	if err != nil {
+		return err
+	}
+	var parts []string
+	if missing := discovery.Without(want, p.found); len(missing) > 0 {
+		parts = append(parts, fmt.Sprintf("%d missing: %s", len(missing), discovery.Fold(missing)))
+	}
+	if extra := discovery.Without(p.found, want); len(extra) > 0 {
+		parts = append(parts, fmt.Sprintf("%d not expected: %s", len(extra), discovery.Fold(extra)))
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return refuse("", "cannot go on: the nodes found are not those of %s: %s", c.req.Guards.ExpectFile, strings.Join(parts, "; "))
+}
+
+// secretsArePrivate refuses to send a secret where anybody on the way can read it.
+func (c *call) secretsArePrivate(ctx context.Context) error {
+	private, broker, err := c.fleet.Private(ctx)
+	if err != nil || private {
+		return err
+	}
+	return refuse("use a broker with TLS, or --insecure-token if the network is yours alone",
+		"cannot send a secret to %s: the connection has no TLS", broker)
+}
+
+// errNoInput says that no question may be asked.
+var errNoInput = errors.New("--no-input")
+
+// canConfirm refuses to begin what would end at the first question between batches, for want of a terminal.
+func (c *call) canConfirm(p passage) error {
+	if len(p.plan.Batches) < 2 && !p.resuming {
+		return nil
+	}
+	err := c.Asker.Reachable()
+	if err != nil || c.req.Guards.NoInput {
+		return refuse("leave out --confirm-each, or go on without asking: --yes", "cannot ask between batches: %v", cmp.Or(err, errNoInput))
+	}
+	return nil
+}
+
+// question is what a prompt asks for.
+type question uint8
+
+const (
+	noQuestion  question = iota
+	yesQuestion          // y or N
+	countNodes           // the number of nodes, typed
+)
+
+// asks tells what an action has to be asked for, and whether consent is also needed where there is no terminal.
+func (c *call) asks() (q question, always bool) {
+	switch a := proof.Of(c.req.Agent, c.req.Action); {
+	case a == proof.Shutdown:
+		return countNodes, true
+	case c.Settings.Confirm:
+		return yesQuestion, true
+	case a == proof.Restart, a == proof.Reprovision:
+		return yesQuestion, false
+	}
+	return noQuestion, false
+}
+
+func (c *call) consentText() string {
+	switch q, always := c.asks(); {
+	case q == countNodes:
+		return "asks for the number of nodes to be typed; without a terminal needs --yes"
+	case q == yesQuestion && always:
+		return fmt.Sprintf("asks before it begins (confirm in %s)", c.SettingsFile)
+	case q == yesQuestion:
+		return "asks before it begins, at a terminal"
+	}
+	return ""
+}
+
+// consent shows the plan at a terminal and asks; elsewhere scripts go ahead, except where they must say --yes.
+func (c *call) consent(ctx context.Context, plan batch.Plan) error {
+	q, always := c.asks()
+	if q == noQuestion {
+		return nil
+	}
+	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput {
+		if always || err == nil {
+			return refuse("say --yes if you mean it", "cannot %s %d nodes without asking", verb(c.req.Action), plan.Nodes())
+		}
+		return nil
+	}
+	if err := c.Reporter.Report(Proposed{c.proposal(plan)}); err != nil {
+		return err
+	}
+	ok, err := c.put(ctx, q, plan.Nodes())
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return refuse("", "not confirmed: nothing was sent")
+	}
+	return nil
+}
+
+// put puts the question of an action.
+func (c *call) put(ctx context.Context, q question, nodes int) (bool, error) {
+	if q == countNodes {
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %d nodes off the network for good. Type the number of nodes to go on: ", c.req.Action, nodes))
+		return text == strconv.Itoa(nodes), err
+	}
+	return c.Asker.Yes(ctx, fmt.Sprintf("%s %d nodes?", c.req.Action, nodes))
+}
+
+// verb is an action as one says it of nodes.
+func verb(action string) string {
+	if action == "shutdown" {
+		return "shut down"
+	}
+	return action
+}

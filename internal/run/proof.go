@@ -1,0 +1,134 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"fleetctl/internal/filter"
+	"fleetctl/internal/proof"
+	"fleetctl/rpcclient"
+)
+
+// Proof says how it is proved that nodes did what they accepted. It goes into the record, so that a resumed run proves
+// the same.
+type Proof struct {
+	Verify  string `json:"verify,omitempty"` // VerifyAuto, VerifyNone or AGENT#ACTION
+	None    bool   `json:"none,omitempty"`
+	Expr    string `json:"expr,omitempty"`
+	Version string `json:"version,omitempty"` // the one that nodes have to come back with
+
+	Timeout Wait `json:"-"`
+	Settle  Wait `json:"-"`
+}
+
+// The words of Proof.Verify.
+const (
+	VerifyAuto = "auto"
+	VerifyNone = "none"
+)
+
+// versionText is what a version looks like; it goes into an expression.
+var versionText = regexp.MustCompile(`^[0-9][0-9A-Za-z.+~-]*$`)
+
+// validate checks the options for an action.
+func (p *Proof) validate(agent, action string) error {
+	none, poll := p.none(), p.poll() != ""
+	switch {
+	case p.Verify != VerifyAuto && p.Verify != VerifyNone && p.Verify != "" && !poll:
+		return usage(fmt.Errorf("cannot verify by %q", p.Verify), "use auto, none, or a read-only action such as rpcutil#daemon_stats")
+	case p.Version != "" && (none || p.Expr != "" || poll):
+		return usage(errors.New("--verify-version excludes --no-verify and other ways to verify"), "")
+	case none && (p.Expr != "" || poll):
+		return usage(errors.New("--no-verify and a way to verify exclude each other"), "")
+	case poll && p.Expr == "":
+		return usage(fmt.Errorf("--verify %s needs --verify-expr", p.Verify), "")
+	case p.Timeout.Set && p.Timeout.D == 0:
+		return usage(errors.New("--verify-timeout 0 leaves no time for proof"), "use --no-verify to believe the replies")
+	case p.Version != "" && !versionText.MatchString(p.Version):
+		return usage(fmt.Errorf("--verify-version %q is not a version", p.Version), "write it as `fleetctl inventory` shows it, such as 0.29.4")
+	}
+	return p.validateExpr(agent, action)
+}
+
+func (p *Proof) validateExpr(agent, action string) error {
+	if p.expression() == "" {
+		return nil
+	}
+	if acts := proof.Of(agent, action); p.poll() == "" && acts != proof.Restart && acts != proof.Reprovision {
+		if p.Version != "" {
+			return usage(fmt.Errorf("--verify-version: nodes do not come back from %s#%s", agent, action), "it is for choria_provision restart and reprovision")
+		}
+		return usage(errors.New("--verify-expr needs --verify AGENT#ACTION: which reply is meant?"), "")
+	}
+	if _, err := filter.CompileReply(p.expression()); err != nil {
+		return usage(fmt.Errorf("--verify-expr: %w", err), "")
+	}
+	return nil
+}
+
+func (p *Proof) none() bool { return p.None || p.Verify == VerifyNone }
+
+// expression is what the reply to a poll has to satisfy; "" for nothing.
+func (p *Proof) expression() string {
+	if p.Version != "" {
+		return `data("version") == ` + strconv.Quote(p.Version)
+	}
+	return p.Expr
+}
+
+// poll is the agent#action that Verify names, "" for none.
+func (p *Proof) poll() string {
+	agent, action, ok := strings.Cut(p.Verify, "#")
+	if !ok || agent == "" || action == "" {
+		return ""
+	}
+	return p.Verify
+}
+
+// Proves tells what is proved of an action, 0 for nothing.
+func (p Proof) Proves(agent, action string) proof.Action {
+	switch {
+	case p.none():
+		return 0
+	case p.poll() != "":
+		return proof.Expression
+	}
+	return proof.Of(agent, action)
+}
+
+// limits are the times of the proof, for the pace and for the verifier.
+func (p Proof) limits(agent, action string, splay time.Duration) (longest, settle, timeout time.Duration) {
+	a := p.Proves(agent, action)
+	if a == 0 {
+		return 0, 0, 0
+	}
+	return proof.LongestDelay(proof.Of(agent, action), splay), p.Settle.Or(proof.DefaultSettle(a)), p.Timeout.Or(proof.DefaultTimeout)
+}
+
+// verifier makes the verifier of this action, nil when nothing is proved. The same one probes nodes whose state is open.
+func (c *call) verifier(client *rpcclient.Client) (*proof.Verifier, error) {
+	a := c.proves()
+	if a == 0 {
+		return nil, nil
+	}
+	longest, settle, timeout := c.proofLimits()
+	o := proof.Options{
+		Client: client, Collective: c.about.Collective, Action: a, Events: c.fleet.Events(), Timeout: timeout, Settle: settle,
+		LongestDelay: longest, TTL: c.message().TTL,
+	}
+	if text := c.req.Proof.expression(); text != "" {
+		expr, err := filter.CompileReply(text)
+		if err != nil {
+			return nil, usage(fmt.Errorf("--verify-expr: %w", err), "")
+		}
+		o.Expr = expr
+	}
+	if name := c.req.Proof.poll(); name != "" {
+		o.Poll.Agent, o.Poll.Action, _ = strings.Cut(name, "#")
+	}
+	return proof.New(o), nil
+}

@@ -1,0 +1,226 @@
+package run
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/journal"
+)
+
+// Retention: a finished run is deleted when it is older than this and not among the newest (docs/runs.md).
+const (
+	keepAge  = 90 * 24 * time.Hour
+	keepRuns = 200
+)
+
+// Meta is what the record keeps of a run besides the engine's records: enough to resume it, and nothing secret.
+type Meta struct {
+	Agent       string            `json:"agent"`
+	Action      string            `json:"action"`
+	Inputs      map[string]string `json:"inputs,omitempty"`
+	Secrets     []string          `json:"secrets,omitempty"` // names of inputs that have to be given again
+	Collective  string            `json:"collective"`
+	Federations []string          `json:"federations,omitempty"`
+	Caller      string            `json:"caller"`
+	Config      string            `json:"config"`
+	Proof       Proof             `json:"proof,omitzero"`
+	Timeout     time.Duration     `json:"verify_timeout,omitempty"`
+	Settle      time.Duration     `json:"settle,omitempty"`
+	SettleSet   bool              `json:"settle_set,omitempty"`
+	TTL         time.Duration     `json:"ttl"`
+	Command     []string          `json:"command"`
+	Mark        string            `json:"mark"` // the same command has the same mark
+	User        string            `json:"user,omitempty"`
+	Host        string            `json:"host,omitempty"`
+	Version     string            `json:"version,omitempty"`
+}
+
+func (c *call) meta() Meta {
+	p := c.req.Proof
+	m := Meta{
+		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
+		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
+		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL,
+		Command: c.req.Command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
+	}
+	slices.Sort(m.Secrets)
+	if who, err := c.fleet.Who(); err == nil {
+		m.Caller = who.ID
+	}
+	return m
+}
+
+// header is what the engine writes about the run. With a record the run has a name, and can be found again.
+func (c *call) header(parent string) (batch.Header, error) {
+	meta, err := json.Marshal(c.meta())
+	if err != nil {
+		return batch.Header{}, fmt.Errorf("describe the run: %w", err)
+	}
+	return batch.Header{Run: newID(c.start), Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
+}
+
+// newID is a name that sorts by time and that two processes do not share.
+func newID(now time.Time) string {
+	return now.UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:5])
+}
+
+// Store is the folder of the runs' records.
+type Store struct{ Dir string }
+
+// Stored is a run that was read from its record.
+type Stored struct {
+	ID       string
+	Meta     Meta
+	Progress batch.Progress
+	Live     bool // a process is at work on it
+	Owner    journal.Owner
+	Torn     int64 // bytes at the record's end that are not whole
+}
+
+// Status is the run's state in one word or two, for lists.
+func (s Stored) Status() string {
+	sum := s.Progress.Summary()
+	switch {
+	case s.Live:
+		return "running"
+	case sum.Ended.IsZero():
+		return "died"
+	}
+	return sum.Verdict.String()
+}
+
+// Proves tells whether more than the nodes' replies counts.
+func (s Stored) Proves() bool { return s.Meta.Proof.Proves(s.Meta.Agent, s.Meta.Action) != 0 }
+
+// create makes the record of a new run, and deletes what is long finished.
+func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
+	if _, err := journal.Prune(s.Dir, journal.Retention{MaxAge: keepAge, Keep: keepRuns, Finished: batch.Finished}, time.Now()); err != nil {
+		_ = report.Report(Noted{Warning, err.Error()}) // the run itself is not concerned
+	}
+	file, err := journal.Create(s.Dir, id)
+	if err != nil {
+		return nil, &RecordError{
+			Err:  fmt.Errorf("cannot record the run: %w", err),
+			Hint: "nothing was sent; name another --state-dir, or go without a record: --no-journal",
+		}
+	}
+	return file, nil
+}
+
+// Read reads a run without taking it. A live one is shown as it is, a dead one as it is to be judged.
+func (s Store) Read(id string) (Stored, error) {
+	c, err := journal.Read(s.Dir, id)
+	if err != nil {
+		return Stored{}, recordError(err)
+	}
+	defer c.Close()
+	run := Stored{ID: id, Live: c.Live(), Owner: c.Owner(), Torn: c.Torn()}
+	replay := batch.Replay
+	if run.Live {
+		replay = batch.Follow
+	}
+	if c.Empty() && !run.Live {
+		return run, refuse("type the command again", "run %s: its process ended before it had a plan: %w", id, batch.ErrNoPlan)
+	}
+	if run.Progress, err = replay(c.Lines()); err != nil {
+		return run, fmt.Errorf("run %s: %w", id, err)
+	}
+	if err := json.Unmarshal(run.Progress.Header().Meta, &run.Meta); err != nil {
+		return run, fmt.Errorf("run %s: its description cannot be read: %w", id, err)
+	}
+	return run, nil
+}
+
+// recordError gives the journal's refusals the types that decide about exit codes.
+func recordError(err error) error {
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
+		return usage(err, "see `fleetctl runs list`")
+	case errors.Is(err, journal.ErrForeign):
+		return refuse("its own user can resume or stop it; a new run of yours needs no record of others", "%w", err)
+	case errors.Is(err, journal.ErrBusy):
+		return refuse("see `fleetctl runs watch`, or end it with `fleetctl runs stop`", "%v", err)
+	}
+	return err
+}
+
+// List returns the runs, the newest first.
+func (s Store) List() ([]journal.Info, error) {
+	list, err := journal.List(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b journal.Info) int { return strings.Compare(b.ID, a.ID) })
+	return list, nil
+}
+
+// Find completes an id: a whole one, a beginning that only one run has, or "last".
+func (s Store) Find(name string) (string, error) {
+	list, err := s.List()
+	if err != nil {
+		return "", err
+	}
+	if name == "last" && len(list) > 0 {
+		return list[0].ID, nil
+	}
+	var found []string
+	for _, r := range list {
+		if r.ID == name {
+			return name, nil
+		}
+		if strings.HasPrefix(r.ID, name) {
+			found = append(found, r.ID)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", usage(fmt.Errorf("no run %q", name), "see `fleetctl runs list`")
+	}
+	return "", usage(fmt.Errorf("%q is the beginning of %d runs: %s", name, len(found), strings.Join(found, ", ")), "")
+}
+
+// Named reads the run that the operator named, as Find completes names.
+func (s Store) Named(name string) (Stored, error) {
+	id, err := s.Find(name)
+	if err != nil {
+		return Stored{}, err
+	}
+	return s.Read(id)
+}
+
+// unfinished is the newest run of the same command, if there is something left of it to do: by a resume, or by the
+// process that is doing it.
+func (s Store) unfinished(mark string) (Stored, bool) {
+	list, err := s.List()
+	if err != nil {
+		return Stored{}, false
+	}
+	for _, r := range list[:min(len(list), 20)] {
+		run, err := s.Read(r.ID)
+		if err == nil && run.Meta.Mark == mark {
+			return run, run.Live || run.Progress.Open() > 0
+		}
+	}
+	return Stored{}, false
+}
+
+// take opens a run's record for this process alone, and rebuilds where it was.
+func (s Store) take(id string) (*journal.Journal, batch.Progress, error) {
+	file, err := journal.Open(s.Dir, id)
+	if err != nil {
+		return nil, batch.Progress{}, recordError(err)
+	}
+	from, err := batch.Replay(file.Lines())
+	if err != nil {
+		return nil, from, errors.Join(fmt.Errorf("run %s: %w", id, err), file.Close())
+	}
+	return file, from, nil
+}

@@ -1,0 +1,205 @@
+package run
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/ddl"
+	"fleetctl/internal/fleet"
+	"fleetctl/internal/secret"
+)
+
+// Wait is a duration that was given, or was not: 0 is not the same as nothing.
+type Wait struct {
+	D   time.Duration
+	Set bool
+}
+
+// Or is the duration given, or another.
+func (w Wait) Or(d time.Duration) time.Duration {
+	if w.Set {
+		return w.D
+	}
+	return d
+}
+
+// Count is a number of nodes that was given, or was not.
+type Count struct {
+	N   int
+	Set bool
+}
+
+// Request is what the operator asks for: an action on nodes, and how. The zero value of every part is its documented
+// default.
+type Request struct {
+	Agent, Action string
+	Inputs        map[string]string // as typed; secrets may be @FILE, - or env:NAME
+	Targets       fleet.Targets
+	Policy        batch.Policy // how nodes become batches; TakesToken is filled in from the agent's document
+	Pace          Pace
+	Rules         batch.Rules // StopWhenNothing is filled in for actions that change something
+	Guards        Guards
+	Proof         Proof
+	Record        Record
+	DryRun        bool   // report the plan and stop
+	ReplyTo       string // where replies go in place of here; "" is the rule
+	Protocol      bool   // keep each reply's protocol document
+
+	Command []string // what was typed, without secrets, for the record; filled in by Start
+	stored  bool     // what a recorded run leaves is meant
+}
+
+// Pace says how fast a run goes, as far as the operator has said so.
+type Pace struct {
+	Sleep        Wait          // between batches; 1 s
+	ReplyTimeout Wait          // for a batch's replies; the document's timeout and 2 s
+	Deadline     time.Duration // no batch begins after this long; 0 is none
+	TTL          Wait          // of the request; the configuration's, else 30 s
+	ConfirmEach  bool          // ask between batches
+}
+
+// Guards hold a run back. Our own settings can ask for the same.
+type Guards struct {
+	MaxNodes      Count  // refuse a plan of more nodes
+	Expect        Count  // refuse unless exactly this many nodes were found
+	ExpectFile    string // refuse unless exactly these nodes were found
+	Yes, NoInput  bool   // answer every question with yes; refuse in place of asking
+	InsecureToken bool   // send secrets even without TLS
+}
+
+// Record says whether a run is recorded. Where, is the Store's matter.
+type Record struct {
+	Off    bool // keep no record
+	On     bool // keep one of an action that changes nothing, too
+	Resume bool // resume this command's interrupted run, if there is one
+}
+
+// defaultSleep is upstream's: a second between batches when none is named.
+const defaultSleep = time.Second
+
+// Validate refuses what cannot be meant, before any network. Errors are *fleet.UsageError.
+func (r Request) Validate() error {
+	if r.Pace.ReplyTimeout.Set && r.Pace.ReplyTimeout.D == 0 {
+		return usage(errors.New("--reply-timeout 0 waits for no reply"), "")
+	}
+	if ttl := r.Pace.TTL; ttl.Set && (ttl.D < time.Second || ttl.D%time.Second != 0) {
+		return usage(fmt.Errorf("--ttl %s: servers count whole seconds, from 1", ttl.D), "")
+	}
+	if readers := r.stdinReaders(); len(readers) > 1 {
+		return usage(fmt.Errorf("%s all read stdin", strings.Join(readers, " and ")), "give one of them a file")
+	}
+	if err := r.validateReplyTo(); err != nil {
+		return err
+	}
+	if reader := r.Targets.Stdin(); r.Record.Resume && reader != "" {
+		return usage(fmt.Errorf("--resume cannot tell whether %s brings the same nodes", reader), "name the run: `fleetctl runs resume RUN`")
+	}
+	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
+		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
+	}
+	if r.Record.Off && (r.Record.On || r.Record.Resume) {
+		return usage(errors.New("--no-journal excludes --journal and --resume"), "")
+	}
+	if err := r.Policy.Validate(); err != nil {
+		return usage(err, "")
+	}
+	return r.Proof.validate(r.Agent, r.Action)
+}
+
+// stdinReaders names everything that would read stdin: two readers would each get half.
+func (r Request) stdinReaders() []string {
+	var readers []string
+	if nodes := r.Targets.Stdin(); nodes != "" {
+		readers = append(readers, nodes)
+	}
+	if r.Guards.ExpectFile == secret.Stdin {
+		readers = append(readers, "--expect-file -")
+	}
+	for key, text := range r.Inputs {
+		if text == secret.Stdin && slices.Contains([]string{"token", "password", "secret"}, strings.ToLower(key)) {
+			readers = append(readers, key+"=-")
+		}
+	}
+	slices.Sort(readers)
+	return readers
+}
+
+// typed is what was typed, for the record, with every secret taken out.
+func (r Request) typed(action *ddl.Action, federations []string) []string {
+	out := []string{"req", r.Agent, r.Action}
+	for _, key := range slices.Sorted(maps.Keys(r.Inputs)) {
+		value := r.Inputs[key]
+		if secretInput(action, key) {
+			value = secret.Redacted
+		}
+		out = append(out, key+"="+value)
+	}
+	out = append(out, r.Targets.Arguments()...)
+	for _, name := range federations {
+		out = append(out, "--federations", name)
+	}
+	return out
+}
+
+func (r Request) pace(replies time.Duration) batch.Pace {
+	return batch.Pace{
+		Sleep: r.Pace.Sleep.Or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.Or(replies), Deadline: r.Pace.Deadline, ConfirmEach: r.Pace.ConfirmEach,
+	}
+}
+
+// pacesOrStops tells that batches or stop rules were asked for.
+func (r Request) pacesOrStops() bool {
+	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach
+	return paced || r.Rules != batch.Rules{}
+}
+
+// keepPace goes on as the run was begun, where nothing else was given now.
+func (r *Request) keepPace(p batch.Progress) {
+	pace := p.Pace()
+	if !r.Pace.Sleep.Set {
+		r.Pace.Sleep = Wait{pace.Sleep, true}
+	}
+	if !r.Pace.ReplyTimeout.Set {
+		r.Pace.ReplyTimeout = Wait{pace.ReplyTimeout, true}
+	}
+	if r.Rules == (batch.Rules{}) {
+		r.Rules = p.Rules()
+		r.Rules.StopWhenNothing = false // of the document, as ever
+	}
+}
+
+// fromRecord fills in what the record knows; inputs may only be the secrets that it does not.
+func (r *Request) fromRecord(m Meta) error {
+	r.Agent, r.Action, r.Targets.Collective = m.Agent, m.Action, m.Collective
+	given := r.Inputs
+	r.Inputs = maps.Clone(m.Inputs)
+	if r.Inputs == nil {
+		r.Inputs = map[string]string{}
+	}
+	for k, v := range given {
+		if !slices.Contains(m.Secrets, k) {
+			return usage(fmt.Errorf("input %q cannot be changed: the run was begun with its own", k), "begin a new run with `fleetctl req`")
+		}
+		r.Inputs[k] = v
+	}
+	p := &r.Proof
+	if cmp.Or(p.Verify, VerifyAuto) == VerifyAuto && !p.None && p.Expr == "" && p.Version == "" {
+		p.Verify, p.None, p.Expr, p.Version = m.Proof.Verify, m.Proof.None, m.Proof.Expr, m.Proof.Version
+	}
+	if !p.Timeout.Set && m.Timeout > 0 {
+		p.Timeout = Wait{m.Timeout, true}
+	}
+	if !p.Settle.Set && m.SettleSet {
+		p.Settle = Wait{m.Settle, true}
+	}
+	if !r.Pace.TTL.Set {
+		r.Pace.TTL = Wait{m.TTL, true}
+	}
+	return nil
+}

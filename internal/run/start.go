@@ -1,0 +1,115 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"fleetctl/batch"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
+	"fleetctl/internal/journal"
+)
+
+// Start does what the operator asks for: it checks, finds the nodes, plans, passes the guards, records and runs; or it
+// resumes the interrupted run of the same command, where the operator wants that. What the run came to is reported; the
+// error is nil when it was, whatever the verdict.
+func Start(ctx context.Context, c Context, r Request) (Result, error) {
+	parsed, err := r.Targets.Parse()
+	if err != nil {
+		return Result{}, err
+	}
+	j, err := prepare(ctx, c, r)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := j.oneFederation(); err != nil {
+		return Result{}, err
+	}
+	earlier, err := j.toResume(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := j.announce(); err != nil {
+		return Result{}, err
+	}
+	if earlier != "" {
+		return j.resume(ctx, earlier)
+	}
+	if err := j.canSend(); err != nil {
+		return Result{}, err
+	}
+	if j.doc.Metadata.Service {
+		return j.service(ctx, parsed)
+	}
+	return j.nodes(ctx, parsed)
+}
+
+// announce reports that the checks are done.
+func (c *call) announce() error {
+	return c.Reporter.Report(Prepared{Agent: c.req.Agent, Action: c.action, Proves: c.proves()})
+}
+
+// nodes finds the nodes and runs the plan over them.
+func (c *call) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
+	t := c.req.Targets
+	method := c.fleet.MethodName(t, parsed)
+	if err := c.Reporter.Report(Searching{Method: method, Piped: t.NodesFile == "-"}); err != nil {
+		return Result{}, err
+	}
+	found, err := c.fleet.Find(ctx, t, parsed, c.req.Agent)
+	if rerr := c.Reporter.Report(Found{Method: method, Nodes: len(found.Nodes), Took: found.Took, Err: err}); err != nil || rerr != nil {
+		return Result{}, errors.Join(err, rerr)
+	}
+	if len(found.Nodes) == 0 {
+		return Result{}, &fleet.NoNodesError{Hint: t.EmptyHint()}
+	}
+	plan, err := c.plan(ctx, found.Nodes)
+	if err != nil {
+		return Result{}, err
+	}
+	if c.req.DryRun {
+		return Result{}, c.Reporter.Report(Planned{c.proposal(plan)})
+	}
+	if err := c.pass(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded}); err != nil {
+		return Result{}, err
+	}
+	if c.req.ReplyTo != "" {
+		return Result{}, c.forward(ctx, found.Nodes)
+	}
+	return c.begin(ctx, plan, "")
+}
+
+// begin records a new run and runs it.
+func (c *call) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
+	header, err := c.header(parent)
+	if err != nil {
+		return Result{}, err
+	}
+	from, err := batch.Begin(header, plan)
+	if err != nil {
+		return Result{}, err
+	}
+	if !c.recorded() {
+		if c.changes() {
+			if err := c.Reporter.Report(Noted{Warning, "no record is kept: this run cannot be resumed, retried or looked up"}); err != nil {
+				return Result{}, err
+			}
+		}
+		return c.drive(ctx, from, nil)
+	}
+	file, err := c.Store.create(header.Run, c.Reporter)
+	if err != nil {
+		return Result{}, err
+	}
+	return c.driveRecorded(ctx, from, file)
+}
+
+// driveRecorded runs and closes the record.
+func (c *call) driveRecorded(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
+	res, err := c.drive(ctx, from, file)
+	if cerr := file.Close(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("close the record: %w", cerr))
+	}
+	return res, err
+}
