@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// Secret names, as docs/security.md lists them. A part makes every word that holds it secret ("new_passwords",
+// Secret names, as docs/configuration.md lists them. A part makes every word that holds it secret ("new_passwords",
 // "authtoken"); a word has to stand alone, since "monkey" and "compass" are no secrets.
 var (
 	secretParts = []string{"token", "password", "passwd", "passphrase", "secret"}
