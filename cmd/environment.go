@@ -10,6 +10,7 @@ import (
 
 	"fleetctl/internal/config"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/plain"
 )
 
 // environment is what the process was given besides its arguments.
@@ -87,7 +88,7 @@ func (a *app) fleetOptions() fleet.Options {
 		ConfigFile: a.flags.config, Getenv: a.env.getenv, Home: a.env.home(), Stdin: a.io.in, Settings: a.env.settings,
 		ConnectTimeout: a.flags.connectTimeout.d, InsecureBroker: a.flags.insecureBroker, AllowUnsigned: a.flags.allowUnsigned,
 		SignerCA: a.flags.signerCA, InsecureSigner: a.flags.insecureSigner, Federations: a.flags.federations,
-		Logger: a.logger(), Tell: func(line string) { fmt.Fprintln(a.io.err, line) },
+		Logger: a.logger(), Tell: func(line string) { fmt.Fprintln(a.io.err, plain.Text(line)) },
 	}
 }
 

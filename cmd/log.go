@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+
+	"fleetctl/internal/plain"
 )
 
 // logFile remembers the first error of writing, which the logger keeps to itself.
@@ -53,7 +55,7 @@ func (a *app) logger() *slog.Logger {
 		handlers = append(handlers, slog.NewTextHandler(a.scrub.Writer(a.io.err), options))
 	}
 	if a.log != nil {
-		handlers = append(handlers, slog.NewJSONHandler(a.scrub.Writer(a.log), options))
+		handlers = append(handlers, slog.NewJSONHandler(a.scrub.Writer(plain.Log{W: a.log}), options))
 	}
 	return slog.New(slog.NewMultiHandler(handlers...))
 }

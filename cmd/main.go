@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"fleetctl/internal/plain"
 	"fleetctl/internal/secret"
 )
 
@@ -80,17 +81,17 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	}
 	code, say, hint := classify(ctx, err)
 	if say != "" {
-		fmt.Fprintln(a.io.err, "fleetctl: "+a.scrub.Text(say))
+		fmt.Fprintln(a.io.err, "fleetctl: "+plain.Text(a.scrub.Text(say)))
 	}
 	if hint != "" {
-		fmt.Fprintln(a.io.err, "hint: "+hint)
+		fmt.Fprintln(a.io.err, "hint: "+plain.Text(hint))
 	}
 	return code
 }
 
 func (a *app) warn(warnings []string) {
 	for _, w := range warnings {
-		fmt.Fprintln(a.io.err, "warning: "+w)
+		fmt.Fprintln(a.io.err, "warning: "+plain.Text(w))
 	}
 }
 

@@ -19,7 +19,7 @@ func TestARunThatNeverBeganIsNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, command := range []string{"watch", "show", "resume"} {
-		if code, _, said := runApp(t, nil, "runs", command, "last", "--state-dir", dir); code != exitFault || !strings.Contains(said, "nothing was sent") {
+		if code, _, said := runApp(t, nil, "runs", command, "last", "--state-dir", dir); code != exitGuard || !strings.Contains(said, "nothing was sent") || !strings.Contains(said, "type the command again") {
 			t.Errorf("runs %s: exit %d, %s", command, code, said)
 		}
 	}

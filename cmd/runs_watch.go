@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"fleetctl/batch"
+	"fleetctl/internal/journal"
 	"fleetctl/internal/render"
 	"fleetctl/internal/report"
 	"fleetctl/internal/run"
@@ -132,14 +132,12 @@ func stopRun(ctx context.Context, a *app, o runsOptions) error {
 		fmt.Fprintf(a.io.err, "run %s has ended already\n", r.ID)
 		return nil
 	}
-	if r.Owner.Host != hostName() {
+	switch err := r.Owner.Signal(syscall.SIGINT); {
+	case errors.Is(err, journal.ErrElsewhere):
 		return refuse("", "cannot stop run %s from here: process %d on %s does it", r.ID, r.Owner.PID, r.Owner.Host)
-	}
-	p, err := os.FindProcess(r.Owner.PID)
-	if err == nil {
-		err = p.Signal(syscall.SIGINT)
-	}
-	if err != nil {
+	case errors.Is(err, journal.ErrForeign), errors.Is(err, journal.ErrGone):
+		return refuse("", "cannot stop run %s: %w", r.ID, err)
+	case err != nil:
 		return fmt.Errorf("ask process %d to end run %s: %w", r.Owner.PID, r.ID, err)
 	}
 	fmt.Fprintf(a.io.err, "asked process %d to end run %s; what is in flight is still collected\n", r.Owner.PID, r.ID)

@@ -80,6 +80,7 @@ func EncodeEvent(e Event, legacy bool) ([]byte, error) {
 func DecodeEvent(data []byte) (Event, error) {
 	fields := [...]field{{key: "protocol"}, {key: "specversion"}, {key: "source"}, {key: "data"}}
 	r := reader{layer: "lifecycle event"}
+	r.checkSize(data)
 	r.scan(data, fields[:])
 	if r.err != nil {
 		return Event{}, r.err
@@ -106,16 +107,16 @@ func (r *reader) event(data []byte) (Event, error) {
 		{key: "version"}, {key: "new_version"},
 	}
 	r.scan(data, fields[:])
-	kind, known := strings.CutPrefix(r.text(&fields[0]), eventProtocol)
+	kind, known := strings.CutPrefix(r.name(&fields[0]), eventProtocol)
 	if r.err == nil && (!known || kind == "" || strings.Contains(kind, ".")) {
 		r.failWith(&fields[0], ErrUnknownProtocol)
 	}
 	e := Event{
-		Type: kind, ID: r.text(&fields[1]), Identity: r.text(&fields[2]), Component: r.text(&fields[3]),
-		Version: r.text(&fields[5]), NewVersion: r.text(&fields[6]),
+		Type: kind, ID: r.name(&fields[1]), Identity: r.name(&fields[2]), Component: r.name(&fields[3]),
+		Version: r.name(&fields[5]), NewVersion: r.name(&fields[6]),
 	}
 	if seconds := r.integer(&fields[4]); fields[4].kind == number {
-		e.Time = time.Unix(seconds, 0).UTC()
+		e.Time = r.boundTime(&fields[4], time.Unix(seconds, 0))
 	}
 	if r.err != nil {
 		return Event{}, r.err

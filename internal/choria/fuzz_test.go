@@ -316,15 +316,15 @@ func slowReply(v Version, data []byte) (Reply, error) {
 	if v == V1 {
 		r.Payload = []byte(s.text("message", &err))
 		e := s.inside("envelope", &err)
-		r.RequestID, r.Sender, r.Agent = e.text("requestid", &err), e.text("senderid", &err), e.text("agent", &err)
+		r.RequestID, r.Sender, r.Agent = e.name("requestid", &err), e.text("senderid", &err), e.name("agent", &err)
 		if !e.missing("time") {
-			r.Time = time.Unix(e.integer("time", &err), 0).UTC()
+			r.Time = slowTime(time.Unix(e.integer("time", &err), 0), &err)
 		}
 	} else {
 		r.Payload = s.base64("message", &err)
-		r.RequestID, r.Sender, r.Agent = s.text("request", &err), s.text("sender", &err), s.text("agent", &err)
+		r.RequestID, r.Sender, r.Agent = s.name("request", &err), s.text("sender", &err), s.name("agent", &err)
 		if !s.missing("time") {
-			r.Time = time.Unix(0, s.integer("time", &err)).UTC()
+			r.Time = slowTime(time.Unix(0, s.integer("time", &err)), &err)
 		}
 	}
 	names := map[Version]string{V1: "choria:reply:1", V2: "io.choria.protocol.v2.reply"}
@@ -359,7 +359,7 @@ func slowRPCReply(data []byte) (RPCReply, error) {
 		return RPCReply{}, errSlow
 	}
 	r := RPCReply{
-		Action: s.text("action", &err), StatusCode: StatusCode(s.integer("statuscode", &err)), StatusMsg: s.text("statusmsg", &err),
+		Action: s.name("action", &err), StatusCode: StatusCode(s.integer("statuscode", &err)), StatusMsg: cut([]byte(s.text("statusmsg", &err))),
 	}
 	if !s.missing("data") {
 		r.Data = s["data"]

@@ -78,6 +78,7 @@ func EncodeReply(r Reply) ([]byte, error) {
 
 // DecodeReply reads the content of a secure reply of the same version. It
 // insists on the protocol, the message and a sender; the rest may be absent.
+// Names and times out of bounds (docs/protocol.md, bounds) are errors.
 func DecodeReply(v Version, data []byte) (Reply, error) {
 	r := reader{}
 	var reply Reply
@@ -106,11 +107,11 @@ func (r *reader) replyV1(data []byte) Reply {
 	r.must(&outer[2])
 	r.within(&outer[2], inner[:])
 	reply := Reply{
-		Version: V1, Payload: r.value(&outer[1]), RequestID: r.text(&inner[0]),
-		Sender: r.needText(&inner[1]), Agent: r.text(&inner[2]),
+		Version: V1, Payload: r.value(&outer[1]), RequestID: r.name(&inner[0]),
+		Sender: r.needText(&inner[1]), Agent: r.name(&inner[2]),
 	}
 	if seconds := r.integer(&inner[3]); inner[3].kind == number {
-		reply.Time = time.Unix(seconds, 0).UTC()
+		reply.Time = r.boundTime(&inner[3], time.Unix(seconds, 0))
 	}
 	return reply
 }
@@ -123,11 +124,11 @@ func (r *reader) replyV2(data []byte) Reply {
 	r.protocol(&fields[0], namesV2.reply)
 	r.must(&fields[1])
 	reply := Reply{
-		Version: V2, Payload: r.base64(&fields[1]), RequestID: r.text(&fields[2]),
-		Sender: r.needText(&fields[3]), Agent: r.text(&fields[4]),
+		Version: V2, Payload: r.base64(&fields[1]), RequestID: r.name(&fields[2]),
+		Sender: r.needText(&fields[3]), Agent: r.name(&fields[4]),
 	}
 	if nanos := r.integer(&fields[5]); fields[5].kind == number {
-		reply.Time = time.Unix(0, nanos).UTC()
+		reply.Time = r.boundTime(&fields[5], time.Unix(0, nanos))
 	}
 	return reply
 }

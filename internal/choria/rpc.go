@@ -110,15 +110,16 @@ func EncodeRPCReply(r RPCReply) ([]byte, error) {
 
 // DecodeRPCReply reads a body. A status code must be there, for without one a
 // damaged reply would read as success; what else is missing is empty, and data
-// that is missing or null is nil.
+// that is missing or null is nil. A long status message is cut to MaxStatus,
+// with a mark.
 func DecodeRPCReply(body []byte) (RPCReply, error) {
 	fields := [...]field{{key: "action"}, {key: "statuscode"}, {key: "statusmsg"}, {key: "data"}}
 	r := reader{layer: "RPC reply"}
 	r.scan(body, fields[:])
 	r.must(&fields[1])
 	reply := RPCReply{
-		Action: r.text(&fields[0]), StatusCode: StatusCode(r.integer(&fields[1])),
-		StatusMsg: r.text(&fields[2]), Data: r.any(&fields[3]),
+		Action: r.name(&fields[0]), StatusCode: StatusCode(r.integer(&fields[1])),
+		StatusMsg: cut(r.value(&fields[2])), Data: r.any(&fields[3]),
 	}
 	if r.err != nil {
 		return RPCReply{}, r.err

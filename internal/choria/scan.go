@@ -29,20 +29,18 @@ type field struct {
 	plain bool // text: ASCII without escapes, so raw is the value
 }
 
-// maxDepth is the nesting that encoding/json accepts; a document made to
-// exhaust the stack ends here.
-const maxDepth = 10000
-
 // scanner walks one JSON document. It validates everything it passes, and
-// stops at the first byte that cannot be JSON.
+// stops at the first byte that cannot be JSON or is out of bounds.
 type scanner struct {
-	data []byte
-	pos  int
+	data   []byte
+	pos    int
+	weight int    // the sum of the depths of the values so far
+	over   string // the bound that was passed
 }
 
 // scanObject reads data, which must be one JSON object, in a single pass and
 // sets the values of the wanted fields. It agrees with encoding/json on what
-// is valid. Keys match exactly, the last of repeated keys wins, and values
+// is valid, but for what is nested too deep or too large. Keys match exactly, the last of repeated keys wins, and values
 // share memory with data.
 func scanObject(data []byte, fields []field) error {
 	s := scanner{data: data}
@@ -51,6 +49,9 @@ func scanObject(data []byte, fields []field) error {
 		return fmt.Errorf("not a JSON object")
 	}
 	if !s.object(fields, 1) {
+		if s.over != "" {
+			return fmt.Errorf("%s at byte %d", s.over, s.pos)
+		}
 		return fmt.Errorf("not JSON at byte %d", s.pos)
 	}
 	s.space()
@@ -62,7 +63,8 @@ func scanObject(data []byte, fields []field) error {
 
 // object reads an object from its opening brace on. depth counts it.
 func (s *scanner) object(fields []field, depth int) bool {
-	if depth > maxDepth {
+	if depth > MaxDepth {
+		s.over = "nested too deep"
 		return false
 	}
 	s.pos++
@@ -122,7 +124,8 @@ func find(fields []field, key *field, next int) int {
 
 // array reads an array from its opening bracket on. depth counts it.
 func (s *scanner) array(depth int) bool {
-	if depth > maxDepth {
+	if depth > MaxDepth {
+		s.over = "nested too deep"
 		return false
 	}
 	s.pos++
@@ -150,6 +153,10 @@ func (s *scanner) array(depth int) bool {
 // container around it.
 func (s *scanner) value(f *field, depth int) bool {
 	if s.pos >= len(s.data) {
+		return false
+	}
+	if s.weight += depth; s.weight > MaxWeight {
+		s.over = "too many values"
 		return false
 	}
 	start := s.pos

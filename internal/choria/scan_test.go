@@ -66,21 +66,6 @@ func TestScannerAcceptsWhatEncodingJSONAccepts(t *testing.T) {
 	}
 }
 
-func TestScannerLimitsNesting(t *testing.T) {
-	for _, pair := range []string{"[]", `{"k":}`} {
-		start, end := pair[:len(pair)-1], pair[len(pair)-1:]
-		for depth, good := range map[int]bool{maxDepth - 1: true, maxDepth: false, 3 * maxDepth: false} {
-			data := []byte(`{"a":` + strings.Repeat(start, depth) + "1" + strings.Repeat(end, depth) + `}`)
-			if err := scanObject(data, nil); (err == nil) != good {
-				t.Errorf("%d times %q: %v", depth, pair, err)
-			}
-			if got := json.Valid(data); got != good {
-				t.Errorf("%d times %q: encoding/json says %v", depth, pair, got)
-			}
-		}
-	}
-}
-
 func TestScannerKeys(t *testing.T) {
 	for data, want := range map[string]string{
 		`{"key":"1"}`:                     "1",

@@ -16,9 +16,12 @@ type Environment struct {
 	Home     string                      // HOME; "" when it is unset
 	Dir      string                      // the working directory, absolute; "" means no project files and no relative path
 	Root     bool                        // the effective user is root
+	UID      int                         // the effective user's number: whose project files count beside root's
 	Hostname func() (string, error)      // like os.Hostname; needed when no file gives an identity
 	// LookupFQDN finds the host's full name when Hostname gives a short one; "" when unknown. HostFQDN does it as Choria does.
 	LookupFQDN func() string
+
+	owner func(string, fs.FileInfo) (uid int) // tests; nil asks the file system
 }
 
 // Security holds the settings of who we are. Paths are as configured; no file has been opened.
@@ -79,7 +82,7 @@ type Config struct {
 	LimitMethod      string // first, random, or an unknown method
 	RequireFilter    bool
 
-	TTL    time.Duration // 60 s when not configured
+	TTL    time.Duration // 30 s when not configured, where Choria has 60: a node that wakes later does not act any more
 	TTLSet bool          // a file gave the TTL
 
 	MiddlewareHosts       []string
@@ -106,7 +109,8 @@ type Config struct {
 	Security Security
 
 	// Warnings names, in the order met, what the operator should know: values that Choria swallows,
-	// files without effect, dangerous variables, and a project file that changes where or as whom we connect.
+	// files without effect, dangerous variables, project files that are passed over because somebody else could write
+	// them, and one that changes where or as whom we connect. They may hold text of these files: show them as plain text.
 	Warnings []string
 
 	values map[string]setting
@@ -136,8 +140,10 @@ func (e *NotFoundError) Is(target error) bool {
 // Load reads the configuration as the choria client does (docs/protocol.md, client configuration). A path
 // of "" means the search order. The order is the main file, plugin.d beside it, choria.conf in every
 // directory from / down to the working directory; later values win, and a variable wins at the moment
-// its key is set. Errors: NotFoundError, files that cannot be opened, and the few settings that the
-// choria client refuses too. Bad values are not errors; see Config.Warnings.
+// its key is set. A choria.conf counts only when nobody but the caller and root can write it and its folders;
+// a path that was given, or found by the search order, is the operator's own word and is not examined.
+// Errors: NotFoundError, files that cannot be opened or are larger than 4 MiB, control characters in a value that
+// counts, and the few settings that the choria client refuses too. Bad values are not errors; see Config.Warnings.
 func Load(path string, env Environment) (*Config, error) {
 	if env.Getenv == nil {
 		env.Getenv = func(string) (string, bool) { return "", false }
@@ -148,6 +154,9 @@ func Load(path string, env Environment) (*Config, error) {
 	}
 	if err := l.finish(); err != nil {
 		return nil, err
+	}
+	if l.refused != nil {
+		return nil, l.refused
 	}
 	return l.c, nil
 }

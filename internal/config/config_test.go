@@ -28,6 +28,7 @@ func newTree(t *testing.T) *tree {
 		Hostname: func() (string, error) { return "admin.site.example.net", nil },
 		Home:     filepath.Join(dir, "home"),
 		Dir:      filepath.Join(dir, "work"),
+		UID:      os.Geteuid(),
 	}}
 }
 
@@ -78,6 +79,7 @@ func warned(t *testing.T, c *Config, want ...[]string) {
 	}
 }
 
+// TestDefaultsAreChorias, but for the time to live.
 func TestDefaultsAreChorias(t *testing.T) {
 	tr := newTree(t)
 	c := tr.load(tr.write("etc/client.conf", "# nothing"))
@@ -86,7 +88,7 @@ func TestDefaultsAreChorias(t *testing.T) {
 		Identity: "admin.site.example.net", Collectives: []string{"mcollective"}, MainCollective: "mcollective",
 		Color: true, LogFile: "stdout", LogLevel: "info",
 		DiscoveryTimeout: 2 * time.Second, DiscoveryMethod: "mc", LimitMethod: "first",
-		TTL: time.Minute, UseSRV: true, ConnectTimeout: 2 * time.Second, SoftShutdownTimeout: 2 * time.Second,
+		TTL: 30 * time.Second, UseSRV: true, ConnectTimeout: 2 * time.Second, SoftShutdownTimeout: 2 * time.Second,
 		PuppetDBPort: 8081, PuppetServerHost: "puppet", PuppetServerPort: 8140, PuppetCAHost: "puppet", PuppetCAPort: 8140,
 		Security: Security{
 			Provider: "puppet", SSLDir: filepath.Join(tr.env.Home, ".puppetlabs/etc/puppet/ssl"), SignReplies: true,
@@ -174,13 +176,13 @@ func TestLineFormat(t *testing.T) {
 
 func TestLaterFilesWin(t *testing.T) {
 	tr := newTree(t)
-	main := tr.write("etc/client.conf", "ttl = 30", "discovery_timeout = 3", "plugin.choria.puppetdb_port = 1", "main_collective = one")
+	main := tr.write("etc/client.conf", "ttl = 35", "discovery_timeout = 3", "plugin.choria.puppetdb_port = 1", "main_collective = one")
 	dropIn := tr.write("etc/plugin.d/choria.cfg", "puppetdb_port = 2", "puppetdb_host = dropin")
 	top := tr.write("choria.conf", "plugin.choria.puppetdb_port = 3", "main_collective = two")
 	near := tr.write("work/choria.conf", "main_collective = three")
 	c := tr.load(main)
 	got := []any{c.TTL, c.TTLSet, c.DiscoveryTimeout, c.PuppetDBPort, c.PuppetDBHost, c.MainCollective}
-	if d := cmp.Diff([]any{30 * time.Second, true, 3 * time.Second, 3, "dropin", "three"}, got); d != "" {
+	if d := cmp.Diff([]any{35 * time.Second, true, 3 * time.Second, 3, "dropin", "three"}, got); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 	if d := cmp.Diff([]string{main, dropIn, top, near}, c.Files); d != "" {

@@ -166,7 +166,7 @@ func (l *loader) insecure() {
 		l.warn("environment %s: %s", name, effect)
 		return true
 	}
-	if on("INSECURE_ANON_TLS", "TLS without a client certificate and without verification of the broker") {
+	if on("INSECURE_ANON_TLS", "TLS without a client certificate") {
 		s.AnonTLS = true
 		l.c.values[keyAnonTLS] = setting{text: "true", origin: "environment INSECURE_ANON_TLS"}
 	}

@@ -58,7 +58,7 @@ func fieldsOf(c *Config) map[string]*field {
 		"default_discovery_method":  {kind: kindText, to: &c.DiscoveryMethod, def: "mc", enum: []string{"mc", "broadcast", "puppetdb", "choria", "external", "inventory"}},
 		"default_discovery_options": {kind: kindLines, to: &c.DiscoveryOptions},
 		"rpclimitmethod":            {kind: kindText, to: &c.LimitMethod, def: "first", enum: []string{"first", "random"}},
-		keyTTL:                      {kind: kindSeconds, to: &c.TTL, def: "60"},
+		keyTTL:                      {kind: kindSeconds, to: &c.TTL, def: "30"},
 		"soft_shutdown_timeout":     {kind: kindSeconds, to: &c.SoftShutdownTimeout, def: "2"},
 
 		"plugin.choria.middleware_hosts":            {kind: kindComma, to: &c.MiddlewareHosts},

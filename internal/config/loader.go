@@ -17,6 +17,8 @@ type loader struct {
 	c      *Config
 	env    Environment
 	fields map[string]*field
+	// refused is the first value that cannot be used at all.
+	refused error
 }
 
 // source is one file and how its lines count.
@@ -105,11 +107,12 @@ func (l *loader) absolute(path string) string {
 // readPluginDir reads plugin.d beside the main file. Choria skips it for a main file under HOME, opens
 // NAME.cfg for each NAME.cfg and each NAME.conf, and lets only choria.cfg set the keys that it knows.
 func (l *loader) readPluginDir() error {
-	if l.env.Home != "" && strings.HasPrefix(l.c.File, l.env.Home) {
-		return nil
-	}
 	dir := filepath.Join(filepath.Dir(l.c.File), "plugin.d")
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil
+	}
+	if under(l.env.Home, l.c.File) {
+		l.warn("%s has no effect: Choria does not read it for a main file in the home directory", dir)
 		return nil
 	}
 	entries, err := os.ReadDir(dir)
@@ -154,6 +157,14 @@ func (l *loader) readProjects() error {
 		if !exists(paths[i]) {
 			continue
 		}
+		why, err := l.untrusted(paths[i])
+		if err != nil {
+			return fmt.Errorf("examine configuration %s: %w", paths[i], err)
+		}
+		if why != "" {
+			l.warn("%s is passed over: %s", paths[i], why)
+			continue
+		}
 		if err := l.readFile(source{path: paths[i], typed: true, project: true}); err != nil {
 			return err
 		}
@@ -168,11 +179,21 @@ func (l *loader) readFile(s source) error {
 	}
 	defer f.Close()
 	l.c.Files = append(l.c.Files, s.path)
-	if err := l.readLines(f, s); err != nil {
+	limited := &io.LimitedReader{R: f, N: maxFile + 1}
+	if err := l.readLines(limited, s); err != nil {
 		return fmt.Errorf("read configuration %s: %w", s.path, err)
+	}
+	if limited.N == 0 {
+		return fmt.Errorf("read configuration %s: it is larger than %d bytes", s.path, maxFile)
 	}
 	return nil
 }
+
+// maxFile is the size of a configuration file in bytes: beyond it, it is something else.
+const maxFile = 4 << 20
+
+// byteOrderMark is what some editors put before the first line.
+const byteOrderMark = "\ufeff"
 
 // readLines applies the lines of a file. Lines that make no sense are passed over with a warning, as the
 // choria client passes them over in silence. A file that cannot be read is an error: half of a configuration
@@ -182,11 +203,15 @@ func (l *loader) readLines(r io.Reader, s source) error {
 	number := 0
 	for scanner.Scan() {
 		number++
-		key, value, ok := splitLine(scanner.Text())
+		text := scanner.Text()
+		if number == 1 {
+			text = strings.TrimPrefix(text, byteOrderMark)
+		}
+		key, value, ok := splitLine(text)
 		switch {
 		case ok:
 			l.line(s, s.prefix+key, value, fmt.Sprintf("%s:%d", s.path, number))
-		case !skipped(scanner.Text()):
+		case !skipped(text):
 			l.warn("%s:%d is not of the form key = value; it is ignored", s.path, number)
 		}
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"regexp"
-	"strings"
 
 	"fleetctl/internal/secret"
 )
@@ -14,21 +13,11 @@ type Secret = secret.Value
 
 var userInfo = regexp.MustCompile(`://[^/@\s,]*@`)
 
-// display is a value as it may be shown: nothing of a key that names a password, and no user
+// display is a value as it may be shown: nothing of a key that names a secret, and no user
 // information of a URL.
 func display(key, text string) string {
-	if secretKey(key) && text != "" {
+	if secret.Key(key, text) && text != "" {
 		return redacted
 	}
 	return userInfo.ReplaceAllString(text, "://"+redacted+"@")
-}
-
-// secretKey recognises keys whose value is a password, also ones that only servers and brokers use.
-func secretKey(key string) bool {
-	last := strings.ToLower(key[strings.LastIndexByte(key, '.')+1:])
-	switch last {
-	case "pass", "token", "secret":
-		return true
-	}
-	return strings.Contains(last, "password") || strings.Contains(last, "passwd") || strings.HasSuffix(last, "_secret")
 }

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"fleetctl/internal/plain"
 )
 
 // Settings are fleetctl's own, from its config.yaml: limits that a site or an operator puts on all runs,
@@ -22,11 +25,47 @@ type Settings struct {
 	InsecureSigner bool   `yaml:"insecure_signer" json:"insecure_signer"` // do not verify their certificates
 }
 
-// LoadSettings reads a settings file. Unknown and repeated keys, wrong types and a negative limit are
-// errors that name the line: a guard must not be off because of a spelling. A missing file is an error
-// too, which matches fs.ErrNotExist; the caller knows whether somebody asked for the file.
+// settingKey is one key of the settings file. set gets the value's node, and says what it wants in place of another.
+type settingKey struct {
+	name string
+	set  func(s *Settings, value *yaml.Node) (want string)
+}
+
+// settingKeys is the table of all keys; docs/configuration.md lists the same.
+var settingKeys = []settingKey{
+	{"max_nodes", func(s *Settings, v *yaml.Node) string {
+		if v.ShortTag() != "!!int" || v.Decode(&s.MaxNodes) != nil || s.MaxNodes < 0 {
+			return "a whole number, 0 for no limit"
+		}
+		return ""
+	}},
+	{"require_filter", func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.RequireFilter, v) }},
+	{"confirm", func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.Confirm, v) }},
+	{"read_only", func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.ReadOnly, v) }},
+	{"signer_ca", func(s *Settings, v *yaml.Node) string {
+		if v.ShortTag() != "!!str" || v.Decode(&s.SignerCA) != nil || s.SignerCA == "" || plain.Line(s.SignerCA) != s.SignerCA {
+			return "the path of a file"
+		}
+		return ""
+	}},
+	{"insecure_signer", func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.InsecureSigner, v) }},
+}
+
+func yesOrNo(to *bool, value *yaml.Node) (want string) {
+	if value.Kind != yaml.ScalarNode || value.Decode(to) != nil || value.ShortTag() == "!!null" {
+		return "true or false"
+	}
+	return ""
+}
+
+// maxSettings is the size of a settings file in bytes: beyond it, it is something else.
+const maxSettings = 1 << 20
+
+// LoadSettings reads a settings file, which must be a regular one of at most 1 MiB. Unknown and repeated keys, wrong types
+// and a negative limit are errors that name the line: a guard must not be off because of a spelling. A missing file is an
+// error too, which matches fs.ErrNotExist; the caller knows whether somebody asked for the file.
 func LoadSettings(path string) (Settings, error) {
-	text, err := os.ReadFile(path)
+	text, err := readSettings(path)
 	if err != nil {
 		return Settings{}, fmt.Errorf("read settings: %w", err)
 	}
@@ -35,6 +74,30 @@ func LoadSettings(path string) (Settings, error) {
 		return Settings{}, fmt.Errorf("read settings %q: %w", path, err)
 	}
 	return s, nil
+}
+
+// readSettings looks before it opens: a pipe would wait for a writer, a device never ends.
+func readSettings(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%q is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxSettings {
+		return nil, fmt.Errorf("%q is larger than %d bytes", path, maxSettings)
+	}
+	return text, nil
 }
 
 func parseSettings(text []byte) (Settings, error) {
@@ -78,31 +141,53 @@ func parseSettings(text []byte) (Settings, error) {
 }
 
 func (s *Settings) set(key, value *yaml.Node) error {
-	var to *bool
-	switch key.Value {
-	case "max_nodes":
-		if value.ShortTag() != "!!int" || value.Decode(&s.MaxNodes) != nil || s.MaxNodes < 0 {
-			return fmt.Errorf("line %d: max_nodes is %q: want a whole number, 0 for no limit", value.Line, value.Value)
+	names := make([]string, len(settingKeys))
+	for i, k := range settingKeys {
+		if names[i] = k.name; k.name != key.Value {
+			continue
+		}
+		if want := k.set(s, value); want != "" {
+			return fmt.Errorf("line %d: %s is %q: want %s", value.Line, k.name, value.Value, want)
 		}
 		return nil
-	case "signer_ca":
-		if value.ShortTag() != "!!str" || value.Decode(&s.SignerCA) != nil || s.SignerCA == "" {
-			return fmt.Errorf("line %d: signer_ca is %q: want the path of a file", value.Line, value.Value)
+	}
+	hint := "there are " + strings.Join(names, ", ")
+	if near := nearest(key.Value, names); near != "" {
+		hint = fmt.Sprintf("did you mean %s? ", near) + hint
+	}
+	return fmt.Errorf("line %d: unknown setting %s: %s", key.Line, quote("", key.Value), hint)
+}
+
+// nearest is the name that was most likely meant: the one that takes the fewest letters to change, insert or delete, and
+// no more than a third of them; "" when there is none.
+func nearest(name string, known []string) string {
+	best, least := "", len(name)/3+1
+	for _, k := range known {
+		if d := changes(name, k); len(name) < 100 && d < least {
+			best, least = k, d
 		}
-		return nil
-	case "insecure_signer":
-		to = &s.InsecureSigner
-	case "require_filter":
-		to = &s.RequireFilter
-	case "confirm":
-		to = &s.Confirm
-	case "read_only":
-		to = &s.ReadOnly
-	default:
-		return fmt.Errorf("line %d: unknown setting %q: there are max_nodes, require_filter, confirm, read_only, signer_ca and insecure_signer", key.Line, key.Value)
 	}
-	if value.Kind != yaml.ScalarNode || value.Decode(to) != nil || value.ShortTag() == "!!null" {
-		return fmt.Errorf("line %d: %s is %q: want true or false", value.Line, key.Value, value.Value)
+	return best
+}
+
+// changes counts the letters to change, insert or delete that make b of a.
+func changes(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
 	}
-	return nil
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			next := min(row[j+1], row[j]) + 1
+			if a[i] == b[j] {
+				next = min(next, diagonal)
+			} else {
+				next = min(next, diagonal+1)
+			}
+			diagonal, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
 }

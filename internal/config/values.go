@@ -10,16 +10,23 @@ import (
 	"strings"
 	"time"
 
+	"fleetctl/internal/plain"
 	"fleetctl/internal/secret"
 )
 
 // assign sets a key from a file's text, or from the variable that replaces it. Bad values have the effect
-// that they have in Choria, and are warned about.
+// that they have in Choria, and are warned about; one that holds a control character is refused.
 func (l *loader) assign(key string, f *field, text, origin string) {
 	if f.env != "" {
 		if v, ok := l.env.Getenv(f.env); ok {
 			text, origin = v, "environment "+f.env
 		}
+	}
+	if plain.Text(text) != text {
+		if l.refused == nil {
+			l.refused = fmt.Errorf("cannot use %s (%s): %s holds a control character", key, origin, quote(key, text))
+		}
+		return
 	}
 	problem, kept := l.store(f, text)
 	if problem == nil {
@@ -128,7 +135,11 @@ func (l *loader) record(key string, f *field, text, origin string) {
 	case *string:
 		text = *to
 	}
-	l.c.values[key] = setting{text: display(key, text), origin: origin}
+	shown := display(key, text)
+	if f.kind == kindPath {
+		shown = text // the path of a key is no secret
+	}
+	l.c.values[key] = setting{text: shown, origin: origin}
 }
 
 // parseBool reads Choria's words for yes and no; anything else is no, with ok false.

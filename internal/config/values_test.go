@@ -20,9 +20,9 @@ func TestBadValuesHaveChoriasEffect(t *testing.T) {
 		want any
 		warn []string // parts of the only warning; nil for none
 	}{
-		{"ttl = abc", func(c *Config) any { return c.TTL }, time.Minute, []string{":1: ttl", `"abc"`, `"60" is used`}},
-		{"ttl = 1.5", func(c *Config) any { return c.TTL }, time.Minute, []string{`"1.5"`}},
-		{"ttl = 99999999999999", func(c *Config) any { return c.TTL }, time.Minute, []string{"too many"}},
+		{"ttl = abc", func(c *Config) any { return c.TTL }, 30 * time.Second, []string{":1: ttl", `"abc"`, `"30" is used`}},
+		{"ttl = 1.5", func(c *Config) any { return c.TTL }, 30 * time.Second, []string{`"1.5"`}},
+		{"ttl = 99999999999999", func(c *Config) any { return c.TTL }, 30 * time.Second, []string{"too many"}},
 		{"ttl = +45", func(c *Config) any { return c.TTL }, 45 * time.Second, nil},
 		{"ttl = 0", func(c *Config) any { return c.TTL }, time.Duration(0), []string{"ttl is 0s"}},
 		{"discovery_timeout = -1", func(c *Config) any { return c.DiscoveryTimeout }, -time.Second, []string{"discovery_timeout is -1s"}},
@@ -79,9 +79,9 @@ func TestTildeNeedsHome(t *testing.T) {
 
 func TestLongLineEndsTheFile(t *testing.T) {
 	tr := newTree(t)
-	path := tr.write("etc/c.conf", "ttl = 30", "# "+strings.Repeat("x", 1<<16), "ttl = 40")
+	path := tr.write("etc/c.conf", "ttl = 35", "# "+strings.Repeat("x", 1<<16), "ttl = 40")
 	c := tr.load(path)
-	if c.TTL != 30*time.Second {
+	if c.TTL != 35*time.Second {
 		t.Errorf("ttl %v: Choria reads nothing after a line of 64 KiB", c.TTL)
 	}
 	warned(t, c, []string{path + ":2", "ignored"})
@@ -190,8 +190,8 @@ func TestReadErrorEndsLoading(t *testing.T) {
 	if err := l.readLines(failing{strings.NewReader("ttl = 30\n")}, source{path: "f", typed: true}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v, want %v", err, io.ErrUnexpectedEOF)
 	}
-	long := "ttl = 30\nidentity = " + strings.Repeat("x", 70_000) + "\n"
-	if err := l.readLines(strings.NewReader(long), source{path: "f", typed: true}); err != nil || l.c.TTL != 30*time.Second {
+	long := "ttl = 35\nidentity = " + strings.Repeat("x", 70_000) + "\n"
+	if err := l.readLines(strings.NewReader(long), source{path: "f", typed: true}); err != nil || l.c.TTL != 35*time.Second {
 		t.Errorf("ttl %v, %v", l.c.TTL, err)
 	}
 	warned(t, l.c, []string{"f:2 cannot be read"})

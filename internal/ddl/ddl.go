@@ -16,8 +16,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
+
+	"fleetctl/internal/secret"
 )
 
 // Document describes one agent (docs/protocol.md, DDL document). It is shared
@@ -94,15 +95,9 @@ type Aggregate struct {
 	Labels   map[string]string
 }
 
-// Secret reports whether the input's value must never be shown: it is named
-// token, password or secret.
-func (i Input) Secret() bool {
-	switch strings.ToLower(i.Name) {
-	case "token", "password", "secret":
-		return true
-	}
-	return false
-}
+// Secret reports whether the input's value must never be shown: its name says
+// so, by the rule of internal/secret.
+func (i Input) Secret() bool { return secret.Name(i.Name) }
 
 // Action finds an action by name. The Action is the document's: read only.
 func (d *Document) Action(name string) (*Action, bool) {

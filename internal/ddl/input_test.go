@@ -188,3 +188,15 @@ func TestCheckAgreesWithCapturedRequests(t *testing.T) {
 		}
 	}
 }
+
+// TestInputsThatAreSecret: what such an input holds is neither recorded nor shown, whatever the document calls it.
+func TestInputsThatAreSecret(t *testing.T) {
+	for name, want := range map[string]bool{
+		"token": true, "new_password": true, "passphrase": true, "apiKey": true, "psk": true, "bind_pass": true, "client_secret": true,
+		"splay": false, "monkey": false, "": false,
+	} {
+		if got := (Input{Name: name}).Secret(); got != want {
+			t.Errorf("input %q is secret: %v, want %v", name, got, want)
+		}
+	}
+}

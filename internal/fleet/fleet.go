@@ -78,7 +78,7 @@ func (o Options) ReadConfig(fullName func() string) (*config.Config, error) {
 		dir = ""
 	}
 	cfg, err := config.Load(path, config.Environment{
-		Getenv: o.Getenv, Home: o.Home, Dir: dir, Root: os.Geteuid() == 0, Hostname: os.Hostname, LookupFQDN: fullName,
+		Getenv: o.Getenv, Home: o.Home, Dir: dir, Root: os.Geteuid() == 0, UID: os.Geteuid(), Hostname: os.Hostname, LookupFQDN: fullName,
 	})
 	if err == nil {
 		return cfg, nil

@@ -18,10 +18,17 @@
 //     said ([Journal.Torn]). Anything else that does not fit is a
 //     [CorruptError]: never a guess.
 //   - Files have mode 0600 and stay inside their directory, whatever the id says.
+//     One that belongs to another user is read, never written.
+//
+// An own line names host, boot, process, device and inode, and ties the wall
+// clock to the time since the boot: from them follows whether a file is a copy
+// that may lag ([Journal.Copy]), whether a process still is the one that wrote
+// it ([Owner.Signal]), and how long ago something was ([Clock]).
 package journal
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +36,6 @@ import (
 	"iter"
 	"os"
 	"strings"
-	"time"
 )
 
 const (
@@ -57,32 +63,21 @@ type CorruptError struct {
 // Error names the line.
 func (e *CorruptError) Error() string { return fmt.Sprintf("line %d is damaged: %s", e.Line, e.Why) }
 
-// Owner is a process that held the journal.
-type Owner struct {
-	PID   int       `json:"pid"`
-	Host  string    `json:"host"`
-	Since time.Time `json:"since"`
-}
-
 // Journal is one run's file, held by this process alone until Close. Not safe
 // for concurrent use.
 type Journal struct {
-	id   string
-	f    file
-	lock io.Closer
-	sum  string // of the last line
-	size int64  // of what is durable
-	torn int64
-	last error // the first failed Append: nothing is appended after it
-}
-
-// file is what a journal needs of an *os.File; tests put failing ones in its place.
-type file interface {
-	io.Writer
-	io.ReaderAt
-	io.Closer
-	Sync() error
-	Truncate(size int64) error
+	m       Machine
+	id      string
+	dir     folder
+	f       file
+	lock    io.Closer
+	place   place
+	sum     string // of the last line
+	size    int64  // of what is durable
+	torn    int64
+	copy    string  // why the file may lag; "" when nothing hints at that
+	anchors []Owner // of every own line
+	last    error   // the first failed Append: nothing is appended after it
 }
 
 // CheckID refuses ids that are not plain file names: letters, digits, dots,
@@ -100,98 +95,110 @@ func CheckID(id string) error {
 
 // Create makes the journal of a new run in dir, and dir itself when missing. It
 // is durable when Create returns. ErrExists when the id is taken.
-func Create(dir, id string) (*Journal, error) {
-	j, err := create(dir, id)
+func Create(dir, id string) (*Journal, error) { return ThisMachine().Create(dir, id) }
+
+// Create is the function Create on this machine.
+func (m Machine) Create(dir, id string) (*Journal, error) {
+	j, err := m.create(dir, id)
 	if err != nil {
 		return nil, fmt.Errorf("create journal %q: %w", id, err)
 	}
 	return j, nil
 }
 
-func create(dir, id string) (*Journal, error) {
+func (m Machine) create(dir, id string) (*Journal, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, dirMode); err != nil {
+	if err := makeFolder(m.disk(), dir); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := m.disk().OpenFolder(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
 	f, err := root.OpenFile(id+suffix, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, fileMode)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, ErrExists
-	}
 	if err != nil {
-		return nil, err
+		if errors.Is(err, fs.ErrExist) {
+			err = ErrExists
+		}
+		return nil, errors.Join(err, root.Close())
 	}
-	j, err := start(root, id, f)
+	j, err := m.start(root, id, f)
 	if err != nil {
-		f.Close()
-		return nil, errors.Join(err, root.Remove(id+suffix))
+		return nil, errors.Join(err, f.Close(), root.Remove(id+suffix), root.Close())
 	}
 	return j, nil
 }
 
-func start(root *os.Root, id string, f *os.File) (*Journal, error) {
+func (m Machine) start(root folder, id string, f file) (*Journal, error) {
 	lock, err := lockFile(root, id, f)
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{id: id, f: f, lock: lock}
-	if err := errors.Join(j.own(), syncDir(root)); err != nil {
-		lock.Close()
-		return nil, err
+	j := &Journal{m: m, id: id, dir: root, f: f, lock: lock}
+	info, err := f.Stat()
+	if err == nil {
+		j.place.Device, j.place.Inode, _ = fileIdentity(info)
+		err = errors.Join(j.own(), root.Sync())
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	return j, nil
 }
 
 // Open takes over the journal of an earlier run: it is checked whole, a torn
 // tail is cut off (Torn says how much), and this process becomes its owner.
-// ErrNotFound, ErrBusy, or a *CorruptError.
-func Open(dir, id string) (*Journal, error) {
-	j, err := open(dir, id)
+// ErrNotFound, ErrBusy, ErrForeign, or a *CorruptError.
+func Open(dir, id string) (*Journal, error) { return ThisMachine().Open(dir, id) }
+
+// Open is the function Open on this machine.
+func (m Machine) Open(dir, id string) (*Journal, error) {
+	j, err := m.open(dir, id)
 	if err != nil {
 		return nil, fmt.Errorf("open journal %q: %w", id, err)
 	}
 	return j, nil
 }
 
-func open(dir, id string) (*Journal, error) {
-	root, f, err := openFile(dir, id, os.O_RDWR|os.O_APPEND)
+func (m Machine) open(dir, id string) (*Journal, error) {
+	root, f, err := m.openFile(dir, id, os.O_RDWR|os.O_APPEND)
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
 	lock, err := lockFile(root, id, f)
 	if err != nil {
-		f.Close()
-		return nil, err
+		return nil, errors.Join(err, f.Close(), root.Close())
 	}
-	j := &Journal{id: id, f: f, lock: lock}
-	if err := j.adopt(f); err != nil {
+	j := &Journal{m: m, id: id, dir: root, f: f, lock: lock}
+	if err := j.adopt(); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
 }
 
 // adopt checks the file, cuts a torn tail and writes who holds it now.
-func (j *Journal) adopt(f *os.File) error {
-	info, err := f.Stat()
+func (j *Journal) adopt() error {
+	info, err := j.f.Stat()
 	if err != nil {
 		return err
 	}
-	s := newScan(f, info.Size(), j.id)
+	device, inode, uid := fileIdentity(info)
+	if uid != j.m.UID {
+		return ErrForeign
+	}
+	s := newScan(j.f, info.Size(), j.id)
 	for range s.lines {
 	}
 	if s.err != nil {
 		return s.err
 	}
+	j.place = place{device, inode}
 	j.sum, j.size, j.torn = s.sum, s.good, info.Size()-s.good
+	j.copy, j.anchors = s.copied(j.m, info), s.anchors
 	if j.torn > 0 {
-		if err := errors.Join(f.Truncate(j.size), f.Sync()); err != nil {
+		if err := errors.Join(j.f.Truncate(j.size), j.f.Sync()); err != nil {
 			return fmt.Errorf("cut off a torn line: %w", err)
 		}
 	}
@@ -213,6 +220,12 @@ func (j *Journal) Append(lines ...[]byte) error {
 	}
 	var group []byte
 	sum := j.sum
+	var tie []Owner
+	if j.drifted() {
+		o := j.owner()
+		group, sum = appendLine(nil, sum, ownerKey, j.ownLine(o))
+		tie = []Owner{o}
+	}
 	for _, line := range lines {
 		if len(line) == 0 || line[0] != '{' || bytes.IndexByte(line, '\n') >= 0 {
 			return fmt.Errorf("append to journal %q: a record is not one line of JSON", j.id)
@@ -223,7 +236,7 @@ func (j *Journal) Append(lines ...[]byte) error {
 		j.last = fmt.Errorf("append to journal %q: %w", j.id, err)
 		return j.last
 	}
-	j.sum = sum
+	j.sum, j.anchors = sum, append(j.anchors, tie...)
 	return nil
 }
 
@@ -245,13 +258,32 @@ func (j *Journal) write(b []byte) error {
 
 // own appends who holds the journal from here on.
 func (j *Journal) own() error {
-	line, sum := appendLine(nil, j.sum, ownerKey, ownerLine(j.id))
+	o := j.owner()
+	line, sum := appendLine(nil, j.sum, ownerKey, j.ownLine(o))
 	if err := j.write(line); err != nil {
 		return err
 	}
-	j.sum = sum
+	j.sum, j.anchors = sum, append(j.anchors, o)
 	return nil
 }
+
+// owner is this process, now.
+func (j *Journal) owner() Owner {
+	return Owner{PID: j.m.PID, Host: j.m.Host, Since: j.m.Now().UTC().Round(0), Boot: j.m.Boot, Start: j.m.Start, Up: j.m.Uptime()}
+}
+
+func (j *Journal) ownLine(o Owner) []byte {
+	line, err := json.Marshal(owning{Format: format, ID: j.id, Owner: o, place: j.place, Copy: j.copy})
+	if err != nil {
+		panic(err) // plain strings and numbers
+	}
+	return line
+}
+
+// Copy reports whether the file that was opened may be a copy, which may lag behind what was sent, and why: its host, device
+// or inode are not those of its first line, or it changed more than 5 s after its last line was written. A journal that
+// was once opened as a copy stays one.
+func (j *Journal) Copy() (bool, string) { return j.copy != "", j.copy }
 
 // Lines yields the records, oldest first. A line is valid until the next one.
 func (j *Journal) Lines() iter.Seq2[[]byte, error] { return newScan(j.f, j.size, j.id).records() }
@@ -263,32 +295,23 @@ func (j *Journal) Torn() int64 { return j.torn }
 func (j *Journal) ID() string { return j.id }
 
 // Close frees the journal.
-func (j *Journal) Close() error { return errors.Join(j.lock.Close(), j.f.Close()) }
+func (j *Journal) Close() error { return errors.Join(j.lock.Close(), j.f.Close(), j.dir.Close()) }
 
 // openFile opens a journal inside dir.
-func openFile(dir, id string, flag int) (*os.Root, *os.File, error) {
+func (m Machine) openFile(dir, id string, flag int) (folder, file, error) {
 	if err := CheckID(id); err != nil {
 		return nil, nil, err
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := m.disk().OpenFolder(dir)
 	if err == nil {
-		var f *os.File
+		var f file
 		if f, err = root.OpenFile(id+suffix, flag, 0); err == nil {
 			return root, f, nil
 		}
-		root.Close()
+		err = errors.Join(err, root.Close())
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, ErrNotFound
 	}
 	return nil, nil, err
-}
-
-// syncDir makes the directory's entries durable.
-func syncDir(root *os.Root) error {
-	d, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(ignoreUnsupported(d.Sync()), d.Close())
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -249,14 +250,49 @@ func TestMovedLinesAreFound(t *testing.T) {
 	}
 }
 
+// TestZeroedTailIsTorn: a disk may have grown the file before it wrote.
 func TestZeroedTailIsTorn(t *testing.T) {
 	dir := t.TempDir()
 	path := written(t, dir, "r1", 2)
 	text, _ := os.ReadFile(path)
-	os.WriteFile(path, append(append(text, make([]byte, 4096)...), "rest}\n"...), 0o600)
-	n, torn, err := check(t, dir, texts(records(2)))
-	if n != 2 || torn != 4102 || err != nil {
-		t.Errorf("%d records, torn %d, %v", n, torn, err)
+	for _, tail := range []string{strings.Repeat("\x00", 4096), `{"sum":"12` + strings.Repeat("\x00", 700), "\x00"} {
+		os.WriteFile(path, append(slices.Clone(text), tail...), 0o600)
+		n, torn, err := check(t, dir, texts(records(2)))
+		if n != 2 || torn != int64(len(tail)) || err != nil {
+			t.Errorf("%d records, torn %d of %d, %v", n, torn, len(tail), err)
+		}
+	}
+}
+
+// TestZerosNeverHideAcknowledgedLines: zeros in any place of a file that was acknowledged whole, with anything behind them,
+// are damage. Lines between them and the final newline were dropped as one torn line, and their nodes sent to again.
+func TestZerosNeverHideAcknowledgedLines(t *testing.T) {
+	dir := t.TempDir()
+	path := written(t, dir, "r1", 60)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from := 0; from < len(text)-1; from += 41 {
+		for _, to := range []int{from + 1, from + 40, from + 512, from + 600, len(text) - 1, len(text) - 2, len(text) - 30} {
+			if to <= from || to >= len(text) {
+				continue
+			}
+			bad := slices.Clone(text)
+			clear(bad[from:to])
+			if err := os.WriteFile(path, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if n, torn, err := check(t, dir, texts(records(60))); err == nil {
+				t.Fatalf("zeros from %d to %d of %d: %d records, torn %d", from, to, len(text), n, torn)
+			}
+			if _, err := Open(dir, "r1"); err == nil {
+				t.Fatalf("zeros from %d to %d of %d: it is opened", from, to, len(text))
+			}
+			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, bad) {
+				t.Fatalf("zeros from %d to %d: the refused file was changed (%v)", from, to, err)
+			}
+		}
 	}
 }
 
@@ -400,10 +436,10 @@ func TestPruneKeepsNewLiveUnfinishedAndDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, id := range []string{"newest", "young", "old", "older", "live", "open", "damaged", "empty"} {
+	for _, id := range []string{"newest", "young", "old", "older", "live", "open", "damaged", "empty", "bare", "torn", "hours"} {
 		path := written(t, dir, id, 1)
 		switch id {
-		case "open", "empty":
+		case "open", "empty", "bare", "torn", "hours":
 		default:
 			j, _ := Open(dir, id)
 			j.Append([]byte(`{"end":true}`))
@@ -414,13 +450,20 @@ func TestPruneKeepsNewLiveUnfinishedAndDamaged(t *testing.T) {
 			text[len(text)/2] ^= 1
 			os.WriteFile(path, text, 0o600)
 		}
-		if id == "empty" {
+		text, _ := os.ReadFile(path)
+		first := int64(bytes.IndexByte(text, '\n')) + 1
+		switch id { // no whole record: the process was killed before its plan was durable
+		case "empty":
 			os.Truncate(path, 0)
+		case "bare", "hours":
+			os.Truncate(path, first)
+		case "torn":
+			os.Truncate(path, first+30)
 		}
 	}
 	held, _ := Open(dir, "live")
 	defer held.Close()
-	for id, days := range map[string]int{"newest": 40, "young": 20, "old": 50, "older": 60, "live": 50, "open": 50, "damaged": 50, "empty": 50} {
+	for id, days := range map[string]int{"newest": 40, "young": 20, "old": 50, "older": 60, "live": 50, "open": 50, "damaged": 50, "empty": 2, "bare": 2, "torn": 2, "hours": 0} {
 		age(id, days)
 	}
 	gone, err := Prune(dir, Retention{MaxAge: 30 * 24 * time.Hour, Keep: 2,
@@ -429,7 +472,7 @@ func TestPruneKeepsNewLiveUnfinishedAndDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(gone)
-	if diff := cmp.Diff([]string{"old", "older"}, gone); diff != "" {
+	if diff := cmp.Diff([]string{"bare", "empty", "old", "older", "torn"}, gone); diff != "" {
 		t.Errorf("deleted (-want +got):\n%s", diff)
 	}
 }

@@ -14,7 +14,7 @@ const lockSuffix = ".lock"
 // lockFile takes the run by a second file, where the system has no flock. It
 // outlives a process that is killed: the file must then be deleted by hand, which
 // is what ErrBusy leads to.
-func lockFile(root *os.Root, id string, _ *os.File) (io.Closer, error) {
+func lockFile(root folder, id string, _ file) (io.Closer, error) {
 	f, err := root.OpenFile(id+lockSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, ErrBusy
@@ -22,24 +22,19 @@ func lockFile(root *os.Root, id string, _ *os.File) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := root.OpenRoot(".")
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return unlocker{dir, f, id}, nil
+	return unlocker{root, f, id}, nil
 }
 
+// unlocker needs the folder to stay open.
 type unlocker struct {
-	root *os.Root
-	f    *os.File
+	root folder
+	f    file
 	id   string
 }
 
-func (u unlocker) Close() error {
-	return errors.Join(u.f.Close(), u.root.Remove(u.id+lockSuffix), u.root.Close())
-}
+func (u unlocker) Close() error { return errors.Join(u.f.Close(), u.root.Remove(u.id+lockSuffix)) }
 
-func isLocked(root *os.Root, id string, _ *os.File) bool {
+func isLocked(root folder, id string, _ file) bool {
 	_, err := root.Stat(id + lockSuffix)
 	return err == nil
 }

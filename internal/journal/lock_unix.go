@@ -13,7 +13,7 @@ import (
 // lockFile takes the file for this process. The kernel frees it when the process
 // ends, however it ends. A reader that looks whether it is taken holds it for a
 // moment, so that a refusal is asked again.
-func lockFile(_ *os.Root, _ string, f *os.File) (io.Closer, error) {
+func lockFile(_ folder, _ string, f file) (io.Closer, error) {
 	for range 5 {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
@@ -27,12 +27,12 @@ func lockFile(_ *os.Root, _ string, f *os.File) (io.Closer, error) {
 	return nil, ErrBusy
 }
 
-type unlocker struct{ f *os.File }
+type unlocker struct{ f file }
 
 func (u unlocker) Close() error { return syscall.Flock(int(u.f.Fd()), syscall.LOCK_UN) }
 
 // isLocked looks whether a process holds the file.
-func isLocked(_ *os.Root, _ string, f *os.File) bool {
+func isLocked(_ folder, _ string, f file) bool {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
 		return errors.Is(err, syscall.EWOULDBLOCK)
 	}

@@ -9,7 +9,6 @@ import (
 	"hash/crc32"
 	"io"
 	"iter"
-	"os"
 	"time"
 )
 
@@ -61,35 +60,33 @@ type owning struct {
 	Format int    `json:"journal"`
 	ID     string `json:"id"`
 	Owner
-}
-
-func ownerLine(id string) []byte {
-	host, err := os.Hostname()
-	if err != nil {
-		host = ""
-	}
-	line, err := json.Marshal(owning{format, id, Owner{os.Getpid(), host, time.Now().UTC()}})
-	if err != nil {
-		panic(err) // plain strings and numbers
-	}
-	return line
+	place
+	Copy string `json:"copy,omitempty"` // why the process took the file for a copy when it opened it
 }
 
 // scan reads a journal line by line, checking each.
 type scan struct {
 	r         io.Reader
-	size      int64 // of what is read
+	at        io.ReaderAt
 	id        string
 	sum       string // of the last good line
 	good      int64  // bytes up to its end
 	n         int    // lines
+	entries   int    // lines that are records
 	noNewline bool   // the last line is whole but for its newline
-	owner     Owner
 	err       error
+
+	owner      Owner   // the process of the last own line, since its first one
+	anchors    []Owner // every own line
+	first      owning  // the first own line
+	copy       string  // why an earlier process took the file for a copy
+	lastKey    string  // of the last good line
+	lastLength int64
+	lastOwn    time.Time // of the last own line
 }
 
 func newScan(r io.ReaderAt, size int64, id string) *scan {
-	return &scan{r: io.NewSectionReader(r, 0, size), size: size, id: id}
+	return &scan{r: io.NewSectionReader(r, 0, size), at: r, id: id}
 }
 
 // records yields the contents of record lines, then the error, if any.
@@ -156,9 +153,11 @@ func (s *scan) take(line []byte, yield func([]byte) bool) bool {
 	s.sum = sum
 	s.good += int64(len(line))
 	s.noNewline = !whole
+	s.lastKey, s.lastLength = key, int64(len(line))
 	if key == ownerKey {
 		return true
 	}
+	s.entries++
 	return yield(content)
 }
 
@@ -174,22 +173,31 @@ func (s *scan) owned(content []byte) (why string) {
 	case o.ID != s.id:
 		return fmt.Sprintf("it belongs to run %q", o.ID)
 	}
-	s.owner = o.Owner
+	if s.n == 0 {
+		s.first = o
+	}
+	if o.Copy != "" {
+		s.copy = o.Copy
+	}
+	if !o.same(s.owner) || s.n == 0 {
+		s.owner = o.Owner
+	}
+	s.anchors = append(s.anchors, o.Owner)
+	s.lastOwn = o.Since
 	return ""
 }
 
-// isTorn tells a line that a crash cut short from one that was damaged later. A
-// cut line has no newline, and is not a whole line with something behind it; or
-// the disk grew the file before it wrote, and a whole sector is zero. Lines
-// behind it were written later: then a zero sector is damage, and what they
+// isTorn tells a line that a crash cut short from one that was damaged later. A cut line has no newline, and is not a whole
+// line with something behind it. Where the disk grew the file before it wrote, zeros fill it up to its end. Zeros with
+// anything behind them are damage: a newline behind them may have ended lines that were acknowledged, and what those
 // tell, requests that left among it, must not be forgotten.
 func (s *scan) isTorn(line []byte, whole bool) bool {
 	if whole {
-		return s.good+int64(len(line)) == s.size && bytes.Contains(line, make([]byte, sector))
+		return false
+	}
+	if zero := bytes.IndexByte(line, 0); zero >= 0 && len(bytes.Trim(line[zero:], "\x00")) > 0 {
+		return false
 	}
 	_, _, _, why := parseLine(line[:len(line)-1], s.sum)
 	return why != ""
 }
-
-// sector is the least that a disk writes at once.
-const sector = 512

@@ -15,27 +15,34 @@ import (
 // Contents is what a journal held when it was read. Nothing is locked: a live
 // run may have gone on since.
 type Contents struct {
-	f     *os.File
-	id    string
-	size  int64
-	torn  int64
-	owner Owner
-	live  bool
+	m       Machine
+	f       file
+	id      string
+	size    int64
+	torn    int64
+	owner   Owner
+	anchors []Owner
+	copy    string
+	entries int
+	live    bool
 }
 
 // Read checks a journal whole and returns its contents, without taking it. A
 // torn tail is not an error: a live run may be about to finish the line.
 // ErrNotFound or a *CorruptError. The caller closes it.
-func Read(dir, id string) (*Contents, error) {
-	c, err := read(dir, id)
+func Read(dir, id string) (*Contents, error) { return ThisMachine().Read(dir, id) }
+
+// Read is the function Read on this machine.
+func (m Machine) Read(dir, id string) (*Contents, error) {
+	c, err := m.read(dir, id)
 	if err != nil {
 		return nil, fmt.Errorf("read journal %q: %w", id, err)
 	}
 	return c, nil
 }
 
-func read(dir, id string) (*Contents, error) {
-	root, f, err := openFile(dir, id, os.O_RDONLY)
+func (m Machine) read(dir, id string) (*Contents, error) {
+	root, f, err := m.openFile(dir, id, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +58,11 @@ func read(dir, id string) (*Contents, error) {
 	if s.err != nil {
 		return nil, errors.Join(s.err, f.Close())
 	}
-	return &Contents{f: f, id: id, size: s.good, torn: info.Size() - s.good, owner: s.owner, live: live}, nil
+	s.owner.owned(m, info)
+	return &Contents{
+		m: m, f: f, id: id, size: s.good, torn: info.Size() - s.good, owner: s.owner, anchors: s.anchors, copy: s.copied(m, info),
+		entries: s.entries, live: live,
+	}, nil
 }
 
 // Lines yields the records, oldest first. A line is valid until the next one.
@@ -63,6 +74,13 @@ func (c *Contents) Torn() int64 { return c.torn }
 // Owner is the process that holds the journal, or held it last. The PID means
 // something on its Host only.
 func (c *Contents) Owner() Owner { return c.owner }
+
+// Copy reports whether the file may be a copy that lags, and why, as Journal.Copy does.
+func (c *Contents) Copy() (bool, string) { return c.copy != "", c.copy }
+
+// Empty reports whether there is no whole record: the run died before its plan
+// was durable, and nothing was sent.
+func (c *Contents) Empty() bool { return c.entries == 0 }
 
 // Live reports whether a process held the journal when it was read.
 func (c *Contents) Live() bool { return c.live }
@@ -88,12 +106,20 @@ type Info struct {
 	Modified time.Time
 	Size     int64 // bytes
 	Live     bool  // a process holds it
+	Ours     bool  // it belongs to the caller
+	Empty    bool  // it has no record: nothing was sent. Large files are not looked into, and have some
 }
+
+// emptySize is the size up to which List looks whether there is a record: own lines are short, plans are not.
+const emptySize = 64 << 10
 
 // List names the runs in dir, the last written first, without locking any. A
 // directory that does not exist holds none.
-func List(dir string) ([]Info, error) {
-	root, err := os.OpenRoot(dir)
+func List(dir string) ([]Info, error) { return ThisMachine().List(dir) }
+
+// List is the function List on this machine.
+func (m Machine) List(dir string) ([]Info, error) {
+	root, err := m.disk().OpenFolder(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -101,7 +127,7 @@ func List(dir string) ([]Info, error) {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
 	defer root.Close()
-	entries, err := fs.ReadDir(root.FS(), ".")
+	entries, err := root.ReadDir()
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
@@ -115,17 +141,31 @@ func List(dir string) ([]Info, error) {
 		if err != nil {
 			continue // pruned by another process meanwhile
 		}
-		f, err := root.Open(e.Name())
+		f, err := root.OpenFile(e.Name(), os.O_RDONLY, 0)
 		if err != nil {
 			continue
 		}
-		runs = append(runs, Info{ID: id, Modified: info.ModTime(), Size: info.Size(), Live: isLocked(root, id, f)})
+		_, _, uid := fileIdentity(info)
+		runs = append(runs, Info{
+			ID: id, Modified: info.ModTime(), Size: info.Size(), Live: isLocked(root, id, f), Ours: uid == m.UID, Empty: isEmpty(f, info.Size(), id),
+		})
 		f.Close()
 	}
 	slices.SortFunc(runs, func(a, b Info) int {
 		return cmp.Or(b.Modified.Compare(a.Modified), cmp.Compare(b.ID, a.ID))
 	})
 	return runs, nil
+}
+
+func isEmpty(f file, size int64, id string) bool {
+	if size > emptySize {
+		return false
+	}
+	s := newScan(f, size, id)
+	for range s.lines {
+		return false
+	}
+	return s.err == nil
 }
 
 // Retention says which runs Prune may delete: those last written more than
@@ -136,19 +176,36 @@ type Retention struct {
 	Finished func(lastLine []byte) bool
 }
 
-// Prune deletes runs as r says, and returns their ids. Live, unfinished and
-// damaged runs are never deleted.
+// emptyAge is how long a run without a record is kept: its process died before it had a plan, and it can neither be resumed
+// nor be looked up.
+const emptyAge = 24 * time.Hour
+
+// Prune deletes runs as r says, and those without a record after a day, and
+// returns their ids. Live, unfinished and damaged runs and those of other
+// users are never deleted.
 func Prune(dir string, r Retention, now time.Time) ([]string, error) {
-	runs, err := List(dir)
+	return ThisMachine().Prune(dir, r, now)
+}
+
+// Prune is the function Prune on this machine.
+func (m Machine) Prune(dir string, r Retention, now time.Time) ([]string, error) {
+	runs, err := m.List(dir)
 	if err != nil {
 		return nil, err
 	}
 	var gone []string
-	for i, run := range runs {
-		if i < r.Keep || run.Live || now.Sub(run.Modified) <= r.MaxAge {
+	newer := 0 // runs with a record that were written later
+	for _, run := range runs {
+		age, oldest := now.Sub(run.Modified), r.MaxAge
+		if run.Empty {
+			oldest = emptyAge
+		} else {
+			newer++
+		}
+		if run.Live || !run.Ours || age <= oldest || !run.Empty && newer <= r.Keep {
 			continue
 		}
-		if deleted, err := pruneOne(dir, run.ID, r.Finished); err != nil {
+		if deleted, err := m.pruneOne(dir, run.ID, r.Finished); err != nil {
 			return gone, fmt.Errorf("delete journal %q: %w", run.ID, err)
 		} else if deleted {
 			gone = append(gone, run.ID)
@@ -157,19 +214,19 @@ func Prune(dir string, r Retention, now time.Time) ([]string, error) {
 	return gone, nil
 }
 
-// pruneOne deletes a finished run while it holds it, so that nobody resumes it
-// meanwhile.
-func pruneOne(dir, id string, finished func([]byte) bool) (bool, error) {
-	c, err := read(dir, id)
+// pruneOne deletes a finished or empty run while it holds it, so that no other
+// process resumes it meanwhile.
+func (m Machine) pruneOne(dir, id string, finished func([]byte) bool) (bool, error) {
+	c, err := m.read(dir, id)
 	if err != nil {
 		return false, nil // damaged, or gone: not ours to judge
 	}
 	defer c.Close()
 	last, err := c.Last()
-	if err != nil || last == nil || c.torn > 0 || !finished(last) {
+	if err != nil || !c.Empty() && (c.torn > 0 || !finished(last)) {
 		return false, nil
 	}
-	root, f, err := openFile(dir, id, os.O_RDWR)
+	root, f, err := m.openFile(dir, id, os.O_RDWR)
 	if err != nil {
 		return false, err
 	}
@@ -183,8 +240,8 @@ func pruneOne(dir, id string, finished func([]byte) bool) (bool, error) {
 		return false, err
 	}
 	defer lock.Close()
-	if info, err := f.Stat(); err != nil || info.Size() != c.size {
+	if info, err := f.Stat(); err != nil || info.Size() != c.size+c.torn {
 		return false, err
 	}
-	return true, errors.Join(root.Remove(id+suffix), syncDir(root))
+	return true, errors.Join(root.Remove(id+suffix), root.Sync())
 }

@@ -273,7 +273,7 @@ func NewCSVStream(w io.Writer, header []string) (CSVStream, error) {
 }
 
 // Row writes a row, which may stay in a buffer until Close.
-func (s CSVStream) Row(row []string) error { return s.c.Write(row) }
+func (s CSVStream) Row(row []string) error { return s.c.Write(harmless(row)) }
 
 // Close writes what is left in the buffer. The writer below stays open.
 func (s CSVStream) Close() error {

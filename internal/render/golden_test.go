@@ -316,7 +316,7 @@ func TestWrapBreaksOnlyBetweenNames(t *testing.T) {
 
 func TestHostileTextIsVisible(t *testing.T) {
 	for in, want := range map[string]string{"a\x1b[2J": `a\x1b[2J`, "\u202eevil": `\u202eevil`, "é\tü\n": "é\tü\n",
-		"\r\u009b1m": `\x0d\x9b1m`, "\x7f": `\x7f`} {
+		"\r\u009b1m": `\x0d\u009b1m`, "\x7f": `\x7f`} {
 		if got := clean(in); got != want {
 			t.Errorf("clean(%q) = %q, want %q", in, got, want)
 		}

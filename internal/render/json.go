@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"fleetctl/internal/plain"
 	"fleetctl/rpcclient"
 )
 
@@ -154,7 +155,7 @@ func (d *document) value(v any, prefix string) {
 		d.err = fmt.Errorf("render %T as JSON: %w", v, err)
 		return
 	}
-	d.print(string(text))
+	d.print(string(plain.JSON(text)))
 }
 
 // IndentedJSON writes any value as upstream's smaller documents are written: two spaces, one final newline.
@@ -163,7 +164,7 @@ func IndentedJSON(w io.Writer, v any) error {
 	if err != nil {
 		return fmt.Errorf("render %T as JSON: %w", v, err)
 	}
-	_, err = w.Write(append(text, '\n'))
+	_, err = w.Write(append(plain.JSON(text), '\n'))
 	return err
 }
 
@@ -198,7 +199,7 @@ func (l Lines) write(v line) error {
 	if err != nil {
 		return fmt.Errorf("render a %s line: %w", v.Kind, err)
 	}
-	_, err = l.w.Write(append(text, '\n'))
+	_, err = l.w.Write(append(plain.JSON(text), '\n'))
 	return err
 }
 

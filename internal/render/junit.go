@@ -71,17 +71,18 @@ type junitResult struct {
 }
 
 // JUnit writes a run as a JUnit report: a node that refused or is unverified has failed, one whose fate is not known (no
-// reply, unknown) is an error, one that was not sent to is skipped. Characters that XML cannot hold become U+FFFD.
+// reply, unknown) is an error, one that was not sent to is skipped. Hostile characters are shown by their numbers.
 func JUnit(w io.Writer, s Suite) error {
+	s.Agent, s.Action = clean(s.Agent), clean(s.Action)
 	counts := junitCounts{Tests: len(s.Nodes), Time: junitSeconds(s.Took)}
 	suite := junitSuite{Name: s.Agent + "#" + s.Action, Timestamp: s.Start.UTC().Format("2006-01-02T15:04:05")}
 	for _, p := range []junitProperty{{"run", s.Run}, {"verdict", s.Verdict}, {"exit_code", strconv.Itoa(s.ExitCode)}} {
-		if p.Value != "" {
+		if p.Value = clean(p.Value); p.Value != "" {
 			suite.Properties = append(suite.Properties, p)
 		}
 	}
 	for _, n := range s.Nodes {
-		c := junitCase{Name: n.Identity, Class: s.Agent + "." + s.Action, Time: junitSeconds(nodeTime(n))}
+		c := junitCase{Name: clean(n.Identity), Class: s.Agent + "." + s.Action, Time: junitSeconds(nodeTime(n))}
 		c.judge(n, s.Proved, &counts)
 		suite.Cases = append(suite.Cases, c)
 	}
@@ -99,7 +100,8 @@ func JUnit(w io.Writer, s Suite) error {
 
 // judge puts a node's state into JUnit's words.
 func (c *junitCase) judge(n batch.Result, proved bool, counts *junitCounts) {
-	message := n.Reason
+	reason := clean(n.Reason)
+	message := reason
 	switch {
 	case message != "":
 	case n.State == batch.Accepted:
@@ -111,8 +113,8 @@ func (c *junitCase) judge(n batch.Result, proved bool, counts *junitCounts) {
 	if n.Code != 0 {
 		said.Text = fmt.Sprintf("%s with status code %d", n.State, n.Code)
 	}
-	if n.Reason != "" {
-		said.Text += ": " + n.Reason
+	if reason != "" {
+		said.Text += ": " + reason
 	}
 	switch n.State {
 	case batch.Verified:

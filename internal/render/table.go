@@ -142,13 +142,27 @@ func CSV(w io.Writer, r Result, outputs map[string]Output) error {
 	return CSVRows(w, header, rows)
 }
 
-// CSVRows writes a header and rows as comma-separated values.
+// CSVRows writes a header and rows as comma-separated values, whose cells are harmless text.
 func CSVRows(w io.Writer, header []string, rows [][]string) error {
 	c := csv.NewWriter(w)
-	if err := c.Write(header); err != nil {
+	if err := c.Write(harmless(header)); err != nil {
 		return err
 	}
-	return c.WriteAll(rows)
+	for _, row := range rows {
+		if err := c.Write(harmless(row)); err != nil {
+			return err
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+func harmless(row []string) []string {
+	out := make([]string, len(row))
+	for i, cell := range row {
+		out[i] = clean(cell)
+	}
+	return out
 }
 
 func compactText(raw json.RawMessage) string {
@@ -195,7 +209,7 @@ func Nodeset(w io.Writer, nodes []string) error {
 	if len(nodes) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, discovery.Fold(nodes))
+	_, err := fmt.Fprintln(w, oneLine(discovery.Fold(nodes)))
 	return err
 }
 

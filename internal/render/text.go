@@ -195,7 +195,7 @@ func labelled(w io.Writer, data json.RawMessage, outputs map[string]Output) {
 	}
 	label := func(name string) string {
 		if as := outputs[name].DisplayAs; as != "" {
-			return as
+			return oneLine(as)
 		}
 		return oneLine(name)
 	}
@@ -239,7 +239,7 @@ func textSummaries(w io.Writer, o TextOptions) {
 		if as := o.Outputs[name].DisplayAs; as != "" {
 			label = as
 		}
-		fmt.Fprintf(w, "%s\n\n", bold.paint(o.Colour, "Summary of "+label+":"))
+		fmt.Fprintf(w, "%s\n\n", bold.paint(o.Colour, "Summary of "+oneLine(label)+":"))
 		lines := o.Summaries[name]
 		if len(lines) == 0 {
 			fmt.Fprintf(w, "   %s\n\n", yellow.paint(o.Colour, "No summary received"))

@@ -36,14 +36,14 @@ type Token struct {
 // WriteToken writes a token for people. now is what its times are compared with.
 func WriteToken(w io.Writer, t Token, now time.Time) error {
 	buf := bufio.NewWriter(w)
-	fmt.Fprintf(buf, "%s token %s\n\n", capital(t.Purpose), oneLine(t.File))
+	fmt.Fprintf(buf, "%s token %s\n\n", oneLine(capital(t.Purpose)), oneLine(t.File))
 	row := func(label, value string) {
 		if value != "" {
-			fmt.Fprintf(buf, "%*s: %s\n", labelWidth, label, value)
+			fmt.Fprintf(buf, "%*s: %s\n", labelWidth, oneLine(label), oneLine(value))
 		}
 	}
-	row("Holder", oneLine(t.Holder))
-	row("Organization", oneLine(t.Organization))
+	row("Holder", t.Holder)
+	row("Organization", t.Organization)
 	row("Signature", t.Algorithm+", "+signatureText(t.Signature))
 	row("Issued", tokenTime(t.IssuedAt, now))
 	if !t.NotBefore.Equal(t.IssuedAt) {
@@ -58,14 +58,14 @@ func WriteToken(w io.Writer, t Token, now time.Time) error {
 	}
 	row("Valid until", until)
 	for _, d := range t.Details {
-		row(d[0], oneLine(d[1]))
+		row(d[0], d[1])
 	}
 	if t.Permissions != nil {
 		permissions := strings.Join(t.Permissions, ", ")
 		if permissions == "" {
 			permissions = "none"
 		}
-		row("Permissions", oneLine(permissions))
+		row("Permissions", permissions)
 	}
 	return buf.Flush()
 }

@@ -13,6 +13,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/render"
 	"fleetctl/internal/run"
 	"fleetctl/rpcclient"
@@ -158,7 +159,9 @@ func SecretHint(name string) string {
 }
 
 // say writes a line on stderr. Where stderr is lost there is nobody to tell.
-func (w *Writer) say(format string, args ...any) { fmt.Fprintf(w.o.Err, format+"\n", args...) }
+func (w *Writer) say(format string, args ...any) {
+	fmt.Fprintln(w.o.Err, plain.Text(fmt.Sprintf(format, args...)))
+}
 
 const searchingText = "Discovering nodes using the %s method .... "
 

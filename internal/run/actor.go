@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"sync"
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/choria"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
@@ -116,24 +116,9 @@ func (a *actor) outcome(r rpcclient.Reply) batch.Outcome {
 	}
 	o := batch.Outcome{Batch: number, Node: r.Node, Time: r.Received, OK: r.OK(), Code: int(r.Code), Stamp: r.Time, Reply: r}
 	if o.OK {
-		o.Delay = announcedDelay(r.Data)
+		o.Delay, _ = choria.AnnouncedDelay(r.Data) // one that no server announces is none: the longest possible counts
 	} else {
 		o.Reason = r.Message
 	}
 	return o
-}
-
-// delayText is how a provisioning server announces when it will act (docs/protocol.md, provisioning).
-var delayText = regexp.MustCompile(`\bafter ([0-9]+[a-z0-9.]*)"`)
-
-func announcedDelay(data []byte) time.Duration {
-	m := delayText.FindSubmatch(data)
-	if m == nil {
-		return 0
-	}
-	d, err := time.ParseDuration(string(m[1]))
-	if err != nil {
-		return 0
-	}
-	return d
 }

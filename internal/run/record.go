@@ -125,6 +125,9 @@ func (s Store) Read(id string) (Stored, error) {
 	if run.Live {
 		replay = batch.Follow
 	}
+	if c.Empty() && !run.Live {
+		return run, refuse("type the command again", "run %s: its process ended before it had a plan: %w", id, batch.ErrNoPlan)
+	}
 	if run.Progress, err = replay(c.Lines()); err != nil {
 		return run, fmt.Errorf("run %s: %w", id, err)
 	}
@@ -139,6 +142,8 @@ func recordError(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrNotFound):
 		return usage(err, "see `fleetctl runs list`")
+	case errors.Is(err, journal.ErrForeign):
+		return refuse("its own user can resume or stop it; a new run of yours needs no record of others", "%w", err)
 	case errors.Is(err, journal.ErrBusy):
 		return refuse("see `fleetctl runs watch`, or end it with `fleetctl runs stop`", "%v", err)
 	}

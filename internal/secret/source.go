@@ -1,20 +1,15 @@
 package secret
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 )
 
 // Stdin as the text of a secret means that stdin holds it.
 const Stdin = "-"
-
-// maxBytes is what is read from a file or from stdin at most: a secret is short, a wrong file may be anything.
-const maxBytes = 1 << 20
 
 // Source says where the text of a secret may come from. The zero value reads files only.
 type Source struct {
@@ -57,8 +52,8 @@ func (s Source) read(ctx context.Context, name, text string) (value Value, liter
 	case strings.HasPrefix(text, "@@"):
 		return New(text[1:]), true, nil
 	case strings.HasPrefix(text, "@"):
-		value, err = file(text[1:])
-		return value, false, err
+		line, err := Line(ctx, text[1:])
+		return New(line), false, err
 	case isVariable:
 		set, ok := "", false
 		if s.Getenv != nil {
@@ -72,19 +67,6 @@ func (s Source) read(ctx context.Context, name, text string) (value Value, liter
 	return New(text), true, nil
 }
 
-func file(path string) (Value, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Value{}, err
-	}
-	defer f.Close()
-	line, err := readLine(f)
-	if err != nil {
-		return Value{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return New(line), nil
-}
-
 func (s Source) stdin(ctx context.Context, name string) (Value, error) {
 	if s.Ask != nil {
 		line, err := s.Ask(ctx, name+": ")
@@ -96,28 +78,12 @@ func (s Source) stdin(ctx context.Context, name string) (Value, error) {
 		}
 		return New(line), nil
 	}
-	line, err := readLine(s.In)
+	if s.In == nil {
+		return Value{}, errors.New("stdin: there is none")
+	}
+	line, err := OneLine(s.In)
 	if err != nil {
 		return Value{}, fmt.Errorf("stdin: %w", err)
 	}
 	return New(line), nil
-}
-
-// readLine reads one line, which must be all there is.
-func readLine(r io.Reader) (string, error) {
-	if r == nil {
-		return "", errors.New("there is none")
-	}
-	data, err := io.ReadAll(bufio.NewReader(io.LimitReader(r, maxBytes)))
-	if err != nil {
-		return "", err
-	}
-	line := strings.TrimRight(string(data), "\r\n")
-	switch {
-	case line == "":
-		return "", errors.New("it is empty")
-	case strings.ContainsAny(line, "\r\n"):
-		return "", errors.New("it has more than one line")
-	}
-	return line, nil
 }

@@ -1,0 +1,67 @@
+package choria
+
+import (
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Bounds on what strangers send. Beyond them a message is malformed, but for a long status message, which is cut. They are
+// listed in docs/protocol.md, "Bounds", with what real fleets need.
+const (
+	// MaxMessage is the size of a whole message on the wire, in bytes.
+	MaxMessage = 8 << 20
+	// MaxDepth is how deep objects and arrays of one document are nested, the document itself counted.
+	MaxDepth = 64
+	// MaxWeight is the sum of the depths of all values of one document: it bounds how much an indented copy grows.
+	MaxWeight = 1 << 20
+	// MaxName is the length of a request id, an agent, an action and of each text of an event, in bytes.
+	MaxName = 256
+	// MaxStatus is the length of a status message, in bytes, the mark of a cut included.
+	MaxStatus = 4096
+)
+
+// Times are counted from 1970 to the end of the year 9999: JSON has no word for others.
+const (
+	firstSecond = 0
+	lastSecond  = 253402300799
+)
+
+// boundTime notes a time that is out of bounds.
+func (r *reader) boundTime(f *field, t time.Time) time.Time {
+	if seconds := t.Unix(); seconds < firstSecond || seconds > lastSecond {
+		r.fail(f, "is not between the years 1970 and 9999")
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// name is text of a bounded length.
+func (r *reader) name(f *field) string {
+	value := r.value(f)
+	if len(value) > MaxName {
+		r.fail(f, fmt.Sprintf("is %d bytes long, at most %d are allowed", len(value), MaxName))
+		return ""
+	}
+	return string(value)
+}
+
+// cut shortens a status message, and leaves a mark that says how long it was.
+func cut(message []byte) string {
+	if len(message) <= MaxStatus {
+		return string(message)
+	}
+	mark := fmt.Sprintf(" ... [cut: %d bytes]", len(message))
+	end := MaxStatus - len(mark)
+	for end > 0 && !utf8.RuneStart(message[end]) {
+		end--
+	}
+	return string(message[:end]) + mark
+}
+
+// checkSize refuses a message before any of it is read.
+func (r *reader) checkSize(data []byte) {
+	if r.err == nil && len(data) > MaxMessage {
+		r.err = fmt.Errorf("%s: is %d bytes long, at most %d are allowed", r.layer, len(data), MaxMessage)
+	}
+}
