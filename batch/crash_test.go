@@ -62,7 +62,7 @@ func reborn(t *testing.T, tp *tape, total int) Progress {
 	return p
 }
 
-var crashPolicy = Policy{Sizes: Sizes{Number(1), Number(10), Percent(25)}}
+var crashPolicy = Policy{Sizes: Sizes{Number(1), Number(10), percentage(25)}}
 
 // settledWell checks that no node got two requests and that every one is told of.
 func settledWell(t *testing.T, f *fleet, s Summary, total int) {

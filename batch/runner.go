@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -16,22 +17,27 @@ type Runner struct {
 	Actor    Actor
 	Outcomes <-chan Outcome // every reply of the run, late ones too; may be closed
 	Verifier Verifier       // nil: accepted is final
-	Prober   Prober         // nil: who is unknown stays so
+	Prober   Prober         // nil: unknown nodes stay so
 	Journal  Journal        // nil: the run is not durable
-	Observer Observer       // nil: nobody looks on
+	Observer Observer       // may be nil
 	Rules    Rules
 	Pace     Pace
 
 	// Confirm asks before each batch but the first, when Pace.ConfirmEach. It
 	// must return when ctx ends. An error counts as no.
-	Confirm func(ctx context.Context, p Pause) (bool, error)
+	Confirm func(ctx context.Context, s Step) (bool, error)
 
 	// Interrupt delivers the first signal, as its cause: no new batch, replies
 	// in flight are still collected.
 	Interrupt <-chan error
 
-	// Lost says that the connection is gone for good: nothing more is waited for.
-	Lost <-chan error
+	// Link delivers news of the connection. While it is away nothing is sent,
+	// and after it is back nothing before the batch's baselines are in.
+	Link <-chan Link
+
+	// Control pauses and continues. While the run is paused nothing new is sent
+	// and no consent is asked; replies, proof, stop rules and the deadline go on.
+	Control <-chan Control
 }
 
 // Validate refuses a runner that cannot run.
@@ -40,7 +46,7 @@ func (r Runner) Validate() error {
 	case r.Actor == nil:
 		return errors.New("cannot run without an actor")
 	case r.Pace.ConfirmEach && r.Confirm == nil:
-		return errors.New("cannot confirm each batch: nobody to ask")
+		return errors.New("cannot confirm each batch: there is no way to ask")
 	}
 	return errors.Join(r.Rules.Validate(), r.Pace.Validate())
 }
@@ -48,9 +54,9 @@ func (r Runner) Validate() error {
 // maxGroup is how many events are handled before their records are kept.
 const maxGroup = 512
 
-// Run begins the plan of a fresh Progress, or goes on with a replayed one: first
-// proof of what was accepted and probes of what is unknown, then the nodes never
-// sent to. It blocks until the run ends, and takes from over.
+// Run begins the plan of a fresh Progress, or resumes a replayed one: first proof
+// of what was accepted and probes of what is unknown, then the nodes never sent
+// to. It blocks until the run ends, and takes from over.
 //
 // How nodes fared, and that a rule, a deadline or Interrupt stopped the run, is
 // in the Summary. An error means that the Journal failed (the Summary says what
@@ -141,10 +147,16 @@ func (x *execution) wait() event {
 		if x.Interrupt = nil; ok {
 			return interruptEvent{time.Now(), orUnknown(err)}
 		}
-	case err, ok := <-x.Lost:
-		if x.Lost = nil; ok {
-			return lostEvent{time.Now(), orUnknown(err)}
+	case l, ok := <-x.Link:
+		if ok {
+			return linked(l)
 		}
+		x.Link = nil
+	case c, ok := <-x.Control:
+		if ok {
+			return controlEvent{time.Now(), Control{timeOr(c.Time), c.Pause, strings.ToValidUTF8(c.By, "\uFFFD")}}
+		}
+		x.Control = nil
 	case <-x.abandon:
 		x.abandon, x.abandoned = nil, x.cause()
 		return abandonEvent{time.Now(), x.abandoned}
@@ -159,10 +171,20 @@ func orUnknown(err error) error {
 	return err
 }
 
+// timeOr is a time for the record; now, when there is none.
+func timeOr(t time.Time) time.Time {
+	if t.IsZero() {
+		t = time.Now()
+	}
+	return t.Round(0)
+}
+
 // handle steps the machine by one event and by the others that are there
-// already, so that their records are kept as one group. Replies that are in go
-// first: neither a timeout nor an interrupt may overtake them.
+// already, so that their records are kept as one group. News of the connection and
+// replies that are in go first: neither a timeout nor an interrupt may overtake
+// them.
 func (x *execution) handle(e event) {
+	x.takeLinks()
 	if _, reply := e.(outcomeEvent); !reply {
 		for x.takeReplies() == maxGroup && x.flush() {
 		}
@@ -174,6 +196,26 @@ func (x *execution) handle(e event) {
 		x.takeEvents()
 	}
 	x.flush()
+}
+
+// takeLinks handles news of the connection: they explain what else happens.
+func (x *execution) takeLinks() {
+	for {
+		select {
+		case l, ok := <-x.Link:
+			if !ok {
+				x.Link = nil
+				return
+			}
+			x.step(linked(l))
+		default:
+			return
+		}
+	}
+}
+
+func linked(l Link) linkEvent {
+	return linkEvent{time.Now(), Link{timeOr(l.Time), l.Up, l.Gone, l.Err}}
 }
 
 // takeReplies handles replies that are in, at most a group of them.
@@ -193,7 +235,7 @@ func (x *execution) takeReplies() int {
 	return maxGroup
 }
 
-// takeEvents handles what the other goroutines have told already.
+// takeEvents handles what the other goroutines have reported already.
 func (x *execution) takeEvents() {
 	for range maxGroup {
 		select {
@@ -228,7 +270,7 @@ func (x *execution) do(commands []command) {
 		case baselineCmd:
 			x.wg.Go(func() {
 				base, err := x.Verifier.Baseline(x.send, c.Nodes)
-				x.tell(baselineEvent{time.Now(), c.Batch, base, err})
+				x.tell(baselineEvent{time.Now(), c.Question, base, err})
 			})
 		case verifyCmd:
 			x.verify(c.Targets)
@@ -237,7 +279,7 @@ func (x *execution) do(commands []command) {
 		case confirmCmd:
 			if x.flush() {
 				x.wg.Go(func() {
-					yes, err := x.Confirm(x.send, c.Pause)
+					yes, err := x.Confirm(x.send, c.Step)
 					x.tell(confirmEvent{time.Now(), yes, err})
 				})
 			}
@@ -325,7 +367,7 @@ func (x *execution) verify(targets []Target) {
 		x.targets = in
 		x.wg.Go(func() {
 			for p := range x.Verifier.Verify(x.work, in) {
-				if !x.tell(proofEvent{proved(p)}) {
+				if !x.tell(proofEvent{time.Now(), proved(p)}) {
 					break
 				}
 			}
@@ -337,7 +379,7 @@ func (x *execution) verify(targets []Target) {
 
 func (x *execution) probe(targets []Target) {
 	for p := range x.Prober.Probe(x.send, targets) {
-		if !x.tell(probeEvent{proved(p)}) {
+		if !x.tell(probeEvent{time.Now(), proved(p)}) {
 			return
 		}
 	}
@@ -364,7 +406,8 @@ func (x *execution) setTimer() {
 	x.timer.Reset(time.Until(first.At))
 }
 
-// due takes the earliest wait that is over.
+// due takes the earliest wait that is over. A reply timeout counts what arrived by
+// then: replies that still have to be decoded come first.
 func (x *execution) due() event {
 	now := time.Now()
 	slices.SortStableFunc(x.timers, func(a, b timerCmd) int { return a.At.Compare(b.At) })
@@ -373,5 +416,12 @@ func (x *execution) due() event {
 	}
 	t := x.timers[0]
 	x.timers = slices.Delete(x.timers, 0, 1)
+	if settler, ok := x.Actor.(Settler); ok && t.Timer == timerReplies {
+		x.wg.Go(func() {
+			_ = settler.Settle(x.work, t.At) // whatever it says, the time is over
+			x.tell(timerEvent{time.Now(), t.Timer, t.Batch})
+		})
+		return nil
+	}
 	return timerEvent{now, t.Timer, t.Batch}
 }

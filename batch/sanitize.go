@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 )
@@ -10,16 +9,17 @@ import (
 // word is made harmless here, so that the account and its replay agree.
 
 func replied(o Outcome) outcomeEvent {
+	now := time.Now()
 	if o.Time.IsZero() {
-		o.Time = time.Now()
+		o.Time = now
 	}
 	o.Time = o.Time.Round(0)
 	o.Stamp = sane(o.Stamp)
 	o.Reason = strings.ToValidUTF8(o.Reason, "\uFFFD")
-	if len(o.Data) > 0 && !json.Valid(o.Data) {
-		o.Data, _ = json.Marshal(string(o.Data))
+	if o.Absent {
+		o.OK = false
 	}
-	return outcomeEvent{o}
+	return outcomeEvent{now, o}
 }
 
 func proved(p Proof) Proof {

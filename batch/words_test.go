@@ -17,12 +17,13 @@ func TestEveryWordIsTotalAndReadsBack(t *testing.T) {
 		if valid := s >= Planned && s < stateEnd; valid != (err == nil) {
 			t.Errorf("state %s: %v", s, err)
 		} else if valid {
-			if back, err := ParseState(string(text)); back != s || err != nil {
+			var back State
+			if err := back.UnmarshalText(text); back != s || err != nil {
 				t.Errorf("state %s reads back as %s, %v", s, back, err)
 			}
 		}
 	}
-	if len(States()) != 9 {
+	if len(States()) != 10 {
 		t.Errorf("%d states", len(States()))
 	}
 	for v := range Verdict(255) {
@@ -48,10 +49,10 @@ func TestEveryWordIsTotalAndReadsBack(t *testing.T) {
 	}
 }
 
-func TestCountsListAllNineStates(t *testing.T) {
+func TestCountsListAllTenStates(t *testing.T) {
 	c := CountsOf(map[State]int{Verified: 3, NoReply: 1})
 	text, err := json.Marshal(c)
-	want := `{"planned":0,"sending":0,"accepted":0,"refused":0,"no-reply":1,"verified":3,"unverified":0,"unknown":0,"not-sent":0}`
+	want := `{"planned":0,"sending":0,"accepted":0,"refused":0,"absent":0,"no-reply":1,"verified":3,"unverified":0,"unknown":0,"not-sent":0}`
 	if string(text) != want || err != nil {
 		t.Errorf("got %s, %v", text, err)
 	}
@@ -93,10 +94,10 @@ func TestDecide(t *testing.T) {
 		{"reached by both kinds", Rules{MaxFailed: Number(2)}, Tally{Nodes: 10, Refused: 1, Unverified: 1}, Tally{}, RuleMaxFailed},
 		{"silence is not failure", Rules{MaxFailed: Number(1)}, Tally{Nodes: 10, NoReply: 5}, Tally{}, ""},
 		{"failure is not silence", Rules{MaxNoReply: Number(1)}, Tally{Nodes: 10, Refused: 5}, Tally{}, ""},
-		{"silence", Rules{MaxNoReply: Percent(10)}, Tally{Nodes: 20, NoReply: 2}, Tally{}, RuleMaxNoReply},
-		{"share below", Rules{MaxNoReply: Percent(10)}, Tally{Nodes: 21, NoReply: 2}, Tally{}, ""},
+		{"silence", Rules{MaxNoReply: percentage(10)}, Tally{Nodes: 20, NoReply: 2}, Tally{}, RuleMaxNoReply},
+		{"share below", Rules{MaxNoReply: percentage(10)}, Tally{Nodes: 21, NoReply: 2}, Tally{}, ""},
 		{"fail fast", Rules{FailFast: true}, Tally{Nodes: 10, Unverified: 1}, Tally{}, RuleMaxFailed},
-		{"batch", Rules{MaxFailedBatch: Percent(50)}, Tally{Nodes: 100, Refused: 50}, Tally{Nodes: 10, Refused: 5, Open: 5, Batch: 3}, RuleMaxFailedBatch},
+		{"batch", Rules{MaxFailedBatch: percentage(50)}, Tally{Nodes: 100, Refused: 50}, Tally{Nodes: 10, Refused: 5, Open: 5, Batch: 3}, RuleMaxFailedBatch},
 		{"other batches", Rules{MaxFailedBatch: Number(5)}, Tally{Nodes: 100, Refused: 50}, Tally{Nodes: 10, Refused: 4, Batch: 3}, ""},
 		{"batch silence", Rules{MaxNoReplyBatch: Number(2)}, Tally{Nodes: 100}, Tally{Nodes: 10, NoReply: 2, Batch: 3}, RuleMaxNoReplyBatch},
 		{"limit above the set", Rules{MaxFailedBatch: Number(5)}, Tally{Nodes: 9}, Tally{Nodes: 3, Refused: 3, Batch: 1}, ""},
@@ -120,15 +121,17 @@ func TestDecide(t *testing.T) {
 
 func TestVerdictOrder(t *testing.T) {
 	l := &ledger{}
+	c := &l.counts.all
 	steps := []struct {
 		add  func()
 		want Verdict
 	}{
-		{func() { l.counts.move(0, Verified) }, Done},
-		{func() { l.counts.move(0, NoReply) }, Silent},
-		{func() { l.counts.move(0, Unverified) }, Failed},
-		{func() { l.counts.move(0, Unknown) }, Uncertain},
-		{func() { l.counts.move(0, NotSent) }, Stopped},
+		{func() { c.n[Verified]++ }, Done},
+		{func() { c.n[Absent]++ }, Silent},
+		{func() { c.n[NoReply]++ }, Silent},
+		{func() { c.n[Unverified]++ }, Failed},
+		{func() { c.n[Unknown]++ }, Uncertain},
+		{func() { c.n[NotSent]++ }, Stopped},
 		{func() { l.stops = append(l.stops, Stop{Kind: StopRule}, Stop{Kind: StopSignal}) }, Interrupted},
 		{func() { l.stops = append(l.stops, Stop{Kind: StopFault}) }, Fault},
 	}
@@ -138,7 +141,7 @@ func TestVerdictOrder(t *testing.T) {
 		}
 	}
 	l = &ledger{begin: Beginning{Proved: true}}
-	if l.counts.move(0, Accepted); l.verdict() != Uncertain {
+	if l.counts.all.n[Accepted]++; l.verdict() != Uncertain {
 		t.Errorf("accepted without its proof: %s", l.verdict())
 	}
 	if l.begin.Proved = false; l.verdict() != Done {
@@ -147,8 +150,8 @@ func TestVerdictOrder(t *testing.T) {
 }
 
 func TestPolicyGoesThroughJSON(t *testing.T) {
-	p := Policy{Sizes: Sizes{Number(1), Percent(5)}, Canary: 2, SpreadBy: "rack", MaxPer: []MaxPer{{"site", 3}}}
-	r := Rules{MaxFailed: Percent(3), MaxNoReplyBatch: Number(2), StopWhenNothing: true}
+	p := Policy{Sizes: Sizes{Number(1), percentage(5)}, Canary: 2, SpreadBy: "rack", MaxPer: []MaxPer{{"site", 3}}}
+	r := Rules{MaxFailed: percentage(3), MaxNoReplyBatch: Number(2), StopWhenNothing: true}
 	text, err := json.Marshal(Beginning{Plan: &Plan{Policy: p}, Rules: r, Pace: calm})
 	if err != nil {
 		t.Fatal(err)
@@ -161,3 +164,6 @@ func TestPolicyGoesThroughJSON(t *testing.T) {
 		t.Errorf("%s reads back as %+v", text, back)
 	}
 }
+
+// percentage is p per cent of a set.
+func percentage(p int) Amount { return Amount{Millionths: p * percent} }

@@ -26,8 +26,8 @@ func newMeter(so batch.Summary) meter {
 	}
 	c := so.States
 	m.s.Accepted = c.Of(batch.Accepted) + c.Of(batch.Verified) + c.Of(batch.Unverified)
-	m.s.Verified, m.s.Failed, m.s.NoReply = c.Of(batch.Verified), c.Failed(), c.Of(batch.NoReply)
-	m.s.Done = m.s.Accepted + c.Of(batch.Refused) + m.s.NoReply
+	m.s.Verified, m.s.Failed, m.s.NoReply, m.s.Absent = c.Of(batch.Verified), c.Failed(), c.Of(batch.NoReply), c.Of(batch.Absent)
+	m.s.Done = m.s.Accepted + c.Of(batch.Refused) + m.s.NoReply + m.s.Absent
 	return m
 }
 
@@ -39,6 +39,15 @@ func (m *meter) observe(r batch.Record) {
 	case batch.KindRequeued:
 		m.s.Batches++
 		m.sizes[r.Batch] = len(r.Nodes)
+	case batch.KindReplaced:
+		m.s.Batches = max(m.s.Batches, r.Batch)
+		m.sizes[r.Batch] += len(r.Nodes)
+	case batch.KindAbsent, batch.KindRestarted:
+		m.sizes[r.Batch] -= len(r.Nodes)
+		m.s.Done += len(r.Nodes)
+		if r.Kind == batch.KindAbsent {
+			m.s.Absent += len(r.Nodes)
+		}
 	case batch.KindIntent:
 		m.s.Batch, m.replied = r.Batch, 0
 		m.s.Waiting = "replies"
@@ -52,9 +61,10 @@ func (m *meter) observe(r batch.Record) {
 		m.s.Waiting = "proof"
 	case batch.KindProofs:
 		for _, p := range r.Proofs {
-			if p.Found == batch.Acted {
+			switch p.Found {
+			case batch.Acted:
 				m.s.Verified++
-			} else {
+			case batch.Unproved:
 				m.s.Failed++
 			}
 		}
@@ -89,9 +99,12 @@ func (m *meter) outcomes(r batch.Record) {
 			m.replied++
 			m.s.Done++
 		}
-		if o.OK {
+		switch {
+		case o.Absent:
+			m.s.Absent++
+		case o.OK:
 			m.s.Accepted++
-		} else {
+		default:
 			m.s.Failed++
 		}
 	}

@@ -29,7 +29,7 @@ func (j *job) canConfirm() error {
 var errNoInput = errors.New("--no-input")
 
 // confirm asks between batches.
-func (j *job) confirm(ctx context.Context, p batch.Pause) (bool, error) {
+func (j *job) confirm(ctx context.Context, p batch.Step) (bool, error) {
 	if j.o.guard.yes {
 		return true, nil
 	}

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -72,7 +73,7 @@ func Verdict(s batch.Summary) string {
 	if s.Late > 0 {
 		line += fmt.Sprintf(", %s counted late", plural(s.Late, "reply"))
 	}
-	if reason := s.Stop.Reason; reason != "" {
+	if reason := cmp.Or(s.Reason, s.Stop.Reason); reason != "" {
 		line += ". " + oneLine(reason)
 	}
 	return line
@@ -115,7 +116,11 @@ func StateGroups(s batch.Summary) []Group {
 	var groups []Group
 	for n := range s.Results() {
 		switch n.State {
-		case batch.Unverified, batch.Unknown, batch.NotSent:
+		case batch.Unverified, batch.Absent, batch.Unknown, batch.NotSent:
+		case batch.Accepted: // one that could not be asked for proof says so
+			if n.Reason == "" {
+				continue
+			}
 		default:
 			continue
 		}
@@ -219,6 +224,9 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 		line("Resumed", plural(s.Resumes, "time"))
 	}
 	line("Stop", s.Stop.Reason)
+	if s.Stop.Reason == "" {
+		line("Reason", s.Reason)
+	}
 	if f.Torn > 0 {
 		line("Record", fmt.Sprintf("%d bytes at its end are not whole", f.Torn))
 	}
