@@ -42,6 +42,9 @@ func (a *audit) command(m *machine, c command) {
 				a.untouched[name] = true
 			}
 		}
+		for _, o := range c.Outcomes {
+			a.untouched[o.Node] = o.Absent
+		}
 	case actCmd:
 		a.act(m, c)
 	}

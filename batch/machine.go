@@ -53,7 +53,7 @@ type current struct {
 
 func newMachine(l *ledger, proved, canProbe bool, request func(int) string) *machine {
 	return &machine{l: l, proved: proved, canProbe: canProbe, request: request, unseen: map[int32]struct{}{},
-		missing: missing{nodes: map[int32]struct{}{}}}
+		missing: missing{nodes: map[int32]bool{}}}
 }
 
 // step takes one event and returns what to do. The slice is valid until the

@@ -2,6 +2,8 @@ package batch
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -11,7 +13,6 @@ import (
 // link is the connection.
 type link struct {
 	down time.Time // since when it is away; zero: it is up
-	lost time.Time // when it was lost last
 	back time.Time // when it came back last
 }
 
@@ -19,10 +20,22 @@ type link struct {
 // soon after the connection was back. Their servers may be on the way: they are
 // asked again, without the action, before they count as absent.
 type missing struct {
-	nodes    map[int32]struct{}
-	question int // in flight; 0: none
+	nodes    map[int32]bool // true: connected again, and planned anew when all is known
+	question int            // in flight; 0: none
 	names    []string
 	timed    bool // a timer is set for the next question
+}
+
+// waiting lists the missing nodes that are connected again, or those that are
+// not, in the order of the plan.
+func (m *machine) waiting(back bool) []string {
+	var names []string
+	for _, at := range slices.Sorted(maps.Keys(m.missing.nodes)) {
+		if m.missing.nodes[at] == back {
+			names = append(names, m.l.rows[at].identity)
+		}
+	}
+	return names
 }
 
 func (m *machine) linked(e linkEvent) {
@@ -31,7 +44,7 @@ func (m *machine) linked(e linkEvent) {
 	case e.Gone:
 		m.stop(e.At, haltHard, Stop{Kind: StopLost, Reason: "the connection was lost and could not be made again" + because(e.Err)})
 	case !e.Up && k.down.IsZero():
-		k.down, k.lost = e.At, e.At
+		k.down = e.At
 		m.record(Record{Kind: KindLink, Time: e.Time, Reason: "the connection was lost" + because(e.Err)})
 	case e.Up && !k.down.IsZero():
 		away := Longest(k.down, e.At)
@@ -52,9 +65,7 @@ func because(err error) string {
 }
 
 // lostSince reports whether the connection was away at a time or later.
-func (m *machine) lostSince(at time.Time) bool {
-	return !m.link.down.IsZero() || !m.link.lost.IsZero() && (!m.link.lost.Before(at) || m.link.back.After(at))
-}
+func (m *machine) lostSince(at time.Time) bool { return !m.link.down.IsZero() || m.link.back.After(at) }
 
 // inGrace reports whether an absent node may still be on its way back: the
 // connection is away, or was until a moment ago.
@@ -68,13 +79,13 @@ func (m *machine) miss(now time.Time, at int32) bool {
 	if m.halt != haltNone || !m.proved || !m.inGrace(now) {
 		return false
 	}
-	m.missing.nodes[at] = struct{}{}
-	m.rearm(now)
+	m.missing.nodes[at] = false
+	m.askLater(now)
 	return true
 }
 
-func (m *machine) rearm(at time.Time) {
-	if k := &m.missing; !k.timed && k.question == 0 && len(k.nodes) > 0 {
+func (m *machine) askLater(at time.Time) {
+	if k := &m.missing; !k.timed && k.question == 0 {
 		k.timed = true
 		m.emit(timerCmd{timerMissing, 0, at.Add(askAgain)})
 	}
@@ -83,57 +94,54 @@ func (m *machine) rearm(at time.Time) {
 func (m *machine) askMissing(at time.Time) {
 	k := &m.missing
 	k.timed = false
-	switch {
-	case len(k.nodes) == 0 || m.halt != haltNone:
+	switch k.names = m.waiting(false); {
+	case len(k.names) == 0:
+		m.queueMissing(at)
 	case !m.link.down.IsZero():
-		m.rearm(at)
+		m.askLater(at)
 	default:
 		m.questions++
-		k.question, k.names = m.questions, nil
-		for i := range m.l.rows { // in the order of the plan
-			if _, ok := k.nodes[int32(i)]; ok {
-				k.names = append(k.names, m.l.rows[i].identity)
-			}
-		}
+		k.question = m.questions
 		m.emit(baselineCmd{k.question, k.names})
 	}
 }
 
-// foundMissing plans anew the nodes that are connected again. The others count
-// as absent when servers have had their time.
+// foundMissing sorts the nodes that were asked: connected again, or absent when
+// servers have had their time.
 func (m *machine) foundMissing(e baselineEvent) {
 	k := &m.missing
 	k.question = 0
-	if m.halt != haltNone {
-		return
-	}
-	var again []string
 	over := !m.inGrace(e.At)
 	for _, name := range k.names {
 		at := m.l.index[name]
 		if _, ok := k.nodes[at]; !ok {
-			continue // a reply came meanwhile
+			continue // a reply came meanwhile, or the run was stopped
 		}
 		b, said := e.Baselines[name]
 		switch {
 		case said && !b.Absent, !said && e.Err == nil: // a silent node has a subscription: it is connected
-			again = append(again, name)
-			delete(k.nodes, at)
+			k.nodes[at] = true
 		case over:
 			delete(k.nodes, at)
 			m.judge(e.At, int(m.l.rows[at].batch))
 		}
 	}
-	if len(again) > 0 && m.halt == haltNone {
-		m.queueAgain(e.At, again, "connected again after the connection was lost")
+	if len(m.waiting(false)) > 0 {
+		m.askLater(e.At)
+		return
 	}
-	m.rearm(e.At)
+	m.queueMissing(e.At)
 }
 
-// queueAgain makes a batch of nodes that nothing reached, to be sent next.
-func (m *machine) queueAgain(at time.Time, names []string, reason string) {
+// queueMissing plans anew the nodes that are connected again: the first request
+// never reached them.
+func (m *machine) queueMissing(at time.Time) {
+	back := m.waiting(true)
+	if clear(m.missing.nodes); len(back) == 0 {
+		return
+	}
 	number := len(m.l.batches) + 1
-	m.record(Record{Kind: KindRequeued, Time: at, Batch: number, Nodes: names, Reason: reason})
+	m.record(Record{Kind: KindRequeued, Time: at, Batch: number, Nodes: back, Reason: "connected again after the connection was lost"})
 	m.queue = append([]int{number}, m.queue...)
 }
 
