@@ -40,6 +40,16 @@ func TestEveryWordIsTotalAndReadsBack(t *testing.T) {
 			t.Errorf("stop %s reads back as %s, %v", k, back, err)
 		}
 	}
+	for p := range phase(255) {
+		if p.String() == "" || p < phaseEnd && p > 0 && len(follows[p]) == 0 != (p == phaseEnded) {
+			t.Errorf("phase %d reads %q and leads to %v", p, p, follows[p])
+		}
+	}
+	for k := range timerKind(255) {
+		if k.String() == "" {
+			t.Errorf("timer %d has no word", k)
+		}
+	}
 	for f := range Finding(255) {
 		var back Finding
 		text, err := f.MarshalText()
@@ -111,6 +121,17 @@ func TestDecide(t *testing.T) {
 		{"one good", nothing, Tally{Nodes: 9}, Tally{Nodes: 3, Refused: 2, Batch: 1}, ""},
 		{"one open", nothing, Tally{Nodes: 9}, Tally{Nodes: 3, Refused: 2, Open: 1, Batch: 1}, ""},
 		{"empty batch", nothing, Tally{Nodes: 9}, Tally{Batch: 1}, ""},
+		{"absent", Rules{MaxAbsent: Number(2)}, Tally{Nodes: 10, Absent: 2}, Tally{}, RuleMaxAbsent},
+		{"absence is not silence", Rules{MaxNoReply: Number(1), MaxFailed: Number(1)}, Tally{Nodes: 10, Absent: 5}, Tally{}, ""},
+		{"all absent", nothing, Tally{Nodes: 9}, Tally{Nodes: 2, Absent: 2, Batch: 1}, RuleNothing},
+		{"one absent", nothing, Tally{Nodes: 9}, Tally{Nodes: 1, Absent: 1, Batch: 1}, ""},
+		{"absent, with a rule", and(Rules{MaxAbsent: Number(5)}), Tally{Nodes: 9, Absent: 2}, Tally{Nodes: 2, Absent: 2, Batch: 1}, ""},
+		{"refused, with a rule", and(Rules{MaxFailed: Number(5)}), Tally{Nodes: 9, Refused: 1}, Tally{Nodes: 1, Refused: 1, Batch: 1}, ""},
+		{"refused, with a batch rule", and(Rules{MaxFailedBatch: Number(5)}), Tally{Nodes: 9, Refused: 1}, Tally{Nodes: 3, Refused: 3, Batch: 1}, ""},
+		{"silent, with a rule for failures", and(Rules{MaxFailed: Number(5)}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 2, Batch: 1}, RuleNothing},
+		{"a mix, with a rule for one kind", and(Rules{MaxNoReply: Number(5)}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 1, Refused: 1, Batch: 1}, RuleNothing},
+		{"a mix, with rules for both kinds", and(Rules{MaxNoReplyBatch: Number(5), FailFast: true}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 1, Refused: 1, Batch: 1}, ""},
+		{"old failures of a batch", Rules{MaxFailedBatch: Number(2)}, Tally{Nodes: 9}, Tally{Nodes: 4, Refused: 2, Batch: 1, Fresh: &Tally{Nodes: 4, Refused: 1}}, ""},
 	} {
 		stop, met := Decide(tc.rules, tc.run, tc.batch)
 		if met != (tc.want != "") || stop.Rule != tc.want || met && (stop.Reason == "" || stop.Kind != StopRule) {
@@ -163,6 +184,12 @@ func TestPolicyGoesThroughJSON(t *testing.T) {
 	if back.Rules != r || back.Pace != calm || !slices.Equal(back.Plan.Policy.Sizes, p.Sizes) || !slices.Equal(back.Plan.Policy.MaxPer, p.MaxPer) {
 		t.Errorf("%s reads back as %+v", text, back)
 	}
+}
+
+// and adds the default rule.
+func and(r Rules) Rules {
+	r.StopWhenNothing = true
+	return r
 }
 
 // percentage is p per cent of a set.
