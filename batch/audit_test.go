@@ -21,6 +21,9 @@ type audit struct {
 	acts      map[string]int
 	untouched map[string]bool // proved by a probe since the last act
 	stopped   bool
+	paused    bool
+	away      bool // the connection
+	looked    bool // baselines were asked since it is back
 }
 
 func newAudit(t testing.TB) *audit {
@@ -37,14 +40,21 @@ func (a *audit) command(m *machine, c command) {
 		}
 		a.lines = append(a.lines, line)
 		a.stopped = a.stopped || c.Kind == KindStopped
-		for _, name := range c.Nodes {
-			if c.Kind == KindWithdrawn {
+		switch c.Kind {
+		case KindPaused, KindContinued:
+			a.paused = c.Kind == KindPaused
+		case KindLink:
+			a.away, a.looked = !c.Up, false
+		case KindWithdrawn:
+			for _, name := range c.Nodes {
 				a.untouched[name] = true
 			}
 		}
 		for _, o := range c.Outcomes {
 			a.untouched[o.Node] = o.Absent
 		}
+	case baselineCmd:
+		a.looked = !a.away
 	case actCmd:
 		a.act(m, c)
 	}
@@ -53,8 +63,8 @@ func (a *audit) command(m *machine, c command) {
 // act checks what must hold when a batch leaves.
 func (a *audit) act(m *machine, c actCmd) {
 	a.t.Helper()
-	if a.stopped {
-		a.t.Errorf("batch %d is sent after a stop", c.Batch)
+	if a.stopped || a.paused || a.away || m.proved && !a.looked {
+		a.t.Errorf("batch %d is sent; stopped %v, paused %v, connection away %v, baselines asked since %v", c.Batch, a.stopped, a.paused, a.away, a.looked)
 	}
 	p, err := Follow(fromLines(a.lines))
 	if err != nil {

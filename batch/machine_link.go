@@ -14,6 +14,8 @@ import (
 type link struct {
 	down time.Time // since when it is away; zero: it is up
 	back time.Time // when it came back last
+	// questions were asked before it was lost last: their answers are too old.
+	questions int
 }
 
 // missing are nodes that the broker did not know when a request was published
@@ -44,7 +46,7 @@ func (m *machine) linked(e linkEvent) {
 	case e.Gone:
 		m.stop(e.At, haltHard, Stop{Kind: StopLost, Reason: "the connection was lost and could not be made again" + because(e.Err)})
 	case !e.Up && k.down.IsZero():
-		k.down = e.At
+		k.down, k.questions = e.At, m.questions
 		m.record(Record{Kind: KindLink, Time: e.Time, Reason: "the connection was lost" + because(e.Err)})
 	case e.Up && !k.down.IsZero():
 		away := Longest(k.down, e.At)
@@ -63,9 +65,6 @@ func because(err error) string {
 	}
 	return ": " + err.Error()
 }
-
-// lostSince reports whether the connection was away at a time or later.
-func (m *machine) lostSince(at time.Time) bool { return !m.link.down.IsZero() || m.link.back.After(at) }
 
 // inGrace reports whether an absent node may still be on its way back: the
 // connection is away, or was until a moment ago.

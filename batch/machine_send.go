@@ -32,8 +32,9 @@ const (
 // preparation is what is known of the nodes of the batch to be sent next.
 type preparation struct {
 	question int       // in flight; 0: none
-	names    []string  // whom it asks
-	asked    time.Time // when the oldest of what was said was asked
+	names    []string  // the nodes that it asks
+	first    int       // the question that the oldest of what was said answers; 0: none
+	asked    time.Time // when that was
 	said     map[string]Baseline
 	tries    int
 	again    time.Time // when absent nodes are asked again; zero: there is no need to
@@ -70,8 +71,8 @@ func (m *machine) ask(at time.Time, names []string) {
 	m.questions++
 	p := &m.prep
 	p.question, p.names = m.questions, names
-	if p.asked.IsZero() {
-		p.asked = at
+	if p.first == 0 {
+		p.first, p.asked = p.question, at
 	}
 	m.emit(baselineCmd{p.question, names})
 }
@@ -106,7 +107,7 @@ func (m *machine) afterBaseline(at time.Time) phase {
 		return phaseEnding
 	case p.question != 0:
 		return phaseBaseline
-	case !m.clear() || m.lostSince(p.asked):
+	case !m.clear() || p.first <= m.link.questions:
 		return phasePreparing // what is known by then is too old
 	}
 	batch := m.queue[0]
@@ -132,7 +133,7 @@ func (m *machine) afterBaseline(at time.Time) phase {
 	}
 	if told := m.told(batch); len(told) > 0 && p.tries < maxTries &&
 		Longest(p.asked, at) > freshFor+time.Duration(len(told))*askingTime {
-		p.tries, p.asked = p.tries+1, time.Time{}
+		p.tries, p.first = p.tries+1, 0
 		m.ask(at, told)
 		return phaseBaseline
 	}

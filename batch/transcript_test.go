@@ -275,7 +275,7 @@ func (d *driver) kill() {
 	}
 	d.timers = nil
 	d.m = newMachine(p.l, d.verify, d.probe, nil)
-	d.audit.stopped = false
+	d.audit.stopped, d.audit.paused, d.audit.away = false, false, false
 	d.say("replayed: %s, open %d, %s", counts(p.Counts()), p.Open(), p.Summary().Verdict)
 }
 
