@@ -65,3 +65,78 @@ func TestNodeIsJudgedByItsOwnAttempts(t *testing.T) {
 		}
 	}
 }
+
+// A journal that says that a node was sent to although a request of the chain may
+// have reached it is not believed.
+func TestIntentForADoubtfulNodeIsRefused(t *testing.T) {
+	plan, err := NewPlan(named(1), Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan.Doubts = []Target{{Node: "n1", Batch: 1, Sent: time.Unix(9, 0)}}
+	for name, records := range map[string][]Record{
+		"of an earlier run": {{Kind: KindPlan, Begin: &Beginning{Plan: &plan}}, {Kind: KindIntent, Batch: 1}},
+		"barred": {{Kind: KindPlan, Begin: &Beginning{Plan: &Plan{Batches: plan.Batches}}},
+			{Kind: KindRestarted, Batch: 1, Nodes: []string{"n1"}}, {Kind: KindResumed, Begin: &Beginning{}}, {Kind: KindIntent, Batch: 1}},
+	} {
+		var lines [][]byte
+		for _, r := range records {
+			line, err := encodeRecord(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, line)
+		}
+		if _, err := Replay(fromLines(lines[:len(lines)-1])); err != nil {
+			t.Errorf("%s, before the intent: %v", name, err)
+		}
+		if _, err := Replay(fromLines(lines)); err == nil {
+			t.Errorf("%s: the intent is believed", name)
+		}
+	}
+}
+
+// What a run can do nothing more about is not open: a node that restarted since
+// the run began. A retry that names it does not send to it either.
+func TestRestartedNodeIsNeverSentTo(t *testing.T) {
+	from, err := Begin(Header{Run: "r"}, mustPlan(t, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScript(t, from, Rules{})
+	s.event("start", nil)
+	s = &script{&driver{t: t, audit: s.audit, now: s.now.Add(time.Hour), verify: true, probe: true, pace: calm, m: newMachine(s.reopen().l, true, true, nil)}}
+	s.event("start", nil)
+	s.event("baseline", []string{"1", "n1=a@1m", "n2=absent"})
+	if p := s.reopen(); p.Open() != 0 || p.Counts() != CountsOf(map[State]int{Unknown: 1, Absent: 1}) {
+		t.Fatalf("open %d, %s", p.Open(), counts(p.Counts()))
+	}
+	plan, err := Retry(s.reopen(), []State{Unknown, Absent}, Policy{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Doubts) != 1 || plan.Doubts[0] != (Target{Node: "n1"}) {
+		t.Errorf("doubts %+v", plan.Doubts)
+	}
+	again, err := Begin(Header{Run: "r2"}, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = newScript(t, again, Rules{})
+	s.event("start", nil)
+	s.event("baseline", []string{"1", "n1=a@1m", "n2=b@1h"})
+	for name, want := range map[string]State{"n1": Unknown, "n2": Sending} {
+		if r, _ := resultOf(Progress{s.m.l}, name); r.State != want {
+			t.Errorf("%s is %s, want %s", name, r.State, want)
+		}
+	}
+}
+
+func mustPlan(t *testing.T, nodes int) Plan {
+	t.Helper()
+	plan, err := NewPlan(named(nodes), Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
