@@ -18,14 +18,14 @@ type fleet struct {
 	refuse   map[string]bool
 	unproved map[string]bool
 	vague    map[string]bool // the Prober cannot tell
-	gone     map[string]bool // not connected
 	leaving  map[string]bool // not connected when the request comes, and at the baseline before still there
 	unasked  map[string]bool // the Verifier cannot ask them
 	proofIn  time.Duration
 	perNode  time.Duration // to send to one node
 	grid     time.Duration // replies come in clumps at its multiples
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex      // guards what follows
+	gone      map[string]bool // not connected
 	delivered map[string]int
 	dead      bool                 // the process that sends is gone
 	recorded  func(batch int) bool // nil: not checked
@@ -84,6 +84,8 @@ func (f *fleet) Act(ctx context.Context, batch int, nodes []string) error {
 func (f *fleet) Request(batch int) string { return fmt.Sprintf("request-%d", batch) }
 
 func (f *fleet) Baseline(ctx context.Context, nodes []string) (map[string]Baseline, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	base := map[string]Baseline{}
 	for _, n := range nodes {
 		base[n] = Baseline{Text: "up since " + n, Absent: f.gone[n]}
