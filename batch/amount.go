@@ -19,9 +19,6 @@ const percent = 10_000
 // Number returns the amount that is a number of nodes.
 func Number(n int) Amount { return Amount{Count: n} }
 
-// Percent returns the amount that is p per cent of a set.
-func Percent(p int) Amount { return Amount{Millionths: p * percent} }
-
 // IsZero reports whether the amount was not given.
 func (a Amount) IsZero() bool { return a == Amount{} }
 

@@ -1,8 +1,18 @@
 package batch
 
 import (
+	"slices"
 	"testing"
 )
+
+// resultOf is what is known of one node.
+func resultOf(p Progress, name string) (Result, bool) {
+	at, ok := p.l.index[name]
+	if !ok {
+		return Result{}, false
+	}
+	return p.l.result(at), true
+}
 
 // audit checks the invariants of doc.go on every command and after every step.
 type audit struct {
@@ -11,6 +21,9 @@ type audit struct {
 	acts      map[string]int
 	untouched map[string]bool // proved by a probe since the last act
 	stopped   bool
+	paused    bool
+	away      bool // the connection
+	looked    bool // baselines were asked since it is back
 }
 
 func newAudit(t testing.TB) *audit {
@@ -27,11 +40,21 @@ func (a *audit) command(m *machine, c command) {
 		}
 		a.lines = append(a.lines, line)
 		a.stopped = a.stopped || c.Kind == KindStopped
-		for _, name := range c.Nodes {
-			if c.Kind == KindWithdrawn {
+		switch c.Kind {
+		case KindPaused, KindContinued:
+			a.paused = c.Kind == KindPaused
+		case KindLink:
+			a.away, a.looked = !c.Up, false
+		case KindWithdrawn:
+			for _, name := range c.Nodes {
 				a.untouched[name] = true
 			}
 		}
+		for _, o := range c.Outcomes {
+			a.untouched[o.Node] = o.Absent
+		}
+	case baselineCmd:
+		a.looked = !a.away
 	case actCmd:
 		a.act(m, c)
 	}
@@ -40,15 +63,15 @@ func (a *audit) command(m *machine, c command) {
 // act checks what must hold when a batch leaves.
 func (a *audit) act(m *machine, c actCmd) {
 	a.t.Helper()
-	if a.stopped {
-		a.t.Errorf("batch %d is sent after a stop", c.Batch)
+	if a.stopped || a.paused || a.away || m.proved && !a.looked {
+		a.t.Errorf("batch %d is sent; stopped %v, paused %v, connection away %v, baselines asked since %v", c.Batch, a.stopped, a.paused, a.away, a.looked)
 	}
 	p, err := Follow(fromLines(a.lines))
 	if err != nil {
 		a.t.Fatalf("batch %d is sent, and the journal does not replay: %v", c.Batch, err)
 	}
 	for _, name := range c.Nodes {
-		if r, ok := p.Node(name); !ok || r.State != Sending || r.Batch != c.Batch {
+		if r, ok := resultOf(p, name); !ok || r.State != Sending || r.Batch != c.Batch {
 			a.t.Errorf("node %s is sent in batch %d, and recorded as %s in batch %d", name, c.Batch, r.State, r.Batch)
 		}
 		if a.acts[name]++; a.acts[name] > 1 && !a.untouched[name] {
@@ -59,10 +82,8 @@ func (a *audit) act(m *machine, c actCmd) {
 	if sending := p.Counts().Of(Sending); sending != len(c.Nodes) {
 		a.t.Errorf("batch %d: %d nodes are sent to, %d recorded as sending", c.Batch, len(c.Nodes), sending)
 	}
-	none := Tally{}
-	run := m.l.tally(m.l.counts, m.proved)
-	run.Refused, run.Unverified, run.NoReply = max(run.Refused-m.oldFailed, 0), 0, max(run.NoReply-m.oldNoReply, 0)
-	if stop, met := Decide(m.l.begin.Rules, run, none); met {
+	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
+	if stop, met := Decide(m.l.begin.Rules, run, Tally{}); met {
 		a.t.Errorf("batch %d is sent although: %s", c.Batch, stop.Reason)
 	}
 }
@@ -70,13 +91,23 @@ func (a *audit) act(m *machine, c actCmd) {
 // account checks that the counts add up and that the journal says the same.
 func (a *audit) account(l *ledger) {
 	a.t.Helper()
-	var all Counts
-	perBatch := make([]Counts, len(l.batches))
-	for _, r := range l.rows {
-		all.move(0, r.state)
-		perBatch[r.batch-1].move(0, r.state)
+	var all tallies
+	perBatch := make([]tallies, len(l.batches))
+	for i := range l.rows {
+		r := &l.rows[i]
+		all.count(r, 1)
+		perBatch[r.batch-1].count(r, 1)
+		open := 0
+		for at := r.last; at > 0; at = l.attempts[at-1].prev {
+			if l.attempts[at-1].fate == fateOpen {
+				open++
+			}
+		}
+		if open > 1 {
+			a.t.Errorf("%d requests may still reach node %s", open, r.identity)
+		}
 	}
-	if all != l.counts || all.Total() != len(l.rows) {
+	if all != l.counts || all.all.Total() != len(l.rows) {
 		a.t.Fatalf("counts say %v, nodes %v", l.counts, all)
 	}
 	for i := range l.batches {
@@ -91,12 +122,15 @@ func (a *audit) account(l *ledger) {
 	if err != nil {
 		a.t.Fatalf("replay: %v", err)
 	}
+	if l.resumes != p.l.resumes || !l.begun {
+		return // replayed and not resumed yet
+	}
 	for at := range l.rows {
-		if got, want := p.l.rows[at], l.rows[at]; got != want && l.begun {
-			if l.resumes != p.l.resumes {
-				return // replayed and not resumed yet
-			}
+		if got, want := p.l.rows[at], l.rows[at]; got != want {
 			a.t.Fatalf("the journal says %+v, the run %+v", got, want)
 		}
+	}
+	if !slices.Equal(p.l.attempts, l.attempts) {
+		a.t.Fatalf("the journal says %+v, the run %+v", p.l.attempts, l.attempts)
 	}
 }

@@ -18,12 +18,14 @@ func crashFleet() *fleet {
 		f.refuse[fmt.Sprintf("n%d", k+2)] = true
 		f.unproved[fmt.Sprintf("n%d", k+3)] = true
 		f.vague[fmt.Sprintf("n%d", k+4)] = true
+		f.gone[fmt.Sprintf("n%d", k+5)] = true
+		f.leaving[fmt.Sprintf("n%d", k+6)] = true
 	}
 	return f
 }
 
 // life runs or resumes until the end or the death of the tape, and checks that
-// nobody was sent to without an intent on record.
+// no node was sent to without an intent on record.
 func life(t *testing.T, f *fleet, tp *tape, from Progress) Summary {
 	t.Helper()
 	f.mu.Lock()
@@ -62,9 +64,9 @@ func reborn(t *testing.T, tp *tape, total int) Progress {
 	return p
 }
 
-var crashPolicy = Policy{Sizes: Sizes{Number(1), Number(10), Percent(25)}}
+var crashPolicy = Policy{Sizes: Sizes{Number(1), Number(10), percentage(25)}}
 
-// settledWell checks that no node got two requests and that every one is told of.
+// settledWell checks that no node got two requests and that the states are true.
 func settledWell(t *testing.T, f *fleet, s Summary, total int) {
 	t.Helper()
 	if s.States.Total() != total {
@@ -77,6 +79,9 @@ func settledWell(t *testing.T, f *fleet, s Summary, total int) {
 			t.Fatalf("node %s got %d requests", r.Identity, n)
 		case n == 1 && (r.State == NotSent || r.State == Planned || r.State == Sending):
 			t.Fatalf("node %s got a request and is %s", r.Identity, r.State)
+		case n == 1 && r.State == Absent:
+			t.Fatalf("node %s got a request and is %s", r.Identity, r.State)
+		case n == 0 && r.State == Absent && (f.gone[r.Identity] || f.leaving[r.Identity]):
 		case n == 0 && (r.State != Unknown || !f.vague[r.Identity]):
 			t.Fatalf("node %s got no request and is %s", r.Identity, r.State)
 		}

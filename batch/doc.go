@@ -2,27 +2,36 @@
 //
 // It knows nodes by name, batches by number, and nothing of Choria: what an
 // action is, how it is sent and how it is proved done stand behind [Actor],
-// [Verifier] and [Prober]; where records are kept behind [Journal]; who looks
-// on behind [Observer]. It never sees the inputs of the action, so no secret
+// [Verifier] and [Prober]; where records are kept behind [Journal]; what is
+// shown behind [Observer]. It never sees the inputs of the action, so no secret
 // can reach a record.
 //
 // The parts, from pure to not:
 //
 //   - [NewPlan] and [Retry] split nodes into batches. Pure.
 //   - [Decide] is the one place where stop rules are judged. Pure.
-//   - the ledger holds the state of every node. Only its apply method changes a
-//     state, from a [Record]; a running run and a replayed one go the same way.
-//   - the machine turns events into commands. No I/O and no clock of its own.
+//   - the ledger holds the state of every node, and its attempts: each request to
+//     it, of this run or of an earlier one of the chain, with its baseline, its
+//     reply, and what proves that it reached the node or did not. A node is judged
+//     by its own attempts, never by its batch. Only apply changes the ledger, from
+//     a [Record]; a running run and a replayed one go the same way.
+//   - the machine turns events into commands. It is in one phase at a time
+//     (recovering, preparing, asking consent, baseline, sending, collecting,
+//     proving, sleeping, ending, ended). No I/O and no clock of its own.
 //   - [Runner] does the commands in order, in one goroutine.
 //
 // Invariants:
 //
-//   - Every planned node is in exactly one of nine states; the counts add up.
+//   - Every planned node is in exactly one of ten states; the counts add up.
 //   - The intent of a batch is durable before the batch is handed to the Actor.
 //   - An outcome is observed only after it is recorded.
-//   - A node is in one batch. It moves to another only when a probe proved that
-//     the first request never touched it.
-//   - After a stop no batch is handed to the Actor.
+//   - A node gets another request only when all earlier ones of the chain certainly
+//     reached nothing: they never left, the broker had no subscriber for the node,
+//     or a probe proved the node untouched.
+//   - After a stop, while the run is paused and while the connection is away no
+//     batch is handed to the Actor; after the connection is back, not before the
+//     batch's baselines are in.
+//   - Stop rules count what happened in this life of the run.
 //
 // Batches are numbered from 1; 0 means none.
 package batch

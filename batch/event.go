@@ -1,21 +1,34 @@
 package batch
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
-// event is what happened. Every event carries its time: the machine has no
-// clock. The types below are all there are.
+// event is what happened. Every event carries the time at which it is handled,
+// with a monotonic reading: the machine has no clock. The types below are all
+// there are.
 type event interface{ when() time.Time }
 
 type (
-	outcomeEvent  struct{ Outcome } // Time is set
-	proofEvent    struct{ Proof }   // from the Verifier; Time is set
-	verifierEnd   struct{ At time.Time }
-	probeEvent    struct{ Proof } // from the Prober; Time is set
+	outcomeEvent struct {
+		At time.Time
+		Outcome
+	}
+	proofEvent struct { // from the Verifier
+		At time.Time
+		Proof
+	}
+	verifierEnd struct{ At time.Time }
+	probeEvent  struct { // from the Prober
+		At time.Time
+		Proof
+	}
 	probeEnd      struct{ At time.Time }
 	baselineEvent struct {
 		At        time.Time
-		Batch     int
-		Baselines map[string]string
+		Question  int // of the baselineCmd that it answers
+		Baselines map[string]Baseline
 		Err       error
 	}
 	sentEvent struct { // Act returned
@@ -37,9 +50,13 @@ type (
 		At  time.Time
 		Err error
 	}
-	lostEvent struct { // the connection, for good
-		At  time.Time
-		Err error
+	linkEvent struct {
+		At time.Time
+		Link
+	}
+	controlEvent struct {
+		At time.Time
+		Control
 	}
 	abandonEvent struct { // the context of the run ended
 		At  time.Time
@@ -51,17 +68,18 @@ type (
 	}
 )
 
-func (e outcomeEvent) when() time.Time   { return e.Time }
-func (e proofEvent) when() time.Time     { return e.Time }
+func (e outcomeEvent) when() time.Time   { return e.At }
+func (e proofEvent) when() time.Time     { return e.At }
 func (e verifierEnd) when() time.Time    { return e.At }
-func (e probeEvent) when() time.Time     { return e.Time }
+func (e probeEvent) when() time.Time     { return e.At }
 func (e probeEnd) when() time.Time       { return e.At }
 func (e baselineEvent) when() time.Time  { return e.At }
 func (e sentEvent) when() time.Time      { return e.At }
 func (e timerEvent) when() time.Time     { return e.At }
 func (e confirmEvent) when() time.Time   { return e.At }
 func (e interruptEvent) when() time.Time { return e.At }
-func (e lostEvent) when() time.Time      { return e.At }
+func (e linkEvent) when() time.Time      { return e.At }
+func (e controlEvent) when() time.Time   { return e.At }
 func (e abandonEvent) when() time.Time   { return e.At }
 
 // timerKind says what a timer is for.
@@ -69,10 +87,23 @@ type timerKind uint8
 
 const (
 	timerReplies  timerKind = iota + 1 // the reply timeout of a batch
-	timerPrepare                       // time for the next batch's baseline
 	timerSleep                         // the sleep after a batch is over
+	timerLook                          // silent nodes are not waited for any longer
+	timerAbsent                        // time to ask absent nodes of the next batch again
+	timerMissing                       // time to ask nodes again that the request did not reach
+	timerGrace                         // servers have had their time to connect again
 	timerDeadline                      // of the run
 )
+
+var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline"}
+
+// String returns the timer's word; it is total.
+func (k timerKind) String() string {
+	if int(k) < len(timerWords) {
+		return timerWords[k]
+	}
+	return fmt.Sprintf("timer(%d)", uint8(k))
+}
 
 // command is what the runner must do, in order: a record is durable before the
 // command after it is done.
@@ -85,12 +116,12 @@ type (
 		Nodes []string
 	}
 	baselineCmd struct {
-		Batch int
-		Nodes []string
+		Question int // numbered from 1
+		Nodes    []string
 	}
 	verifyCmd  struct{ Targets []Target }
 	probeCmd   struct{ Targets []Target }
-	confirmCmd struct{ Pause }
+	confirmCmd struct{ Step }
 	timerCmd   struct {
 		Timer timerKind
 		Batch int

@@ -18,11 +18,14 @@ type fleet struct {
 	refuse   map[string]bool
 	unproved map[string]bool
 	vague    map[string]bool // the Prober cannot tell
+	leaving  map[string]bool // not connected when the request comes, and at the baseline before still there
+	unasked  map[string]bool // the Verifier cannot ask them
 	proofIn  time.Duration
 	perNode  time.Duration // to send to one node
 	grid     time.Duration // replies come in clumps at its multiples
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex      // guards what follows
+	gone      map[string]bool // not connected
 	delivered map[string]int
 	dead      bool                 // the process that sends is gone
 	recorded  func(batch int) bool // nil: not checked
@@ -31,7 +34,7 @@ type fleet struct {
 
 func newFleet() *fleet {
 	return &fleet{outcomes: make(chan Outcome, 10_000), replyIn: map[string]time.Duration{}, refuse: map[string]bool{},
-		unproved: map[string]bool{}, vague: map[string]bool{}, delivered: map[string]int{}, proofIn: 2 * time.Second}
+		unproved: map[string]bool{}, vague: map[string]bool{}, gone: map[string]bool{}, leaving: map[string]bool{}, unasked: map[string]bool{}, delivered: map[string]int{}, proofIn: 2 * time.Second}
 }
 
 func (f *fleet) Act(ctx context.Context, batch int, nodes []string) error {
@@ -48,6 +51,11 @@ func (f *fleet) Act(ctx context.Context, batch int, nodes []string) error {
 		if f.dead {
 			f.mu.Unlock()
 			return errors.New("dead")
+		}
+		if f.gone[n] || f.leaving[n] {
+			f.mu.Unlock()
+			time.AfterFunc(time.Millisecond, func() { f.outcomes <- Outcome{Batch: batch, Node: n, Code: -1, Absent: true} })
+			continue
 		}
 		f.delivered[n]++
 		if !lawful {
@@ -75,10 +83,12 @@ func (f *fleet) Act(ctx context.Context, batch int, nodes []string) error {
 
 func (f *fleet) Request(batch int) string { return fmt.Sprintf("request-%d", batch) }
 
-func (f *fleet) Baseline(ctx context.Context, nodes []string) (map[string]string, error) {
-	base := map[string]string{}
+func (f *fleet) Baseline(ctx context.Context, nodes []string) (map[string]Baseline, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	base := map[string]Baseline{}
 	for _, n := range nodes {
-		base[n] = "up since " + n
+		base[n] = Baseline{Text: "up since " + n, Absent: f.gone[n]}
 	}
 	return base, nil
 }
@@ -110,7 +120,10 @@ func (f *fleet) Verify(ctx context.Context, in <-chan []Target) iter.Seq[Proof] 
 				}
 				for _, t := range group {
 					p := Proof{Node: t.Node, Found: Acted}
-					if f.unproved[t.Node] || f.count(t.Node) == 0 {
+					switch {
+					case f.unasked[t.Node]:
+						p.Found, p.Reason = Unasked, "could not be asked: the connection was away"
+					case f.unproved[t.Node] || f.count(t.Node) == 0:
 						p.Found = Unproved
 					}
 					queue = append(queue, due{time.Now().Add(f.proofIn), p})

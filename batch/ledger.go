@@ -6,63 +6,92 @@ import (
 	"time"
 )
 
-// row is all that is kept of a node: about 120 bytes, so that 100,000 nodes are
-// cheap. Times are Unix nanoseconds, 0 for none.
+// row is what is kept of a node besides its attempts. A node and its attempt take
+// about 150 bytes, so that 100,000 nodes are cheap. Times are Unix nanoseconds, 0
+// for none.
 type row struct {
-	identity, reason, baseline string
-	replied, stamp, proved     int64
-	delay                      time.Duration
-	batch, was                 int32 // was: the batch before a requeue, else 0
-	code                       int32
-	doubt                      int32 // index + 1 into Plan.Doubts while not proved untouched
-	state                      State
-	late                       bool
+	identity, reason string
+	proved           int64
+	batch            int32
+	last             int32 // its latest attempt, index + 1; 0: none
+	state            State
+	late             bool
+	fresh            bool // it came to its state in this life of the run
+	barred           bool // its process began after the run did: never sent to
+	waived           bool // accepted, and could not be asked: not waited for in this life
 }
 
 // batchRow is all that is kept of a batch.
 type batchRow struct {
 	Batch
-	rows                 []int32
-	counts               Counts
+	rows                 []int32 // the nodes that are in it now
+	counts               tallies
 	request              string
 	sent, replies, ended time.Time
 }
+
+// tallies count nodes by state, of a batch or of the run.
+type tallies struct {
+	all    Counts
+	fresh  Counts // those that came to their state in this life
+	waived int    // accepted nodes that are not waited for
+}
+
+func (c *tallies) count(r *row, n int) {
+	c.all.n[r.state] += n
+	if r.fresh {
+		c.fresh.n[r.state] += n
+	}
+	if r.waived {
+		c.waived += n
+	}
+}
+
+// Of returns how many nodes are in state s.
+func (c *tallies) Of(s State) int { return c.all.Of(s) }
 
 // ledger is the account of a run. Only apply and its helpers change it. Not safe
 // for concurrent use.
 type ledger struct {
 	begin          Beginning
 	rows           []row
+	attempts       []attempt
+	sends          []sending
+	baselines      map[int32]string // asked, and not sent to yet
 	index          map[string]int32
 	batches        []batchRow
-	counts         Counts
+	counts         tallies
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
+	paused         bool
 	started, ended time.Time
 	resumes, late  int
+	replaced       int // absent canaries that another node took the place of
 	ignored        int // not recorded one by one; restored from the run-end record
 	reasons        map[string]string
-	undo           []undoEntry // moves since the last commit
+	undo           []undoEntry // changes since the last commit
 }
 
+// undoEntry is what a node was before a change that is not durable yet.
 type undoEntry struct {
-	row     int32
-	state   State
-	replied int64
+	replied   int64 // of the attempt
+	row, last int32
+	attempt   int32 // index + 1; 0: no attempt was changed
+	state     State
+	fate      fate
+	fresh     bool
+	waived    bool
 }
-
-// errDuplicate and errStray: a reply that changes nothing.
-var (
-	errDuplicate = errors.New("the node has replied already")
-	errStray     = errors.New("no request to this node is open")
-)
 
 func newLedger(b Beginning) (*ledger, error) {
 	if b.Plan == nil {
 		return nil, errors.New("no plan")
 	}
+	if b.Plan.Version > PlanVersion {
+		return nil, newer("plan", b.Plan.Version, PlanVersion)
+	}
 	total := b.Plan.Nodes()
-	l := &ledger{begin: b, rows: make([]row, 0, total), index: make(map[string]int32, total),
+	l := &ledger{begin: b, rows: make([]row, 0, total), attempts: make([]attempt, 0, total), index: make(map[string]int32, total), baselines: map[int32]string{},
 		batches: make([]batchRow, 0, len(b.Plan.Batches)), reasons: map[string]string{}}
 	for i, bt := range b.Plan.Batches {
 		if bt.Number != i+1 || len(bt.Nodes) == 0 {
@@ -80,8 +109,8 @@ func newLedger(b Beginning) (*ledger, error) {
 			l.index[name] = at
 			l.rows = append(l.rows, row{identity: name, batch: int32(bt.Number), state: Planned})
 			br.rows = append(br.rows, at)
-			br.counts.move(0, Planned)
-			l.counts.move(0, Planned)
+			br.counts.count(&l.rows[at], 1)
+			l.counts.count(&l.rows[at], 1)
 		}
 		l.batches = append(l.batches, br)
 	}
@@ -90,8 +119,9 @@ func newLedger(b Beginning) (*ledger, error) {
 		if !ok {
 			return nil, fmt.Errorf("node %q is to be probed and is not planned", d.Node)
 		}
-		l.rows[at].doubt = int32(i + 1)
+		l.doubt(at, i, d)
 	}
+	l.commit()
 	return l, nil
 }
 
@@ -101,24 +131,44 @@ func (l *ledger) move(at int32, to State) {
 	if r.state == to {
 		return
 	}
-	l.undo = append(l.undo, undoEntry{at, r.state, r.replied})
-	l.counts.move(r.state, to)
-	l.batches[r.batch-1].counts.move(r.state, to)
-	r.state = to
+	l.touch(at, 0)
+	l.recount(at, func() { r.state, r.fresh, r.waived = to, true, false })
+}
+
+// recount does a change of a node that the counts depend on.
+func (l *ledger) recount(at int32, change func()) {
+	r := &l.rows[at]
+	l.counts.count(r, -1)
+	l.batches[r.batch-1].counts.count(r, -1)
+	change()
+	l.counts.count(r, 1)
+	l.batches[r.batch-1].counts.count(r, 1)
+}
+
+// touch remembers a node, and one of its attempts (index + 1, or 0), as they are.
+func (l *ledger) touch(at, i int32) {
+	r := &l.rows[at]
+	u := undoEntry{row: at, last: r.last, attempt: i, state: r.state, fresh: r.fresh, waived: r.waived}
+	if i > 0 {
+		u.replied, u.fate = l.attempts[i-1].replied, l.attempts[i-1].fate
+	}
+	l.undo = append(l.undo, u)
 }
 
 // commit says that everything so far is durable.
 func (l *ledger) commit() { l.undo = l.undo[:0] }
 
-// rollback takes back the moves that could not be recorded, so that the summary
+// rollback takes back the changes that could not be recorded, so that the summary
 // says what the journal will say. Requeued nodes keep their new batch.
 func (l *ledger) rollback() {
 	for i := len(l.undo) - 1; i >= 0; i-- {
 		u := l.undo[i]
 		r := &l.rows[u.row]
-		l.counts.move(r.state, u.state)
-		l.batches[r.batch-1].counts.move(r.state, u.state)
-		r.state, r.replied = u.state, u.replied
+		l.recount(u.row, func() { r.state, r.fresh, r.waived = u.state, u.fresh, u.waived })
+		r.last = u.last
+		if u.attempt > 0 {
+			l.attempts[u.attempt-1].replied, l.attempts[u.attempt-1].fate = u.replied, u.fate
+		}
 	}
 	l.commit()
 }
@@ -127,7 +177,7 @@ func (l *ledger) rollback() {
 func (l *ledger) moveAll(batch int, from, to State) {
 	if batch > 0 {
 		for _, at := range l.batches[batch-1].rows {
-			if l.rows[at].state == from && int(l.rows[at].batch) == batch {
+			if l.rows[at].state == from {
 				l.move(at, to)
 			}
 		}
@@ -156,7 +206,7 @@ func (l *ledger) apply(r *Record) error {
 		return fmt.Errorf("a %s record in this place", r.Kind)
 	}
 	switch r.Kind {
-	case KindBaseline, KindIntent, KindSent, KindWithdrawn, KindReplies, KindBatchEnd:
+	case KindBaseline, KindIntent, KindSent, KindWithdrawn, KindReplies, KindBatchEnd, KindAbsent, KindRestarted:
 		if r.Batch < 1 || r.Batch > len(l.batches) {
 			return fmt.Errorf("%s of batch %d, and there are %d", r.Kind, r.Batch, len(l.batches))
 		}
@@ -172,8 +222,15 @@ func (l *ledger) apply(r *Record) error {
 		return l.applyBaseline(r)
 	case KindIntent:
 		return l.applyIntent(r)
-	case KindSent, KindNote:
-		return nil
+	case KindAbsent:
+		return l.applySkipped(r, Absent)
+	case KindRestarted:
+		return l.applySkipped(r, Unknown)
+	case KindReplaced:
+		return l.applyReplaced(r)
+	case KindPaused, KindContinued:
+		l.paused = r.Kind == KindPaused
+	case KindSent, KindLink, KindNote:
 	case KindWithdrawn:
 		return l.applyWithdrawn(r)
 	case KindOutcomes:
@@ -218,9 +275,15 @@ func (l *ledger) applyBegin(r *Record) error {
 		return nil
 	}
 	l.resumes++
-	l.stops, l.ended = nil, time.Time{}
+	l.stops, l.ended, l.paused = nil, time.Time{}, false
 	l.settle()
 	l.moveAll(0, NotSent, Planned)
+	clear(l.baselines)
+	for at := range l.rows { // a new life counts anew
+		if r := &l.rows[at]; r.fresh || r.waived {
+			l.recount(int32(at), func() { r.fresh, r.waived = false, false })
+		}
+	}
 	return nil
 }
 
@@ -230,79 +293,12 @@ func (l *ledger) applyBaseline(r *Record) error {
 		if !ok || int(l.rows[at].batch) != r.Batch {
 			return fmt.Errorf("baseline of node %q, which is not in batch %d", name, r.Batch)
 		}
-		l.rows[at].baseline = base
+		l.baselines[at] = base
 	}
 	return nil
 }
 
-func (l *ledger) applyIntent(r *Record) error {
-	b := &l.batches[r.Batch-1]
-	b.sent, b.request, b.replies, b.ended = r.Time, r.Request, time.Time{}, time.Time{}
-	if r.Nodes == nil {
-		if b.counts.Of(Planned) != len(b.rows) {
-			return fmt.Errorf("intent of the whole batch %d, of which %d of %d nodes are planned", r.Batch, b.counts.Of(Planned), len(b.rows))
-		}
-		for _, at := range b.rows {
-			if l.rows[at].doubt != 0 {
-				return fmt.Errorf("intent for node %q, which is not proved untouched", l.rows[at].identity)
-			}
-		}
-		l.moveAll(r.Batch, Planned, Sending)
-		return nil
-	}
-	for _, name := range r.Nodes {
-		at, ok := l.index[name]
-		if !ok || int(l.rows[at].batch) != r.Batch || l.rows[at].state != Planned || l.rows[at].doubt != 0 {
-			return fmt.Errorf("intent for node %q, which cannot be sent in batch %d", name, r.Batch)
-		}
-		l.move(at, Sending)
-	}
-	return nil
-}
-
-func (l *ledger) applyWithdrawn(r *Record) error {
-	for _, name := range r.Nodes {
-		at, ok := l.index[name]
-		if !ok || int(l.rows[at].batch) != r.Batch || l.rows[at].state != Sending {
-			return fmt.Errorf("withdrawn node %q is not being sent in batch %d", name, r.Batch)
-		}
-		l.move(at, Planned)
-	}
-	return nil
-}
-
-// applyOutcome returns errDuplicate or errStray for a reply that changes nothing.
-func (l *ledger) applyOutcome(o *Outcome) error {
-	at, ok := l.index[o.Node]
-	if !ok || o.Batch < 1 || o.Batch > len(l.batches) || l.batches[o.Batch-1].sent.IsZero() {
-		return errStray
-	}
-	r := &l.rows[at]
-	if r.replied != 0 {
-		return errDuplicate
-	}
-	// A requeued node that replies to its first request did get that one: it
-	// must count before the second request leaves. After that, it is too late.
-	earlier := int(r.was) == o.Batch && (r.state == Planned || r.state == NotSent || r.state == Unknown)
-	if int(r.batch) != o.Batch && !earlier {
-		return errStray
-	}
-	if r.state != Verified { // proof stands above a reply
-		to := Refused
-		if o.OK {
-			to = Accepted
-		}
-		if r.late = r.state != Sending; r.late {
-			l.late++
-		}
-		l.move(at, to)
-	}
-	r.replied, r.stamp, r.delay, r.code = unixNano(o.Time), unixNano(o.Stamp), o.Delay, int32(o.Code)
-	r.reason = l.intern(o.Reason)
-	return nil
-}
-
-// applyProof reports whether the finding changed the node's state.
+// applyProof reports whether the finding changed what is known of the node.
 func (l *ledger) applyProof(p *Proof) (bool, error) {
 	at, ok := l.index[p.Node]
 	if !ok {
@@ -315,7 +311,12 @@ func (l *ledger) applyProof(p *Proof) (bool, error) {
 		to = Verified
 	case p.Found == Unproved && r.state == Accepted:
 		to = Unverified
-	case p.Found != Acted && p.Found != Unproved:
+	case p.Found == Unasked && r.state == Accepted && !r.waived:
+		l.touch(at, 0)
+		l.recount(at, func() { r.waived = true })
+		r.reason = l.intern(p.Reason)
+		return true, nil
+	case p.Found != Acted && p.Found != Unproved && p.Found != Unasked:
 		return false, fmt.Errorf("proof of node %q found %s", p.Node, p.Found)
 	}
 	if to == r.state {
@@ -335,8 +336,8 @@ func (l *ledger) applyRunEnd(r *Record) error {
 	}
 	l.settle()
 	l.ended, l.ignored = r.Time, r.End.Ignored
-	if l.counts != r.End.States {
-		return fmt.Errorf("the run ended with other counts than its records give: %v, not %v", r.End.States.n, l.counts.n)
+	if l.counts.all != r.End.States {
+		return fmt.Errorf("the run ended with other counts than its records give: %v, not %v", r.End.States.n, l.counts.all.n)
 	}
 	return nil
 }

@@ -1,7 +1,11 @@
 package batch
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
+// applyProbed: nodes that a request of the chain may have reached were looked at.
 func (l *ledger) applyProbed(proofs []Proof) error {
 	for i := range proofs {
 		p := &proofs[i]
@@ -9,10 +13,10 @@ func (l *ledger) applyProbed(proofs []Proof) error {
 		if !ok {
 			return fmt.Errorf("probe of node %q, which is not planned", p.Node)
 		}
-		r := &l.rows[at]
-		if r.state != Unknown && (r.state != Planned || r.doubt == 0) {
-			return fmt.Errorf("probe of node %q, which is %s", p.Node, r.state)
+		if !l.doubtful(at) {
+			return fmt.Errorf("probe of node %q, which is %s", p.Node, l.rows[at].state)
 		}
+		r := &l.rows[at]
 		r.reason = l.intern(p.Reason)
 		switch p.Found {
 		case Acted:
@@ -21,7 +25,7 @@ func (l *ledger) applyProbed(proofs []Proof) error {
 		case Unproved:
 			l.move(at, Unknown)
 		case Untouched:
-			r.doubt = 0
+			l.disprove(at)
 		default:
 			return fmt.Errorf("probe of node %q found %s", p.Node, p.Found)
 		}
@@ -29,26 +33,92 @@ func (l *ledger) applyProbed(proofs []Proof) error {
 	return nil
 }
 
+// doubtful reports whether a node waits for the answer to whether a request of
+// the chain reached it.
+func (l *ledger) doubtful(at int32) bool {
+	r := &l.rows[at]
+	return r.state == Unknown || r.state == Planned && (r.barred || l.reached(at))
+}
+
+// stuck reports whether nothing more can be found out about an unknown node: no
+// request to it is known, or it is barred.
+func (l *ledger) stuck(at int32) bool {
+	r := &l.rows[at]
+	return r.state == Unknown && r.barred && !l.reached(at)
+}
+
+// applyRequeued: nodes that nothing reached become a new batch.
 func (l *ledger) applyRequeued(r *Record) error {
 	if r.Batch != len(l.batches)+1 || len(r.Nodes) == 0 {
 		return fmt.Errorf("requeued batch %d of %d nodes, after batch %d", r.Batch, len(r.Nodes), len(l.batches))
 	}
-	b := batchRow{Batch: Batch{Number: r.Batch, Nodes: r.Nodes, Reason: r.Reason}}
 	canary := true
-	l.batches = append(l.batches, b)
 	for _, name := range r.Nodes {
 		at, ok := l.index[name]
-		if !ok || l.rows[at].state != Unknown || l.rows[at].doubt != 0 {
-			return fmt.Errorf("requeued node %q is not an unknown one proved untouched", name)
+		if !ok || l.rows[at].state != Unknown && l.rows[at].state != Absent || l.rows[at].barred || l.reached(at) {
+			return fmt.Errorf("requeued node %q is not one that nothing reached", name)
 		}
-		n := &l.rows[at]
-		canary = canary && l.batches[n.batch-1].Canary
-		l.move(at, Planned)
-		l.batches[n.batch-1].counts.move(Planned, 0)
-		n.was, n.batch, n.baseline = n.batch, int32(r.Batch), ""
-		l.batches[r.Batch-1].counts.move(0, Planned)
-		l.batches[r.Batch-1].rows = append(l.batches[r.Batch-1].rows, at)
+		canary = canary && l.batches[l.rows[at].batch-1].Canary
 	}
-	l.batches[r.Batch-1].Canary = canary
+	l.batches = append(l.batches, batchRow{Batch: Batch{Number: r.Batch, Nodes: r.Nodes, Canary: canary, Reason: r.Reason}})
+	for _, name := range r.Nodes {
+		l.move(l.index[name], Planned)
+	}
+	return l.transfer(r.Nodes, r.Batch)
+}
+
+// applyReplaced: planned nodes join a canary batch, or become one, in place of
+// nodes that are absent.
+func (l *ledger) applyReplaced(r *Record) error {
+	if r.Batch < 1 || r.Batch > len(l.batches)+1 || len(r.Nodes) == 0 {
+		return fmt.Errorf("%d nodes replace canaries of batch %d, and there are %d batches", len(r.Nodes), r.Batch, len(l.batches))
+	}
+	for _, name := range r.Nodes {
+		if at, ok := l.index[name]; !ok || l.rows[at].state != Planned {
+			return fmt.Errorf("node %q cannot replace a canary: it is not planned", name)
+		}
+	}
+	if r.Batch > len(l.batches) {
+		l.batches = append(l.batches, batchRow{Batch: Batch{Number: r.Batch, Nodes: r.Nodes, Canary: true, Reason: r.Reason}})
+	}
+	l.replaced++
+	return l.transfer(r.Nodes, r.Batch)
+}
+
+// transfer moves nodes to another batch.
+func (l *ledger) transfer(names []string, batch int) error {
+	left := map[int32]bool{} // the batches that they leave
+	to := &l.batches[batch-1]
+	for _, name := range names {
+		at := l.index[name]
+		r := &l.rows[at]
+		if int(r.batch) == batch {
+			return fmt.Errorf("node %q is in batch %d already", name, batch)
+		}
+		l.batches[r.batch-1].counts.count(r, -1)
+		left[r.batch] = true
+		r.batch = int32(batch)
+		to.counts.count(r, 1)
+		to.rows = append(to.rows, at)
+	}
+	for from := range left {
+		b := &l.batches[from-1]
+		b.rows = slices.DeleteFunc(slices.Clone(b.rows), func(at int32) bool { return l.rows[at].batch != from })
+	}
+	return nil
+}
+
+// applySkipped: planned nodes are not sent to after all.
+func (l *ledger) applySkipped(r *Record, to State) error {
+	for _, name := range r.Nodes {
+		at, ok := l.index[name]
+		if !ok || int(l.rows[at].batch) != r.Batch || l.rows[at].state != Planned {
+			return fmt.Errorf("%s node %q is not planned in batch %d", r.Kind, name, r.Batch)
+		}
+		l.rows[at].reason = l.intern(r.Reason)
+		l.rows[at].barred = l.rows[at].barred || r.Kind == KindRestarted
+		delete(l.baselines, at)
+		l.move(at, to)
+	}
 	return nil
 }

@@ -7,10 +7,6 @@ import (
 	"time"
 )
 
-// prepareLead is how long before the end of a sleep the next batch's baseline
-// is asked for.
-const prepareLead = 3 * time.Second
-
 // halt says how much of what is in flight is still waited for.
 type halt uint8
 
@@ -18,7 +14,7 @@ const (
 	haltNone halt = iota
 	haltSoft      // replies and proof: a stop rule, or no at the prompt
 	haltFirm      // replies only: an interrupt, the deadline
-	haltHard      // nothing: nothing more can come, or nobody would learn of it
+	haltHard      // nothing: nothing more can come, or it could not be recorded
 )
 
 // machine decides. It is a function of its events: no I/O, no clock, no
@@ -30,54 +26,48 @@ type machine struct {
 	request  func(batch int) string // names the request of a batch; nil: no names
 	out      []command              // of the step in progress
 
+	phase       phase
 	halt        halt
-	done        bool
-	recovering  bool // before the first batch: proof and probes of an earlier process
-	probing     bool
-	untouched   []string // unknown nodes proved untouched, to be requeued
-	noVerifier  bool     // it ended before its time
-	queue       []int    // batches to send, in order
+	interrupted bool  // a signal is recorded
+	queue       []int // batches to send, in order
+	approved    int   // the batch that the operator said yes to
 	cur         current
-	next        upcoming
-	oldFailed   int // counted before this process; the limits of the run start anew
-	oldNoReply  int
-	interrupted bool
+	prep        preparation
+	questions   int // asked with baselineCmd
+
+	probing    bool
+	untouched  []string           // unknown nodes that nothing reached, to be requeued
+	noVerifier bool               // it ended before its time
+	unseen     map[int32]struct{} // silent nodes that the Verifier has not looked at yet
+	missing    missing
+	link       link
+	paused     bool
 }
 
 // current is the batch that was sent last.
 type current struct {
-	batch     int // 0: none yet
-	acting    bool
-	uncertain bool // some nodes may not have been sent to
-	replies   bool // all in, or timed out
-	prepare   bool // time for the next baseline
-	slept     bool
-	ended     bool // replies and proof are in
-}
-
-// upcoming is what is ready for the next batch.
-type upcoming struct {
-	asked, ready         bool // baseline
-	confirming, approved bool
-	baselines            map[string]string
+	batch     int       // 0: none yet
+	uncertain bool      // some nodes may not have been sent to
+	wake      time.Time // when its sleep ends; zero: it is over, or there is none
 }
 
 func newMachine(l *ledger, proved, canProbe bool, request func(int) string) *machine {
-	return &machine{l: l, proved: proved, canProbe: canProbe, request: request}
+	return &machine{l: l, proved: proved, canProbe: canProbe, request: request, unseen: map[int32]struct{}{},
+		missing: missing{nodes: map[int32]bool{}}}
 }
 
 // step takes one event and returns what to do. The slice is valid until the
 // next step.
 func (m *machine) step(e event) []command {
 	m.out = m.out[:0]
-	if m.done {
+	if m.phase == phaseEnded {
 		return nil
 	}
 	switch e := e.(type) {
 	case outcomeEvent:
-		m.outcome(&e.Outcome)
+		m.outcome(e.At, &e.Outcome)
 	case proofEvent:
-		m.proof(e.Proof)
+		m.proof(e.At, e.Proof)
 	case verifierEnd:
 		m.verifierEnded(e.At)
 	case probeEvent:
@@ -92,10 +82,12 @@ func (m *machine) step(e event) []command {
 		m.timer(e)
 	case confirmEvent:
 		m.confirmed(e)
+	case linkEvent:
+		m.linked(e)
+	case controlEvent:
+		m.controlled(e)
 	case interruptEvent:
 		m.stop(e.At, haltFirm, Stop{Kind: StopSignal, Reason: e.Err.Error()})
-	case lostEvent:
-		m.stop(e.At, haltHard, Stop{Kind: StopLost, Reason: fmt.Sprintf("connection lost: %v", e.Err)})
 	case abandonEvent:
 		m.stop(e.At, haltHard, Stop{Kind: StopSignal, Reason: e.Err.Error()})
 	}
@@ -113,12 +105,10 @@ func (m *machine) start(at time.Time, rules Rules, pace Pace) []command {
 		begin.Header, begin.Plan = m.l.begin.Header, m.l.begin.Plan
 	}
 	m.record(Record{Kind: kind, Time: at, Begin: &begin})
-	m.oldFailed, m.oldNoReply = m.l.counts.Failed(), m.l.counts.Of(NoReply)
 	if pace.Deadline > 0 {
 		m.emit(timerCmd{timerDeadline, 0, at.Add(pace.Deadline)})
 	}
-	m.recovering = true
-	m.recover(at)
+	m.enter(phaseRecovering, at)
 	m.advance(at)
 	return m.out
 }
@@ -134,151 +124,168 @@ func (m *machine) record(r Record) {
 	m.emit(recordCmd{r})
 }
 
-// advance does what has become due. Every wait of the run is a return in here.
+// advance enters the phases that have become due. Every wait of the run is a
+// phase that next does not leave.
 func (m *machine) advance(at time.Time) {
-	if m.done || m.cur.acting {
-		return
-	}
-	if m.recovering && m.halt == haltNone {
-		if m.probing || m.open(0) > 0 {
+	for m.phase != phaseEnded {
+		next := m.next(at)
+		if next == m.phase {
 			return
 		}
-		m.recovering = false
+		m.enter(next, at)
+	}
+}
+
+// next is the phase that follows from what is known now.
+func (m *machine) next(at time.Time) phase {
+	switch m.phase {
+	case phaseRecovering:
+		switch {
+		case m.halt != haltNone:
+			return phaseEnding
+		case !m.probing && m.open(0) == 0:
+			return phasePreparing
+		}
+	case phasePreparing:
+		return m.nextBatch(at)
+	case phaseConsent:
+		switch {
+		case m.halt != haltNone:
+			return phaseEnding
+		case m.approved == m.queue[0]:
+			return phasePreparing
+		}
+	case phaseBaseline:
+		return m.afterBaseline(at)
+	case phaseCollecting:
+		switch {
+		case m.halt == haltHard:
+			return phaseEnding
+		case m.l.batches[m.cur.batch-1].counts.Of(Sending) == 0:
+			return phaseProving
+		}
+	case phaseProving:
+		switch {
+		case m.open(m.cur.batch) == 0 && len(m.missing.nodes) == 0:
+			return phaseSleeping
+		case m.halt >= haltFirm:
+			return phaseEnding
+		}
+	case phaseSleeping:
+		switch {
+		case m.halt != haltNone || len(m.queue) == 0:
+			return phaseEnding
+		case (m.cur.wake.IsZero() || m.l.begin.Pace.ConfirmEach) && m.open(0) == 0:
+			return phasePreparing
+		}
+	case phaseEnding:
+		if m.halt >= haltFirm || m.open(0) == 0 && len(m.unseen) == 0 {
+			return phaseEnded
+		}
+	}
+	return m.phase
+}
+
+// enter is the one place where the phase changes.
+func (m *machine) enter(p phase, at time.Time) {
+	if !slices.Contains(follows[m.phase], p) {
+		panic(fmt.Sprintf("batch: %s after %s", p, m.phase))
+	}
+	if m.phase == phaseRecovering {
 		m.requeue(at)
 	}
-	finished := m.cur.batch == 0 || m.finishBatch(at)
-	switch {
-	case m.halt == haltNone && len(m.queue) > 0:
-		m.prepareNext(at)
-	case finished && (m.open(0) == 0 || m.halt >= haltFirm):
+	m.phase = p
+	switch p {
+	case phaseRecovering:
+		m.recover(at)
+	case phaseConsent:
+		m.emit(confirmCmd{m.stepTo(m.queue[0])})
+	case phaseBaseline:
+		m.prep = preparation{said: map[string]Baseline{}}
+		m.ask(at, m.l.plannedIn(m.queue[0]))
+	case phaseSending:
+		m.send(at)
+	case phaseCollecting:
+		m.emit(timerCmd{timerReplies, m.cur.batch, at.Add(m.l.begin.Pace.ReplyTimeout)})
+	case phaseProving:
+		m.repliesIn(at)
+	case phaseSleeping:
+		m.record(Record{Kind: KindBatchEnd, Time: at, Batch: m.cur.batch})
+		m.replaceMissed(at)
+	case phaseEnding:
+		m.lookOnce(at)
+	case phaseEnded:
 		m.end(at)
 	}
 }
 
-// finishBatch reports whether nothing of the current batch is waited for.
-func (m *machine) finishBatch(at time.Time) bool {
-	c := &m.cur
-	if !c.replies && m.halt < haltHard {
-		if m.l.batches[c.batch-1].counts.Of(Sending) > 0 {
-			return false
-		}
-		m.repliesIn(at)
-	}
-	if !c.ended && m.open(c.batch) == 0 && c.replies {
-		c.ended = true
-		m.record(Record{Kind: KindBatchEnd, Time: at, Batch: c.batch})
-	}
-	return c.ended || m.halt >= haltFirm
-}
-
 // open is how many nodes, of a batch or (0) of all, wait for proof.
 func (m *machine) open(batch int) int {
-	switch {
-	case !m.proved:
-		return 0
-	case batch == 0:
-		return m.l.counts.Of(Accepted)
+	c := &m.l.counts
+	if batch > 0 {
+		c = &m.l.batches[batch-1].counts
 	}
-	return m.l.batches[batch-1].counts.Of(Accepted)
+	if !m.proved {
+		return 0
+	}
+	return c.Of(Accepted) - c.waived
+}
+
+// stepTo is what the operator is asked about.
+func (m *machine) stepTo(batch int) Step {
+	p := Progress{m.l}
+	s := Step{Done: m.cur.batch, Next: batch, Nodes: m.l.batches[batch-1].counts.Of(Planned),
+		Left: m.l.counts.Of(Planned), Counts: m.l.counts.all, Last: p.Batch(m.cur.batch)}
+	for _, at := range m.l.batches[m.cur.batch-1].rows {
+		switch m.l.rows[at].state {
+		case Refused, Absent, NoReply, Unverified, Unknown:
+			s.Trouble = append(s.Trouble, m.l.result(at))
+		}
+	}
+	return s
 }
 
 // repliesIn ends the wait for replies: the sleep begins.
 func (m *machine) repliesIn(at time.Time) {
 	c := &m.cur
-	c.replies = true
 	m.record(Record{Kind: KindReplies, Time: at, Batch: c.batch, Uncertain: c.uncertain})
-	m.verifySilent(c.batch)
+	m.verifySilent(m.l.batches[c.batch-1].rows)
 	m.judge(at, c.batch)
-	if m.halt != haltNone || len(m.queue) == 0 {
-		return
+	if sleep := m.l.begin.Pace.Sleep; sleep > 0 && m.halt == haltNone && len(m.queue)+len(m.missing.nodes) > 0 {
+		c.wake = at.Add(sleep)
+		m.emit(timerCmd{timerSleep, c.batch, c.wake})
 	}
-	sleep := m.l.begin.Pace.Sleep
-	lead := min(sleep, prepareLead)
-	if c.prepare = sleep == lead; !c.prepare {
-		m.emit(timerCmd{timerPrepare, c.batch, at.Add(sleep - lead)})
-	}
-	if c.slept = sleep == 0; !c.slept {
-		m.emit(timerCmd{timerSleep, c.batch, at.Add(sleep)})
-	}
-}
-
-// prepareNext asks for consent and for the baseline when it is time, and sends
-// when all is ready.
-func (m *machine) prepareNext(at time.Time) {
-	c, n, batch := &m.cur, &m.next, m.queue[0]
-	first := c.batch == 0
-	if m.l.begin.Pace.ConfirmEach && !first && !n.approved {
-		if c.ended && !n.confirming {
-			n.confirming = true
-			m.emit(confirmCmd{Pause{Done: c.batch, Next: batch, Nodes: m.l.batches[batch-1].counts.Of(Planned),
-				Left: m.l.counts.Of(Planned), Counts: m.l.counts}})
-		}
-		return
-	}
-	if m.proved && !n.ready {
-		if !n.asked && (first || c.prepare || n.approved) {
-			n.asked = true
-			m.emit(baselineCmd{batch, m.l.plannedIn(batch)})
-		}
-		return
-	}
-	if first || (c.ended && c.slept && m.open(c.batch) == 0) {
-		m.send(at, batch)
-	}
-}
-
-// send writes the intent of the first batch in the queue, then has it sent.
-func (m *machine) send(at time.Time, batch int) {
-	m.queue = m.queue[1:]
-	b := &m.l.batches[batch-1]
-	nodes := m.l.plannedIn(batch)
-	baselines := m.next.baselines
-	m.next = upcoming{}
-	if len(nodes) == 0 {
-		m.advance(at)
-		return
-	}
-	for group := range slices.Chunk(nodes, groupSize) {
-		said := map[string]string{}
-		for _, name := range group {
-			if base, ok := baselines[name]; ok {
-				said[name] = base
-			}
-		}
-		if len(said) > 0 {
-			m.record(Record{Kind: KindBaseline, Time: at, Batch: batch, Baselines: said})
-		}
-	}
-	intent := Record{Kind: KindIntent, Time: at, Batch: batch}
-	if len(nodes) < len(b.rows) {
-		intent.Nodes = nodes
-	}
-	if m.request != nil {
-		intent.Request = m.request(batch)
-	}
-	m.cur = current{batch: batch, acting: true}
-	m.record(intent)
-	m.emit(actCmd{batch, nodes})
 }
 
 // sent notes that Act returned.
 func (m *machine) sent(e sentEvent) {
-	if e.Batch != m.cur.batch || !m.cur.acting {
+	if m.phase != phaseSending || e.Batch != m.cur.batch {
 		return
 	}
-	m.cur.acting = false
 	if e.Err == nil {
 		m.record(Record{Kind: KindSent, Time: e.At, Batch: e.Batch})
-	} else if not, ok := errors.AsType[*NotSentError](e.Err); ok {
-		m.withdraw(e, not)
-		m.cur.uncertain = not.Uncertain
 	} else {
-		m.cur.uncertain = true
+		why := e.Err
+		if not, ok := errors.AsType[*NotSentError](e.Err); ok {
+			m.withdraw(e, not)
+			m.cur.uncertain = not.Uncertain
+			why = not.Err
+		} else {
+			m.cur.uncertain = true
+		}
+		if m.halt == haltNone {
+			m.stop(e.At, haltFirm, Stop{Kind: StopLost, Batch: e.Batch, Reason: m.cannotSend(e.Batch, why)})
+		}
 	}
-	if e.Err != nil && m.halt == haltNone {
-		m.stop(e.At, haltFirm, Stop{Kind: StopLost, Batch: e.Batch, Reason: fmt.Sprintf("cannot send batch %d: %v", e.Batch, e.Err)})
+	m.enter(phaseCollecting, e.At)
+}
+
+// cannotSend is the reason of a stop, in the operator's words.
+func (m *machine) cannotSend(batch int, why error) string {
+	if !m.link.down.IsZero() {
+		return fmt.Sprintf("the connection was lost while batch %d was sent", batch)
 	}
-	m.emit(timerCmd{timerReplies, e.Batch, e.At.Add(m.l.begin.Pace.ReplyTimeout)})
+	return fmt.Sprintf("cannot send batch %d: %v", batch, why)
 }
 
 // withdraw plans again the nodes that certainly got nothing. One that replied
@@ -286,7 +293,9 @@ func (m *machine) sent(e sentEvent) {
 func (m *machine) withdraw(e sentEvent, not *NotSentError) {
 	names := not.Nodes
 	if names == nil {
-		names = m.l.batches[e.Batch-1].Nodes
+		for _, at := range m.l.batches[e.Batch-1].rows {
+			names = append(names, m.l.rows[at].identity)
+		}
 	}
 	var back []string
 	for _, name := range names {
@@ -301,46 +310,33 @@ func (m *machine) withdraw(e sentEvent, not *NotSentError) {
 
 // timer handles the timers that are not stale.
 func (m *machine) timer(e timerEvent) {
-	c := &m.cur
-	switch {
-	case e.Timer == timerDeadline:
+	switch e.Timer {
+	case timerDeadline:
 		m.stop(e.At, haltFirm, Stop{Kind: StopDeadline, Reason: fmt.Sprintf("the deadline of %v passed", m.l.begin.Pace.Deadline)})
-	case e.Batch != c.batch:
-	case e.Timer == timerReplies && !c.replies && !c.acting:
-		m.repliesIn(e.At)
-	case e.Timer == timerPrepare:
-		c.prepare = true
-	case e.Timer == timerSleep:
-		c.prepare, c.slept = true, true
-	}
-}
-
-func (m *machine) baseline(e baselineEvent) {
-	if len(m.queue) == 0 || e.Batch != m.queue[0] || !m.next.asked || m.next.ready {
-		return
-	}
-	m.next.ready = true
-	m.next.baselines = map[string]string{}
-	for name, base := range e.Baselines {
-		if at, ok := m.l.index[name]; ok && int(m.l.rows[at].batch) == e.Batch && base != "" {
-			m.next.baselines[name] = base
+	case timerReplies:
+		if m.phase == phaseCollecting && e.Batch == m.cur.batch {
+			m.enter(phaseProving, e.At)
 		}
-	}
-	if e.Err != nil && m.halt == haltNone {
-		m.record(Record{Kind: KindNote, Time: e.At, Batch: e.Batch, Reason: fmt.Sprintf("baseline of batch %d: %v", e.Batch, e.Err)})
+	case timerSleep:
+		if e.Batch == m.cur.batch {
+			m.cur.wake = time.Time{}
+		}
+	case timerLook:
+		clear(m.unseen)
+	case timerAbsent:
+		m.askAbsent(e.At)
+	case timerMissing:
+		m.askMissing(e.At)
 	}
 }
 
 func (m *machine) confirmed(e confirmEvent) {
-	if !m.next.confirming {
-		return
-	}
-	m.next.confirming = false
 	switch {
+	case m.phase != phaseConsent:
 	case e.Err != nil:
 		m.stop(e.At, haltSoft, Stop{Kind: StopDeclined, Reason: fmt.Sprintf("no answer at the prompt: %v", e.Err)})
 	case e.Yes:
-		m.next.approved = true
+		m.approved = m.queue[0]
 	default:
 		m.stop(e.At, haltSoft, Stop{Kind: StopDeclined, Reason: "declined at the prompt"})
 	}
@@ -348,9 +344,8 @@ func (m *machine) confirmed(e confirmEvent) {
 
 // end writes the last record.
 func (m *machine) end(at time.Time) {
-	m.done = true
 	m.l.settle()
-	m.record(Record{Kind: KindRunEnd, Time: at, End: &Ending{Verdict: m.l.verdict(), States: m.l.counts,
+	m.record(Record{Kind: KindRunEnd, Time: at, End: &Ending{Verdict: m.l.verdict(), States: m.l.counts.all,
 		Ignored: m.l.ignored, Open: m.l.open()}})
 	m.emit(endCmd{})
 }
@@ -359,7 +354,7 @@ func (m *machine) end(at time.Time) {
 // one event that a finished machine takes too: its last record was not kept.
 func (m *machine) fail(e journalEvent) []command {
 	m.out = m.out[:0]
-	m.done = true
+	m.phase = phaseEnded
 	m.l.rollback()
 	m.l.stops = append(m.l.stops, Stop{Kind: StopFault, Reason: e.Err.Error()})
 	m.l.settle()
@@ -367,19 +362,4 @@ func (m *machine) fail(e journalEvent) []command {
 	m.emit(haltCmd{})
 	m.emit(endCmd{})
 	return m.out
-}
-
-// plannedIn lists the nodes of a batch that may be sent to.
-func (l *ledger) plannedIn(batch int) []string {
-	b := &l.batches[batch-1]
-	if b.counts.Of(Planned) == len(b.rows) {
-		return b.Nodes
-	}
-	var nodes []string
-	for _, at := range b.rows {
-		if r := &l.rows[at]; r.state == Planned && int(r.batch) == batch && r.doubt == 0 {
-			nodes = append(nodes, r.identity)
-		}
-	}
-	return nodes
 }

@@ -8,10 +8,13 @@ import (
 // groupSize is how many nodes one record or one group of targets names at most.
 const groupSize = 1000
 
+// lookTime is how long the end of a run waits for the look at silent nodes.
+const lookTime = 15 * time.Second
+
 // The part of the machine that hears of nodes: replies, proof, probes, and what
 // they mean for the stop rules.
 
-func (m *machine) outcome(o *Outcome) {
+func (m *machine) outcome(now time.Time, o *Outcome) {
 	switch err := m.l.applyOutcome(o); {
 	case errors.Is(err, errDuplicate), errors.Is(err, errStray):
 		m.l.ignored++
@@ -21,74 +24,114 @@ func (m *machine) outcome(o *Outcome) {
 	}
 	m.emit(recordCmd{Record{Kind: KindOutcomes, Time: o.Time, Outcomes: []Outcome{*o}}})
 	at := m.l.index[o.Node]
-	if m.l.rows[at].state == Accepted && m.proved {
+	r := &m.l.rows[at]
+	delete(m.unseen, at)
+	delete(m.missing.nodes, at)
+	if r.state == Absent && m.miss(now, at) {
+		return
+	}
+	if r.state == Accepted && o.OK && m.proved {
 		if m.noVerifier {
-			m.proof(Proof{Node: o.Node, Found: Unproved, Time: o.Time, Reason: verifierGone})
+			m.proof(now, m.verifierGone(now, at))
 			return
 		}
 		m.emit(verifyCmd{[]Target{m.l.target(at)}})
 	}
-	m.judge(o.Time, int(m.l.rows[at].batch))
+	m.judge(now, int(r.batch))
 }
 
-const verifierGone = "the verification ended without an answer"
+// verifierGone is what is known of an accepted node after the verification has
+// ended before its time.
+func (m *machine) verifierGone(now time.Time, at int32) Proof {
+	p := Proof{Node: m.l.rows[at].identity, Found: Unproved, Time: now.Round(0), Reason: "the verification ended without an answer"}
+	if !m.link.down.IsZero() {
+		p.Found, p.Reason = Unasked, "could not be asked: the connection was away"
+	}
+	return p
+}
 
-func (m *machine) proof(p Proof) {
+func (m *machine) proof(now time.Time, p Proof) {
+	if at, ok := m.l.index[p.Node]; ok {
+		delete(m.unseen, at)
+	}
 	changed, err := m.l.applyProof(&p)
 	if err != nil || !changed {
-		return // a proof about nobody, or news to nobody
+		return // of a node that is not planned, or nothing new
 	}
 	m.emit(recordCmd{Record{Kind: KindProofs, Time: p.Time, Proofs: []Proof{p}}})
-	m.judge(p.Time, int(m.l.rows[m.l.index[p.Node]].batch))
+	m.judge(now, int(m.l.rows[m.l.index[p.Node]].batch))
 }
 
-// verifierEnded gives up on who waits for proof.
+// verifierEnded gives up on the nodes that wait for proof.
 func (m *machine) verifierEnded(at time.Time) {
 	m.noVerifier = true
+	clear(m.unseen)
 	if m.open(0) == 0 {
 		return
 	}
 	for i := range m.l.rows {
 		if m.l.rows[i].state == Accepted {
-			m.proof(Proof{Node: m.l.rows[i].identity, Found: Unproved, Time: at, Reason: verifierGone})
+			m.proof(at, m.verifierGone(at, int32(i)))
 		}
 	}
 }
 
 // verifySilent has silent nodes watched: proof may come without a reply.
-func (m *machine) verifySilent(batch int) {
-	if !m.proved || m.noVerifier || m.l.batches[batch-1].counts.Of(NoReply) == 0 {
+func (m *machine) verifySilent(rows []int32) {
+	if !m.proved || m.noVerifier {
 		return
 	}
 	var targets []Target
-	for _, at := range m.l.batches[batch-1].rows {
-		if m.l.rows[at].state == NoReply {
+	for _, at := range rows {
+		if m.l.rows[at].state == NoReply && m.l.reached(at) {
 			targets = append(targets, m.l.target(at))
+			m.unseen[at] = struct{}{}
 		}
 	}
-	m.emit(verifyCmd{targets})
+	if len(targets) > 0 {
+		m.emit(verifyCmd{targets})
+	}
+}
+
+// lookOnce bounds the wait for the Verifier's look at silent nodes.
+func (m *machine) lookOnce(at time.Time) {
+	if len(m.unseen) > 0 && m.halt < haltFirm {
+		pace := &m.l.begin.Pace
+		m.emit(timerCmd{timerLook, 0, at.Add(lookTime + max(0, pace.LongestDelay-pace.ReplyTimeout))})
+	}
 }
 
 // judge asks the stop rules, as long as there is something left to stop.
 func (m *machine) judge(at time.Time, batch int) {
-	if m.halt != haltNone || (m.l.counts.Of(Planned) == 0 && !m.cur.acting) {
+	if m.halt != haltNone || !m.stoppable() {
 		return
 	}
-	run := m.l.tally(m.l.counts, m.proved)
-	over := min(run.Refused, m.oldFailed)
-	run.Refused -= over
-	run.Unverified -= min(run.Unverified, m.oldFailed-over)
-	run.NoReply -= min(run.NoReply, m.oldNoReply)
 	b := &m.l.batches[batch-1]
-	t := m.l.tally(b.counts, m.proved)
-	t.Batch, t.Canary = batch, b.Canary
+	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
+	t := m.l.tally(&b.counts, &b.counts.all, m.proved)
+	fresh := m.l.tally(&b.counts, &b.counts.fresh, m.proved)
+	t.Batch, t.Canary, t.Fresh = batch, b.Canary, &fresh
+	for i := range m.missing.nodes { // they may be back yet
+		if run.Absent--; int(m.l.rows[i].batch) == batch {
+			t.Absent, t.Open = t.Absent-1, t.Open+1
+		}
+	}
+	t.Open += len(m.missed(batch)) // other nodes take their place
 	if stop, met := Decide(m.l.begin.Rules, run, t); met {
 		m.stop(at, haltSoft, stop)
 	}
 }
 
-func (l *ledger) tally(c Counts, proved bool) Tally {
-	t := Tally{Nodes: c.Total(), Refused: c.Of(Refused), Unverified: c.Of(Unverified), NoReply: c.Of(NoReply), Open: c.Of(Sending)}
+// stoppable reports whether anything more would be sent.
+func (m *machine) stoppable() bool {
+	return m.l.counts.Of(Planned) > 0 || m.phase == phaseSending || len(m.missing.nodes) > 0 ||
+		m.phase == phaseRecovering && (m.probing || len(m.untouched) > 0)
+}
+
+// tally counts for the stop rules what is in counts, all or fresh ones.
+func (l *ledger) tally(c *tallies, of *Counts, proved bool) Tally {
+	t := Tally{Nodes: c.all.Total(), Refused: of.Of(Refused), Unverified: of.Of(Unverified), Absent: of.Of(Absent),
+		NoReply: of.Of(NoReply), Open: c.Of(Sending)}
 	if proved {
 		t.Open += c.Of(Accepted)
 	}
@@ -104,39 +147,51 @@ func (m *machine) stop(at time.Time, h halt, s Stop) {
 	}
 	m.interrupted = m.interrupted || signal
 	m.halt = max(m.halt, h)
+	clear(m.missing.nodes)
 	m.record(Record{Kind: KindStopped, Time: at, Stop: &s})
 	m.emit(haltCmd{})
 }
 
-// recover asks for proof of what was accepted, and probes what is open.
+// recover asks for proof of what was accepted, looks at what was silent, and
+// probes what is open.
 func (m *machine) recover(at time.Time) {
 	var verify, probe []Target
+	var silent []int32
 	for i := range m.l.rows {
-		r := &m.l.rows[i]
-		switch {
+		at := int32(i)
+		switch r := &m.l.rows[i]; {
 		case r.state == Accepted && m.proved:
-			verify = append(verify, m.l.target(int32(i)))
-		case r.state == Unknown, r.state == Planned && r.doubt > 0:
-			probe = append(probe, m.l.target(int32(i)))
+			verify = append(verify, m.l.target(at))
+		case r.state == NoReply:
+			silent = append(silent, at)
+		case m.l.doubtful(at) && m.l.reached(at):
+			probe = append(probe, m.l.target(at))
+		case r.state == Unknown && !r.barred: // proved untouched before, and not requeued
+			m.untouched = append(m.untouched, r.identity)
 		}
 	}
 	if len(verify) > 0 {
 		m.emit(verifyCmd{verify})
 	}
+	m.verifySilent(silent)
+	m.giveUp(at, func(i int32) bool { return !m.l.reached(i) }, "restarted since an earlier run of the chain began")
 	if len(probe) > 0 && m.canProbe {
 		m.probing = true
 		m.emit(probeCmd{probe})
 		return
 	}
-	m.giveUpDoubts(at, "it cannot be probed")
+	m.giveUp(at, m.l.doubtful, "it cannot be probed")
 }
 
-// giveUpDoubts: who may have been touched by another run is not sent to.
-func (m *machine) giveUpDoubts(at time.Time, reason string) {
+// giveUp: planned nodes that may have been reached are not sent to.
+func (m *machine) giveUp(at time.Time, which func(int32) bool, reason string) {
+	if len(m.l.begin.Plan.Doubts) == 0 {
+		return
+	}
 	var proofs []Proof
 	for _, d := range m.l.begin.Plan.Doubts {
-		if r := &m.l.rows[m.l.index[d.Node]]; r.doubt > 0 && r.state == Planned {
-			proofs = append(proofs, Proof{Node: d.Node, Found: Unproved, Time: at, Reason: reason})
+		if i := m.l.index[d.Node]; m.l.rows[i].state == Planned && m.l.doubtful(i) && which(i) {
+			proofs = append(proofs, Proof{Node: d.Node, Found: Unproved, Time: at.Round(0), Reason: reason})
 		}
 	}
 	if len(proofs) > 0 {
@@ -146,17 +201,16 @@ func (m *machine) giveUpDoubts(at time.Time, reason string) {
 
 func (m *machine) probed(p Proof) {
 	at, ok := m.l.index[p.Node]
-	if !ok || !m.probing || p.Found == 0 || p.Found >= findingEnd {
-		return
+	if p.Found == Unasked {
+		p.Found = Unproved
 	}
-	r := &m.l.rows[at]
-	if r.state != Unknown && (r.state != Planned || r.doubt == 0) {
+	if !ok || !m.probing || p.Found == 0 || p.Found >= findingEnd || !m.l.doubtful(at) {
 		return // a late reply said more
 	}
-	if r.state == Unknown && p.Found == Untouched {
+	m.record(Record{Kind: KindProbed, Time: p.Time, Proofs: []Proof{p}})
+	if m.l.rows[at].state == Unknown && !m.l.reached(at) && !m.l.rows[at].barred {
 		m.untouched = append(m.untouched, p.Node)
 	}
-	m.record(Record{Kind: KindProbed, Time: p.Time, Proofs: []Proof{p}})
 }
 
 func (m *machine) probeEnded(at time.Time) {
@@ -165,7 +219,7 @@ func (m *machine) probeEnded(at time.Time) {
 	}
 	m.probing = false
 	if m.halt == haltNone {
-		m.giveUpDoubts(at, "no answer to the probe")
+		m.giveUp(at, m.l.doubtful, "no answer to the probe")
 	}
 }
 

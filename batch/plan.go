@@ -13,13 +13,19 @@ type Node struct {
 	Facts    map[string]string
 }
 
-// Plan is who is sent to, in which order, and why.
+// PlanVersion is the version of the plans that NewPlan makes. Begin and Replay
+// take this and earlier ones; plans without a version are of version 1.
+const PlanVersion = 2
+
+// Plan says which nodes are sent to, in which order, and why.
 type Plan struct {
+	Version int      `json:"version,omitempty"`
 	Policy  Policy   `json:"policy"`
 	Batches []Batch  `json:"batches"`
 	Notes   []string `json:"notes,omitempty"` // reasons that concern the whole plan
-	// Doubts are nodes that another run may have touched, with what it knew:
-	// they are probed first, and only who is proved untouched is sent to.
+	// Doubts are attempts of earlier runs of the chain that may have reached
+	// their nodes: these nodes are probed first, and only one that is proved
+	// untouched is sent to. One without a time of sending cannot be probed.
 	Doubts []Target `json:"doubts,omitempty"`
 }
 
@@ -64,7 +70,7 @@ func NewPlan(nodes []Node, p Policy) (Plan, error) {
 		}
 		seen[n.Identity] = struct{}{}
 	}
-	plan := Plan{Policy: p}
+	plan := Plan{Version: PlanVersion, Policy: p}
 	steps, notes := p.steps(len(nodes))
 	plan.Notes = append(notes, factNotes(nodes, p)...)
 	deal := newDealer(nodes, p)

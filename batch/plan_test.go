@@ -114,7 +114,7 @@ func TestPlanProperties(t *testing.T) {
 		for range rng.IntN(4) {
 			a := Number(1 + rng.IntN(40))
 			if rng.IntN(2) == 0 {
-				a = Percent(1 + rng.IntN(100))
+				a = percentage(1 + rng.IntN(100))
 			}
 			p.Sizes = append(p.Sizes, a)
 		}
@@ -177,7 +177,7 @@ func TestSpreadGivesEachBatchALikeShare(t *testing.T) {
 	worst := 0.0
 	for range 150 {
 		nodes := randomFleet(rng)
-		plan, err := NewPlan(nodes, Policy{SpreadBy: "rack", Sizes: Sizes{Percent(10)}})
+		plan, err := NewPlan(nodes, Policy{SpreadBy: "rack", Sizes: Sizes{percentage(10)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,17 +235,40 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-func TestRetryProbesWhoMayHaveBeenTouched(t *testing.T) {
-	l, err := newLedger(Beginning{Plan: func() *Plan { p, _ := NewPlan(named(6), Policy{}); return &p }()})
+// retried is a run with a node in every state: 1 verified, 2 refused, 3 no-reply,
+// 4 unknown, 5 not-sent, 6 unverified, 7 absent after its sending, 8 absent before.
+func retried(t *testing.T) Progress {
+	t.Helper()
+	plan, err := NewPlan(named(8), Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at, s := range []State{Verified, Refused, NoReply, Unknown, NotSent, Unverified} {
-		l.move(int32(at), s)
+	from, err := Begin(Header{}, plan)
+	if err != nil {
+		t.Fatal(err)
 	}
-	l.rows[2].baseline = "base"
-	l.batches[0].sent = time.Unix(9, 0)
-	from := Progress{l}
+	now := time.Unix(9, 0)
+	for _, r := range []Record{
+		{Kind: KindPlan, Begin: &Beginning{Plan: &plan, Proved: true}},
+		{Kind: KindAbsent, Batch: 1, Nodes: []string{"n8"}},
+		{Kind: KindBaseline, Batch: 1, Baselines: map[string]string{"n3": "base"}},
+		{Kind: KindIntent, Batch: 1, Nodes: []string{"n1", "n2", "n3", "n4", "n6", "n7"}},
+		{Kind: KindOutcomes, Outcomes: []Outcome{{Batch: 1, Node: "n1", Time: now, OK: true}, {Batch: 1, Node: "n2", Time: now, Code: 4},
+			{Batch: 1, Node: "n6", Time: now, OK: true}, {Batch: 1, Node: "n7", Time: now, Absent: true}}},
+		{Kind: KindProofs, Proofs: []Proof{{Node: "n1", Found: Acted}, {Node: "n6", Found: Unproved}}},
+	} {
+		r.Time = now
+		if err := from.l.apply(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from.l.move(2, NoReply)
+	from.l.settle()
+	return from
+}
+
+func TestRetryProbesNodesThatMayHaveBeenReached(t *testing.T) {
+	from := retried(t)
 	for _, tc := range []struct {
 		which  []State
 		nodes  []string
@@ -254,6 +277,7 @@ func TestRetryProbesWhoMayHaveBeenTouched(t *testing.T) {
 		{[]State{Refused, Unverified}, []string{"n2", "n6"}, []string{"n6"}},
 		{[]State{NoReply, NotSent}, []string{"n3", "n5"}, []string{"n3"}},
 		{[]State{Unknown}, []string{"n4"}, []string{"n4"}},
+		{[]State{Absent}, []string{"n7", "n8"}, nil},
 	} {
 		plan, err := Retry(from, tc.which, Policy{}, nil)
 		if err != nil {
@@ -274,7 +298,7 @@ func TestRetryProbesWhoMayHaveBeenTouched(t *testing.T) {
 		t.Error("retry of verified nodes: no error")
 	}
 	if _, err := Retry(from, []State{Planned}, Policy{}, nil); !errors.Is(err, ErrNoNodes) {
-		t.Errorf("retry of nobody: %v", err)
+		t.Errorf("retry of no node: %v", err)
 	}
 }
 

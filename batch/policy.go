@@ -71,17 +71,20 @@ func (p Policy) Validate() error {
 }
 
 // Rules say when a run stops. Reaching a number stops. The zero value never
-// stops. Failed means refused or unverified; nodes without a reply are counted
-// apart. Shares are of the plan, or of the batch. Comparable.
+// stops. Failed means refused or unverified; nodes without a reply, and absent
+// ones, are counted apart. Shares are of the plan, or of the batch. Comparable.
 type Rules struct {
 	MaxFailed       Amount `json:"max_failed,omitzero"`
 	MaxNoReply      Amount `json:"max_no_reply,omitzero"`
 	MaxFailedBatch  Amount `json:"max_failed_batch,omitzero"`
 	MaxNoReplyBatch Amount `json:"max_no_reply_batch,omitzero"`
+	MaxAbsent       Amount `json:"max_absent,omitzero"`
 	FailFast        bool   `json:"fail_fast,omitempty"` // MaxFailed of 1
-	// StopWhenNothing stops when a whole batch came to nothing: all refused, at
-	// any size; else all failed or silent, when it had two nodes or more or was
-	// a canary. Callers set it for actions that change something.
+	// StopWhenNothing stops when a whole batch came to nothing: no node of it is
+	// proved (accepted, where nothing is proved), and it had two nodes or more,
+	// was a canary, or all refused. It is not judged over a batch in which every
+	// node that is not proved is of a kind with a rule of its own above. Callers
+	// set it for actions that change something.
 	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
 }
 
@@ -93,6 +96,7 @@ func (r Rules) Validate() error {
 	}{
 		{RuleMaxFailed, r.MaxFailed}, {RuleMaxNoReply, r.MaxNoReply},
 		{RuleMaxFailedBatch, r.MaxFailedBatch}, {RuleMaxNoReplyBatch, r.MaxNoReplyBatch},
+		{RuleMaxAbsent, r.MaxAbsent},
 	} {
 		if err := a.value.Validate(); err != nil {
 			return fmt.Errorf("stop rule %s: %w", a.name, err)

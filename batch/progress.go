@@ -84,17 +84,18 @@ func (p Progress) Rules() Rules { return p.l.begin.Rules }
 func (p Progress) Pace() Pace { return p.l.begin.Pace }
 
 // Counts returns how many nodes are in each state.
-func (p Progress) Counts() Counts { return p.l.counts }
+func (p Progress) Counts() Counts { return p.l.counts.all }
 
 // Batches returns how many batches there are, requeued ones included.
 func (p Progress) Batches() int { return len(p.l.batches) }
 
-// Open is the number of nodes that a resume would go on with: those never sent
-// to, those unknown, and those accepted whose proof was not waited for.
+// Open is the number of nodes that a resume would work on: those never sent to,
+// those unknown that can be probed, and those accepted whose proof was not
+// waited for.
 func (p Progress) Open() int { return p.l.open() }
 
 // Remaining is what a resume would send to: the nodes never sent to, in their
-// batches. Its notes say whom the resume looks at first.
+// batches. Its notes say which nodes the resume looks at first.
 func (p Progress) Remaining() Plan {
 	l := p.l
 	rest := Plan{Policy: l.begin.Plan.Policy}
@@ -104,13 +105,13 @@ func (p Progress) Remaining() Plan {
 		}
 	}
 	note(l.unproved(), "accepted, to be verified")
-	note(l.counts.Of(Sending)+l.counts.Of(Unknown), "unknown, to be probed; who is proved untouched is sent to as well")
+	note(l.counts.Of(Sending)+l.probeable(), "unknown, to be probed; a node that is proved untouched is sent to as well")
 	for i := range l.batches {
 		b := &l.batches[i]
 		left := b.Batch
 		left.Nodes = nil
 		for _, at := range b.rows {
-			if r := &l.rows[at]; int(r.batch) == b.Number && (r.state == Planned || r.state == NotSent) {
+			if r := &l.rows[at]; r.state == Planned || r.state == NotSent {
 				left.Nodes = append(left.Nodes, r.identity)
 			}
 		}
@@ -119,15 +120,6 @@ func (p Progress) Remaining() Plan {
 		}
 	}
 	return rest
-}
-
-// Node returns what is known of one node.
-func (p Progress) Node(identity string) (Result, bool) {
-	at, ok := p.l.index[identity]
-	if !ok {
-		return Result{}, false
-	}
-	return p.l.result(at), true
 }
 
 // Results yields the nodes in the order of the plan.
@@ -144,9 +136,9 @@ func (p Progress) Results() iter.Seq[Result] {
 // Summary is what the run came to, so far.
 func (p Progress) Summary() Summary {
 	l := p.l
-	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts,
-		Stop: l.stop(), Verdict: l.verdict(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
-		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), progress: p,
+	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
+		Stop: l.stop(), Verdict: l.verdict(), Reason: l.reason(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: l.paused && l.ended.IsZero(), progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
 		s.Batches[i] = p.Batch(i + 1)
@@ -157,29 +149,8 @@ func (p Progress) Summary() Summary {
 // Batch is what one batch came to, so far; batches count from 1.
 func (p Progress) Batch(number int) BatchResult {
 	b := &p.l.batches[number-1]
-	return BatchResult{Batch: b.Number, Nodes: b.counts.Total(), Canary: b.Canary, Reason: b.Reason,
-		Request: b.request, States: b.counts, Sent: b.sent, Replies: b.replies, Ended: b.ended}
-}
-
-func (l *ledger) result(at int32) Result {
-	r := &l.rows[at]
-	res := Result{Identity: r.identity, Batch: int(r.batch), State: r.state, Code: int(r.code), Reason: r.reason,
-		Baseline: r.baseline, Replied: timeOf(r.replied), Proved: timeOf(r.proved), Delay: r.delay, Late: r.late}
-	if r.state != Planned && r.state != NotSent {
-		res.Sent = l.batches[r.batch-1].sent
-	}
-	return res
-}
-
-// target is what a Verifier or Prober needs to know of a node.
-func (l *ledger) target(at int32) Target {
-	r := &l.rows[at]
-	b := &l.batches[r.batch-1]
-	if b.sent.IsZero() && r.doubt > 0 {
-		return l.begin.Plan.Doubts[r.doubt-1] // only another run sent to it
-	}
-	return Target{Node: r.identity, Batch: int(r.batch), Baseline: r.baseline, Sent: b.sent,
-		Replied: timeOf(r.replied), Stamp: timeOf(r.stamp), Delay: r.delay}
+	return BatchResult{Batch: b.Number, Nodes: b.counts.all.Total(), Canary: b.Canary, Reason: b.Batch.Reason,
+		Request: b.request, States: b.counts.all, Sent: b.sent, Replies: b.replies, Ended: b.ended}
 }
 
 func (l *ledger) unproved() int {
@@ -189,8 +160,34 @@ func (l *ledger) unproved() int {
 	return 0
 }
 
+// probeable is how many unknown nodes a resume can find out more about.
+func (l *ledger) probeable() int {
+	n := l.counts.Of(Unknown)
+	if n == 0 {
+		return 0
+	}
+	for at := range l.rows {
+		if l.stuck(int32(at)) {
+			n--
+		}
+	}
+	return n
+}
+
 func (l *ledger) open() int {
-	return l.counts.Of(Planned) + l.counts.Of(Sending) + l.counts.Of(NotSent) + l.counts.Of(Unknown) + l.unproved()
+	return l.counts.Of(Planned) + l.counts.Of(Sending) + l.counts.Of(NotSent) + l.probeable() + l.unproved()
+}
+
+// reason is one line for people about why the run came to its verdict; "" where
+// the counts say it all.
+func (l *ledger) reason() string {
+	if s := l.stop(); s.Reason != "" {
+		return s.Reason
+	}
+	if n := l.counts.waived; n > 0 {
+		return fmt.Sprintf("%s could not be asked for proof: the connection was away", nodeCount(n))
+	}
+	return ""
 }
 
 // stop is the stop that names the end: a fault, else a signal, else the first.
@@ -210,7 +207,7 @@ func (l *ledger) stop() Stop {
 
 // verdict classes the counts and stops; the order of the cases is the contract.
 func (l *ledger) verdict() Verdict {
-	switch c := l.counts; {
+	switch c := &l.counts.all; {
 	case l.stop().Kind == StopFault:
 		return Fault
 	case l.stop().Kind == StopSignal:
@@ -221,20 +218,20 @@ func (l *ledger) verdict() Verdict {
 		return Uncertain
 	case c.Failed() > 0:
 		return Failed
-	case c.Of(NoReply) > 0:
+	case c.Of(NoReply)+c.Of(Absent) > 0:
 		return Silent
 	}
 	return Done
 }
 
 // Retry plans a new run for the nodes of an earlier one that are in the given
-// states. Nodes that the earlier run may have touched become Doubts: they are
-// probed first. describe gives the facts that the policy needs; nil for none.
+// states. Attempts that may have reached their nodes, of that run or of one
+// before it, become Doubts: these nodes are probed first. describe gives the facts that the policy needs; nil for none.
 func Retry(from Progress, which []State, p Policy, describe func(identity string) Node) (Plan, error) {
 	var wanted [stateEnd]bool
 	for _, s := range which {
 		switch s {
-		case NotSent, Planned, Refused, NoReply, Unverified, Unknown:
+		case NotSent, Planned, Refused, Absent, NoReply, Unverified, Unknown:
 			wanted[s] = true
 		default:
 			return Plan{}, fmt.Errorf("cannot retry nodes that are %s", s)
@@ -254,8 +251,11 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 			n.Identity = r.identity
 		}
 		nodes = append(nodes, n)
-		if r.doubt > 0 || r.state == NoReply || r.state == Unverified || r.state == Unknown {
+		switch {
+		case l.reached(int32(at)):
 			doubts = append(doubts, l.target(int32(at)))
+		case r.barred:
+			doubts = append(doubts, Target{Node: r.identity})
 		}
 	}
 	if len(nodes) == 0 {
@@ -266,5 +266,5 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 	return plan, err
 }
 
-// ErrNoNodes is returned when there is nobody to plan for.
+// ErrNoNodes is returned when there is no node to plan for.
 var ErrNoNodes = errors.New("cannot plan: no nodes")

@@ -10,7 +10,7 @@ import (
 
 // RecordVersion is the version of the records this package writes. It reads
 // this and earlier ones.
-const RecordVersion = 1
+const RecordVersion = 2
 
 // Kind says what a record means. In JSON it is its word.
 type Kind string
@@ -18,18 +18,24 @@ type Kind string
 // The kinds of record, in the order of a run's life.
 const (
 	KindPlan      Kind = "plan"      // first of every run: header, plan, rules, pace
-	KindResumed   Kind = "resumed"   // another process goes on: sending became unknown, not-sent planned
+	KindResumed   Kind = "resumed"   // another process resumes: sending became unknown, not-sent planned
 	KindProbed    Kind = "probed"    // what the Prober found, by node
-	KindRequeued  Kind = "requeued"  // untouched nodes become a new batch
+	KindRequeued  Kind = "requeued"  // nodes that nothing reached become a new batch
+	KindAbsent    Kind = "absent"    // planned nodes that were not connected at their baseline: not sent to
+	KindReplaced  Kind = "replaced"  // planned nodes of later batches take the place of absent canaries
+	KindRestarted Kind = "restarted" // planned nodes whose process began after the run did: not sent to, unknown
 	KindBaseline  Kind = "baseline"  // how nodes were just before their batch
 	KindIntent    Kind = "intent"    // the batch may leave from now on
 	KindSent      Kind = "sent"      // the batch left, flushed
 	KindWithdrawn Kind = "withdrawn" // these nodes of the batch were not sent to after all
 	KindOutcomes  Kind = "outcomes"  // replies
-	KindReplies   Kind = "replies"   // the replies of the batch are in: who is still sending is silent
+	KindReplies   Kind = "replies"   // the replies of the batch are in: a node that is still sending is silent
 	KindProofs    Kind = "proofs"    // what the Verifier found, by node
 	KindBatchEnd  Kind = "batch-end" // replies and proof are in
 	KindStopped   Kind = "stopped"   // nothing more is sent
+	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
+	KindPaused    Kind = "paused"    // nothing new is sent until continued
+	KindContinued Kind = "continued" // sending goes on
 	KindNote      Kind = "note"      // for people; changes no state
 	KindRunEnd    Kind = "run-end"   // planned became not-sent, sending unknown
 )
@@ -42,13 +48,16 @@ type Record struct {
 	Batch     int               `json:"b,omitempty"`
 	Begin     *Beginning        `json:"plan,omitempty"`      // plan; resumed without Plan and Header
 	Request   string            `json:"request,omitempty"`   // intent
-	Nodes     []string          `json:"nodes,omitempty"`     // intent (who is sent to, when not the whole batch), requeued, withdrawn
+	Nodes     []string          `json:"nodes,omitempty"`     // intent (when not the whole batch), requeued, absent, replaced, restarted, withdrawn
 	Baselines map[string]string `json:"baselines,omitempty"` // baseline
 	Outcomes  []Outcome         `json:"outcomes,omitempty"`
 	Proofs    []Proof           `json:"proofs,omitempty"` // probed, proofs
 	Reason    string            `json:"reason,omitempty"`
 	Stop      *Stop             `json:"stop,omitempty"`
 	Uncertain bool              `json:"uncertain,omitempty"` // replies: silent nodes may not have been sent to, so they stay sending
+	Up        bool              `json:"up,omitempty"`        // link: it is back
+	Away      time.Duration     `json:"away,omitempty"`      // link: how long it was away
+	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked
 	End       *Ending           `json:"end,omitempty"`
 }
 
@@ -66,7 +75,7 @@ type Ending struct {
 	Verdict Verdict `json:"verdict"`
 	States  Counts  `json:"states"`
 	Ignored int     `json:"ignored,omitempty"`
-	Open    int     `json:"open"` // nodes that a resume would go on with
+	Open    int     `json:"open"` // nodes that a resume would work on
 }
 
 // Header is what the caller says about a run.
@@ -108,9 +117,18 @@ func decodeRecord(line []byte) (Record, error) {
 		return Record{}, fmt.Errorf("decode record: %w", err)
 	}
 	if r.Version < 1 || r.Version > RecordVersion {
-		return Record{}, fmt.Errorf("cannot read record version %d: this program knows up to %d", r.Version, RecordVersion)
+		return Record{}, newer("record", r.Version, RecordVersion)
 	}
 	return r, nil
+}
+
+// newer refuses a record or a plan of a format that this program does not know.
+func newer(what string, version, known int) error {
+	if version < 1 {
+		return fmt.Errorf("a %s without a version", what)
+	}
+	return fmt.Errorf("a newer fleetctl wrote this %s (version %d, this program reads up to %d): use that fleetctl, or a later one",
+		what, version, known)
 }
 
 // Records decodes a journal's lines, for rendering. It stops at the first error.

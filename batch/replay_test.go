@@ -31,7 +31,7 @@ func TestSampleJournalStillReads(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, tp := newFleet(), &tape{dieAt: 7, keep: writeAll}
 			f.replyIn["n2"], f.replyIn["n3"] = -1, 21*time.Second
-			f.refuse["n4"], f.unproved["n5"] = true, true
+			f.refuse["n4"], f.unproved["n5"], f.unproved["n2"] = true, true, true
 			f.perNode, f.grid = time.Millisecond, 3*time.Millisecond
 			life(t, f, tp, fleetPlan(12, Policy{Sizes: Sizes{Number(4)}}))
 			tp.dieAt = 0
@@ -99,7 +99,7 @@ func TestReplayRefusesContradictions(t *testing.T) {
 	twice := func(i int) [][]byte { return slices.Insert(slices.Clone(lines), i, lines[i]) }
 	for name, bad := range map[string][][]byte{
 		"no plan": lines[1:], "two plans": twice(0), "no intent": without(kind(KindIntent)), "intent twice": twice(kind(KindIntent)),
-		"outcome twice": twice(kind(KindOutcomes)), "no end of replies": without(kind(KindReplies)), "newer": {[]byte(`{"v":2,"k":"plan"}`)},
+		"outcome twice": twice(kind(KindOutcomes)), "no end of replies": without(kind(KindReplies)), "newer": {[]byte(`{"v":3,"k":"plan"}`)},
 		"unknown kind": {lines[0], []byte(`{"v":1,"k":"dance"}`)}, "no json": {lines[0], []byte(`{`)},
 		"foreign batch": {lines[0], []byte(`{"v":1,"k":"intent","b":99}`)}, "empty stop": {lines[0], []byte(`{"v":1,"k":"stopped"}`)},
 		"stranger": {lines[0], []byte(`{"v":1,"k":"intent","b":1,"nodes":["who"]}`)},

@@ -16,22 +16,27 @@ type Runner struct {
 	Actor    Actor
 	Outcomes <-chan Outcome // every reply of the run, late ones too; may be closed
 	Verifier Verifier       // nil: accepted is final
-	Prober   Prober         // nil: who is unknown stays so
+	Prober   Prober         // nil: unknown nodes stay so
 	Journal  Journal        // nil: the run is not durable
-	Observer Observer       // nil: nobody looks on
+	Observer Observer       // may be nil
 	Rules    Rules
 	Pace     Pace
 
 	// Confirm asks before each batch but the first, when Pace.ConfirmEach. It
 	// must return when ctx ends. An error counts as no.
-	Confirm func(ctx context.Context, p Pause) (bool, error)
+	Confirm func(ctx context.Context, s Step) (bool, error)
 
 	// Interrupt delivers the first signal, as its cause: no new batch, replies
 	// in flight are still collected.
 	Interrupt <-chan error
 
-	// Lost says that the connection is gone for good: nothing more is waited for.
-	Lost <-chan error
+	// Link delivers news of the connection. While it is away nothing is sent,
+	// and after it is back nothing before the batch's baselines are in.
+	Link <-chan Link
+
+	// Control pauses and continues. While the run is paused nothing new is sent
+	// and no consent is asked; replies, proof, stop rules and the deadline go on.
+	Control <-chan Control
 }
 
 // Validate refuses a runner that cannot run.
@@ -40,7 +45,7 @@ func (r Runner) Validate() error {
 	case r.Actor == nil:
 		return errors.New("cannot run without an actor")
 	case r.Pace.ConfirmEach && r.Confirm == nil:
-		return errors.New("cannot confirm each batch: nobody to ask")
+		return errors.New("cannot confirm each batch: there is no way to ask")
 	}
 	return errors.Join(r.Rules.Validate(), r.Pace.Validate())
 }
@@ -48,9 +53,9 @@ func (r Runner) Validate() error {
 // maxGroup is how many events are handled before their records are kept.
 const maxGroup = 512
 
-// Run begins the plan of a fresh Progress, or goes on with a replayed one: first
-// proof of what was accepted and probes of what is unknown, then the nodes never
-// sent to. It blocks until the run ends, and takes from over.
+// Run begins the plan of a fresh Progress, or resumes a replayed one: first proof
+// of what was accepted and probes of what is unknown, then the nodes never sent
+// to. It blocks until the run ends, and takes from over.
 //
 // How nodes fared, and that a rule, a deadline or Interrupt stopped the run, is
 // in the Summary. An error means that the Journal failed (the Summary says what
@@ -117,100 +122,6 @@ type execution struct {
 	abandoned  error
 }
 
-// wait returns the next event, nil when only targets were handed on.
-func (x *execution) wait() event {
-	var hand chan []Target
-	if len(x.handed) > 0 {
-		hand = x.targets
-	}
-	x.setTimer()
-	select {
-	case o, ok := <-x.Outcomes:
-		if !ok {
-			x.Outcomes = nil
-			return nil
-		}
-		return replied(o)
-	case e := <-x.events:
-		return e
-	case hand <- x.handed:
-		x.handed = nil
-	case <-x.timer.C:
-		return x.due()
-	case err, ok := <-x.Interrupt:
-		if x.Interrupt = nil; ok {
-			return interruptEvent{time.Now(), orUnknown(err)}
-		}
-	case err, ok := <-x.Lost:
-		if x.Lost = nil; ok {
-			return lostEvent{time.Now(), orUnknown(err)}
-		}
-	case <-x.abandon:
-		x.abandon, x.abandoned = nil, x.cause()
-		return abandonEvent{time.Now(), x.abandoned}
-	}
-	return nil
-}
-
-func orUnknown(err error) error {
-	if err == nil {
-		return errors.New("cause unknown")
-	}
-	return err
-}
-
-// handle steps the machine by one event and by the others that are there
-// already, so that their records are kept as one group. Replies that are in go
-// first: neither a timeout nor an interrupt may overtake them.
-func (x *execution) handle(e event) {
-	if _, reply := e.(outcomeEvent); !reply {
-		for x.takeReplies() == maxGroup && x.flush() {
-		}
-	}
-	if e != nil {
-		x.step(e)
-	}
-	if x.takeReplies() < maxGroup {
-		x.takeEvents()
-	}
-	x.flush()
-}
-
-// takeReplies handles replies that are in, at most a group of them.
-func (x *execution) takeReplies() int {
-	for n := range maxGroup {
-		select {
-		case o, ok := <-x.Outcomes:
-			if !ok {
-				x.Outcomes = nil
-				return n
-			}
-			x.step(replied(o))
-		default:
-			return n
-		}
-	}
-	return maxGroup
-}
-
-// takeEvents handles what the other goroutines have told already.
-func (x *execution) takeEvents() {
-	for range maxGroup {
-		select {
-		case e := <-x.events:
-			x.step(e)
-		default:
-			return
-		}
-	}
-}
-
-func (x *execution) step(e event) {
-	if !x.ended {
-		x.do(x.m.step(e))
-	}
-}
-
 // do carries out commands in order. Records wait for the next flush; what must
 // not come before them flushes first.
 func (x *execution) do(commands []command) {
@@ -228,7 +139,7 @@ func (x *execution) do(commands []command) {
 		case baselineCmd:
 			x.wg.Go(func() {
 				base, err := x.Verifier.Baseline(x.send, c.Nodes)
-				x.tell(baselineEvent{time.Now(), c.Batch, base, err})
+				x.tell(baselineEvent{time.Now(), c.Question, base, err})
 			})
 		case verifyCmd:
 			x.verify(c.Targets)
@@ -237,7 +148,7 @@ func (x *execution) do(commands []command) {
 		case confirmCmd:
 			if x.flush() {
 				x.wg.Go(func() {
-					yes, err := x.Confirm(x.send, c.Pause)
+					yes, err := x.Confirm(x.send, c.Step)
 					x.tell(confirmEvent{time.Now(), yes, err})
 				})
 			}
@@ -325,7 +236,7 @@ func (x *execution) verify(targets []Target) {
 		x.targets = in
 		x.wg.Go(func() {
 			for p := range x.Verifier.Verify(x.work, in) {
-				if !x.tell(proofEvent{proved(p)}) {
+				if !x.tell(proofEvent{time.Now(), proved(p)}) {
 					break
 				}
 			}
@@ -337,7 +248,7 @@ func (x *execution) verify(targets []Target) {
 
 func (x *execution) probe(targets []Target) {
 	for p := range x.Prober.Probe(x.send, targets) {
-		if !x.tell(probeEvent{proved(p)}) {
+		if !x.tell(probeEvent{time.Now(), proved(p)}) {
 			return
 		}
 	}
@@ -352,26 +263,4 @@ func (x *execution) tell(e event) bool {
 	case <-x.work.Done():
 		return false
 	}
-}
-
-// setTimer arms the timer for the earliest wait; there are a handful at most.
-func (x *execution) setTimer() {
-	if len(x.timers) == 0 {
-		x.timer.Stop()
-		return
-	}
-	first := slices.MinFunc(x.timers, func(a, b timerCmd) int { return a.At.Compare(b.At) })
-	x.timer.Reset(time.Until(first.At))
-}
-
-// due takes the earliest wait that is over.
-func (x *execution) due() event {
-	now := time.Now()
-	slices.SortStableFunc(x.timers, func(a, b timerCmd) int { return a.At.Compare(b.At) })
-	if len(x.timers) == 0 || x.timers[0].At.After(now) {
-		return nil
-	}
-	t := x.timers[0]
-	x.timers = slices.Delete(x.timers, 0, 1)
-	return timerEvent{now, t.Timer, t.Batch}
 }

@@ -59,7 +59,7 @@ func TestRunVerifiesInsideTheSleep(t *testing.T) {
 		if s.Batches[1].Request != "request-2" || s.Batches[2].States.Of(Verified) != 10 {
 			t.Errorf("batches: %+v", s.Batches)
 		}
-		r, _ := s.progress.Node("n7")
+		r, _ := resultOf(s.progress, "n7")
 		if r.Baseline != "up since n7" || r.Replied.IsZero() || r.Proved.Sub(r.Replied) != 2*time.Second {
 			t.Errorf("node: %+v", r)
 		}
@@ -73,7 +73,7 @@ func TestRunCountsLateReplies(t *testing.T) {
 		f.refuse["n4"] = true
 		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Journal: &tape{}, Pace: calm}, fleetPlan(6, Policy{Sizes: Sizes{Number(4)}}))
 		expect(t, s, Failed, map[State]int{Accepted: 4, Refused: 1, NoReply: 1})
-		if r, _ := s.progress.Node("n1"); !r.Late || s.Late != 2 {
+		if r, _ := resultOf(s.progress, "n1"); !r.Late || s.Late != 2 {
 			t.Errorf("late: %+v, %d", r, s.Late)
 		}
 	})
@@ -110,9 +110,9 @@ func TestLostConnectionLeavesUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet()
 		f.replyIn["n2"] = 10 * time.Second
-		lost := make(chan error, 1)
-		time.AfterFunc(time.Second, func() { lost <- errors.New("broker gone") })
-		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Journal: &tape{}, Pace: calm, Lost: lost}, fleetPlan(4, Policy{Sizes: Sizes{Number(2)}}))
+		lost := make(chan Link, 1)
+		time.AfterFunc(time.Second, func() { lost <- Link{Gone: true, Err: errors.New("broker gone")} })
+		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Journal: &tape{}, Pace: calm, Link: lost}, fleetPlan(4, Policy{Sizes: Sizes{Number(2)}}))
 		expect(t, s, Stopped, map[State]int{Accepted: 1, Unknown: 1, NotSent: 2})
 		<-time.After(10 * time.Second) // the fake's reply must not outlive the bubble
 	})
@@ -137,16 +137,24 @@ func TestConfirmEachAsksBetweenBatches(t *testing.T) {
 		f := newFleet()
 		pace := calm
 		pace.ConfirmEach = true
-		var asked []Pause
-		confirm := func(ctx context.Context, p Pause) (bool, error) {
+		f.refuse["n3"] = true
+		var asked []Step
+		confirm := func(ctx context.Context, p Step) (bool, error) {
 			asked = append(asked, p)
 			return p.Next < 3, nil
 		}
 		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Journal: &tape{}, Pace: pace, Confirm: confirm}, fleetPlan(6, Policy{Sizes: Sizes{Number(2)}}))
-		expect(t, s, Stopped, map[State]int{Accepted: 4, NotSent: 2})
-		want := []Pause{{1, 2, 2, 4, CountsOf(map[State]int{Accepted: 2, Planned: 4})}, {2, 3, 2, 2, CountsOf(map[State]int{Accepted: 4, Planned: 2})}}
-		if !slices.Equal(asked, want) {
-			t.Errorf("asked %v, want %v", asked, want)
+		expect(t, s, Stopped, map[State]int{Accepted: 3, Refused: 1, NotSent: 2})
+		if len(asked) != 2 || asked[0].Done != 1 || asked[0].Next != 2 || asked[0].Nodes != 2 || asked[0].Left != 4 || len(asked[0].Trouble) > 0 ||
+			asked[0].Counts != CountsOf(map[State]int{Accepted: 2, Planned: 4}) {
+			t.Fatalf("asked %+v", asked)
+		}
+		second := asked[1]
+		if second.Last.Batch != 2 || second.Last.States != CountsOf(map[State]int{Accepted: 1, Refused: 1}) {
+			t.Errorf("batch 2 came to %+v", second.Last)
+		}
+		if len(second.Trouble) != 1 || second.Trouble[0].Identity != "n3" || second.Trouble[0].Reason == "" {
+			t.Errorf("trouble in batch 2: %+v", second.Trouble)
 		}
 	})
 }
@@ -157,7 +165,7 @@ func TestInterruptEndsAPrompt(t *testing.T) {
 		pace := calm
 		pace.ConfirmEach = true
 		interrupt := make(chan error, 1)
-		confirm := func(ctx context.Context, p Pause) (bool, error) {
+		confirm := func(ctx context.Context, p Step) (bool, error) {
 			interrupt <- errors.New("interrupt")
 			<-ctx.Done()
 			return false, ctx.Err()
@@ -240,7 +248,7 @@ func TestRunnerRefusesWhatCannotRun(t *testing.T) {
 	confirm := calm
 	confirm.ConfirmEach = true
 	for name, r := range map[string]Runner{
-		"no actor": {Pace: calm}, "no reply timeout": {Actor: newFleet()}, "nobody to ask": {Actor: newFleet(), Pace: confirm},
+		"no actor": {Pace: calm}, "no reply timeout": {Actor: newFleet()}, "no way to ask": {Actor: newFleet(), Pace: confirm},
 		"bad rule": {Actor: newFleet(), Pace: calm, Rules: Rules{MaxFailed: Number(-1)}},
 	} {
 		if _, err := r.Run(t.Context(), from); err == nil {

@@ -9,13 +9,17 @@ import (
 // word is made harmless here, so that the account and its replay agree.
 
 func replied(o Outcome) outcomeEvent {
+	now := time.Now()
 	if o.Time.IsZero() {
-		o.Time = time.Now()
+		o.Time = now
 	}
 	o.Time = o.Time.Round(0)
 	o.Stamp = sane(o.Stamp)
 	o.Reason = strings.ToValidUTF8(o.Reason, "\uFFFD")
-	return outcomeEvent{o}
+	if o.Absent {
+		o.OK = false
+	}
+	return outcomeEvent{now, o}
 }
 
 func proved(p Proof) Proof {

@@ -27,7 +27,7 @@ func TestEngineIsSmallAt100000Nodes(t *testing.T) {
 		names[i].Identity = fmt.Sprintf("node%06d.example.net", i)
 	}
 	before := heapInUse()
-	plan, err := NewPlan(names, Policy{Sizes: Sizes{Percent(10)}})
+	plan, err := NewPlan(names, Policy{Sizes: Sizes{percentage(10)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,15 +39,15 @@ func TestEngineIsSmallAt100000Nodes(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	m.start(now, Rules{}, Pace{ReplyTimeout: time.Minute})
 	for b := 1; b <= 10; b++ {
-		base := map[string]string{}
+		base := map[string]Baseline{}
 		for _, n := range m.l.batches[b-1].Nodes {
-			base[n] = fmt.Sprintf("2026-01-01T00:00:%02dZ", b)
+			base[n] = Baseline{Text: fmt.Sprintf("2026-01-01T00:00:%02dZ", b)}
 		}
 		m.step(baselineEvent{now, b, base, nil})
 		m.step(sentEvent{now, b, nil})
 		for _, n := range m.l.batches[b-1].Nodes {
-			m.step(outcomeEvent{Outcome{Batch: b, Node: n, Time: now, OK: true, Reason: "Restarting Choria Server after 4s"}})
-			m.step(proofEvent{Proof{Node: n, Found: Acted, Time: now, Reason: "started later"}})
+			m.step(outcomeEvent{now, Outcome{Batch: b, Node: n, Time: now, OK: true, Reason: "Restarting Choria Server after 4s"}})
+			m.step(proofEvent{now, Proof{Node: n, Found: Acted, Time: now, Reason: "started later"}})
 			m.l.commit()
 		}
 	}
@@ -75,7 +75,7 @@ func BenchmarkRun(b *testing.B) {
 	for b.Loop() {
 		f := &instant{make(chan Outcome, 4096)}
 		r := Runner{Actor: f, Outcomes: f.out, Journal: &nowhere{}, Pace: Pace{ReplyTimeout: time.Minute}}
-		s, err := r.Run(b.Context(), fleetPlan(total, Policy{Sizes: Sizes{Percent(10)}}))
+		s, err := r.Run(b.Context(), fleetPlan(total, Policy{Sizes: Sizes{percentage(10)}}))
 		if err != nil || s.Verdict != Done {
 			b.Fatal(s.Verdict, err)
 		}

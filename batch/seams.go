@@ -17,8 +17,8 @@ type Actor interface {
 	//
 	// A NotSentError is a promise: the nodes it names got nothing and never
 	// will, and all others of the batch were flushed, unless it is Uncertain.
-	// Any other error means that nobody knows what left: the run stops, silent
-	// nodes end as unknown.
+	// After any other error it is not known what left: the run stops, silent
+	// nodes end as unknown. The text of an error is shown to the operator.
 	Act(ctx context.Context, batch int, nodes []string) error
 }
 
@@ -29,12 +29,20 @@ type Requester interface {
 	Request(batch int) string
 }
 
+// Settler may be implemented by an Actor whose outcomes take time to decode and
+// check. Settle returns when every reply that arrived by at has been put on
+// Runner.Outcomes, or ctx has ended. The runner calls it before a reply timeout
+// counts, and keeps reading Outcomes meanwhile.
+type Settler interface {
+	Settle(ctx context.Context, at time.Time) error
+}
+
 // NotSentError is returned by an Actor that can prove what did not leave.
 type NotSentError struct {
 	Nodes []string // nodes of the batch that were not sent to; nil means none was sent to
 	Err   error    // why
 
-	// Uncertain says that nobody knows whether the other nodes were sent to.
+	// Uncertain: it is not known whether the other nodes were sent to.
 	Uncertain bool
 }
 
@@ -44,7 +52,8 @@ func (e *NotSentError) Error() string { return fmt.Sprintf("not sent: %v", e.Err
 // Unwrap returns the reason.
 func (e *NotSentError) Unwrap() error { return e.Err }
 
-// Outcome is one node's reply to one batch.
+// Outcome is one node's reply to one batch, or the news that the batch's request
+// reached nothing there.
 type Outcome struct {
 	Batch  int           `json:"b"`
 	Node   string        `json:"n"`
@@ -53,21 +62,28 @@ type Outcome struct {
 	Code   int           `json:"c,omitempty"`
 	Reason string        `json:"r,omitempty"` // the node's message, for people
 	Stamp  time.Time     `json:"s,omitzero"`  // the reply's own timestamp, the node's clock
-	Delay  time.Duration `json:"d,omitempty"` // announced wait before it acts; 0 when it said nothing
-
-	// Reply is the caller's own, for observers. It is never recorded, and a replayed outcome has none.
-	Reply any `json:"-"`
+	Delay  time.Duration `json:"d,omitempty"` // announced wait before it acts; 0 when it announced none
+	Absent bool          `json:"x,omitempty"` // the request reached nothing: no subscriber. OK is false
+	Reply  any           `json:"-"`           // the caller's own, for observers; never journaled, dropped after Observe
 }
 
-// Target is a node to be verified or probed, with what is known of it.
+// Target is a node to be verified or probed, with what is known of the one
+// attempt that it is judged by: its own, of this run or of an earlier one.
 type Target struct {
 	Node     string        `json:"n"`
 	Batch    int           `json:"b,omitempty"`
-	Baseline string        `json:"base,omitempty"` // what Verifier.Baseline said; "" when it had nothing
-	Sent     time.Time     `json:"sent,omitzero"`  // when the intent was recorded, our clock
+	Baseline string        `json:"base,omitempty"` // Baseline.Text; "" when the node did not say
+	Sent     time.Time     `json:"sent,omitzero"`  // when the intent was recorded, our clock; zero: not known
 	Replied  time.Time     `json:"at,omitzero"`    // when its reply came in, our clock; zero: silent
 	Stamp    time.Time     `json:"s,omitzero"`     // the reply's own timestamp, the node's clock
 	Delay    time.Duration `json:"d,omitempty"`    // announced wait before it acts
+}
+
+// Baseline is how one node was just before its batch.
+type Baseline struct {
+	Text   string        // the Verifier's own, opaque; "" when the node did not say
+	Absent bool          // not connected: it is not sent to
+	Age    time.Duration // of the node's process, by the node's own clock; 0 when not known
 }
 
 // Proof is what the Verifier or the Prober found out about a node.
@@ -81,16 +97,17 @@ type Proof struct {
 // Finding is the kind of a proof.
 type Finding uint8
 
-// The findings. A Verifier answers Acted or Unproved; a Prober Acted, Untouched
-// or Unproved.
+// The findings. A Verifier answers Acted, Unproved or Unasked; a Prober Acted,
+// Untouched or Unproved.
 const (
 	Acted     Finding = iota + 1 // there is proof that the action happened
 	Unproved                     // no proof either way in the time given
 	Untouched                    // there is proof that the request never did and never will act there
+	Unasked                      // it could not be asked in the time given, because the connection was away
 	findingEnd
 )
 
-var findingWords = [findingEnd]string{"unset", "acted", "unproved", "untouched"}
+var findingWords = [findingEnd]string{"unset", "acted", "unproved", "untouched", "unasked"}
 
 // String returns the finding's word; it is total.
 func (f Finding) String() string {
@@ -123,18 +140,26 @@ func (f *Finding) UnmarshalText(text []byte) error {
 // for the nodes. Each method is called from a goroutine of its own; Baseline
 // may run while Verify does.
 type Verifier interface {
-	// Baseline notes how nodes are just before they are sent to, as short text
-	// by node. A node without an entry is sent to anyway. An error is told to
-	// the observer and does not stop the run.
-	Baseline(ctx context.Context, nodes []string) (map[string]string, error)
+	// Baseline notes how nodes are just before they are sent to. A node without
+	// an entry is silent, and is sent to anyway. Baseline is also asked whether
+	// nodes are connected again after the connection was lost. An error is shown
+	// to the observer and does not stop the run.
+	Baseline(ctx context.Context, nodes []string) (map[string]Baseline, error)
 
 	// Verify is called once a run. Targets come in groups as replies are in,
-	// until the channel is closed. It yields one Proof for each target that
-	// replied, Acted or Unproved, within its own time limits; the run waits for
-	// it. Silent targets (Replied is zero) may be proved too; the run does not
-	// wait for them, and Unproved says nothing about them. It ends when ctx
-	// ends; what it did not answer stays accepted. When it ends before ctx does,
-	// what it did not answer is unverified.
+	// until the channel is closed.
+	//
+	// It yields one Proof for each target that replied, within its own time
+	// limits: Acted, Unproved, or Unasked when the connection was away. The run
+	// waits for it; after Unasked it waits no longer, and a resume asks again.
+	//
+	// A silent target (Replied is zero) may be proved too. Unproved means there
+	// that the node was looked at once since it was handed over: its state does
+	// not change, it may still be proved later, and the end of the run waits for
+	// it no longer.
+	//
+	// Verify ends when ctx ends; what it did not answer stays accepted. When it
+	// ends before ctx does, what it did not answer is unverified.
 	Verify(ctx context.Context, targets <-chan []Target) iter.Seq[Proof]
 }
 
@@ -153,17 +178,34 @@ type Journal interface {
 	Append(lines ...[]byte) error
 }
 
-// Observer is told of every record after it is durable, in order, in the
-// runner's goroutine: it must not block. It may keep the record, not change it.
+// Observer sees every record after it is durable, in order, in the runner's
+// goroutine: it must not block. It may keep the record, not change it.
 type Observer interface {
 	Observe(r Record)
 }
 
-// Pause is what Confirm is asked about: going on from one batch to the next.
-type Pause struct {
-	Done   int // the batch that ended
-	Next   int // the batch to confirm
-	Nodes  int // in that batch
-	Left   int // nodes not sent yet, that batch included
-	Counts Counts
+// Link is news of the connection.
+type Link struct {
+	Time time.Time // zero: set by the runner
+	Up   bool      // it is back; else it was lost
+	Gone bool      // it is lost for good
+	Err  error     // why it was lost, in words for people
+}
+
+// Control pauses a run or continues it.
+type Control struct {
+	Time  time.Time // zero: set by the runner
+	Pause bool      // else continue
+	By    string    // the operator who asked
+}
+
+// Step is what Confirm is asked about: the way from one batch to the next.
+type Step struct {
+	Done    int // the batch that ended
+	Next    int // the batch to confirm
+	Nodes   int // in that batch
+	Left    int // nodes not sent yet, that batch included
+	Counts  Counts
+	Last    BatchResult // what batch Done came to
+	Trouble []Result    // the nodes of batch Done that did not do it: refused, absent, silent, unverified, unknown
 }

@@ -10,24 +10,25 @@ import (
 // appears in a plan.
 type State uint8
 
-// The nine states. What each means for behaviour:
+// The ten states. What each means for behavior:
 const (
 	Planned    State = iota + 1 // not sent yet; may be sent
 	Sending                     // the intent is on disk; the request may or may not have left
 	Accepted                    // replied with status 0; final when there is no proof to wait for
 	Refused                     // replied with another status; it did not act
+	Absent                      // not connected: nothing reached it
 	NoReply                     // silent within the reply timeout; a late reply moves it on
 	Verified                    // there is proof that it acted, with a reply or without
 	Unverified                  // accepted, and no proof came in time
-	Unknown                     // the run ended while it was sending; probed, never repeated blindly
+	Unknown                     // it may have got the request, without evidence; probed, never repeated blindly
 	NotSent                     // the run ended before its turn; a resume may send it
 	stateEnd
 )
 
-var stateWords = [stateEnd]string{"unset", "planned", "sending", "accepted", "refused", "no-reply",
+var stateWords = [stateEnd]string{"unset", "planned", "sending", "accepted", "refused", "absent", "no-reply",
 	"verified", "unverified", "unknown", "not-sent"}
 
-// States lists all nine states in their documented order.
+// States lists all ten states in their documented order.
 func States() []State {
 	all := make([]State, 0, stateEnd-1)
 	for s := Planned; s < stateEnd; s++ {
@@ -47,7 +48,7 @@ func (s State) String() string {
 // MarshalText returns the state's word. An unset or unknown state is an error.
 func (s State) MarshalText() ([]byte, error) {
 	if s == 0 || s >= stateEnd {
-		return nil, fmt.Errorf("cannot encode %s: not one of the nine states", s)
+		return nil, fmt.Errorf("cannot encode %s: not one of the ten states", s)
 	}
 	return []byte(stateWords[s]), nil
 }
@@ -63,15 +64,8 @@ func (s *State) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown state %q", text)
 }
 
-// ParseState reads a state's word, for example "no-reply".
-func ParseState(word string) (State, error) {
-	var s State
-	err := s.UnmarshalText([]byte(word))
-	return s, err
-}
-
 // Counts is how many nodes are in each state. It is comparable; the zero value
-// counts nothing. In JSON it is an object that lists all nine, zeros included.
+// counts nothing. In JSON it is an object that lists all ten, zeros included.
 type Counts struct{ n [stateEnd]int }
 
 // CountsOf builds counts from a map, for tests and for reading documents.
@@ -103,16 +97,7 @@ func (c Counts) Total() int {
 // Failed returns refused + unverified, the count the failure limits judge.
 func (c Counts) Failed() int { return c.n[Refused] + c.n[Unverified] }
 
-func (c *Counts) move(from, to State) {
-	if from != 0 {
-		c.n[from]--
-	}
-	if to != 0 {
-		c.n[to]++
-	}
-}
-
-// MarshalJSON writes all nine states in their documented order.
+// MarshalJSON writes all ten states in their documented order.
 func (c Counts) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteByte('{')

@@ -1,6 +1,9 @@
 package batch
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // StopKind says what ended a run early. The zero value: nothing did.
 type StopKind uint8
@@ -10,7 +13,7 @@ const (
 	StopRule     StopKind = iota + 1 // a stop rule was reached
 	StopDeadline                     // the run's deadline passed
 	StopSignal                       // interrupted; the first signal
-	StopLost                         // the connection was lost, or a batch could not be sent
+	StopLost                         // the connection was lost for good, or a batch could not be sent
 	StopDeclined                     // the answer between batches was no
 	StopFault                        // a record could not be kept
 	stopEnd
@@ -44,6 +47,7 @@ func (k *StopKind) UnmarshalText(text []byte) error {
 const (
 	RuleMaxFailed       = "max-failed"
 	RuleMaxNoReply      = "max-no-reply"
+	RuleMaxAbsent       = "max-absent"
 	RuleMaxFailedBatch  = "max-failed-batch"
 	RuleMaxNoReplyBatch = "max-no-reply-batch"
 	RuleNothing         = "whole-batch"
@@ -60,18 +64,29 @@ type Stop struct {
 	Reason string   `json:"reason"`          // one line for people
 }
 
-// Tally is what the stop rules judge: the whole run, or one batch.
+// Tally is what the stop rules judge: the whole run, or one batch. Of the run,
+// and for the rules of a batch, only what happened in this life of it counts.
 type Tally struct {
 	Nodes      int
 	Refused    int
 	Unverified int
+	Absent     int
 	NoReply    int
 	Open       int // being sent, or accepted with a proof to wait for
 	Batch      int // 0 for the run
 	Canary     bool
+	Fresh      *Tally // of a batch: what of it happened in this life; nil: all of it
 }
 
 func (t Tally) failed() int { return t.Refused + t.Unverified }
+
+// fresh is what of a batch happened in this life.
+func (t Tally) fresh() Tally {
+	if t.Fresh == nil {
+		return t
+	}
+	return *t.Fresh
+}
 
 // Decide is the only judge of stop rules: it reports the first rule that the
 // counts meet. Failures and silence (counted once the reply timeout is over)
@@ -83,44 +98,54 @@ func Decide(r Rules, run, batch Tally) (Stop, bool) {
 		maxFailed = Number(1)
 	}
 	for _, c := range []struct {
-		rule   string
-		limit  Amount
-		tally  Tally
-		count  int
-		failed string
+		rule  string
+		limit Amount
+		of    Tally
+		count int
+		what  string
 	}{
 		{RuleMaxFailed, maxFailed, run, run.failed(), "failed"},
 		{RuleMaxNoReply, r.MaxNoReply, run, run.NoReply, "did not reply"},
-		{RuleMaxFailedBatch, r.MaxFailedBatch, batch, batch.failed(), "failed"},
-		{RuleMaxNoReplyBatch, r.MaxNoReplyBatch, batch, batch.NoReply, "did not reply"},
+		{RuleMaxAbsent, r.MaxAbsent, run, run.Absent, "were absent"},
+		{RuleMaxFailedBatch, r.MaxFailedBatch, batch, batch.fresh().failed(), "failed"},
+		{RuleMaxNoReplyBatch, r.MaxNoReplyBatch, batch, batch.fresh().NoReply, "did not reply"},
 	} {
-		limit := c.limit.limit(c.tally.Nodes)
+		limit := c.limit.limit(c.of.Nodes)
 		if c.limit.IsZero() || limit == 0 || c.count < limit {
 			continue
 		}
 		where := ""
-		if c.tally.Batch > 0 {
-			where = fmt.Sprintf(" of batch %d", c.tally.Batch)
+		if c.of.Batch > 0 {
+			where = fmt.Sprintf(" of batch %d", c.of.Batch)
 		}
-		return Stop{Kind: StopRule, Rule: c.rule, Batch: c.tally.Batch, Count: c.count, Limit: limit,
-			Reason: fmt.Sprintf("%d of %d nodes%s %s: limit is %d", c.count, c.tally.Nodes, where, c.failed, limit)}, true
+		return Stop{Kind: StopRule, Rule: c.rule, Batch: c.of.Batch, Count: c.count, Limit: limit,
+			Reason: fmt.Sprintf("%d of %s%s %s: the limit is %d", c.count, nodeCount(c.of.Nodes), where, c.what, limit)}, true
 	}
-	if r.StopWhenNothing && cameToNothing(batch) {
+	if r.StopWhenNothing && cameToNothing(batch) && !replaced(r, batch) {
 		return Stop{Kind: StopRule, Rule: RuleNothing, Batch: batch.Batch, Count: batch.Nodes, Limit: batch.Nodes,
 			Reason: nothingReason(batch)}, true
 	}
 	return Stop{}, false
 }
 
+// cameToNothing: no node of the batch is proved, and none can be any more.
 func cameToNothing(t Tally) bool {
-	if t.Nodes == 0 || t.Open > 0 || t.failed()+t.NoReply < t.Nodes {
+	if t.Nodes == 0 || t.Open > 0 || t.failed()+t.Absent+t.NoReply < t.Nodes {
 		return false
 	}
 	return t.Refused == t.Nodes || t.Nodes >= 2 || t.Canary
 }
 
+// replaced reports whether every node of a batch that came to nothing is of a
+// kind that has a rule of its own.
+func replaced(r Rules, t Tally) bool {
+	failed := r.FailFast || !r.MaxFailed.IsZero() || !r.MaxFailedBatch.IsZero()
+	silent := !r.MaxNoReply.IsZero() || !r.MaxNoReplyBatch.IsZero()
+	return (failed || t.failed() == 0) && (silent || t.NoReply == 0) && (!r.MaxAbsent.IsZero() || t.Absent == 0)
+}
+
 func nothingReason(t Tally) string {
-	what := fmt.Sprintf("%d refused, %d unverified, %d without a reply", t.Refused, t.Unverified, t.NoReply)
+	var what string
 	switch t.Nodes {
 	case t.Refused:
 		what = "every node refused"
@@ -128,10 +153,31 @@ func nothingReason(t Tally) string {
 		what = "no node is verified"
 	case t.NoReply:
 		what = "no node replied"
+	case t.Absent:
+		what = "no node is connected"
+	default:
+		var parts []string
+		for _, p := range []struct {
+			n    int
+			word string
+		}{{t.Refused, "refused"}, {t.Unverified, "unverified"}, {t.Absent, "absent"}, {t.NoReply, "without a reply"}} {
+			if p.n > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", p.n, p.word))
+			}
+		}
+		what = strings.Join(parts, ", ")
 	}
 	name := "batch"
 	if t.Canary {
 		name = "canary batch"
 	}
 	return fmt.Sprintf("%s %d came to nothing: %s", name, t.Batch, what)
+}
+
+// nodeCount is a number of nodes in words.
+func nodeCount(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
 }

@@ -14,9 +14,9 @@ const (
 	Fault       Verdict = iota + 1 // the machine failed: a record could not be kept
 	Interrupted                    // ended by a signal
 	Stopped                        // a stop left nodes unsent
-	Uncertain                      // some nodes' outcome is unknown, or their proof was not waited for
+	Uncertain                      // some nodes' outcome is unknown, or they could not be asked for proof
 	Failed                         // some nodes refused or are unverified
-	Silent                         // some nodes did not reply, none refused
+	Silent                         // some nodes were absent or did not reply, none refused
 	Done                           // every node did it
 	verdictEnd
 )
@@ -54,13 +54,15 @@ type Summary struct {
 	Batches  []BatchResult `json:"batches"`
 	Stop     Stop          `json:"stop,omitzero"` // what ended the run early; zero: nothing did
 	Verdict  Verdict       `json:"verdict"`
+	Reason   string        `json:"reason,omitempty"` // one line for people; "" where the counts say it all
 	Started  time.Time     `json:"started,omitzero"`
 	Ended    time.Time     `json:"ended,omitzero"` // zero: still running, or died
 	Resumes  int           `json:"resumes,omitempty"`
 	Late     int           `json:"late,omitempty"`     // replies that came after the reply timeout and counted
 	Ignored  int           `json:"ignored,omitempty"`  // duplicate and stray replies
-	Open     int           `json:"open,omitempty"`     // nodes that a resume would go on with
+	Open     int           `json:"open,omitempty"`     // nodes that a resume would work on
 	Unproved int           `json:"unproved,omitempty"` // accepted, and the proof was not waited for
+	Paused   bool          `json:"paused,omitempty"`   // nothing new is sent until it is continued
 
 	progress Progress
 }
@@ -89,7 +91,7 @@ type Result struct {
 	Code     int           `json:"code,omitempty"`
 	Reason   string        `json:"reason,omitempty"`
 	Baseline string        `json:"baseline,omitempty"`
-	Sent     time.Time     `json:"sent,omitzero"`
+	Sent     time.Time     `json:"sent,omitzero"` // when the intent of its own request was recorded; zero: nothing was sent to it in this run
 	Replied  time.Time     `json:"replied,omitzero"`
 	Proved   time.Time     `json:"proved,omitzero"` // when the proof, or its time limit, came
 	Delay    time.Duration `json:"delay,omitempty"` // announced by the node

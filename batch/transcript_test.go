@@ -30,9 +30,11 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	sent BATCH [unsent=a,b|error]        Act returns
 //	proof NODE acted|unproved            the Verifier answers; "verifier-ended" when it ends
 //	probe NODE acted|unproved|untouched  the Prober answers; "probe-ended" when it ends
-//	baseline BATCH [NODE=TEXT...]        the baseline is there
+//	baseline QUESTION [NODE=TEXT...]     the answers are in; TEXT may be absent, or TEXT@AGE
 //	wait DURATION                        time passes, due timers fire
-//	confirm yes|no, interrupt, lost, abandon, disk-full
+//	absent BATCH NODE                    the broker knew no subscriber
+//	link down|up|gone                    news of the connection
+//	confirm yes|no, interrupt, pause, continue, abandon, disk-full
 //	kill                                 the process dies; the journal is replayed
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -116,7 +118,9 @@ func (d *driver) event(name string, args []string) {
 		if !o.OK {
 			o.Code = num(2)
 		}
-		d.step(outcomeEvent{o})
+		d.step(outcomeEvent{d.now, o})
+	case "absent":
+		d.step(outcomeEvent{d.now, Outcome{Batch: num(0), Node: args[1], Time: d.now, Absent: true}})
 	case "sent":
 		e := sentEvent{At: d.now, Batch: num(0)}
 		if len(args) > 1 {
@@ -132,22 +136,30 @@ func (d *driver) event(name string, args []string) {
 			d.t.Fatal(err)
 		}
 		if name == "proof" {
-			d.step(proofEvent{p})
+			d.step(proofEvent{d.now, p})
 			return
 		}
 		if p.Found == Untouched {
 			d.audit.untouched[p.Node] = true
 		}
-		d.step(probeEvent{p})
+		d.step(probeEvent{d.now, p})
 	case "verifier-ended":
 		d.step(verifierEnd{d.now})
 	case "probe-ended":
 		d.step(probeEnd{d.now})
 	case "baseline":
-		e := baselineEvent{At: d.now, Batch: num(0), Baselines: map[string]string{}}
+		e := baselineEvent{At: d.now, Question: num(0), Baselines: map[string]Baseline{}}
 		for _, a := range args[1:] {
 			k, v, _ := strings.Cut(a, "=")
-			e.Baselines[k] = v
+			text, age, _ := strings.Cut(v, "@")
+			b := Baseline{Text: text}
+			if age != "" {
+				b.Age, _ = time.ParseDuration(age)
+			}
+			if text == "absent" {
+				b = Baseline{Absent: true}
+			}
+			e.Baselines[k] = b
 		}
 		d.step(e)
 	case "wait":
@@ -156,8 +168,10 @@ func (d *driver) event(name string, args []string) {
 		d.step(confirmEvent{d.now, args[0] == "yes", nil})
 	case "interrupt":
 		d.step(interruptEvent{d.now, errors.New("interrupt signal received")})
-	case "lost":
-		d.step(lostEvent{d.now, why})
+	case "link":
+		d.step(linkEvent{d.now, Link{Time: d.now, Up: args[0] == "up", Gone: args[0] == "gone", Err: why}})
+	case "pause", "continue":
+		d.step(controlEvent{d.now, Control{Time: d.now, Pause: name == "pause", By: "ann"}})
 	case "abandon":
 		d.step(abandonEvent{d.now, why})
 	case "disk-full":
@@ -206,7 +220,7 @@ func (d *driver) plan(args []string) {
 	_, d.verify = set["verify"]
 	_, d.probe = set["probe"]
 	d.rules = Rules{MaxFailed: amount("max-failed"), MaxNoReply: amount("max-no-reply"), MaxFailedBatch: amount("max-failed-batch"),
-		MaxNoReplyBatch: amount("max-no-reply-batch"), StopWhenNothing: nothing}
+		MaxNoReplyBatch: amount("max-no-reply-batch"), MaxAbsent: amount("max-absent"), StopWhenNothing: nothing}
 	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm}
 	var nodes []Node
 	for i := range count {
@@ -261,7 +275,7 @@ func (d *driver) kill() {
 	}
 	d.timers = nil
 	d.m = newMachine(p.l, d.verify, d.probe, nil)
-	d.audit.stopped = false
+	d.audit.stopped, d.audit.paused, d.audit.away = false, false, false
 	d.say("replayed: %s, open %d, %s", counts(p.Counts()), p.Open(), p.Summary().Verdict)
 }
 
@@ -295,7 +309,7 @@ func (d *driver) do(commands []command) {
 		case actCmd:
 			d.say("ACT batch %d: %s", c.Batch, strings.Join(c.Nodes, " "))
 		case baselineCmd:
-			d.say("baseline of batch %d: %s", c.Batch, strings.Join(c.Nodes, " "))
+			d.say("baseline %d: %s", c.Question, strings.Join(c.Nodes, " "))
 		case verifyCmd:
 			d.say("verify %s", targets(c.Targets))
 		case probeCmd:
@@ -304,8 +318,7 @@ func (d *driver) do(commands []command) {
 			d.say("confirm batch %d of %d nodes, %d left", c.Next, c.Nodes, c.Left)
 		case timerCmd:
 			d.timers = append(d.timers, c)
-			d.say("timer %s in %v", map[timerKind]string{timerReplies: "replies", timerPrepare: "prepare", timerSleep: "sleep",
-				timerDeadline: "deadline"}[c.Timer], c.At.Sub(d.now))
+			d.say("timer %s in %v", c.Timer, c.At.Sub(d.now))
 		case haltCmd:
 			d.say("halt")
 		case endCmd:
@@ -341,7 +354,10 @@ func describe(r Record) string {
 	}
 	for _, o := range r.Outcomes {
 		fmt.Fprintf(&b, " %s", o.Node)
-		if !o.OK {
+		switch {
+		case o.Absent:
+			b.WriteString(" absent")
+		case !o.OK:
 			fmt.Fprintf(&b, " refused %d %s", o.Code, o.Reason)
 		}
 	}
@@ -350,6 +366,9 @@ func describe(r Record) string {
 	}
 	if len(r.Nodes) > 0 {
 		b.WriteString(": " + strings.Join(r.Nodes, " "))
+	}
+	if r.Kind == KindLink || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.By != "" {
+		b.WriteString(" (" + r.Reason + r.By + ")")
 	}
 	if r.Stop != nil {
 		fmt.Fprintf(&b, " by %s: %s", r.Stop.Kind, r.Stop.Reason)

@@ -17,12 +17,13 @@ func TestEveryWordIsTotalAndReadsBack(t *testing.T) {
 		if valid := s >= Planned && s < stateEnd; valid != (err == nil) {
 			t.Errorf("state %s: %v", s, err)
 		} else if valid {
-			if back, err := ParseState(string(text)); back != s || err != nil {
+			var back State
+			if err := back.UnmarshalText(text); back != s || err != nil {
 				t.Errorf("state %s reads back as %s, %v", s, back, err)
 			}
 		}
 	}
-	if len(States()) != 9 {
+	if len(States()) != 10 {
 		t.Errorf("%d states", len(States()))
 	}
 	for v := range Verdict(255) {
@@ -39,6 +40,16 @@ func TestEveryWordIsTotalAndReadsBack(t *testing.T) {
 			t.Errorf("stop %s reads back as %s, %v", k, back, err)
 		}
 	}
+	for p := range phase(255) {
+		if p.String() == "" || p < phaseEnd && p > 0 && len(follows[p]) == 0 != (p == phaseEnded) {
+			t.Errorf("phase %d reads %q and leads to %v", p, p, follows[p])
+		}
+	}
+	for k := range timerKind(255) {
+		if k.String() == "" {
+			t.Errorf("timer %d has no word", k)
+		}
+	}
 	for f := range Finding(255) {
 		var back Finding
 		text, err := f.MarshalText()
@@ -48,10 +59,10 @@ func TestEveryWordIsTotalAndReadsBack(t *testing.T) {
 	}
 }
 
-func TestCountsListAllNineStates(t *testing.T) {
+func TestCountsListAllTenStates(t *testing.T) {
 	c := CountsOf(map[State]int{Verified: 3, NoReply: 1})
 	text, err := json.Marshal(c)
-	want := `{"planned":0,"sending":0,"accepted":0,"refused":0,"no-reply":1,"verified":3,"unverified":0,"unknown":0,"not-sent":0}`
+	want := `{"planned":0,"sending":0,"accepted":0,"refused":0,"absent":0,"no-reply":1,"verified":3,"unverified":0,"unknown":0,"not-sent":0}`
 	if string(text) != want || err != nil {
 		t.Errorf("got %s, %v", text, err)
 	}
@@ -93,10 +104,10 @@ func TestDecide(t *testing.T) {
 		{"reached by both kinds", Rules{MaxFailed: Number(2)}, Tally{Nodes: 10, Refused: 1, Unverified: 1}, Tally{}, RuleMaxFailed},
 		{"silence is not failure", Rules{MaxFailed: Number(1)}, Tally{Nodes: 10, NoReply: 5}, Tally{}, ""},
 		{"failure is not silence", Rules{MaxNoReply: Number(1)}, Tally{Nodes: 10, Refused: 5}, Tally{}, ""},
-		{"silence", Rules{MaxNoReply: Percent(10)}, Tally{Nodes: 20, NoReply: 2}, Tally{}, RuleMaxNoReply},
-		{"share below", Rules{MaxNoReply: Percent(10)}, Tally{Nodes: 21, NoReply: 2}, Tally{}, ""},
+		{"silence", Rules{MaxNoReply: percentage(10)}, Tally{Nodes: 20, NoReply: 2}, Tally{}, RuleMaxNoReply},
+		{"share below", Rules{MaxNoReply: percentage(10)}, Tally{Nodes: 21, NoReply: 2}, Tally{}, ""},
 		{"fail fast", Rules{FailFast: true}, Tally{Nodes: 10, Unverified: 1}, Tally{}, RuleMaxFailed},
-		{"batch", Rules{MaxFailedBatch: Percent(50)}, Tally{Nodes: 100, Refused: 50}, Tally{Nodes: 10, Refused: 5, Open: 5, Batch: 3}, RuleMaxFailedBatch},
+		{"batch", Rules{MaxFailedBatch: percentage(50)}, Tally{Nodes: 100, Refused: 50}, Tally{Nodes: 10, Refused: 5, Open: 5, Batch: 3}, RuleMaxFailedBatch},
 		{"other batches", Rules{MaxFailedBatch: Number(5)}, Tally{Nodes: 100, Refused: 50}, Tally{Nodes: 10, Refused: 4, Batch: 3}, ""},
 		{"batch silence", Rules{MaxNoReplyBatch: Number(2)}, Tally{Nodes: 100}, Tally{Nodes: 10, NoReply: 2, Batch: 3}, RuleMaxNoReplyBatch},
 		{"limit above the set", Rules{MaxFailedBatch: Number(5)}, Tally{Nodes: 9}, Tally{Nodes: 3, Refused: 3, Batch: 1}, ""},
@@ -110,6 +121,17 @@ func TestDecide(t *testing.T) {
 		{"one good", nothing, Tally{Nodes: 9}, Tally{Nodes: 3, Refused: 2, Batch: 1}, ""},
 		{"one open", nothing, Tally{Nodes: 9}, Tally{Nodes: 3, Refused: 2, Open: 1, Batch: 1}, ""},
 		{"empty batch", nothing, Tally{Nodes: 9}, Tally{Batch: 1}, ""},
+		{"absent", Rules{MaxAbsent: Number(2)}, Tally{Nodes: 10, Absent: 2}, Tally{}, RuleMaxAbsent},
+		{"absence is not silence", Rules{MaxNoReply: Number(1), MaxFailed: Number(1)}, Tally{Nodes: 10, Absent: 5}, Tally{}, ""},
+		{"all absent", nothing, Tally{Nodes: 9}, Tally{Nodes: 2, Absent: 2, Batch: 1}, RuleNothing},
+		{"one absent", nothing, Tally{Nodes: 9}, Tally{Nodes: 1, Absent: 1, Batch: 1}, ""},
+		{"absent, with a rule", and(Rules{MaxAbsent: Number(5)}), Tally{Nodes: 9, Absent: 2}, Tally{Nodes: 2, Absent: 2, Batch: 1}, ""},
+		{"refused, with a rule", and(Rules{MaxFailed: Number(5)}), Tally{Nodes: 9, Refused: 1}, Tally{Nodes: 1, Refused: 1, Batch: 1}, ""},
+		{"refused, with a batch rule", and(Rules{MaxFailedBatch: Number(5)}), Tally{Nodes: 9, Refused: 1}, Tally{Nodes: 3, Refused: 3, Batch: 1}, ""},
+		{"silent, with a rule for failures", and(Rules{MaxFailed: Number(5)}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 2, Batch: 1}, RuleNothing},
+		{"a mix, with a rule for one kind", and(Rules{MaxNoReply: Number(5)}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 1, Refused: 1, Batch: 1}, RuleNothing},
+		{"a mix, with rules for both kinds", and(Rules{MaxNoReplyBatch: Number(5), FailFast: true}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 1, Refused: 1, Batch: 1}, ""},
+		{"old failures of a batch", Rules{MaxFailedBatch: Number(2)}, Tally{Nodes: 9}, Tally{Nodes: 4, Refused: 2, Batch: 1, Fresh: &Tally{Nodes: 4, Refused: 1}}, ""},
 	} {
 		stop, met := Decide(tc.rules, tc.run, tc.batch)
 		if met != (tc.want != "") || stop.Rule != tc.want || met && (stop.Reason == "" || stop.Kind != StopRule) {
@@ -120,15 +142,17 @@ func TestDecide(t *testing.T) {
 
 func TestVerdictOrder(t *testing.T) {
 	l := &ledger{}
+	c := &l.counts.all
 	steps := []struct {
 		add  func()
 		want Verdict
 	}{
-		{func() { l.counts.move(0, Verified) }, Done},
-		{func() { l.counts.move(0, NoReply) }, Silent},
-		{func() { l.counts.move(0, Unverified) }, Failed},
-		{func() { l.counts.move(0, Unknown) }, Uncertain},
-		{func() { l.counts.move(0, NotSent) }, Stopped},
+		{func() { c.n[Verified]++ }, Done},
+		{func() { c.n[Absent]++ }, Silent},
+		{func() { c.n[NoReply]++ }, Silent},
+		{func() { c.n[Unverified]++ }, Failed},
+		{func() { c.n[Unknown]++ }, Uncertain},
+		{func() { c.n[NotSent]++ }, Stopped},
 		{func() { l.stops = append(l.stops, Stop{Kind: StopRule}, Stop{Kind: StopSignal}) }, Interrupted},
 		{func() { l.stops = append(l.stops, Stop{Kind: StopFault}) }, Fault},
 	}
@@ -138,7 +162,7 @@ func TestVerdictOrder(t *testing.T) {
 		}
 	}
 	l = &ledger{begin: Beginning{Proved: true}}
-	if l.counts.move(0, Accepted); l.verdict() != Uncertain {
+	if l.counts.all.n[Accepted]++; l.verdict() != Uncertain {
 		t.Errorf("accepted without its proof: %s", l.verdict())
 	}
 	if l.begin.Proved = false; l.verdict() != Done {
@@ -147,8 +171,8 @@ func TestVerdictOrder(t *testing.T) {
 }
 
 func TestPolicyGoesThroughJSON(t *testing.T) {
-	p := Policy{Sizes: Sizes{Number(1), Percent(5)}, Canary: 2, SpreadBy: "rack", MaxPer: []MaxPer{{"site", 3}}}
-	r := Rules{MaxFailed: Percent(3), MaxNoReplyBatch: Number(2), StopWhenNothing: true}
+	p := Policy{Sizes: Sizes{Number(1), percentage(5)}, Canary: 2, SpreadBy: "rack", MaxPer: []MaxPer{{"site", 3}}}
+	r := Rules{MaxFailed: percentage(3), MaxNoReplyBatch: Number(2), StopWhenNothing: true}
 	text, err := json.Marshal(Beginning{Plan: &Plan{Policy: p}, Rules: r, Pace: calm})
 	if err != nil {
 		t.Fatal(err)
@@ -161,3 +185,12 @@ func TestPolicyGoesThroughJSON(t *testing.T) {
 		t.Errorf("%s reads back as %+v", text, back)
 	}
 }
+
+// and adds the default rule.
+func and(r Rules) Rules {
+	r.StopWhenNothing = true
+	return r
+}
+
+// percentage is p per cent of a set.
+func percentage(p int) Amount { return Amount{Millionths: p * percent} }

@@ -34,9 +34,10 @@ type reqOptions struct {
 	ttl          seconds
 	workers      int
 
-	maxFailed, maxNoReply, maxFailedBatch, maxNoReplyBatch amountFlag
-	failFast                                               bool
-	dryRun                                                 bool
+	maxFailed, maxNoReply, maxAbsent, maxFailedBatch, maxNoReplyBatch amountFlag
+
+	failFast bool
+	dryRun   bool
 
 	replyTo string // where replies go in place of here
 
@@ -62,6 +63,7 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
 	f.Var(&o.maxFailed, "max-failed", "stop when this many nodes have failed")
 	f.Var(&o.maxNoReply, "max-no-reply", "stop when this many nodes have not replied")
+	f.Var(&o.maxAbsent, "max-absent", "stop when this many nodes are not connected")
 	f.Var(&o.maxFailedBatch, "max-failed-batch", "stop when this many nodes of one batch have failed")
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
@@ -176,7 +178,7 @@ func (o *reqOptions) value() (run.Request, error) {
 			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},
 		},
 		Rules: batch.Rules{
-			MaxFailed: o.maxFailed.Amount, MaxNoReply: o.maxNoReply.Amount, MaxFailedBatch: o.maxFailedBatch.Amount,
+			MaxFailed: o.maxFailed.Amount, MaxNoReply: o.maxNoReply.Amount, MaxAbsent: o.maxAbsent.Amount, MaxFailedBatch: o.maxFailedBatch.Amount,
 			MaxNoReplyBatch: o.maxNoReplyBatch.Amount, FailFast: o.failFast,
 		},
 		Guards: run.Guards{

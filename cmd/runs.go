@@ -142,7 +142,7 @@ func resumeRun(ctx context.Context, a *app, o reqOptions, name string) error {
 }
 
 // retryStates are the flags of retry.
-type retryStates struct{ failed, noReply, notSent, unknown bool }
+type retryStates struct{ failed, noReply, absent, notSent, unknown bool }
 
 func (r retryStates) states() []batch.State {
 	var out []batch.State
@@ -151,6 +151,9 @@ func (r retryStates) states() []batch.State {
 	}
 	if r.noReply {
 		out = append(out, batch.NoReply)
+	}
+	if r.absent {
+		out = append(out, batch.Absent)
 	}
 	if r.notSent {
 		out = append(out, batch.NotSent)
@@ -174,7 +177,7 @@ only when it is proved untouched. Secrets are not in the record: give them again
 		Args:    aRun(0),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(which.states()) == 0 {
-				return usage(errors.New("retry which nodes?"), "say --failed, --no-reply, --not-sent or --unknown")
+				return usage(errors.New("retry which nodes?"), "say --failed, --no-reply, --absent, --not-sent or --unknown")
 			}
 			if err := o.stored(c.Flags(), "retry", args); err != nil {
 				return errorLine(a, &o, err)
@@ -185,6 +188,7 @@ only when it is proved untouched. Secrets are not in the record: give them again
 	f := c.Flags()
 	f.BoolVar(&which.failed, "failed", false, "nodes that refused, or that nothing proved")
 	f.BoolVar(&which.noReply, "no-reply", false, "nodes that did not reply")
+	f.BoolVar(&which.absent, "absent", false, "nodes that were not connected")
 	f.BoolVar(&which.notSent, "not-sent", false, "nodes whose turn never came")
 	f.BoolVar(&which.unknown, "unknown", false, "nodes of which nobody knows whether the request left")
 	o.addSplit(f)

@@ -57,7 +57,7 @@ func watchRun(ctx context.Context, a *app, o runsOptions) error {
 func endWatch(a *app, id string, s batch.Summary) error {
 	_, err := fmt.Fprintln(a.io.out, render.Verdict(s))
 	if s.Open > 0 {
-		fmt.Fprintf(a.io.err, "hint: to go on: fleetctl runs resume %s\n", id)
+		fmt.Fprintf(a.io.err, "hint: to resume: fleetctl runs resume %s\n", id)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/internal/choria"
 )
 
@@ -55,6 +56,9 @@ func (f *Fleet) Events() Events {
 	}
 	return f.conn
 }
+
+// Links delivers what happens to the connection, nil before Dial.
+func (f *Fleet) Links() <-chan batch.Link { return f.links }
 
 // Private tells whether what is sent now can be read by nobody on the way: the connection has TLS, or the broker is on
 // this machine. It dials if need be; an error says that the connection is lost.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/internal/bus"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/config"
@@ -113,6 +114,7 @@ type Fleet struct {
 	id     *security.Identity
 	conn   *bus.Conn
 	client *rpcclient.Client
+	links  chan batch.Link
 }
 
 // Open reads the configuration. No credential is opened and nothing is dialled. An empty collective is the main one.

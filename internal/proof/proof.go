@@ -162,14 +162,14 @@ func New(o Options) *Verifier {
 
 // Baseline asks every node for its start time. Silent nodes, and those that refuse to tell, have no entry. On an error
 // it returns what it learned before.
-func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]string, error) {
-	out := make(map[string]string, len(nodes))
+func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]batch.Baseline, error) {
+	out := make(map[string]batch.Baseline, len(nodes))
 	if v.o.Action == Expression {
 		return out, nil
 	}
 	err := v.survey(ctx, nodes, func(r rpcclient.Reply) bool {
 		if start, ok := startTime(r); ok {
-			out[r.Node] = baselineText(start)
+			out[r.Node] = batch.Baseline{Text: baselineText(start)}
 		}
 		return true
 	})

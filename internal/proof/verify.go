@@ -127,6 +127,7 @@ func (l *loop) watch(t batch.Target) {
 		l.drop(old)
 	}
 	if !l.v.provable(t) {
+		l.looked(t.Node)
 		return
 	}
 	w := l.v.watch(t, l.base)
@@ -223,6 +224,10 @@ func (l *loop) ask(nodes []*watched) {
 	for _, w := range nodes {
 		switch {
 		case err == nil:
+			if !w.replied && !w.looked && w.asked != never { // the first poll has had its time
+				w.looked = true
+				l.looked(w.node)
+			}
 			w.asked, w.trouble = now, ""
 			if w.quiet == never {
 				w.quiet = now
@@ -287,6 +292,10 @@ func (l *loop) reply(r rpcclient.Reply) {
 	switch {
 	case sees != later:
 		w.since = never
+		if !w.replied && !w.looked {
+			w.looked = true
+			l.looked(w.node)
+		}
 		return
 	case w.since != never && start == before:
 	case now > w.deadline+lastGrace && l.v.o.Settle > 0:
@@ -336,7 +345,12 @@ func (l *loop) event(e startup) {
 	}
 }
 
-// end answers for a node. That there is no proof of a node that never replied says nothing, and is not told.
+// looked reports that a silent node was looked at once; it may still be proved later.
+func (l *loop) looked(node string) {
+	l.stopped = l.stopped || !l.yield(batch.Proof{Node: node, Found: batch.Unproved, Time: time.Now(), Reason: "no reply"})
+}
+
+// end answers for a node. A node that never replied was reported when it was first looked at.
 func (l *loop) end(w *watched, f batch.Finding) {
 	l.drop(w)
 	if f == batch.Unproved && !w.replied {

@@ -26,6 +26,7 @@ type watched struct {
 	node    string
 	replied bool
 	last    bool     // the last poll was sent
+	looked  bool     // it is silent, and the run knows that it was looked at
 	tardy   bool     // the sign of the act came too late to see whether it lasts
 	sees    sighting // by its last answer
 	slot    int      // in the queue

@@ -19,7 +19,7 @@ type Snapshot struct {
 	// Planned is the size of the plan, Done how many nodes need no more waiting.
 	Planned, Done int
 	// Failed nodes refused or stayed unverified.
-	Accepted, Verified, Failed, NoReply int
+	Accepted, Verified, Failed, NoReply, Absent int
 	// Left is the estimated time to the end; zero when there is no estimate.
 	Left time.Duration
 	// Waiting says what the run waits for, such as "12 replies"; empty for nothing.
@@ -41,7 +41,7 @@ type Progress struct {
 // worthDrawing keeps a large run from spending its time on the bar: a change of less than a five-hundredth of the plan
 // is not drawn, unless it is another batch. An Update without a change always draws: that is how a clock ticks.
 func (p *Progress) worthDrawing(s Snapshot) bool {
-	moved := func(s Snapshot) int { return s.Done + s.Accepted + s.Verified + s.Failed + s.NoReply }
+	moved := func(s Snapshot) int { return s.Done + s.Accepted + s.Verified + s.Failed + s.NoReply + s.Absent }
 	distance := moved(s) - moved(p.shown)
 	return p.drawn == 0 || s.Batch != p.shown.Batch || distance <= 0 || distance*500 >= s.Planned || s.Done >= s.Planned
 }
@@ -151,6 +151,9 @@ func parts(s Snapshot) (list []string, essential int) {
 	}
 	if s.NoReply > 0 {
 		list = append(list, strconv.Itoa(s.NoReply)+" no reply")
+	}
+	if s.Absent > 0 {
+		list = append(list, strconv.Itoa(s.Absent)+" absent")
 	}
 	if s.Waiting != "" {
 		list = append(list, "waits for "+oneLine(s.Waiting))

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -72,7 +73,7 @@ func Verdict(s batch.Summary) string {
 	if s.Late > 0 {
 		line += fmt.Sprintf(", %s counted late", plural(s.Late, "reply"))
 	}
-	if reason := s.Stop.Reason; reason != "" {
+	if reason := cmp.Or(s.Reason, s.Stop.Reason); reason != "" {
 		line += ". " + oneLine(reason)
 	}
 	return line
@@ -115,7 +116,11 @@ func StateGroups(s batch.Summary) []Group {
 	var groups []Group
 	for n := range s.Results() {
 		switch n.State {
-		case batch.Unverified, batch.Unknown, batch.NotSent:
+		case batch.Unverified, batch.Absent, batch.Unknown, batch.NotSent:
+		case batch.Accepted: // one that could not be asked for proof says so
+			if n.Reason == "" {
+				continue
+			}
 		default:
 			continue
 		}
@@ -133,6 +138,45 @@ func StateGroups(s batch.Summary) []Group {
 		groups[i].Nodes = append(groups[i].Nodes, n.Identity)
 	}
 	return groups
+}
+
+// BatchStep writes what a batch came to, before the next one: the counts, and the nodes that did not do it, by what became of
+// them. Details has a line for each of those.
+func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
+	var out strings.Builder
+	if !details {
+		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plural(s.Last.Nodes, "node"), plural(s.Left, "node"))
+	}
+	groups := map[string][]string{}
+	var causes []string
+	for _, n := range s.Trouble {
+		cause := n.State.String()
+		if n.Reason != "" {
+			cause += ": " + oneLine(n.Reason)
+		}
+		if details {
+			fmt.Fprintf(&out, "  %s  %s\n", oneLine(n.Identity), cause)
+			continue
+		}
+		if groups[cause] == nil {
+			causes = append(causes, cause)
+		}
+		groups[cause] = append(groups[cause], n.Identity)
+	}
+	if details && len(s.Trouble) == 0 {
+		fmt.Fprintf(&out, "  every node of batch %d did it\n", s.Done)
+	}
+	if _, err := io.WriteString(w, out.String()); err != nil {
+		return err
+	}
+	list := make([]Group, len(causes))
+	for i, cause := range causes {
+		list[i] = Group{Cause: cause, Nodes: groups[cause]}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return Groups(w, list, TextOptions{Width: width})
 }
 
 // PlanOptions are what a plan is shown with.
@@ -219,6 +263,9 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 		line("Resumed", plural(s.Resumes, "time"))
 	}
 	line("Stop", s.Stop.Reason)
+	if s.Stop.Reason == "" {
+		line("Reason", s.Reason)
+	}
 	if f.Torn > 0 {
 		line("Record", fmt.Sprintf("%d bytes at its end are not whole", f.Torn))
 	}

@@ -23,10 +23,10 @@ func (m *meter) snapshot() render.Snapshot {
 	s := render.Snapshot{
 		Batch: m.batch, Batches: m.progress.Batches(), Planned: c.Total(),
 		Accepted: c.Of(batch.Accepted) + c.Of(batch.Verified) + c.Of(batch.Unverified),
-		Verified: c.Of(batch.Verified), Failed: c.Failed(), NoReply: c.Of(batch.NoReply),
+		Verified: c.Of(batch.Verified), Failed: c.Failed(), NoReply: c.Of(batch.NoReply), Absent: c.Of(batch.Absent),
 		Waiting: m.waiting, Left: m.left,
 	}
-	s.Done = s.Accepted + c.Of(batch.Refused) + s.NoReply
+	s.Done = s.Accepted + c.Of(batch.Refused) + s.NoReply + s.Absent
 	return s
 }
 

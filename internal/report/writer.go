@@ -141,6 +141,7 @@ func (w *Writer) Report(e run.Event) error {
 		w.recorded(e)
 	case run.Asking:
 		w.progress.Clear()
+		return render.BatchStep(w.o.Err, e.Step, e.Details, w.o.Err.Width)
 	case run.Forwarded:
 		w.complete = true
 		_, err := fmt.Fprintln(w.out, e.Request)
@@ -245,8 +246,26 @@ func (w *Writer) recorded(e run.Recorded) {
 		w.progress.Clear()
 		w.say("%s: nothing more is sent; replies still to come: %d (a second signal ends it at once)", r.Stop.Reason, flying)
 	}
+	w.tellRecord(r)
 	w.meter.observe(r)
 	w.progress.Update(w.snapshot())
+}
+
+// tellRecord reports at once what the operator must not learn at the end only: the connection, and pauses.
+func (w *Writer) tellRecord(r batch.Record) {
+	var text string
+	switch r.Kind {
+	case batch.KindLink:
+		text = r.Reason
+	case batch.KindPaused:
+		text = "paused by " + r.By + ": nothing new is sent; replies and proof go on"
+	case batch.KindContinued:
+		text = "continued by " + r.By
+	default:
+		return
+	}
+	w.progress.Clear()
+	w.say("%s", text)
 }
 
 // finished writes a finished run.
@@ -289,9 +308,18 @@ func (w *Writer) next(r run.Result) {
 	}
 	switch s := r.Summary; {
 	case s.Open > 0:
-		w.say("hint: to go on: fleetctl runs resume %s%s", r.ID, &again)
-	case s.States.Failed()+s.States.Of(batch.NoReply) > 0:
-		w.say("hint: to try these nodes again: fleetctl runs retry %s --failed --no-reply%s", r.ID, &again)
+		w.say("hint: to resume: fleetctl runs resume %s%s", r.ID, &again)
+	case s.States.Failed()+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
+		var which strings.Builder
+		for _, state := range []struct {
+			nodes int
+			flag  string
+		}{{s.States.Failed(), " --failed"}, {s.States.Of(batch.NoReply), " --no-reply"}, {s.States.Of(batch.Absent), " --absent"}} {
+			if state.nodes > 0 {
+				which.WriteString(state.flag)
+			}
+		}
+		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, &again)
 	}
 }
 

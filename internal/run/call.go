@@ -33,6 +33,8 @@ type Fleet interface {
 	Dial(ctx context.Context) (*rpcclient.Client, error)
 	Private(ctx context.Context) (private bool, broker string, err error)
 	Events() fleet.Events // after Dial
+	// Links delivers what happens to the connection, nil before Dial. It is read by one run.
+	Links() <-chan batch.Link
 }
 
 // Asker asks the operator.
@@ -62,6 +64,8 @@ type Context struct {
 	User         string // who runs this, for the record
 	Host         string
 	Version      string // of this program
+	// Control pauses and continues the run; may be nil.
+	Control <-chan batch.Control
 	// Outlive is called before a recorded run begins: from then on it must not end because a pipe is closed. May be nil.
 	Outlive func()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"fleetctl/batch"
 	"fleetctl/internal/journal"
@@ -31,6 +32,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	watch := &observer{reporter: c.Reporter, progress: from}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
+		Link: c.fleet.Links(), Control: c.Control,
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
@@ -70,8 +72,8 @@ func (o *observer) Observe(r batch.Record) {
 	}
 }
 
-// confirm asks between batches.
-func (c job) confirm(ctx context.Context, p batch.Pause) (bool, error) {
+// confirm asks between batches, and shows what the last one came to. Details are shown as often as they are asked for.
+func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 	if c.req.Guards.Yes {
 		return true, nil
 	}
@@ -81,10 +83,30 @@ func (c job) confirm(ctx context.Context, p batch.Pause) (bool, error) {
 	if err := c.Asker.Reachable(); err != nil {
 		return false, err
 	}
-	if err := c.Reporter.Report(Asking{}); err != nil {
+	if err := c.Reporter.Report(Asking{Step: s}); err != nil {
 		return false, err
 	}
-	return c.Asker.Yes(ctx, fmt.Sprintf("batch %d is done (%d nodes left); go on with batch %d of %d nodes?", p.Done, p.Left, p.Next, p.Nodes))
+	for {
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("Send batch %d to %s? [y/N, d for details] ", s.Next, countNoun(s.Nodes, "node")))
+		switch strings.ToLower(text) {
+		case "y", "yes":
+			return err == nil, err
+		case "d", "details":
+			if err := c.Reporter.Report(Asking{Step: s, Details: true}); err != nil {
+				return false, err
+			}
+		default:
+			return false, err
+		}
+	}
+}
+
+// countNoun is a number with its noun: 1 node, 2 nodes.
+func countNoun(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // secretsAgain are the inputs that the next command of this run needs again: all secrets, but for a token that the

@@ -62,8 +62,11 @@ type (
 		Progress batch.Progress
 	}
 
-	// Asking: a question is put to the operator; the screen must be free.
-	Asking struct{}
+	// Asking: the operator is about to be asked whether the next batch is sent.
+	Asking struct {
+		Step    batch.Step
+		Details bool // every node of the last batch that did not do it
+	}
 
 	// Noted: something that the operator should know.
 	Noted struct {

@@ -159,6 +159,7 @@ func ruleSentences(r batch.Rules) []string {
 	add(!r.MaxFailed.IsZero(), "stops at %s failed", r.MaxFailed)
 	add(r.FailFast, "stops at the first failure")
 	add(!r.MaxNoReply.IsZero(), "stops at %s without a reply", r.MaxNoReply)
+	add(!r.MaxAbsent.IsZero(), "stops at %s absent", r.MaxAbsent)
 	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
 	add(r.StopWhenNothing, "stops when a whole batch comes to nothing")
@@ -296,10 +297,10 @@ func (c door) consent(ctx context.Context, p passage) error {
 // put puts the question of an action.
 func (c door) put(ctx context.Context, q question, nodes int) (bool, error) {
 	if q == countNodes {
-		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %d nodes off the network for good. Type the number of nodes to go on: ", c.req.Action, nodes))
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, countNoun(nodes, "node")))
 		return text == strconv.Itoa(nodes), err
 	}
-	return c.Asker.Yes(ctx, fmt.Sprintf("%s %d nodes?", c.req.Action, nodes))
+	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", c.req.Action, countNoun(nodes, "node")))
 }
 
 // verb is an action as one says it of nodes.

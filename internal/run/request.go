@@ -195,7 +195,7 @@ func (r *Request) keepPace(p batch.Progress) {
 // keepRules fills in every stop rule that was not given now.
 func keepRules(now *batch.Rules, recorded batch.Rules) {
 	for _, rule := range []struct{ now, recorded *batch.Amount }{
-		{&now.MaxFailed, &recorded.MaxFailed}, {&now.MaxNoReply, &recorded.MaxNoReply},
+		{&now.MaxFailed, &recorded.MaxFailed}, {&now.MaxNoReply, &recorded.MaxNoReply}, {&now.MaxAbsent, &recorded.MaxAbsent},
 		{&now.MaxFailedBatch, &recorded.MaxFailedBatch}, {&now.MaxNoReplyBatch, &recorded.MaxNoReplyBatch},
 	} {
 		if rule.now.IsZero() {

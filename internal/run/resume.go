@@ -80,6 +80,7 @@ func differences(r Request, p batch.Progress) []string {
 	add(r.Pace.ConfirmEach.Set, "--confirm-each", r.Pace.ConfirmEach.On, pace.ConfirmEach)
 	add(!r.Rules.MaxFailed.IsZero(), "--max-failed", r.Rules.MaxFailed, rules.MaxFailed)
 	add(!r.Rules.MaxNoReply.IsZero(), "--max-no-reply", r.Rules.MaxNoReply, rules.MaxNoReply)
+	add(!r.Rules.MaxAbsent.IsZero(), "--max-absent", r.Rules.MaxAbsent, rules.MaxAbsent)
 	add(!r.Rules.MaxFailedBatch.IsZero(), "--max-failed-batch", r.Rules.MaxFailedBatch, rules.MaxFailedBatch)
 	add(!r.Rules.MaxNoReplyBatch.IsZero(), "--max-no-reply-batch", r.Rules.MaxNoReplyBatch, rules.MaxNoReplyBatch)
 	add(r.Rules.FailFast, "--fail-fast", r.Rules.FailFast, rules.FailFast)
