@@ -49,11 +49,9 @@ func (j *job) facts(ctx context.Context, names, wanted []string) (map[string]map
 	if err != nil {
 		return nil, err
 	}
-	wait, cancel := context.WithTimeout(ctx, replyTimeout(doc))
-	defer cancel()
-	req := rpcclient.Request{Agent: discoveryFor, Action: "get_facts", Data: data, Collective: j.network.collective}
+	req := rpcclient.Request{Agent: discoveryFor, Action: "get_facts", Data: data, Collective: j.network.collective, Wait: replyTimeout(doc)}
 	out := make(map[string]map[string]string, len(names))
-	for r, err := range client.Call(wait, req, names) {
+	for r, err := range client.Call(ctx, req, names) {
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/security"
+	"fleetctl/rpcclient"
 )
 
 // The exit codes, the only table of them (docs/exit-codes.md).
@@ -78,6 +79,9 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 	}
 	if p, ok := errors.AsType[*bus.Problem](err); ok {
 		return exitNetwork, err.Error(), p.Hint
+	}
+	if errors.Is(err, rpcclient.ErrLost) {
+		return exitNetwork, err.Error(), "check the broker and the way to it, and type the command again"
 	}
 	if c, ok := errors.AsType[*security.CredentialError](err); ok {
 		return exitNetwork, err.Error(), c.Hint

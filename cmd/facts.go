@@ -100,10 +100,9 @@ func (a *app) reportFact(ctx context.Context, n *network, o factsOptions, found 
 	if err != nil {
 		return err
 	}
-	asked, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+	request.Wait = wait
 	start := time.Now()
-	report, err := inventory.FactsOf(client.Call(asked, request, found.Nodes))
+	report, err := inventory.FactsOf(client.Call(ctx, request, found.Nodes))
 	took := time.Since(start)
 	if err != nil {
 		return err
@@ -118,7 +117,7 @@ func (a *app) reportFact(ctx context.Context, n *network, o factsOptions, found 
 	for _, v := range report.Values {
 		told += len(v.Nodes)
 	}
-	return a.accountFor(found.Nodes, told, report.Problems)
+	return a.accountFor(found.Nodes, told, report.Absent, report.Problems)
 }
 
 func (a *app) showFacts(o factsOptions, report inventory.Facts, stats render.Stats) error {
@@ -159,15 +158,26 @@ func factStats(report inventory.Facts, found discovery.Result, start time.Time, 
 	return s
 }
 
+// missing is the error of nodes that did not answer, nil when all of them did.
+func missing(asked, silent int, absent []string) error {
+	switch {
+	case silent > 0 && len(absent) > 0:
+		return fmt.Errorf("%d of %d nodes did not reply, and %d are not connected: %s", silent, asked, len(absent), discovery.Fold(absent))
+	case silent > 0:
+		return fmt.Errorf("%d of %d nodes did not reply", silent, asked)
+	case len(absent) > 0:
+		return fmt.Errorf("%d of %d nodes are not connected: %s", len(absent), asked, discovery.Fold(absent))
+	}
+	return nil
+}
+
 // accountFor warns of every node that told nothing, and gives silence and refusals their exit code.
-func (a *app) accountFor(nodes []string, told int, problems []inventory.Problem) error {
+func (a *app) accountFor(nodes []string, told int, absent []string, problems []inventory.Problem) error {
 	for _, p := range problems {
 		fmt.Fprintln(a.err, "warning: "+p.Err.Error())
 	}
-	var silence error
-	if silent := len(nodes) - told - len(problems); silent > 0 {
-		silence = fmt.Errorf("%d of %d nodes did not reply", silent, len(nodes))
-	}
+	silent := len(nodes) - told - len(problems) - len(absent)
+	silence := missing(len(nodes), silent, absent)
 	switch {
 	case len(problems) > 0 && silence != nil:
 		return &exitError{code: exitRefused, err: silence}

@@ -122,9 +122,7 @@ func (a *app) oneNode(ctx context.Context, n *network, o inventoryOptions, wait 
 	if err != nil {
 		return err
 	}
-	asked, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	node, err := inventory.Fetch(asked, client, n.collective, o.identity)
+	node, err := inventory.Fetch(ctx, client, n.collective, o.identity, wait)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -148,6 +146,9 @@ func (a *app) oneNode(ctx context.Context, n *network, o inventoryOptions, wait 
 
 // inventoryError gives a node that was silent or that refused its exit code.
 func inventoryError(err error) error {
+	if errors.Is(err, inventory.ErrAbsent) {
+		return &exitError{code: exitNoReply, err: err, hint: "is the name right (case counts), is the server up, and is it in this collective (-T)?"}
+	}
 	if errors.Is(err, inventory.ErrNoReply) {
 		return &exitError{code: exitNoReply, err: err, hint: "is the name right (case counts), is the server up, and is this caller allowed?"}
 	}
@@ -162,9 +163,9 @@ func (a *app) countCollectives(ctx context.Context, n *network, o inventoryOptio
 	if err != nil {
 		return err
 	}
-	asked, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	report, err := inventory.CollectivesOf(client.Call(asked, inventory.CollectivesRequest(n.collective), nodes))
+	request := inventory.CollectivesRequest(n.collective)
+	request.Wait = wait
+	report, err := inventory.CollectivesOf(client.Call(ctx, request, nodes))
 	if err != nil {
 		return err
 	}
@@ -179,5 +180,5 @@ func (a *app) countCollectives(ctx context.Context, n *network, o inventoryOptio
 	if err != nil {
 		return err
 	}
-	return a.accountFor(nodes, len(report.Nodes), report.Problems)
+	return a.accountFor(nodes, len(report.Nodes), report.Absent, report.Problems)
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // callFunc is a Caller made of a function: it yields what each node says to an action, nil for silence, then waits for
-// the silent ones until the context ends, as the real one does.
+// the silent ones, as the real one does.
 type callFunc func(action, node string) *rpcclient.Reply
 
 func (f callFunc) Call(ctx context.Context, req rpcclient.Request, nodes []string) iter.Seq2[rpcclient.Reply, error] {
@@ -38,7 +38,10 @@ func (f callFunc) Call(ctx context.Context, req rpcclient.Request, nodes []strin
 			}
 		}
 		if silent {
-			<-ctx.Done()
+			select {
+			case <-time.After(req.Wait):
+			case <-ctx.Done():
+			}
 		}
 	}
 }
