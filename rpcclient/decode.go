@@ -24,15 +24,15 @@ func (s *Session) receive(m choria.Message) {
 	case m.NoResponders:
 		kind = Forged
 	}
-	if kind == Forged {
-		s.strays.add(Forged, "")
+	switch {
+	case kind == Forged || kind == WrongRequest && !s.inbox.addUnnamed(m):
+		s.strays.add(kind, "")
+	case kind == WrongRequest:
+		s.strays.count(kind) // and name reads whose it is, when there is nothing else to do
 	}
 	s.mu.Unlock()
-	switch {
-	case kind == 0:
+	if kind == 0 {
 		s.inbox.add(m)
-	case kind == WrongRequest && !s.inbox.addUnnamed(m):
-		s.stray(WrongRequest, "")
 	}
 }
 
@@ -58,13 +58,15 @@ func (s *Session) work() {
 	}
 }
 
-// name counts a message that answers no request of ours under the sender that it claims.
+// name counts a message that answers no request of ours for the sender that it claims.
 func (s *Session) name(m choria.Message) {
 	t, err := choria.DecodeTransport(m.Data)
 	if err != nil {
 		t.Sender = ""
 	}
-	s.stray(WrongRequest, t.Sender)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.strays.name(WrongRequest, t.Sender)
 }
 
 // examine turns a message into a believed reply, or counts it as a stray.

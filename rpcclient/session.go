@@ -116,11 +116,9 @@ func (s *Session) Forget(id string) {
 // Strays returns what came in and was not believed, so far.
 func (s *Session) Strays() Strays {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	all := s.strays.clone()
-	s.mu.Unlock()
-	for range s.inbox.waitingForName() {
-		all.add(WrongRequest, "")
-	}
+	all.Others += s.inbox.waitingForName()
 	return all
 }
 

@@ -101,10 +101,19 @@ func (s Strays) Senders() []SenderCount {
 }
 
 func (s *Strays) add(k Kind, node string) {
+	s.count(k)
+	s.name(k, node)
+}
+
+func (s *Strays) count(k Kind) {
 	if s.Count == nil {
 		s.Count, s.senders = map[Kind]int{}, map[claim]int{}
 	}
 	s.Count[k]++
+}
+
+// name counts a stray, which was counted by its kind before, for its sender.
+func (s *Strays) name(k Kind, node string) {
 	c := claim{k, node}
 	if _, counted := s.senders[c]; !counted && (len(s.senders) >= maxNamed || len(node) > maxName || choria.CheckIdentity(node) != nil) {
 		s.Others++

@@ -148,6 +148,10 @@ func tlsProblem(err error, p *Problem) bool {
 		hint = "check the configured CA file"
 	} else if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		p.What = "the broker does not speak TLS"
+	} else if errors.Is(err, nats.ErrTLS) {
+		// The broker has ended a finished handshake, and we were too quick to read why. Another try may.
+		p.What, p.Hint = "the broker does not accept our certificate", "is it of the broker's certificate authority, and still valid?"
+		return true
 	} else {
 		return false
 	}
