@@ -53,6 +53,7 @@ type Client struct {
 	id          Identity
 	federations []string // none: the broker's own collectives
 	ttl         time.Duration
+	settling    time.Duration // shorter in tests
 
 	mu      sync.Mutex      // guards reports
 	reports map[string]bool // by collective, see ReportsAbsence
@@ -60,7 +61,7 @@ type Client struct {
 
 // New returns a client. It neither owns nor closes the connection.
 func New(conn Conn, id Identity) *Client {
-	return &Client{conn: conn, id: id, ttl: DefaultTTL, reports: map[string]bool{}}
+	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, reports: map[string]bool{}}
 }
 
 // WithTTL makes d the time to live of every request that names none, discovery included, in place of DefaultTTL; zero

@@ -88,7 +88,7 @@ func (g *gathering) settled() time.Time {
 	if g.link.since.IsZero() {
 		return time.Time{}
 	}
-	return g.link.since.Add(settling)
+	return g.link.since.Add(g.session.client.settling)
 }
 
 // askAgain is when the question is due once more; false when it is not.
