@@ -214,12 +214,11 @@ func TestWhatTheBrokerForbidsIsSaid(t *testing.T) {
 
 func TestNothingIsKeptWhileTheBrokerIsAway(t *testing.T) {
 	s := broker(t, server.Options{})
-	c := connect(t, Options{Servers: []string{s.ClientURL()}})
-	port := s.Addr().(*net.TCPAddr).Port
-	lost := c.nc.StatusChanged()
-	s.Shutdown()
-	s.WaitForShutdown()
-	<-lost
+	o, events := watched(Options{Servers: []string{s.ClientURL()}})
+	c := connect(t, o)
+	port := portOf(s)
+	end(s)
+	<-events
 	p := problem(t, c.Publish("x", "", []byte("too late")))
 	if !p.Lost {
 		t.Errorf("got %q, want it marked as lost", p)
@@ -230,8 +229,11 @@ func TestNothingIsKeptWhileTheBrokerIsAway(t *testing.T) {
 	if _, err := listener.Subscribe(t.Context(), "x", func(m choria.Message) { got <- string(m.Data) }); err != nil {
 		t.Fatal(err)
 	}
-	for c.Publish("x", "", []byte("after")) != nil { // reconnected: awaited, not slept for
-		<-lost
+	if e := <-events; !e.up {
+		t.Fatalf("got %+v, want the return", e)
+	}
+	if err := c.Publish("x", "", []byte("after")); err != nil {
+		t.Fatal(err)
 	}
 	if first := <-got; first != "after" {
 		t.Errorf("the broker got %q, want nothing from before", first)
