@@ -20,6 +20,7 @@ import (
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 	"fleetctl/inventory"
+	"fleetctl/rpcclient"
 )
 
 // The exit codes (docs/exit-codes.md). This file alone turns errors and verdicts into them.
@@ -153,6 +154,9 @@ func decided(err error) (code int, hint string, ok bool) {
 func met(err error) (code int, hint string, ok bool) {
 	if p, ok := errors.AsType[*bus.Problem](err); ok {
 		return exitNetwork, p.Hint, true
+	}
+	if errors.Is(err, rpcclient.ErrLost) {
+		return exitNetwork, "check the broker and the way to it, and type the command again", true
 	}
 	if c, ok := errors.AsType[*security.CredentialError](err); ok {
 		return exitNetwork, c.Hint, true

@@ -101,10 +101,9 @@ func reportFact(ctx context.Context, a *app, n *fleet.Fleet, o factsOptions, fou
 	if err != nil {
 		return err
 	}
-	asked, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+	request.Wait = wait
 	start := time.Now()
-	report, err := inventory.FactsOf(client.Call(asked, request, found.Nodes))
+	report, err := inventory.FactsOf(client.Call(ctx, request, found.Nodes))
 	took := time.Since(start)
 	if err != nil {
 		return err
@@ -119,7 +118,7 @@ func reportFact(ctx context.Context, a *app, n *fleet.Fleet, o factsOptions, fou
 	for _, v := range report.Values {
 		told += len(v.Nodes)
 	}
-	return accountFor(a, found.Nodes, told, report.Problems)
+	return accountFor(a, found.Nodes, told, report.Absent, report.Problems)
 }
 
 func showFacts(a *app, o factsOptions, report inventory.Facts, stats render.Stats) error {
@@ -160,15 +159,26 @@ func factStats(report inventory.Facts, found discovery.Result, start time.Time, 
 	return s
 }
 
+// missing is the error of nodes that did not answer, nil when all of them did.
+func missing(asked, silent int, absent []string) error {
+	switch {
+	case silent > 0 && len(absent) > 0:
+		return fmt.Errorf("%d of %d nodes did not reply, and %d are not connected: %s", silent, asked, len(absent), discovery.Fold(absent))
+	case silent > 0:
+		return fmt.Errorf("%d of %d nodes did not reply", silent, asked)
+	case len(absent) > 0:
+		return fmt.Errorf("%d of %d nodes are not connected: %s", len(absent), asked, discovery.Fold(absent))
+	}
+	return nil
+}
+
 // accountFor warns of every node that told nothing, and gives silence and refusals their exit code.
-func accountFor(a *app, nodes []string, told int, problems []inventory.Problem) error {
+func accountFor(a *app, nodes []string, told int, absent []string, problems []inventory.Problem) error {
 	for _, p := range problems {
 		fmt.Fprintln(a.io.err, "warning: "+p.Err.Error())
 	}
-	var silence error
-	if silent := len(nodes) - told - len(problems); silent > 0 {
-		silence = fmt.Errorf("%d of %d nodes did not reply", silent, len(nodes))
-	}
+	silent := len(nodes) - told - len(problems) - len(absent)
+	silence := missing(len(nodes), silent, absent)
 	switch {
 	case len(problems) > 0 && silence != nil:
 		return &exitError{code: exitRefused, err: silence}

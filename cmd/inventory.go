@@ -124,9 +124,7 @@ func oneNode(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, wa
 	if err != nil {
 		return err
 	}
-	asked, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	node, err := inventory.Fetch(asked, client, n.Collective, o.identity)
+	node, err := inventory.Fetch(ctx, client, n.Collective, o.identity, wait)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -150,6 +148,9 @@ func oneNode(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, wa
 
 // inventoryError gives a node that was silent or that refused its exit code.
 func inventoryError(err error) error {
+	if errors.Is(err, inventory.ErrAbsent) {
+		return &exitError{code: exitNoReply, err: err, hint: "is the name right (case counts), is the server up, and is it in this collective (-T)?"}
+	}
 	if errors.Is(err, inventory.ErrNoReply) {
 		return &exitError{code: exitNoReply, err: err, hint: "is the name right (case counts), is the server up, and is this caller allowed?"}
 	}
@@ -164,9 +165,9 @@ func countCollectives(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOp
 	if err != nil {
 		return err
 	}
-	asked, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	report, err := inventory.CollectivesOf(client.Call(asked, inventory.CollectivesRequest(n.Collective), nodes))
+	request := inventory.CollectivesRequest(n.Collective)
+	request.Wait = wait
+	report, err := inventory.CollectivesOf(client.Call(ctx, request, nodes))
 	if err != nil {
 		return err
 	}
@@ -181,5 +182,5 @@ func countCollectives(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOp
 	if err != nil {
 		return err
 	}
-	return accountFor(a, nodes, len(report.Nodes), report.Problems)
+	return accountFor(a, nodes, len(report.Nodes), report.Absent, report.Problems)
 }

@@ -217,8 +217,11 @@ func warnOfMissing(a *app, t *inventory.Tally) {
 		}
 		return fmt.Sprintf("%d nodes", n)
 	}
-	if len(t.Silent) > 0 {
-		fmt.Fprintf(a.io.err, "warning: %s did not reply: %s\n", nodes(len(t.Silent)), discovery.Fold(t.Silent))
+	if n := len(t.Absent); n > 0 {
+		fmt.Fprintf(a.io.err, "warning: not connected: %s: %s\n", nodes(n), discovery.Fold(t.Absent))
+	}
+	if silent := discovery.Without(t.Silent, t.Absent); len(silent) > 0 {
+		fmt.Fprintf(a.io.err, "warning: %s did not reply: %s\n", nodes(len(silent)), discovery.Fold(silent))
 	}
 	for _, problems := range [][]inventory.Problem{t.Problems, t.Partial} {
 		byReason := map[string][]string{}

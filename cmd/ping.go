@@ -67,7 +67,13 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 	if err != nil {
 		return err
 	}
-	pings, err := collectPings(ctx, a, client, o, discovery.WireFilter(f, ""), n, start)
+	roll := rpcclient.Roll{
+		Collective: n.Collective, Filter: discovery.WireFilter(f, ""), Window: choria.Window{Timeout: o.timeout.or(n.Config.DiscoveryTimeout)},
+	}
+	if names, exact := f.ExactIdentities(); exact {
+		roll.Nodes = discovery.Sort(names)
+	}
+	pings, absent, err := collectPings(ctx, a, client, o, roll, start)
 	if err != nil {
 		return err
 	}
@@ -76,27 +82,30 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 			return err
 		}
 	}
+	if roll.Nodes != nil && (o.expect == 0 || len(pings.Times) < o.expect) {
+		if err := missing(len(roll.Nodes), len(roll.Nodes)-len(pings.Times)-len(absent), absent); err != nil {
+			return &exitError{code: exitNoReply, err: err, hint: "are the names right (case counts), and are the servers up?"}
+		}
+		return nil
+	}
 	if len(pings.Times) == 0 {
 		return noNodes(o.EmptyHint())
 	}
 	return nil
 }
 
-func collectPings(ctx context.Context, a *app, client *rpcclient.Client, o pingOptions, f choria.Filter, n *fleet.Fleet, start time.Time) (render.Pings, error) {
-	var pings render.Pings
-	wait, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var sent rpcclient.Sent
-	tell := func(s rpcclient.Sent) {
-		sent = s
-		time.AfterFunc(o.timeout.or(n.Config.DiscoveryTimeout), cancel) // a slow request signer takes nothing of it
-		pings.Overhead = s.Start.Sub(start)
-	}
-	for r, err := range client.Ping(wait, n.Collective, f, tell) {
+// collectPings prints and keeps the round trips, and names the nodes that are not connected.
+func collectPings(ctx context.Context, a *app, client *rpcclient.Client, o pingOptions, roll rpcclient.Roll, start time.Time) (pings render.Pings, absent []string, err error) {
+	roll.Sent = func(s rpcclient.Sent) { pings.Overhead = s.Start.Sub(start) }
+	for r, err := range client.Ping(ctx, roll) {
 		if err != nil {
-			return pings, err
+			return pings, absent, err
 		}
-		took := r.Received.Sub(sent.Start)
+		if r.Absent {
+			absent = append(absent, r.Node)
+			continue
+		}
+		took := r.Received.Sub(r.Sent)
 		pings.Times = append(pings.Times, took)
 		var werr error
 		switch {
@@ -106,11 +115,11 @@ func collectPings(ctx context.Context, a *app, client *rpcclient.Client, o pingO
 			werr = render.Ping(a.io.out, r.Node, took)
 		}
 		if werr != nil {
-			return pings, werr
+			return pings, absent, werr
 		}
 		if o.expect > 0 && len(pings.Times) >= o.expect {
 			break
 		}
 	}
-	return pings, context.Cause(ctx)
+	return pings, absent, context.Cause(ctx)
 }

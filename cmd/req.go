@@ -87,18 +87,20 @@ func runReq(ctx context.Context, a *app, o reqOptions) error {
 	if _, err := o.request.Targets.Parse(); err != nil { // before the configuration is looked for
 		return errorLine(a, &o, err)
 	}
-	return withRun(ctx, a, &o, o.request.Targets.Collective, func(c run.Context) (run.Result, error) {
+	return withRun(ctx, a, &o, o.request, func(c run.Context) (run.Result, error) {
 		return run.Start(ctx, c, o.request)
 	})
 }
 
 // withRun opens the way to the fleet and the result's writer, does the work, and ends with its exit code.
-func withRun(ctx context.Context, a *app, o *reqOptions, collective string, work func(run.Context) (run.Result, error)) error {
+func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work func(run.Context) (run.Result, error)) error {
 	settings, err := a.env.settings()
 	if err != nil {
 		return errorLine(a, o, err)
 	}
-	f, err := fleet.Open(ctx, a.fleetOptions(), collective)
+	options := a.fleetOptions()
+	options.TTL = r.Pace.TTL.D
+	f, err := fleet.Open(ctx, options, r.Targets.Collective)
 	if err != nil {
 		return errorLine(a, o, err)
 	}

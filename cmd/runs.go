@@ -231,7 +231,7 @@ func withStored(ctx context.Context, a *app, o *reqOptions, name string, work fu
 		a.flags.config = stored.Meta.Config
 	}
 	a.flags.federations = stored.Meta.Federations // whatever is configured by now: the nodes are there
-	return withRun(ctx, a, o, stored.Meta.Collective, func(c run.Context) (run.Result, error) {
+	return withRun(ctx, a, o, request, func(c run.Context) (run.Result, error) {
 		return work(ctx, c, request, stored)
 	})
 }

@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -15,11 +14,13 @@ import (
 // quiet is how long a broadcast with a window waits for another node (docs/protocol.md, timeouts).
 const quiet = 300 * time.Millisecond
 
-// Broadcaster sends one discovery request to a collective, calls sent when it has left, and yields the sender
-// of each reply until ctx ends or the loop is left. A yielded error ends the discovery; replies that make no
-// sense are the Broadcaster's to drop. What comes before sent, signing above all, bounds itself.
+// Broadcaster sends one discovery request to a collective and yields the sender of each reply, each once, until the window
+// has closed, ctx ends or the loop is left. What arrived within the window is yielded however long its check takes. A
+// yielded error ends the discovery; replies that make no sense are the Broadcaster's to drop, and a connection that is lost
+// meanwhile is its to wait for: never does half a fleet look like the whole one. What comes before the request has left,
+// signing above all, bounds itself.
 type Broadcaster interface {
-	Broadcast(ctx context.Context, collective string, f choria.Filter, sent func()) iter.Seq2[string, error]
+	Broadcast(ctx context.Context, collective string, f choria.Filter, w choria.Window) iter.Seq2[string, error]
 }
 
 // Query says which nodes are wanted and how long to wait for them.
@@ -67,52 +68,26 @@ func Broadcast(ctx context.Context, b Broadcaster, q Query) (Result, error) {
 	return result, nil
 }
 
-// errEnough ends a collection that has come to its end in time.
-var errEnough = errors.New("discovery is complete")
-
 func collect(ctx context.Context, b Broadcaster, q Query) (found []string, strange int, err error) {
-	wait, stop := context.WithCancelCause(ctx)
-	defer stop(errEnough)
-	var timeout, window *time.Timer
-	sent := func() { timeout = time.AfterFunc(q.Timeout, func() { stop(errEnough) }) }
-	defer func() {
-		if timeout != nil {
-			timeout.Stop()
-		}
-	}()
+	w := choria.Window{Timeout: q.Timeout}
+	if q.Window {
+		w.Quiet = quiet
+	}
 	seen := map[string]bool{}
-	for sender, err := range b.Broadcast(wait, q.Collective, WireFilter(q.Filter, q.Agent), sent) {
-		if err != nil {
-			if context.Cause(wait) == errEnough {
-				break // how some iterators say that wait has ended
-			}
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return found, strange, err
-		}
-		if choria.CheckIdentity(sender) != nil {
-			strange++
-			continue
-		}
-		if seen[sender] {
-			continue
-		}
-		seen[sender] = true
-		found = append(found, sender)
+	for sender, err := range b.Broadcast(ctx, q.Collective, WireFilter(q.Filter, q.Agent), w) {
 		switch {
-		case !q.Window:
-		case window == nil:
-			window = time.AfterFunc(quiet, func() { stop(errEnough) })
-			defer window.Stop()
-		default:
-			window.Reset(quiet)
+		case err != nil && ctx.Err() != nil:
+			return found, strange, context.Cause(ctx)
+		case err != nil:
+			return found, strange, err
+		case choria.CheckIdentity(sender) != nil:
+			strange++
+		case !seen[sender]:
+			seen[sender] = true
+			found = append(found, sender)
 		}
 	}
-	if wait.Err() != nil && context.Cause(wait) != errEnough {
-		return found, strange, context.Cause(ctx)
-	}
-	return found, strange, nil
+	return found, strange, context.Cause(ctx)
 }
 
 // WireFilter is the filter in the form that a request carries, with the agent that will be called added

@@ -24,23 +24,19 @@ type answer struct {
 
 // network answers one broadcast and remembers what was asked.
 type network struct {
-	answers []answer      // ordered by time
-	ended   bool          // stop after the last answer, without waiting for the context
-	late    error         // yielded when the context has ended
-	signing time.Duration // until the request has left
+	answers []answer // ordered by time
+	ended   bool     // stop after the last answer, without waiting for the window
+	late    error    // yielded when the context has ended
 	sent    []choria.Filter
+	windows []choria.Window
 	where   string
 }
 
-func (n *network) Broadcast(ctx context.Context, collective string, f choria.Filter, sent func()) iter.Seq2[string, error] {
+func (n *network) Broadcast(ctx context.Context, collective string, f choria.Filter, w choria.Window) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		n.sent, n.where = append(n.sent, f), collective
-		select {
-		case <-time.After(n.signing):
-		case <-ctx.Done():
-		}
-		sent()
+		n.sent, n.windows, n.where = append(n.sent, f), append(n.windows, w), collective
 		start := time.Now()
+		over := time.After(w.Timeout)
 		for _, a := range n.answers {
 			select {
 			case <-ctx.Done():
@@ -48,62 +44,47 @@ func (n *network) Broadcast(ctx context.Context, collective string, f choria.Fil
 					yield("", n.late)
 				}
 				return
+			case <-over:
+				return
 			case <-time.After(a.after - time.Since(start)):
 			}
 			if !yield(a.sender, a.err) {
 				return
 			}
 		}
-		if !n.ended {
-			<-ctx.Done()
+		if n.ended {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-over:
 		}
 	}
 }
 
 const ms = time.Millisecond
 
-func TestBroadcastWaits(t *testing.T) {
-	tests := []struct {
-		name    string
-		query   Query
-		answers []answer
-		want    string
-		took    time.Duration
+func TestBroadcastHandsTheWindowOn(t *testing.T) {
+	for _, tt := range []struct {
+		query Query
+		want  choria.Window
 	}{
-		{"for the whole timeout", Query{Timeout: 2 * time.Second}, []answer{{after: 50 * ms, sender: "b"}, {after: 60 * ms, sender: "a10"}, {after: 1990 * ms, sender: "a9"}}, "a9 a10 b", 2 * time.Second},
-		{"and not longer", Query{Timeout: time.Second}, []answer{{after: 999 * ms, sender: "a"}, {after: 1001 * ms, sender: "b"}}, "a", time.Second},
-		{"without any answer", Query{Timeout: time.Second}, nil, "", time.Second},
-		{"window ends early", Query{Timeout: 2 * time.Second, Window: true}, []answer{{after: 50 * ms, sender: "a"}, {after: 340 * ms, sender: "b"}, {after: 700 * ms, sender: "c"}}, "a b", 640 * ms},
-		{"first answer has the whole timeout", Query{Timeout: 2 * time.Second, Window: true}, []answer{{after: 1500 * ms, sender: "a"}}, "a", 1800 * ms},
-		{"window without any answer", Query{Timeout: 2 * time.Second, Window: true}, nil, "", 2 * time.Second},
-		{"window never beyond the timeout", Query{Timeout: time.Second, Window: true}, []answer{{after: 250 * ms, sender: "a"}, {after: 500 * ms, sender: "b"}, {after: 750 * ms, sender: "c"}, {after: 1100 * ms, sender: "d"}}, "a b c", time.Second},
-		{"a repeated answer is not new", Query{Timeout: 2 * time.Second, Window: true}, []answer{{after: 100 * ms, sender: "a"}, {after: 300 * ms, sender: "a"}, {after: 450 * ms, sender: "b"}}, "a", 400 * ms},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := &network{answers: tt.answers}
-				tt.query.Collective = "mco"
-				got, err := Broadcast(t.Context(), n, tt.query)
-				if err != nil || strings.Join(got.Nodes, " ") != tt.want || got.Took != tt.took || got.Method != "broadcast" {
-					t.Errorf("Broadcast = %+v, %v; want %q in %v", got, err, tt.want, tt.took)
-				}
-				if len(n.sent) != 1 || n.where != "mco" {
-					t.Errorf("sent %d requests, to %q; want one to mco", len(n.sent), n.where)
-				}
-			})
+		{Query{Timeout: 2 * time.Second}, choria.Window{Timeout: 2 * time.Second}},
+		{Query{Timeout: 3 * time.Second, Window: true}, choria.Window{Timeout: 3 * time.Second, Quiet: 300 * ms}},
+	} {
+		query, want := tt.query, tt.want
+		synctest.Test(t, func(t *testing.T) {
+			n := &network{answers: []answer{{after: 50 * ms, sender: "b"}, {after: 60 * ms, sender: "a10"}, {after: 70 * ms, sender: "b"}, {after: 1990 * ms, sender: "a9"}}}
+			query.Collective = "mco"
+			got, err := Broadcast(t.Context(), n, query)
+			if err != nil || strings.Join(got.Nodes, " ") != "a9 a10 b" || got.Took != query.Timeout || got.Method != "broadcast" {
+				t.Errorf("Broadcast = %+v, %v", got, err)
+			}
+			if len(n.windows) != 1 || n.windows[0] != want || n.where != "mco" {
+				t.Errorf("asked %q for %v, want one request with %v", n.where, n.windows, want)
+			}
 		})
 	}
-}
-
-func TestASlowSignerTakesNothingOfTheWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &network{signing: 5 * time.Second, answers: []answer{{after: 1900 * ms, sender: "late"}}}
-		got, err := Broadcast(t.Context(), n, Query{Timeout: 2 * time.Second})
-		if err != nil || strings.Join(got.Nodes, " ") != "late" || got.Took != 7*time.Second {
-			t.Errorf("Broadcast = %+v, %v; want the node that answered 1.9 s after the request had left", got, err)
-		}
-	})
 }
 
 func TestBroadcastDropsStrangeNames(t *testing.T) {
@@ -144,15 +125,6 @@ func TestBroadcastReportsWhyItEnded(t *testing.T) {
 			n := &network{answers: []answer{{after: 100 * ms, sender: "a"}, {after: 200 * ms, err: lost}}}
 			got, err := Broadcast(t.Context(), n, Query{Timeout: time.Second, Collective: "mco"})
 			if !errors.Is(err, lost) || !strings.Contains(err.Error(), "mco") || strings.Join(got.Nodes, " ") != "a" {
-				t.Errorf("Broadcast = %+v, %v", got, err)
-			}
-		})
-	})
-	t.Run("an iterator that reports the timeout", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			n := &network{late: context.Canceled, answers: []answer{{after: 100 * ms, sender: "a"}, {after: 5 * time.Second, sender: "b"}}}
-			got, err := Broadcast(t.Context(), n, Query{Timeout: time.Second})
-			if err != nil || strings.Join(got.Nodes, " ") != "a" {
 				t.Errorf("Broadcast = %+v, %v", got, err)
 			}
 		})

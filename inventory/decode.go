@@ -8,8 +8,16 @@ import (
 	"time"
 )
 
-// ErrNoReply says that a node did not answer before the context ended.
+// ErrNoReply says that a node did not answer in time.
 var ErrNoReply = errors.New("no reply")
+
+// ErrAbsent says that the broker knows no such node: it did not get the request. It is a kind of ErrNoReply, too.
+var ErrAbsent error = absentError{}
+
+type absentError struct{}
+
+func (absentError) Error() string        { return "not connected" }
+func (absentError) Is(target error) bool { return target == ErrNoReply }
 
 // PayloadError is a reply that is not what its action promises.
 type PayloadError struct {

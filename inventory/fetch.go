@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"fleetctl/rpcclient"
 )
@@ -24,19 +25,25 @@ type Caller interface {
 	Call(ctx context.Context, req rpcclient.Request, nodes []string) iter.Seq2[rpcclient.Reply, error]
 }
 
-// Fetch asks one node for its inventory and its statistics, side by side, and returns when both have come or the context
-// has ended. Without an inventory there is only the error. When only the statistics are missing, the node comes back
-// with nil Stats together with the error. Errors: ErrNoReply, *RefusedError, *PayloadError, or the caller's.
-func Fetch(ctx context.Context, caller Caller, collective, node string) (Node, error) {
+// Fetch asks one node for its inventory and its statistics, side by side, and returns when both have come, the wait for
+// them is over (zero: none) or the context has ended. Without an inventory there is only the error. When only the
+// statistics are missing, the node comes back with nil Stats together with the error. Errors: ErrNoReply, ErrAbsent,
+// *RefusedError, *PayloadError, or the caller's.
+func Fetch(ctx context.Context, caller Caller, collective, node string, wait time.Duration) (Node, error) {
 	var (
-		wait     sync.WaitGroup
+		both     sync.WaitGroup
 		n        Node
 		s        Stats
 		nerr, er error
 	)
-	wait.Go(func() { n, nerr = one(ctx, caller, collective, node, actionInventory, decodeInventory) })
-	wait.Go(func() { s, er = one(ctx, caller, collective, node, actionStats, decodeStats) })
-	wait.Wait()
+	ask := func(action string) rpcclient.Request {
+		r := request(action, collective, nil)
+		r.Wait = wait
+		return r
+	}
+	both.Go(func() { n, nerr = one(ctx, caller, ask(actionInventory), node, decodeInventory) })
+	both.Go(func() { s, er = one(ctx, caller, ask(actionStats), node, decodeStats) })
+	both.Wait()
 	if nerr != nil {
 		return Node{}, nerr
 	}
@@ -48,24 +55,29 @@ func Fetch(ctx context.Context, caller Caller, collective, node string) (Node, e
 }
 
 // one asks for one action of one node and decodes the first reply of that node.
-func one[T any](ctx context.Context, caller Caller, collective, node, action string,
+func one[T any](ctx context.Context, caller Caller, req rpcclient.Request, node string,
 	decode func(string, json.RawMessage) (T, error)) (T, error) {
 	var zero T
-	req := rpcclient.Request{Agent: agent, Action: action, Collective: collective}
 	for r, err := range caller.Call(ctx, req, []string{node}) {
 		if err != nil {
-			return zero, fmt.Errorf("ask %s for rpcutil#%s: %w", node, action, err)
+			return zero, fmt.Errorf("ask %s for rpcutil#%s: %w", node, req.Action, err)
 		}
 		if r.Node != node {
 			continue
 		}
-		if err := refusal(r, action); err != nil {
+		if r.Absent {
+			return zero, absence(node)
+		}
+		if err := refusal(r, req.Action); err != nil {
 			return zero, err
 		}
 		return decode(node, r.Data)
 	}
-	return zero, fmt.Errorf("%w to rpcutil#%s from %s", ErrNoReply, action, node)
+	return zero, fmt.Errorf("%w to rpcutil#%s from %s", ErrNoReply, req.Action, node)
 }
+
+// absence says that a node is not connected.
+func absence(node string) error { return fmt.Errorf("%s is %w", node, ErrAbsent) }
 
 // refusal is nil for a reply with status OK.
 func refusal(r rpcclient.Reply, action string) error {

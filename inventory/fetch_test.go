@@ -56,7 +56,7 @@ func exampleNode() Node {
 }
 
 func TestFetchReadsBothReplies(t *testing.T) {
-	got, err := Fetch(t.Context(), exampleFleet(), "mt", "n1")
+	got, err := Fetch(t.Context(), exampleFleet(), "mt", "n1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestFetchReadsBothReplies(t *testing.T) {
 func TestFetchWithoutInventoryIsNoNode(t *testing.T) {
 	f := exampleFleet()
 	delete(f["n1"], "rpcutil#inventory@mt")
-	got, err := Fetch(t.Context(), f, "mt", "n1")
+	got, err := Fetch(t.Context(), f, "mt", "n1", 0)
 	if !errors.Is(err, ErrNoReply) || !strings.Contains(err.Error(), "rpcutil#inventory from n1") {
 		t.Errorf("error %v, want ErrNoReply with action and node", err)
 	}
@@ -80,7 +80,7 @@ func TestFetchWithoutInventoryIsNoNode(t *testing.T) {
 func TestFetchWithoutStatsKeepsTheNode(t *testing.T) {
 	f := exampleFleet()
 	f["n1"]["rpcutil#daemon_stats@mt"] = rpcclient.Reply{Code: 1, Message: "You are not authorized"}
-	got, err := Fetch(t.Context(), f, "mt", "n1")
+	got, err := Fetch(t.Context(), f, "mt", "n1", 0)
 	refused, ok := errors.AsType[*RefusedError](err)
 	if !ok || refused.Code != 1 || refused.Message != "You are not authorized" || refused.Action != "daemon_stats" || refused.Node != "n1" {
 		t.Errorf("error %#v, want the refusal", err)
@@ -105,14 +105,14 @@ func (c brokenCaller) Call(context.Context, rpcclient.Request, []string) iter.Se
 
 func TestFetchPassesTheCallersErrorOn(t *testing.T) {
 	lost := errors.New("connection lost")
-	if _, err := Fetch(t.Context(), brokenCaller{lost}, "mt", "n1"); !errors.Is(err, lost) {
+	if _, err := Fetch(t.Context(), brokenCaller{lost}, "mt", "n1", 0); !errors.Is(err, lost) {
 		t.Errorf("error %v, want the caller's", err)
 	}
 }
 
 func TestFetchIgnoresStrangers(t *testing.T) {
 	stranger := func(yield func(rpcclient.Reply, error) bool) { yield(rpcclient.Reply{Node: "n2"}, nil) }
-	_, err := Fetch(t.Context(), callerFunc(func() iter.Seq2[rpcclient.Reply, error] { return stranger }), "mt", "n1")
+	_, err := Fetch(t.Context(), callerFunc(func() iter.Seq2[rpcclient.Reply, error] { return stranger }), "mt", "n1", 0)
 	if !errors.Is(err, ErrNoReply) {
 		t.Errorf("error %v, want ErrNoReply", err)
 	}
@@ -148,7 +148,7 @@ func TestOddPayloadNamesTheField(t *testing.T) {
 		key := "rpcutil#" + tt.action + "@mt"
 		text := strings.Replace(string(f["n1"][key].Data), tt.from, tt.to, 1)
 		f["n1"][key] = rpcclient.Reply{Data: json.RawMessage(text)}
-		_, err := Fetch(t.Context(), f, "mt", "n1")
+		_, err := Fetch(t.Context(), f, "mt", "n1", 0)
 		got, ok := errors.AsType[*PayloadError](err)
 		if !ok {
 			t.Errorf("%s with %s: error %v, want a *PayloadError", tt.action, tt.to, err)
@@ -168,7 +168,7 @@ func TestEmptyListsMayBeNull(t *testing.T) {
 	f := exampleFleet()
 	f["n1"]["rpcutil#inventory@mt"] = rpcclient.Reply{Data: json.RawMessage(
 		`{"version":"1","main_collective":"m","agents":null,"classes":null,"collectives":null,"machines":null,"facts":null}`)}
-	n, err := Fetch(t.Context(), f, "mt", "n1")
+	n, err := Fetch(t.Context(), f, "mt", "n1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,19 +46,21 @@ type Collectives struct {
 	// Counts has the most populous collective first, then by name.
 	Counts   []Count
 	Problems []Problem
+	// Absent are the nodes that are not connected, sorted.
+	Absent []string
 }
 
 // CollectivesOf counts the collectives of the nodes that replied to rpcutil#collective_info. The error is the
 // sequence's own, and comes with what was counted until then.
 func CollectivesOf(replies iter.Seq2[rpcclient.Reply, error]) (Collectives, error) {
-	told, problems, err := gather(replies, actionCollectives, decodeCollectives)
+	told, absent, problems, err := gather(replies, actionCollectives, decodeCollectives)
 	counts := map[string]int{}
 	for _, list := range told {
 		for name := range unique(list) {
 			counts[name]++
 		}
 	}
-	return Collectives{Nodes: slices.Sorted(maps.Keys(told)), Counts: ordered(counts), Problems: problems}, err
+	return Collectives{Nodes: slices.Sorted(maps.Keys(told)), Counts: ordered(counts), Problems: problems, Absent: absent}, err
 }
 
 // MarshalJSON writes schema_version, nodes (a number), collectives and problems.
@@ -82,17 +84,19 @@ type Facts struct {
 	// Values are sorted by value. A node without the fact has the value "nil", as upstream reports it.
 	Values   []FactValue
 	Problems []Problem
+	// Absent are the nodes that are not connected, sorted.
+	Absent []string
 }
 
 // FactsOf reads the replies to rpcutil#get_fact. The error is the sequence's own, and comes with what was read until
 // then.
 func FactsOf(replies iter.Seq2[rpcclient.Reply, error]) (Facts, error) {
-	told, problems, err := gather(replies, actionFact, decodeFact)
+	told, absent, problems, err := gather(replies, actionFact, decodeFact)
 	nodes := map[string][]string{}
 	for node, value := range told {
 		nodes[value] = append(nodes[value], node)
 	}
-	f := Facts{Problems: problems}
+	f := Facts{Problems: problems, Absent: absent}
 	for _, value := range slices.Sorted(maps.Keys(nodes)) {
 		f.Values = append(f.Values, FactValue{Value: value, Nodes: slices.Sorted(slices.Values(nodes[value]))})
 	}
@@ -101,7 +105,7 @@ func FactsOf(replies iter.Seq2[rpcclient.Reply, error]) (Facts, error) {
 
 // gather decodes the first reply of each node.
 func gather[T any](replies iter.Seq2[rpcclient.Reply, error], action string,
-	decode func(string, json.RawMessage) (T, error)) (told map[string]T, problems []Problem, err error) {
+	decode func(string, json.RawMessage) (T, error)) (told map[string]T, absent []string, problems []Problem, err error) {
 	told = map[string]T{}
 	seen := map[string]bool{}
 	for r, e := range replies {
@@ -113,6 +117,10 @@ func gather[T any](replies iter.Seq2[rpcclient.Reply, error], action string,
 			continue
 		}
 		seen[r.Node] = true
+		if r.Absent {
+			absent = append(absent, r.Node)
+			continue
+		}
 		problem := refusal(r, action)
 		if problem == nil {
 			var v T
@@ -125,7 +133,8 @@ func gather[T any](replies iter.Seq2[rpcclient.Reply, error], action string,
 		}
 	}
 	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.Node, b.Node) })
-	return told, problems, err
+	slices.Sort(absent)
+	return told, absent, problems, err
 }
 
 func unique(list []string) map[string]bool {

@@ -50,7 +50,7 @@ type Answer struct {
 	AgentVersions map[string]string
 	// Uptime is by the node's own clock, and zero without Stats.
 	Uptime time.Duration
-	// Err says what is missing: ErrNoReply (wrapped), *RefusedError or *PayloadError. With a Node, less important things
+	// Err says what is missing: ErrNoReply or ErrAbsent (wrapped), *RefusedError or *PayloadError. With a Node, less important things
 	// are missing.
 	Err error
 }
@@ -167,7 +167,7 @@ type said struct {
 func (c *chunk) run(ctx context.Context, caller Caller) {
 	defer c.release()
 	defer c.carry.Wait()
-	asked, cancel := context.WithTimeout(ctx, c.survey.Timeout)
+	asked, cancel := context.WithCancel(ctx)
 	defer cancel()
 	replies := c.call(asked, caller)
 	timer := time.NewTimer(firstQuiet)
@@ -204,7 +204,9 @@ func (c *chunk) call(ctx context.Context, caller Caller) <-chan said {
 	var wait sync.WaitGroup
 	for _, action := range c.survey.actions() {
 		wait.Go(func() {
-			for r, err := range caller.Call(ctx, request(action, c.survey.Collective, nil), c.nodes) {
+			req := request(action, c.survey.Collective, nil)
+			req.Wait = c.survey.Timeout
+			for r, err := range caller.Call(ctx, req, c.nodes) {
 				replies <- said{action, r, err} // run reads until the channel is closed
 				if err != nil {
 					return
@@ -227,7 +229,10 @@ func (c *chunk) note(r said) {
 	}
 	p.heard[r.action] = true
 	err := refusal(r.reply, r.action)
-	if err == nil {
+	switch {
+	case r.reply.Absent:
+		err = absence(r.reply.Node)
+	case err == nil:
 		err = p.read(r, c.survey.Facts)
 	}
 	if err != nil && (p.answer.Err == nil || r.action == actionInventory) {

@@ -20,7 +20,7 @@ import (
 )
 
 // callFunc is a Caller made of a function: it yields what each node says to an action, nil for silence, then waits for
-// the silent ones until the context ends, as the real one does.
+// the silent ones, as the real one does.
 type callFunc func(action, node string) *rpcclient.Reply
 
 func (f callFunc) Call(ctx context.Context, req rpcclient.Request, nodes []string) iter.Seq2[rpcclient.Reply, error] {
@@ -38,7 +38,10 @@ func (f callFunc) Call(ctx context.Context, req rpcclient.Request, nodes []strin
 			}
 		}
 		if silent {
-			<-ctx.Done()
+			select {
+			case <-time.After(req.Wait):
+			case <-ctx.Done():
+			}
 		}
 	}
 }
@@ -268,4 +271,76 @@ func TestTallyCounts(t *testing.T) {
 	if !slices.Equal(plain.Silent, []string{"n6"}) || len(plain.Problems) != 1 || plain.Problems[0].Reason() != "refused rpcutil#inventory: no" {
 		t.Errorf("silent %v, problems %v", plain.Silent, plain.Problems)
 	}
+}
+
+// lateCaller yields what arrived within the wait long after it, as a client does whose checks take their time.
+type lateCaller struct{ callFunc }
+
+func (c lateCaller) Call(ctx context.Context, req rpcclient.Request, nodes []string) iter.Seq2[rpcclient.Reply, error] {
+	return func(yield func(rpcclient.Reply, error) bool) {
+		<-time.After(req.Wait)
+		for r, err := range c.callFunc.Call(ctx, req, nodes) {
+			<-time.After(50 * time.Millisecond)
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestWhatArrivedInTimeCountsHoweverLongItsCheckTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		caller := lateCaller{callFunc(func(action, _ string) *rpcclient.Reply { return plainReply(action) })}
+		for name, a := range ask(t, Survey{Stats: true, Timeout: time.Second, Chunk: 20}, caller, namesOf(60)) {
+			if a.Node == nil || a.Err != nil {
+				t.Errorf("%s: %v", name, a.Err)
+			}
+		}
+		if n, err := Fetch(t.Context(), caller, "m", "n000001", time.Second); err != nil || n.Stats == nil {
+			t.Errorf("Fetch: %+v, %v", n, err)
+		}
+		fact := lateCaller{callFunc(func(string, string) *rpcclient.Reply {
+			return &rpcclient.Reply{Data: json.RawMessage(`{"fact":"x","value":"1"}`)}
+		})}
+		req, err := FactRequest("m", "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Wait = time.Second
+		if f, err := FactsOf(fact.Call(t.Context(), req, namesOf(40))); err != nil || len(f.Values) != 1 || len(f.Values[0].Nodes) != 40 {
+			t.Errorf("facts: %+v, %v", f, err)
+		}
+	})
+}
+
+func TestAbsentNodesAreNamed(t *testing.T) {
+	caller := callFunc(func(action, node string) *rpcclient.Reply {
+		if node == "n000001" {
+			return &rpcclient.Reply{Absent: true, Code: -1}
+		}
+		return plainReply(action)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		got := ask(t, Survey{Stats: true}, caller, namesOf(3))["n000001"]
+		if got.Node != nil || !errors.Is(got.Err, ErrAbsent) || !errors.Is(got.Err, ErrNoReply) || got.Err.Error() != "n000001 is not connected" {
+			t.Errorf("got %+v, %v", got, got.Err)
+		}
+		tally := NewTally(nil)
+		tally.Miss(got)
+		tally.Miss(Answer{Identity: "n9", Err: ErrNoReply})
+		if !slices.Equal(tally.Silent, []string{"n000001", "n9"}) || !slices.Equal(tally.Absent, []string{"n000001"}) {
+			t.Errorf("silent %q, absent %q", tally.Silent, tally.Absent)
+		}
+		if _, err := Fetch(t.Context(), caller, "m", "n000001", time.Minute); !errors.Is(err, ErrAbsent) || strings.Contains(err.Error(), "reply") {
+			t.Errorf("Fetch: %v", err)
+		}
+		c, err := CollectivesOf(caller.Call(t.Context(), CollectivesRequest("m"), []string{"n000001"}))
+		if err != nil || !slices.Equal(c.Absent, []string{"n000001"}) || len(c.Nodes)+len(c.Problems) > 0 {
+			t.Errorf("collectives: %+v, %v", c, err)
+		}
+		if took := time.Since(start); took > 0 {
+			t.Errorf("took %v", took)
+		}
+	})
 }

@@ -16,6 +16,8 @@ type Tally struct {
 	// Silent and Problems are the nodes that did not tell what they are, Partial those that told only that.
 	Silent            []string
 	Problems, Partial []Problem
+	// Absent are the silent nodes that are not connected.
+	Absent []string
 	// Shortest and Longest are the uptimes' bounds; Timed is how many nodes told theirs.
 	Shortest, Longest time.Duration
 	Timed             int
@@ -46,6 +48,9 @@ func NewTally(groupBy func(Answer) []string) *Tally {
 func (t *Tally) Miss(a Answer) {
 	if errors.Is(a.Err, ErrNoReply) {
 		t.Silent = append(t.Silent, a.Identity)
+		if errors.Is(a.Err, ErrAbsent) {
+			t.Absent = append(t.Absent, a.Identity)
+		}
 		return
 	}
 	t.Problems = append(t.Problems, Problem{Node: a.Identity, Err: a.Err})

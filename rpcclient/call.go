@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"fleetctl/internal/choria"
 )
@@ -15,9 +16,13 @@ const discoveryAgent = "discovery"
 // ErrNoReply says that nobody answered a service request before the context ended.
 var ErrNoReply = errors.New("no reply")
 
-// Call sends one direct request and yields the replies until every node has answered or the context ends. The end
-// of the context is not an error here: the caller set it and knows. A yielded error ends the sequence; stopping the
+// Call sends one direct request that changes nothing, and yields the replies until every node has answered or is absent,
+// until req.Wait is over, or the context ends. What arrived by then is still yielded, however long its check takes. The
+// end of the context is not an error here: the caller set it and knows. A yielded error ends the sequence; stopping the
 // loop stops the work.
+//
+// When the connection is lost meanwhile, the nodes that have not answered are asked again after its return, with a new
+// wait. For 30 s after such a return an absent node is asked again every 2 s before it counts as absent.
 func (c *Client) Call(ctx context.Context, req Request, nodes []string) iter.Seq2[Reply, error] {
 	return func(yield func(Reply, error) bool) {
 		s, err := c.Open(ctx, req.Collective)
@@ -26,21 +31,80 @@ func (c *Client) Call(ctx context.Context, req Request, nodes []string) iter.Seq
 			return
 		}
 		defer s.Close()
-		if _, err := s.Send(ctx, req, nodes); err != nil {
-			yield(Reply{}, err)
-			return
+		first := req.ID
+		ask := func(ctx context.Context, nodes []string) error {
+			again := req
+			again.ID, first = first, ""
+			_, err := s.Send(ctx, again, nodes)
+			return err
 		}
-		for left := len(nodes); left > 0; left-- {
-			select {
-			case r := <-s.out:
-				if !yield(r, nil) {
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
+		s.each(ctx, choria.Window{Timeout: req.Wait}, nodes, ask, yield)
+	}
+}
+
+// each asks nodes by ask and yields what they answer, and that they are absent.
+func (s *Session) each(ctx context.Context, w choria.Window, nodes []string, ask func(context.Context, []string) error, yield func(Reply, error) bool) {
+	m := muster{left: make(map[string]bool, len(nodes)), away: map[string]Reply{}, yield: yield}
+	for _, n := range nodes {
+		m.left[n] = true
+	}
+	g := &gathering{session: s, window: w, enough: m.enough}
+	g.ask = func(ctx context.Context) error {
+		if m.all == nil {
+			m.all = nodes
+			return ask(ctx, nodes)
+		}
+		clear(m.away)
+		return ask(ctx, m.open())
+	}
+	g.again = func() (time.Duration, bool) { return askAbsentEvery, len(m.away) > 0 }
+	g.take = func(r Reply) bool {
+		// Whether an absence may be believed depends on the connection's last loss, of which we may not know yet.
+		hold := r.Absent && (s.client.intact(g.link) != nil || r.Sent.Before(g.settled()))
+		return m.take(r, hold)
+	}
+	if err := g.run(ctx); err != nil && !m.stopped {
+		yield(Reply{}, err)
+	}
+}
+
+// muster is the nodes of one question.
+type muster struct {
+	all     []string         // those that were asked at first; nil before
+	left    map[string]bool  // those that are waited for
+	away    map[string]Reply // among them, those that are absent and asked again
+	yield   func(Reply, error) bool
+	stopped bool
+}
+
+func (m *muster) enough() bool { return m.stopped || len(m.left) == 0 }
+
+// open are the nodes that are waited for, in the order that was asked.
+func (m *muster) open() []string {
+	open := make([]string, 0, len(m.left))
+	for _, n := range m.all {
+		if m.left[n] {
+			open = append(open, n)
 		}
 	}
+	return open
+}
+
+// take yields a node's answer, the first one; hold keeps an absence for later.
+func (m *muster) take(r Reply, hold bool) bool {
+	if !m.left[r.Node] {
+		return false
+	}
+	if hold {
+		m.away[r.Node] = r
+		return false
+	}
+	delete(m.left, r.Node)
+	delete(m.away, r.Node)
+	if !m.yield(r, nil) {
+		m.stopped = true
+	}
+	return true
 }
 
 // Service asks one of the servers that offer a service agent, and returns the first reply. Nobody is discovered and
@@ -81,17 +145,11 @@ func (c *Client) Forward(ctx context.Context, req Request, nodes []string, reply
 	return s.open(ctx, r, choria.ServiceSubject(req.Collective, req.Agent))
 }
 
-// Broadcast asks every server that matches the filter for its name, and yields the names, each once, until the
-// context ends. An empty filter asks them all. sent, when not nil, is called when the request has left: signing it
-// may have taken a while.
-func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filter, sent func()) iter.Seq2[string, error] {
+// Broadcast asks every server that matches the filter for its name, and yields the names, each once, until the window has
+// closed or the context ends. An empty filter asks them all. See Ping for a connection that is lost meanwhile.
+func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filter, w choria.Window) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		tell := func(Sent) {
-			if sent != nil {
-				sent()
-			}
-		}
-		for r, err := range c.Ping(ctx, collective, f, tell) {
+		for r, err := range c.Ping(ctx, Roll{Collective: collective, Filter: f, Window: w}) {
 			if !yield(r.Node, err) {
 				return
 			}
@@ -99,32 +157,69 @@ func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filt
 	}
 }
 
-// Ping is Broadcast with whole replies, for their times. sent, when not nil, is told when the request had left.
-func (c *Client) Ping(ctx context.Context, collective string, f choria.Filter, sent func(Sent)) iter.Seq2[Reply, error] {
+// Roll is the question which nodes are there.
+type Roll struct {
+	Collective string
+	// Filter is what a node must match to answer; the empty one asks all of them.
+	Filter choria.Filter
+	// Nodes, when not nil, are asked one by one, on their own subjects: then it is known which of them are absent, and the
+	// wait ends when all have answered or are. A node answers the request there as it does a broadcast, once.
+	Nodes  []string
+	Window choria.Window
+	// Sent, when not nil, is called when the request has left, each time that it is asked.
+	Sent func(Sent)
+}
+
+// Ping is Broadcast with whole replies, for their times. A reply's round trip is from Sent to Received.
+//
+// A connection that is lost meanwhile is waited for, and everybody is asked again, until 30 s after its return: nodes that
+// are on their way back would be missing. The same holds for a question that begins within that time. The window then
+// begins anew. A connection that does not return is an error.
+func (c *Client) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {
 	return func(yield func(Reply, error) bool) {
-		s, err := c.Open(ctx, collective)
+		s, err := c.Open(ctx, roll.Collective)
 		if err != nil {
 			yield(Reply{}, err)
 			return
 		}
 		defer s.Close()
-		out, err := s.Broadcast(ctx, f)
-		if err != nil {
-			yield(Reply{}, err)
-			return
-		}
-		if sent != nil {
-			sent(out)
-		}
-		for {
-			select {
-			case reply := <-s.out:
-				if !yield(reply, nil) {
-					return
-				}
-			case <-ctx.Done():
+		for r, err := range s.Ping(ctx, roll) {
+			if !yield(r, err) {
 				return
 			}
+		}
+	}
+}
+
+// Ping is Client.Ping over this session, which must have no other reader. The session's collective is asked.
+func (s *Session) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {
+	return func(yield func(Reply, error) bool) {
+		tell := func(sent Sent, err error) error {
+			if err == nil && roll.Sent != nil {
+				roll.Sent(sent)
+			}
+			return err
+		}
+		if roll.Nodes != nil {
+			s.each(ctx, roll.Window, roll.Nodes, func(ctx context.Context, nodes []string) error {
+				return tell(s.direct(ctx, s.roll(roll.Filter), nodes))
+			}, yield)
+			return
+		}
+		seen, stopped := map[string]bool{}, false
+		g := &gathering{session: s, window: roll.Window, enough: func() bool { return stopped }}
+		g.ask = func(ctx context.Context) error { return tell(s.Broadcast(ctx, roll.Filter)) }
+		g.again = func() (time.Duration, bool) { return askAllEvery, true }
+		g.take = func(r Reply) bool {
+			if seen[r.Node] {
+				return false
+			}
+			seen[r.Node] = true
+			stopped = !yield(r, nil)
+			return true
+		}
+		if err := g.run(ctx); err != nil && !stopped {
+			yield(Reply{}, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -18,14 +19,19 @@ const DefaultTTL = 30 * time.Second
 // Conn is the message bus as this package needs it. Deliver functions of one subscription are called one after
 // another, in the order of arrival, and own the bytes they get.
 type Conn interface {
-	// Publish queues a message. It fails at once while the connection is down: nothing is kept to be sent later.
-	Publish(subject string, data []byte) error
-	// Subscribe returns once the broker has accepted the subscription. Stop ends it and is safe to call twice.
-	Subscribe(ctx context.Context, subject string, deliver func(data []byte)) (stop func(), err error)
+	// Publish queues a message; reply is its NATS reply subject, "" for none. Fails at once while the connection is down:
+	// nothing is kept to be sent later.
+	Publish(subject, reply string, data []byte) error
+	// Subscribe returns once the broker has accepted the subscription. deliver must be quick: it is called in order of
+	// arrival. Stop ends it and is safe to call twice.
+	Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error)
 	// Flush returns when the broker has taken everything published before, or says why it did not.
 	Flush(ctx context.Context) error
 	// URL is the broker's address, for the hop that every message records.
 	URL() string
+	// Reconnected is when the connection came back after it was last lost; zero when it was never lost. Down: it is away
+	// now. A reconnect shows before anything can be published after it.
+	Reconnected() (at time.Time, down bool)
 }
 
 // Identity is who we are: it seals requests and opens replies.
@@ -46,10 +52,24 @@ type Client struct {
 	conn        Conn
 	id          Identity
 	federations []string // none: the broker's own collectives
+	ttl         time.Duration
+	settling    time.Duration // shorter in tests
+
+	mu      sync.Mutex      // guards reports
+	reports map[string]bool // by collective, see ReportsAbsence
 }
 
 // New returns a client. It neither owns nor closes the connection.
-func New(conn Conn, id Identity) *Client { return &Client{conn: conn, id: id} }
+func New(conn Conn, id Identity) *Client {
+	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, reports: map[string]bool{}}
+}
+
+// WithTTL makes d the time to live of every request that names none, discovery included, in place of DefaultTTL; zero
+// keeps it. It is for the moment after New, and returns its client.
+func (c *Client) WithTTL(d time.Duration) *Client {
+	c.ttl = cmp.Or(d, c.ttl)
+	return c
+}
 
 // Request is one RPC request, whoever it goes to.
 type Request struct {
@@ -58,13 +78,16 @@ type Request struct {
 	Data json.RawMessage
 	// Collective is where the nodes are addressed and where they reply.
 	Collective string
-	// TTL is sent in whole seconds; zero is DefaultTTL.
+	// TTL is sent in whole seconds; zero is the client's default.
 	TTL time.Duration
 	// ID is the request's id, made by NewID; empty makes a new one.
 	ID string
+	// Wait is how long Call waits for replies, from the moment when the request has left; zero waits until the context
+	// ends. Sessions do not use it.
+	Wait time.Duration
 }
 
-// Reply is one believed reply.
+// Reply is one believed reply, or the broker's word that a node is absent.
 type Reply struct {
 	// Node is the identity of the server that answered; proven where reply signatures are checked.
 	Node string
@@ -78,10 +101,13 @@ type Reply struct {
 	Data json.RawMessage
 	// Time is the server's clock when it replied: whole seconds in protocol v1.
 	Time time.Time
-	// Received is our clock.
-	Received time.Time
+	// Sent is when publishing of the request began, Received when the reply arrived, both by our clock.
+	Sent, Received time.Time
 	// Protocol is the protocol's own reply document, as it was hashed.
 	Protocol json.RawMessage
+	// Absent: the broker had no subscriber for the node when the request was published, so it reached nothing. Then only
+	// Node, RequestID, Sent and Received are set, and Code is choria.Absent.
+	Absent bool
 }
 
 // Sent tells what became of a request on its way out.
@@ -118,7 +144,7 @@ func (c *Client) NewID() string { return choria.NewRequestID(c.id.Version(), tim
 func (c *Client) envelope(id, collective, agent string) choria.Request {
 	return choria.Request{
 		Version: c.id.Version(), ID: id, Sender: c.id.Sender(), Caller: c.id.Caller(),
-		Collective: collective, Agent: agent, TTL: DefaultTTL, Time: time.Now(),
+		Collective: collective, Agent: agent, TTL: c.ttl, Time: time.Now(),
 	}
 }
 

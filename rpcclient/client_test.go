@@ -18,39 +18,48 @@ import (
 type fakeBus struct {
 	mu        sync.Mutex // guards everything below
 	published []message
-	listeners map[string]func([]byte)
+	listeners map[string]func(choria.Message)
 	failAt    int  // publishing fails from this message on; 0 never
-	away      bool // flushing fails
+	stuck     bool // flushing fails
+	away      bool // flushing and publishing fail
+	back      time.Time
 	flushes   int
+	absent    map[string]bool // subjects without a subscriber, for those that are published with a reply subject
 	serve     func(b *fakeBus, m message)
+	onFlush   func(b *fakeBus)
 }
 
 type message struct {
-	subject string
-	data    []byte
+	subject, reply string
+	data           []byte
 }
 
 var errAway = errors.New("the broker is away")
 
-func newFakeBus() *fakeBus { return &fakeBus{listeners: map[string]func([]byte){}} }
+func newFakeBus() *fakeBus {
+	return &fakeBus{listeners: map[string]func(choria.Message){}, absent: map[string]bool{}}
+}
 
-func (b *fakeBus) Publish(subject string, data []byte) error {
+func (b *fakeBus) Publish(subject, reply string, data []byte) error {
 	b.mu.Lock()
-	if b.failAt > 0 && len(b.published) >= b.failAt-1 {
+	if b.away || b.failAt > 0 && len(b.published) >= b.failAt-1 {
 		b.mu.Unlock()
 		return errAway
 	}
-	m := message{subject, slices.Clone(data)}
+	m := message{subject, reply, slices.Clone(data)}
 	b.published = append(b.published, m)
-	serve := b.serve
+	serve, absent := b.serve, b.absent[subject]
 	b.mu.Unlock()
-	if serve != nil {
+	switch {
+	case absent && reply != "":
+		b.notice(reply)
+	case serve != nil:
 		serve(b, m)
 	}
 	return nil
 }
 
-func (b *fakeBus) Subscribe(_ context.Context, subject string, deliver func([]byte)) (func(), error) {
+func (b *fakeBus) Subscribe(_ context.Context, subject string, deliver func(choria.Message)) (func(), error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.listeners[strings.TrimSuffix(subject, "*")] = deliver
@@ -63,9 +72,13 @@ func (b *fakeBus) Subscribe(_ context.Context, subject string, deliver func([]by
 
 func (b *fakeBus) Flush(context.Context) error {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.flushes++
-	if b.away {
+	away, onFlush := b.away || b.stuck, b.onFlush
+	b.mu.Unlock()
+	if onFlush != nil {
+		onFlush(b)
+	}
+	if away {
 		return errAway
 	}
 	return nil
@@ -73,18 +86,55 @@ func (b *fakeBus) Flush(context.Context) error {
 
 func (b *fakeBus) URL() string { return "nats://broker.example.net:4222" }
 
+func (b *fakeBus) Reconnected() (time.Time, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.back, b.away
+}
+
+// lose and restore are what a restarted broker does to the connection.
+func (b *fakeBus) lose() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away = true
+}
+
+func (b *fakeBus) restore() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away, b.back = false, time.Now()
+}
+
+// connect lets nodes subscribe, or leave.
+func (b *fakeBus) connect(up bool, nodes ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range nodes {
+		b.absent["mcollective.node."+n] = !up
+	}
+}
+
 // deliver hands a message to whoever listens for its subject.
 func (b *fakeBus) deliver(subject string, data []byte) {
+	b.hand(choria.Message{Subject: subject, Data: data, Arrived: time.Now()})
+}
+
+// notice is the broker's 503.
+func (b *fakeBus) notice(subject string) {
+	b.hand(choria.Message{Subject: subject, Arrived: time.Now(), NoResponders: true})
+}
+
+func (b *fakeBus) hand(m choria.Message) {
 	b.mu.Lock()
-	var to func([]byte)
+	var to func(choria.Message)
 	for prefix, f := range b.listeners {
-		if strings.HasPrefix(subject, prefix) {
+		if strings.HasPrefix(m.Subject, prefix) {
 			to = f
 		}
 	}
 	b.mu.Unlock()
 	if to != nil {
-		to(data)
+		to(m)
 	}
 }
 
@@ -154,6 +204,14 @@ func (a answer) encode(t *testing.T, v choria.Version) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// settle waits until everything that was delivered has been looked at.
+func settle(t *testing.T, s *Session) {
+	t.Helper()
+	if err := s.Settle(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func ping() Request { return Request{Agent: "rpcutil", Action: "ping", Collective: "mcollective"} }
@@ -236,7 +294,7 @@ func TestNobodyIsUncertainWhenTheBrokerWasAwayFromTheStart(t *testing.T) {
 		certain bool
 	}{{1, []string{"a", "b", "c"}, true}, {2, []string{"b", "c"}, false}} {
 		b := newFakeBus()
-		b.failAt, b.away = tt.failAt, true
+		b.failAt, b.stuck = tt.failAt, true
 		s := &Session{client: New(b, fakeIdentity{version: choria.V1}), collective: "mcollective", pending: map[string]*pending{}}
 		_, err := s.Send(t.Context(), ping(), []string{"a", "b", "c"})
 		e, ok := errors.AsType[*SendError](err)
@@ -274,6 +332,7 @@ func TestOnlyFittingRepliesAreBelieved(t *testing.T) {
 	} {
 		b.deliver(to, data)
 	}
+	settle(t, s)
 	select {
 	case r := <-s.Replies():
 		if r.Node != "a" || r.RequestID != sent.ID || string(r.Data) != `{"pong":1}` || r.Code != choria.OK || r.Message != "OK" {
@@ -324,6 +383,7 @@ func TestASignatureMustBeTheSendersOwn(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.deliver(s.prefix+sent.ID, answer{sender: "a", id: sent.ID, agent: "rpcutil"}.encode(t, choria.V2))
+			settle(t, s)
 			if got := s.Strays().Count[BadSignature]; (got == 1) != (tt.want == BadSignature) {
 				t.Errorf("counted %d bad signatures", got)
 			}
@@ -402,7 +462,7 @@ func TestBroadcastYieldsNamesUntilTheContextEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		var names []string
-		for name, err := range New(b, fakeIdentity{version: choria.V1}).Broadcast(ctx, "mcollective", choria.Filter{Class: []string{"web"}}, nil) {
+		for name, err := range New(b, fakeIdentity{version: choria.V1}).Broadcast(ctx, "mcollective", choria.Filter{Class: []string{"web"}}, choria.Window{}) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -53,6 +53,7 @@ func (c *Client) seal(ctx context.Context, r choria.Request, replyTo string) (le
 type parcel struct {
 	subject string
 	data    []byte
+	index   int // the subject's, in the order of the request's subjects; federations have none
 	// through counts the request's subjects that have been handed over once this parcel has.
 	through int
 }
@@ -70,7 +71,7 @@ func (c *Client) parcels(l letter, subjects []string) iter.Seq2[parcel, error] {
 			return
 		}
 		for i, subject := range subjects {
-			if !yield(parcel{subject, data, i + 1}, nil) {
+			if !yield(parcel{subject, data, i, i + 1}, nil) {
 				return
 			}
 		}
@@ -90,7 +91,7 @@ func (c *Client) federatedParcels(l letter, subjects []string) iter.Seq2[parcel,
 			}
 			through += len(targets)
 			for _, name := range c.federations {
-				if !yield(parcel{choria.FederationSubject(name), data, through}, nil) {
+				if !yield(parcel{choria.FederationSubject(name), data, 0, through}, nil) {
 					return
 				}
 			}
@@ -99,22 +100,26 @@ func (c *Client) federatedParcels(l letter, subjects []string) iter.Seq2[parcel,
 }
 
 // publish hands a request over for every subject and flushes. published counts the subjects handed over, in federations to
-// one of them at least, and is negative when there was nothing to hand over.
+// one of them at least, and is negative when there was nothing to hand over. A connection that was lost meanwhile is an
+// error also when it is back: what it had taken is gone.
 func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, subjects []string) (sent Sent, published int, err error) {
 	l, err := s.client.seal(ctx, r, cmp.Or(s.elsewhere, s.prefix+r.ID))
 	if err != nil {
 		return Sent{}, -1, err
 	}
-	s.mu.Lock()
-	s.pending[r.ID] = p
-	s.mu.Unlock()
-	sent = Sent{ID: r.ID, Start: time.Now()}
+	before := s.client.link()
+	s.register(r.ID, p)
+	sent = Sent{ID: r.ID, Start: p.sent}
 	for parcel, err := range s.client.parcels(l, subjects) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}
 		if err == nil {
-			err = s.client.conn.Publish(parcel.subject, parcel.data)
+			notice := ""
+			if p.tokens != nil {
+				notice = absentSubject(s.prefix, r.ID, parcel.index, p.tokens[parcel.index])
+			}
+			err = s.client.conn.Publish(parcel.subject, notice, parcel.data)
 		}
 		if err != nil {
 			return sent, published, err
@@ -122,6 +127,9 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 		published = parcel.through
 	}
 	if err := s.client.conn.Flush(ctx); err != nil {
+		return sent, published, err
+	}
+	if err := s.client.intact(before); err != nil {
 		return sent, published, err
 	}
 	sent.Took = time.Since(sent.Start)

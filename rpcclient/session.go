@@ -1,10 +1,10 @@
 package rpcclient
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,28 +14,64 @@ import (
 
 // Session is one reply subscription that any number of requests share, for as long as a run lives: a reply that
 // comes after everybody stopped waiting for it is still delivered. Replies arrive on
-// <collective>.reply.<caller hash>.<session>.<request id>, so that a second run of the same caller is not heard.
+// <collective>.reply.<caller hash>.<session>.<request id>, so that a second run of the same caller is not heard. The
+// subscription only dates and queues what arrives; one goroutine behind it decodes, checks and delivers.
 type Session struct {
 	client     *Client
 	collective string
 	prefix     string
 	elsewhere  string // where replies go in place of here; "" is the rule
 	stop       func()
+	inbox      *inbox
 	out        chan Reply
 	deliver    func(r Reply, done <-chan struct{})
 	done       chan struct{}
 	closeOnce  sync.Once
+	worker     sync.WaitGroup
+	// droppedBefore is what the connection had dropped when the session was opened.
+	droppedBefore int
 
-	mu      sync.Mutex // guards pending and strays
+	mu      sync.Mutex // guards pending, what it points to, and strays
 	pending map[string]*pending
 	strays  Strays
 }
 
+// heard is what is known of a node that was asked.
+type heard uint8
+
+const (
+	silent heard = iota
+	reportedAbsent
+	answered
+)
+
 // pending is a request that was sent: the nodes asked, and whether each has answered.
 type pending struct {
-	agent    string
-	open     bool // any sender may answer: broadcasts and service requests
-	answered map[string]bool
+	agent  string
+	sent   time.Time // when publishing began
+	open   bool      // any sender may answer: broadcasts and service requests
+	heard  map[string]heard
+	nodes  []string // in the order of their tokens
+	tokens []uint64 // see absentSubject; nil where no notice can come
+}
+
+// newPending is a request to these nodes. With notices, the broker is asked to report those that are absent.
+func newPending(agent string, nodes []string, notices bool) *pending {
+	p := &pending{agent: agent, heard: make(map[string]heard, len(nodes))}
+	for _, n := range nodes {
+		p.heard[n] = silent
+	}
+	if notices {
+		p.nodes, p.tokens = slices.Clone(nodes), newTokens(len(nodes))
+	}
+	return p
+}
+
+func (s *Session) register(id string, p *pending) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.sent = time.Now()
+	s.pending[id] = p
 }
 
 // Open subscribes for the replies of a new session. The caller must Close it, and must read Replies until then.
@@ -61,14 +97,17 @@ func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r R
 		client: c, collective: collective,
 		prefix:  choria.ReplyPrefix(collective, c.id.Caller()) + "." + strings.ToLower(rand.Text()[:16]) + ".",
 		deliver: deliver,
+		inbox:   newInbox(),
 		done:    make(chan struct{}),
 		pending: map[string]*pending{},
 	}
+	s.droppedBefore = c.connDropped()
 	stop, err := c.conn.Subscribe(ctx, s.prefix+"*", s.receive)
 	if err != nil {
 		return nil, fmt.Errorf("listen for replies: %w", err)
 	}
 	s.stop = stop
+	s.worker.Go(s.work)
 	return s, nil
 }
 
@@ -81,6 +120,7 @@ func (s *Session) Close() {
 		close(s.done)
 		s.stop()
 	})
+	s.worker.Wait()
 }
 
 // Forget ends the wait for one request: a reply that comes later is a stray. A session that polls forgets what it asked,
@@ -95,49 +135,56 @@ func (s *Session) Forget(id string) {
 func (s *Session) Strays() Strays {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.strays.clone()
+	all := s.strays.clone()
+	all.Others += s.inbox.waitingForName()
+	return all
+}
+
+func (s *Session) stray(k Kind, node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.strays.add(k, node)
 }
 
 // Send publishes one direct request to every node, the same bytes to each, and returns once the broker has taken
 // them all. Federations get them in messages for up to 200 nodes, around the same signed bytes. On a *SendError some nodes may have been reached. Blank or unusable names are refused before anything
-// is published.
+// is published. Nothing is ever sent again. Where the broker reports a node as absent, an absent Reply is delivered for it.
 func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, error) {
-	for _, n := range nodes {
-		if err := choria.CheckIdentity(n); err != nil {
-			return Sent{}, fmt.Errorf("cannot address node %q: %w", n, err)
-		}
-	}
 	r, err := s.client.rpc(req)
 	if err != nil {
 		return Sent{}, err
 	}
 	r.Filter = choria.Filter{Agent: []string{req.Agent}}
-	p := &pending{agent: req.Agent, answered: make(map[string]bool, len(nodes))}
-	subjects := make([]string, len(nodes))
-	for i, n := range nodes {
-		p.answered[n] = false
-		subjects[i] = choria.NodeSubject(req.Collective, n)
-	}
-	sent, published, err := s.publish(ctx, r, p, subjects)
-	if err == nil {
-		return sent, nil
-	}
-	if published < 0 {
-		return sent, err
-	}
-	return sent, s.settle(ctx, nodes[published:], published, err)
+	return s.direct(ctx, r, nodes)
 }
 
-// settle finds out what an interrupted publish came to: what was handed over is flushed, so that it cannot leave later.
-// When only the context ended, after everything was handed over, that flush is all that was missing.
-// When nothing was handed over, there is nothing to find out.
-func (s *Session) settle(ctx context.Context, unsent []string, handed int, err error) error {
-	if handed == 0 {
-		return &SendError{Unsent: unsent, Certain: true, Err: err}
+// direct publishes a request to the nodes' own subjects.
+func (s *Session) direct(ctx context.Context, r choria.Request, nodes []string) (Sent, error) {
+	subjects := make([]string, len(nodes))
+	for i, n := range nodes {
+		if err := choria.CheckIdentity(n); err != nil {
+			return Sent{}, fmt.Errorf("cannot address node %q: %w", n, err)
+		}
+		subjects[i] = choria.NodeSubject(r.Collective, n)
 	}
+	before := s.client.link()
+	notices := s.elsewhere == "" && len(s.client.federations) == 0
+	sent, published, err := s.publish(ctx, r, newPending(r.Agent, nodes, notices), subjects)
+	switch {
+	case err == nil, published < 0:
+		return sent, err
+	case published == 0:
+		return sent, &SendError{Unsent: nodes, Certain: true, Err: err} // nothing was handed over: there is nothing to find out
+	}
+	return sent, s.interrupted(ctx, nodes[published:], before, err)
+}
+
+// interrupted finds out what an interrupted publish came to: what was handed over is flushed, so that it cannot leave
+// later. When only the context ended, after everything was handed over, that flush is all that was missing.
+func (s *Session) interrupted(ctx context.Context, unsent []string, before link, err error) error {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	flushed := s.client.conn.Flush(flush) == nil
+	flushed := s.client.conn.Flush(flush) == nil && s.client.intact(before) == nil
 	if len(unsent) == 0 && flushed && context.Cause(ctx) != nil {
 		return nil
 	}
@@ -149,103 +196,19 @@ const settleTimeout = 5 * time.Second
 
 // open publishes one request that anybody may answer.
 func (s *Session) open(ctx context.Context, r choria.Request, subject string) (Sent, error) {
-	p := &pending{agent: r.Agent, open: true, answered: map[string]bool{}}
+	p := &pending{agent: r.Agent, open: true, heard: map[string]heard{}}
 	sent, _, err := s.publish(ctx, r, p, []string{subject})
 	return sent, err
 }
 
 // Broadcast asks every server of the session's collective that matches the filter to answer. An empty filter asks them all.
 func (s *Session) Broadcast(ctx context.Context, f choria.Filter) (Sent, error) {
+	return s.open(ctx, s.roll(f), choria.BroadcastSubject(s.collective, discoveryAgent))
+}
+
+// roll is the question for the names of the nodes that match a filter.
+func (s *Session) roll(f choria.Filter) choria.Request {
 	r := s.client.envelope(s.client.NewID(), s.collective, discoveryAgent)
 	r.Filter, r.Payload = f, choria.DiscoveryPing()
-	return s.open(ctx, r, choria.BroadcastSubject(s.collective, discoveryAgent))
-}
-
-// receive runs on the subscription's goroutine, one message after another.
-func (s *Session) receive(data []byte) {
-	reply, err := s.decode(data)
-	if err != nil {
-		s.stray(kindOf(err), reply.Node)
-		return
-	}
-	if kind, ok := s.believe(reply); !ok {
-		s.stray(kind, reply.Node)
-		return
-	}
-	s.deliver(reply, s.done)
-}
-
-// believe marks the node as answered, or says what is wrong with the reply.
-func (s *Session) believe(r Reply) (Kind, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p, ok := s.pending[r.RequestID]
-	if !ok {
-		return WrongRequest, false
-	}
-	if r.Agent != p.agent {
-		return WrongRequest, false
-	}
-	answered, asked := p.answered[r.Node]
-	switch {
-	case answered:
-		return Duplicate, false
-	case !asked && !p.open:
-		return Stranger, false
-	}
-	p.answered[r.Node] = true
-	return 0, true
-}
-
-func (s *Session) stray(k Kind, node string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.strays.add(k, node)
-}
-
-// decode opens every layer of a message. On an error the reply still names the sender where one was read.
-func (s *Session) decode(data []byte) (Reply, error) {
-	var r Reply
-	t, err := choria.DecodeTransport(data)
-	if err != nil {
-		return r, err
-	}
-	r.Node = t.Sender
-	if t.Version != s.client.id.Version() {
-		return r, fmt.Errorf("protocol %s where %s was asked", t.Version, s.client.id.Version())
-	}
-	secure, err := choria.DecodeSecureReply(t.Data)
-	if err != nil {
-		return r, err
-	}
-	if secure.Version != t.Version {
-		return r, fmt.Errorf("protocol %s inside a transport of %s", secure.Version, t.Version)
-	}
-	proven, err := s.client.id.OpenReply(secure, s.collective)
-	if err != nil {
-		return r, &signatureError{err}
-	}
-	inner, err := choria.DecodeReply(t.Version, secure.Reply)
-	if err != nil {
-		return r, err
-	}
-	if proven != "" && proven != inner.Sender {
-		return r, &signatureError{fmt.Errorf("reply of %q is signed by %q", inner.Sender, proven)}
-	}
-	if err := choria.CheckIdentity(inner.Sender); err != nil {
-		return r, err
-	}
-	r = Reply{
-		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time,
-		Received: time.Now(), Protocol: secure.Reply,
-	}
-	if inner.Agent == discoveryAgent {
-		return r, nil
-	}
-	body, err := choria.DecodeRPCReply(inner.Payload)
-	if err != nil {
-		return r, err
-	}
-	r.Action, r.Code, r.Message, r.Data = body.Action, body.StatusCode, body.StatusMsg, bytes.Clone(body.Data) // a slice would keep the whole message
-	return r, nil
+	return r
 }

@@ -15,9 +15,12 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"fleetctl/internal/choria"
 )
 
 // Defaults of Options.
@@ -26,7 +29,12 @@ const (
 	dialTimeout           = 2 * time.Second  // one server, one try
 	flushTimeout          = 10 * time.Second // when the caller's context has no deadline
 	pingInterval          = 20 * time.Second
-	pendingBytes          = 512 << 20 // replies waiting to be decoded, of one subscription
+
+	// What nats.go may keep of one subscription before deliver is called. Deliver only puts messages aside, which costs
+	// less than nats.go needs to read them: this much is there for moments in which the process does not get the CPU.
+	// What is beyond is dropped, and counted by Dropped.
+	pendingMessages = 65_536
+	pendingBytes    = 128 << 20
 )
 
 // InProcess gives connections without a socket, as an embedded server does.
@@ -55,6 +63,10 @@ type Options struct {
 	ConnectTimeout time.Duration
 	InProcess      InProcess
 	Logger         *slog.Logger
+	// OnLink is called, one call after another, when the connection is lost (up and gone false), when it is back (up), and
+	// when it has ended for good without Close (gone), as after expired credentials. err is why, nil when it is back. It
+	// must be quick. Nil: not wanted.
+	OnLink func(up, gone bool, at time.Time, err error)
 }
 
 // Conn is a connection. It is safe for concurrent use.
@@ -62,9 +74,20 @@ type Conn struct {
 	nc    *nats.Conn
 	dials *dialer
 	log   *slog.Logger
+	// onLink is Options.OnLink.
+	onLink func(up, gone bool, at time.Time, err error)
 
-	mu        sync.Mutex // guards lastError
-	lastError error      // the violation that was told last: each one is a value of its own
+	down    atomic.Bool // between a loss and the return; known without the lock that nats.go holds while it dials
+	closing atomic.Bool // Close was called
+
+	mu        sync.Mutex // guards what follows
+	lastError error      // the violation that was reported last: each one is a value of its own
+	back      time.Time  // see Reconnected
+	reconns   uint64     // nats.go's count of reconnects that back belongs to
+	subs      map[*nats.Subscription]struct{}
+	dropped   int // of subscriptions that have ended
+
+	pendingMessages, pendingBytes int // smaller in tests
 }
 
 // Connect dials the servers until one lets us in or the budget is used up. A refusal that another try would not
@@ -73,7 +96,11 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	budget := cmp.Or(o.ConnectTimeout, DefaultConnectTimeout)
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	c := &Conn{dials: &dialer{ctx: ctx, failed: map[string]error{}}, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler))}
+	c := &Conn{
+		onLink: o.OnLink,
+		dials:  &dialer{ctx: ctx, failed: map[string]error{}}, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
+		subs: map[*nats.Subscription]struct{}{}, pendingMessages: pendingMessages, pendingBytes: pendingBytes,
+	}
 	opts, err := c.natsOptions(o, budget)
 	if err != nil {
 		return nil, err
@@ -81,6 +108,14 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	wait := 100 * time.Millisecond
 	for {
 		nc, err := dial(ctx, strings.Join(o.Servers, ","), opts)
+		if err == nil && o.TLS == nil && underTLS(nc) {
+			// The broker demanded TLS, and nats.go forgets that at a reconnect. Ours to demand it, from the first moment on.
+			discard(nc)
+			o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+			if opts, err = c.natsOptions(o, budget); err == nil {
+				nc, err = dial(ctx, strings.Join(o.Servers, ","), opts)
+			}
+		}
 		if err == nil {
 			c.nc = nc
 			c.dials.connected()
@@ -120,11 +155,18 @@ func dial(ctx context.Context, servers string, opts []nats.Option) (*nats.Conn, 
 	case <-ctx.Done():
 		go func() {
 			if r := <-ch; r.nc != nil {
-				r.nc.Close()
+				discard(r.nc)
 			}
 		}()
 		return nil, context.Cause(ctx)
 	}
+}
+
+// discard closes a connection that was never used, and reports nothing of it.
+func discard(nc *nats.Conn) {
+	nc.SetDisconnectErrHandler(nil)
+	nc.SetClosedHandler(nil)
+	nc.Close()
 }
 
 func (c *Conn) natsOptions(o Options, budget time.Duration) ([]nats.Option, error) {
@@ -132,19 +174,15 @@ func (c *Conn) natsOptions(o Options, budget time.Duration) ([]nats.Option, erro
 		nats.Name(o.Name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.PingInterval(pingInterval),
 		nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.Timeout(min(dialTimeout, budget)), nats.SetCustomDialer(c.dials),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.log.Warn("the broker reports", "error", err) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil { // none: we have closed it
-				c.log.Warn("connection to the broker lost", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { c.log.Warn("connected to the broker again", "server", nc.ConnectedAddr()) }),
+		nats.ErrorHandler(c.reported), nats.DisconnectErrHandler(c.lost), nats.ReconnectHandler(c.returned), nats.ClosedHandler(c.gone),
 	}
 	if o.ReplyPrefix != "" {
 		opts = append(opts, nats.CustomInboxPrefix(o.ReplyPrefix))
 	}
 	if o.TLS != nil {
-		opts = append(opts, nats.Secure(o.TLS))
+		opts = append(opts, nats.Secure(o.TLS)) // at every reconnect: nats.go then refuses a broker without TLS
+	} else {
+		opts = append(opts, nats.IgnoreDiscoveredServers())
 	}
 	if o.Token != "" {
 		opts = append(opts, nats.Token(o.Token), nats.UserJWT(func() (string, error) { return o.Token, nil }, o.SignNonce))
@@ -163,34 +201,84 @@ func (c *Conn) natsOptions(o Options, budget time.Duration) ([]nats.Option, erro
 	return opts, nil
 }
 
-// Publish queues a message; it fails at once while the connection is down.
-func (c *Conn) Publish(subject string, data []byte) error {
-	if err := c.nc.Publish(subject, data); err != nil {
-		return c.asProblem(err, "publish to "+subject)
+// Publish queues a message; reply is its NATS reply subject, "" for none. It fails at once while the connection is down.
+func (c *Conn) Publish(subject, reply string, data []byte) error {
+	act := "publish to " + subject
+	if c.down.Load() {
+		return lostWhile(act)
+	}
+	var err error
+	if reply == "" {
+		err = c.nc.Publish(subject, data)
+	} else {
+		err = c.nc.PublishRequest(subject, reply, data)
+	}
+	if err != nil {
+		return c.asProblem(err, act)
 	}
 	return nil
 }
 
 // Subscribe calls deliver for every message, one after another in the order of arrival, from a goroutine of the
-// subscription; deliver owns the bytes. It returns once the broker has accepted the subscription.
-func (c *Conn) Subscribe(ctx context.Context, subject string, deliver func(data []byte)) (stop func(), err error) {
-	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) { deliver(m.Data) })
-	if err != nil {
-		return nil, c.asProblem(err, "subscribe to "+subject)
+// subscription; deliver owns the bytes, and must be quick: a message counts as arrived when it is called. It returns once
+// the broker has accepted the subscription. Stop may be called twice.
+func (c *Conn) Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error) {
+	act := "subscribe to " + subject
+	if c.down.Load() {
+		return nil, lostWhile(act)
 	}
-	if err := sub.SetPendingLimits(-1, pendingBytes); err != nil {
-		return nil, c.asProblem(err, "subscribe to "+subject)
+	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
+		deliver(choria.Message{Subject: m.Subject, Data: m.Data, Arrived: time.Now(), NoResponders: noResponders(m)})
+	})
+	if err != nil {
+		return nil, c.asProblem(err, act)
+	}
+	c.mu.Lock()
+	c.subs[sub] = struct{}{}
+	c.mu.Unlock()
+	stop = sync.OnceFunc(func() { c.unsubscribe(sub) })
+	if err := sub.SetPendingLimits(c.pendingMessages, c.pendingBytes); err != nil {
+		stop()
+		return nil, c.asProblem(err, act)
 	}
 	if err := c.flush(ctx, `subscription to "`+strings.ToLower(subject)+`"`); err != nil {
-		_ = sub.Unsubscribe() // the first error is the one to tell
+		stop()
 		return nil, err
 	}
-	return func() { _ = sub.Unsubscribe() }, nil // fails only on a connection that is closed
+	return stop, nil
+}
+
+// noResponders recognizes the broker's answer to a request without a subscriber (docs/protocol.md, subjects).
+func noResponders(m *nats.Msg) bool { return len(m.Data) == 0 && m.Header.Get("Status") == "503" }
+
+func (c *Conn) unsubscribe(sub *nats.Subscription) {
+	n, _ := sub.Dropped() // an error: the connection is closed
+	_ = sub.Unsubscribe() // fails only on a connection that is closed
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.subs, sub)
+	c.dropped += n
+}
+
+// Dropped counts the messages that arrived and were dropped unread, because this process did not get to read them in
+// time.
+func (c *Conn) Dropped() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	total := c.dropped
+	for sub := range c.subs {
+		if n, err := sub.Dropped(); err == nil {
+			total += n
+		}
+	}
+	return total
 }
 
 // Flush returns when the broker has taken all that was published before, or a *Problem: the connection was lost
 // meanwhile, the context ended, or the broker refused a subject that was published to since the last Flush. A refused
-// subscription is told by Subscribe alone: it must not look as if a request had been refused.
+// subscription is told by Subscribe alone: it must not look as if a request had been refused. A connection that was lost
+// and came back between a Publish and the Flush has lost what was published, and Flush cannot know whose that was: compare
+// Reconnected before the first Publish and after the Flush.
 func (c *Conn) Flush(ctx context.Context) error {
 	return c.flush(ctx, `publish to "`)
 }
@@ -201,6 +289,9 @@ func (c *Conn) flush(ctx context.Context, about string) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, flushTimeout)
 		defer cancel()
+	}
+	if c.down.Load() {
+		return lostWhile("wait for the broker")
 	}
 	if err := c.nc.FlushWithContext(ctx); err != nil {
 		return c.asProblem(err, "wait for the broker")
@@ -219,11 +310,17 @@ func (c *Conn) flush(ctx context.Context, about string) error {
 // URL is the address of the broker that we are connected to, with its scheme.
 func (c *Conn) URL() string { return c.nc.ConnectedUrl() }
 
-// Encrypted tells whether the connection is under TLS.
-func (c *Conn) Encrypted() bool {
-	_, err := c.nc.TLSConnectionState()
+// Encrypted tells whether the connection to the broker of this moment is under TLS; false while there is none. It is
+// cheap: ask before each batch.
+func (c *Conn) Encrypted() bool { return !c.down.Load() && underTLS(c.nc) }
+
+func underTLS(nc *nats.Conn) bool {
+	_, err := nc.TLSConnectionState()
 	return err == nil
 }
 
 // Close ends the connection. Everything that must be sent was flushed before.
-func (c *Conn) Close() { c.nc.Close() }
+func (c *Conn) Close() {
+	c.closing.Store(true)
+	c.nc.Close()
+}

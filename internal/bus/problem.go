@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -95,14 +96,14 @@ func (c *Conn) explain(err error, o Options) *Problem {
 		addresses = append(addresses, addressOf(server))
 	}
 	where := "the broker at " + strings.Join(addresses, ", ")
-	p := &Problem{What: "cannot connect to " + where, Err: err}
+	p := &Problem{What: "cannot connect to " + where, Err: plain(err)}
 	switch {
 	case tlsProblem(err, p):
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthRevoked):
-		p.What, p.Final = where+" refused us", true
+		p.What, p.Final, p.Err = where+" refused us", true, nil
 		p.Hint = "check that the certificate or token is of this organization and that its owner may connect"
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired):
-		p.What, p.Final = where+" refused us: the credentials have expired", true
+		p.What, p.Final, p.Err = where+" refused us: the credentials have expired", true, nil
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		p.What, p.Final = where+" and we do not agree on TLS", true
 		p.Hint = "a Choria broker needs TLS; INSECURE_DISABLE_TLS and plain NATS servers go together"
@@ -112,7 +113,7 @@ func (c *Conn) explain(err error, o Options) *Problem {
 		if reasons := c.dials.reasons(); len(reasons) > 0 {
 			p.Err = errors.New(strings.Join(reasons, "; "))
 		} else {
-			p.What = where + " does not answer in time"
+			p.What, p.Err = where+" does not answer in time", nil
 		}
 		p.Hint = "check that the broker runs and that plugin.choria.middleware_hosts or the SRV records name it"
 	default:
@@ -147,6 +148,10 @@ func tlsProblem(err error, p *Problem) bool {
 		hint = "check the configured CA file"
 	} else if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		p.What = "the broker does not speak TLS"
+	} else if errors.Is(err, nats.ErrTLS) {
+		// The broker has ended a finished handshake, and we were too quick to read why. Another try may.
+		p.What, p.Hint = "the broker does not accept our certificate", "is it of the broker's certificate authority, and still valid?"
+		return true
 	} else {
 		return false
 	}
@@ -157,9 +162,54 @@ func tlsProblem(err error, p *Problem) bool {
 // denied words a permission violation.
 func denied(err error) *Problem {
 	return &Problem{
-		What: "the broker does not allow it", Err: err, Final: true,
+		What: "the broker does not allow it", Err: errors.New(words(err)), Final: true,
 		Hint: "the token needs the permission fleet_management, and replies must be under our own reply prefix",
 	}
+}
+
+// ours are our words for errors of nats.go that an operator may meet.
+var ours = []struct {
+	err  error
+	text string
+}{
+	{nats.ErrAuthorization, "the broker refuses our credentials"},
+	{nats.ErrAuthExpired, "our credentials have expired"},
+	{nats.ErrAuthRevoked, "our credentials are revoked"},
+	{nats.ErrAccountAuthExpired, "the account's credentials have expired"},
+	{nats.ErrStaleConnection, "the broker has stopped answering"},
+	{nats.ErrMaxConnectionsExceeded, "the broker has no room for another connection"},
+	{nats.ErrMaxPayload, "the message is larger than the broker allows"},
+	{nats.ErrConnectionClosed, "the connection is closed"},
+	{nats.ErrReconnectBufExceeded, "the connection is down"},
+	{nats.ErrConnectionReconnecting, "the connection is down"},
+	{nats.ErrSecureConnWanted, "the broker offers no TLS"},
+	{nats.ErrNoServers, "no broker answers"},
+	{nats.ErrTimeout, "no answer in time"},
+	{io.EOF, "the broker has closed it"},
+}
+
+// words is an error of nats.go without what only its programmers understand.
+func words(err error) string {
+	for _, o := range ours {
+		if errors.Is(err, o.err) {
+			return o.text
+		}
+	}
+	text := strings.TrimPrefix(err.Error(), "nats: ")
+	return strings.TrimPrefix(text, "permissions violation: ")
+}
+
+// plain is the error itself where it is not one of nats.go's.
+func plain(err error) error {
+	if text := words(err); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
+}
+
+// lostWhile is the problem of an act that needs a connection which is down.
+func lostWhile(act string) *Problem {
+	return &Problem{What: "the connection to the broker is lost", Err: errors.New(act), Lost: true}
 }
 
 // asProblem words an error of a connection in use.
@@ -169,11 +219,11 @@ func (c *Conn) asProblem(err error, act string) error {
 		return denied(err)
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrReconnectBufExceeded),
 		errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrStaleConnection):
-		return &Problem{What: "the connection to the broker is lost", Err: fmt.Errorf("%s: %w", act, err), Lost: true}
+		return lostWhile(act)
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Problem{What: "the broker does not answer in time", Err: fmt.Errorf("%s: %w", act, err), Lost: true}
+		return &Problem{What: "the broker does not answer in time", Err: errors.New(act), Lost: true}
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", act, err)
 	}
-	return &Problem{What: "the broker connection failed", Err: fmt.Errorf("%s: %w", act, err)}
+	return &Problem{What: "the broker connection failed", Err: fmt.Errorf("%s: %s", act, words(err))}
 }

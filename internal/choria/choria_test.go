@@ -92,7 +92,8 @@ func TestVersionAndStatusNames(t *testing.T) {
 	}
 	for code, want := range map[StatusCode]string{
 		OK: "", Aborted: "Request Aborted", UnknownAction: "Unknown Action", MissingData: "Missing Request Data",
-		InvalidData: "Invalid Request Data", UnknownError: "Unknown Request Status", 6: "Unknown Request Status", -1: "Unknown Request Status",
+		InvalidData: "Invalid Request Data", UnknownError: "Unknown Request Status", 6: "Unknown Request Status", -2: "Unknown Request Status",
+		Absent: "Not Connected",
 	} {
 		if got := code.String(); got != want {
 			t.Errorf("status %d: got %q, want %q", code, got, want)
@@ -321,6 +322,7 @@ func TestRPCBodies(t *testing.T) {
 		`{"action":"a","statusmsg":"OK","data":{}}`: "statuscode: is missing",
 		`{"statuscode":null}`:                       "statuscode: is null",
 		`{"statuscode":"0"}`:                        "statuscode: is not a whole number",
+		`{"statuscode":-1}`:                         "statuscode: is negative",
 		`{"statuscode":0,"data":{]}`:                "not JSON",
 		`pong`:                                      "not a JSON object",
 	} {

@@ -20,6 +20,10 @@ const (
 	UnknownError                    // anything else
 )
 
+// Absent is the code of a reply that no server sent: the node is not connected, and the request reached nothing.
+// No server can send it: DecodeRPCReply refuses negative codes.
+const Absent StatusCode = -1
+
 // String returns the label that operators know for a status; OK has none, "".
 func (c StatusCode) String() string {
 	switch c {
@@ -33,6 +37,8 @@ func (c StatusCode) String() string {
 		return "Missing Request Data"
 	case InvalidData:
 		return "Invalid Request Data"
+	case Absent:
+		return "Not Connected"
 	default:
 		return "Unknown Request Status"
 	}
@@ -108,10 +114,10 @@ func EncodeRPCReply(r RPCReply) ([]byte, error) {
 	return data, nil
 }
 
-// DecodeRPCReply reads a body. A status code must be there, for without one a
-// damaged reply would read as success; what else is missing is empty, and data
-// that is missing or null is nil. A long status message is cut to MaxStatus,
-// with a mark.
+// DecodeRPCReply reads a body. A status code must be there and not be negative,
+// for a damaged reply must not read as success, nor as a node that is absent;
+// what else is missing is empty, and data that is missing or null is nil. A long
+// status message is cut to MaxStatus, with a mark.
 func DecodeRPCReply(body []byte) (RPCReply, error) {
 	fields := [...]field{{key: "action"}, {key: "statuscode"}, {key: "statusmsg"}, {key: "data"}}
 	r := reader{layer: "RPC reply"}
@@ -120,6 +126,9 @@ func DecodeRPCReply(body []byte) (RPCReply, error) {
 	reply := RPCReply{
 		Action: r.name(&fields[0]), StatusCode: StatusCode(r.integer(&fields[1])),
 		StatusMsg: cut(r.value(&fields[2])), Data: r.any(&fields[3]),
+	}
+	if r.err == nil && reply.StatusCode < 0 {
+		r.fail(&fields[1], "is negative")
 	}
 	if r.err != nil {
 		return RPCReply{}, r.err

@@ -135,7 +135,7 @@ func (c *checkup) events(ctx context.Context) finding {
 	if len(c.n.Federations) > 0 {
 		return finding{skipped: true, detail: "lifecycle events do not cross federations"}
 	}
-	stop, err := c.n.Conn().Subscribe(ctx, choria.LifecycleSubjects(), func([]byte) {})
+	stop, err := c.n.Conn().Subscribe(ctx, choria.LifecycleSubjects(), func(choria.Message) {})
 	if err == nil {
 		stop()
 		return finding{detail: "lifecycle events can be seen"}
@@ -152,23 +152,15 @@ func (c *checkup) events(ctx context.Context) finding {
 // discover asks the fleet who is there, and keeps the clocks of the answers.
 func (c *checkup) discover(ctx context.Context) finding {
 	wait := c.discoveryWait()
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	sent, err := c.session.Broadcast(ctx, discovery.WireFilter(filter.Filter{}, ""))
-	if err != nil {
-		return finding{err: err}
-	}
 	c.skews = map[string]time.Duration{}
 	var last time.Duration
-	for {
-		select {
-		case r := <-c.session.Replies():
-			c.skews[r.Node] = r.Skew(sent.Start)
-			last = r.Received.Sub(sent.Start)
-			continue
-		case <-ctx.Done():
+	roll := rpcclient.Roll{Filter: discovery.WireFilter(filter.Filter{}, ""), Window: choria.Window{Timeout: wait}}
+	for r, err := range c.session.Ping(ctx, roll) {
+		if err != nil {
+			return finding{err: err}
 		}
-		break
+		c.skews[r.Node] = r.Skew(r.Sent)
+		last = r.Received.Sub(r.Sent)
 	}
 	return c.discovered(last, wait)
 }

@@ -46,7 +46,7 @@ func (f *Fleet) Who() (Caller, error) {
 // Events is a source of lifecycle events.
 type Events interface {
 	// Subscribe returns once the broker has accepted the subscription. Deliver must not block.
-	Subscribe(ctx context.Context, subject string, deliver func(data []byte)) (stop func(), err error)
+	Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error)
 }
 
 // Events are the fleet's lifecycle events, nil where none arrive: they do not cross federations.

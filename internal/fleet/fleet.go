@@ -31,6 +31,7 @@ type Options struct {
 
 	Settings       func() (config.Settings, error) // our own settings, read when they are needed
 	ConnectTimeout time.Duration                   // zero: the bus's default
+	TTL            time.Duration                   // of every request; zero: as configured
 	InsecureBroker bool                            // do not verify the broker's certificate
 	AllowUnsigned  bool                            // believe replies without a signature where an issuer is known
 	SignerCA       string                          // certificate authority of request signer and login service
@@ -187,11 +188,32 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.links = make(chan batch.Link, linkBuffer)
+	o.OnLink = f.link
 	if f.conn, err = bus.Connect(ctx, o); err != nil {
 		return nil, err
 	}
-	f.client = rpcclient.NewFederated(f.conn, id, f.Federations)
+	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl())
 	return f.client, nil
+}
+
+// linkBuffer is how many losses and returns of the connection are kept for a run that is busy.
+const linkBuffer = 256
+
+// link hands on what happens to the connection. It must not block: with so many unread ones another tells nothing new.
+func (f *Fleet) link(up, gone bool, at time.Time, err error) {
+	select {
+	case f.links <- batch.Link{Time: at, Up: up, Gone: gone, Err: err}:
+	default:
+	}
+}
+
+// ttl is how old requests may get: what the operator says, else what is configured; zero is the client's own default.
+func (f *Fleet) ttl() time.Duration {
+	if f.o.TTL > 0 || !f.Config.TTLSet {
+		return f.o.TTL
+	}
+	return f.Config.TTL
 }
 
 // Conn is the connection, nil before Dial.

@@ -54,6 +54,7 @@ func TestOurClientOnARealNetwork(t *testing.T) {
 		t.Run("facts", net.testFacts)
 		t.Run("flags do the same", net.testFlags)
 		t.Run("ping", net.testPing)
+		t.Run("absent nodes are known at once", net.testAbsent)
 		t.Run("inventory has the same layout", net.testInventory)
 		t.Run("the fleet is counted", net.testFleet)
 		t.Run("documents have the same shape", net.testDocuments)
@@ -95,6 +96,36 @@ func (n *network) testPing(t *testing.T) {
 	}
 	if res.Code != 0 {
 		t.Errorf("exit %d, want 0\n%s", res.Code, res.Stderr)
+	}
+}
+
+// A name that no server has: the broker says so at once, and the nodes that are there answer once.
+func (n *network) testAbsent(t *testing.T) {
+	const ghost = "nosuch.example.net"
+	here := n.Nodes[:2]
+	for _, args := range [][]string{
+		{"inventory", ghost},
+		{"ping", "-I", here[0], "-I", here[1], "-I", ghost},
+		{"facts", "country", "-I", here[0], "-I", ghost},
+		{"inventory", "-I", here[0], "-I", ghost},
+		{"inventory", "--collectives", "-I", here[0], "-I", ghost},
+	} {
+		began := time.Now()
+		res := n.Fleetctl(t, args...)
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%q: took %v, want less than any wait for replies", args, took)
+		}
+		if res.Code != 4 || !strings.Contains(res.Stderr, "not connected") {
+			t.Errorf("%q: exit %d, want 4\n%s%s", args, res.Code, res.Stdout, res.Stderr)
+		}
+		for _, node := range here {
+			if args[0] == "ping" && strings.Count(res.Stdout, node) != 1 {
+				t.Errorf("ping by name does not show %s once\n%s%s", node, res.Stdout, res.Stderr)
+			}
+		}
+	}
+	if res := n.Fleetctl(t, "ping", "-I", here[0], "-I", here[1]); res.Code != 0 || strings.Contains(res.Stderr, "believed") {
+		t.Errorf("ping by name: exit %d, want 0\n%s%s", res.Code, res.Stdout, res.Stderr)
 	}
 }
 

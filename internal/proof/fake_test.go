@@ -32,7 +32,7 @@ type fleet struct {
 	replyTo string
 
 	listening sync.RWMutex // guards listeners
-	listeners map[string]func([]byte)
+	listeners map[string]func(choria.Message)
 }
 
 // server is one node. Its clock is ours plus skew.
@@ -48,7 +48,7 @@ type server struct {
 }
 
 func newFleet(names ...string) *fleet {
-	f := &fleet{nodes: map[string]*server{}, listeners: map[string]func([]byte){}, requests: map[string]int{}}
+	f := &fleet{nodes: map[string]*server{}, listeners: map[string]func(choria.Message){}, requests: map[string]int{}}
 	for i, name := range names {
 		f.nodes[name] = &server{
 			name: name, latency: 50*time.Millisecond + time.Duration(i)*time.Microsecond,
@@ -86,7 +86,7 @@ func (f *fleet) restartIn(after, takes time.Duration, name string) {
 	f.in(after+takes, name, restart)
 }
 
-func (f *fleet) Publish(subject string, data []byte) error {
+func (f *fleet) Publish(subject, _ string, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away {
@@ -152,7 +152,7 @@ func (f *fleet) answer(s *server) []byte {
 	return data
 }
 
-func (f *fleet) Subscribe(_ context.Context, subject string, deliver func([]byte)) (func(), error) {
+func (f *fleet) Subscribe(_ context.Context, subject string, deliver func(choria.Message)) (func(), error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away || f.noEvents && strings.HasPrefix(subject, "choria.lifecycle.") {
@@ -188,11 +188,13 @@ func (f *fleet) stallFrom(at, late time.Duration) {
 	f.in(at, "n", func(s *server) { f.stalled, s.latency = true, late })
 }
 
+func (*fleet) Reconnected() (time.Time, bool) { return time.Time{}, false }
+
 func (*fleet) URL() string { return "nats://broker.example.net:4222" }
 
 func (f *fleet) deliver(subject string, data []byte) {
 	f.listening.RLock()
-	var to func([]byte)
+	var to func(choria.Message)
 	for prefix, deliver := range f.listeners {
 		if strings.HasPrefix(subject, prefix) {
 			to = deliver
@@ -200,7 +202,7 @@ func (f *fleet) deliver(subject string, data []byte) {
 	}
 	f.listening.RUnlock()
 	if to != nil {
-		to(data)
+		to(choria.Message{Subject: subject, Data: data, Arrived: time.Now()})
 	}
 }
 

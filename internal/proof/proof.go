@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/choria"
 	"fleetctl/internal/filter"
 	"fleetctl/rpcclient"
 )
@@ -102,7 +103,7 @@ func DefaultSettle(a Action) time.Duration {
 // Events is a source of lifecycle events; the bus connection is one.
 type Events interface {
 	// Subscribe returns once the broker has accepted the subscription. Deliver must not block.
-	Subscribe(ctx context.Context, subject string, deliver func(data []byte)) (stop func(), err error)
+	Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error)
 }
 
 // Options says what is proved and within which limits.

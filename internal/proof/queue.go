@@ -55,8 +55,8 @@ func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
 
 // deliver reads a lifecycle event of either format. Only startups count: alive events repeat themselves, with the time
 // of the process's beginning.
-func (b *inbox) deliver(data []byte) {
-	e, err := choria.DecodeEvent(data)
+func (b *inbox) deliver(m choria.Message) {
+	e, err := choria.DecodeEvent(m.Data)
 	if err != nil || e.Type != "startup" || e.Identity == "" || e.Time.IsZero() {
 		return
 	}

@@ -354,11 +354,11 @@ func TestOnlyStartupsAreKept(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b.deliver(data)
+			b.deliver(choria.Message{Data: data})
 			if got := b.take(); (len(got) == 1) != (kind == "startup") {
 				t.Errorf("%s, legacy %v: kept %v", kind, legacy, got)
 			}
-			b.deliver(data[:len(data)/2])
+			b.deliver(choria.Message{Data: data[:len(data)/2]})
 			if got := b.take(); len(got) != 0 {
 				t.Errorf("half an event: kept %v", got)
 			}

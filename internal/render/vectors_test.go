@@ -62,7 +62,7 @@ func TestRealInventoriesLookAsTheRealClientShowsThem(t *testing.T) {
 					t.Fatal(err)
 				}
 			} else {
-				n, err := inventory.Fetch(t.Context(), v, "mcollective", v.Command[2])
+				n, err := inventory.Fetch(t.Context(), v, "mcollective", v.Command[2], 0)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -91,6 +91,9 @@ func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 	return &batch.NotSentError{Err: err} // it never came to publishing
 }
 
+// Settle implements batch.Settler.
+func (a *actor) Settle(ctx context.Context, at time.Time) error { return a.session.Settle(ctx, at) }
+
 // unsigned is why the request signer did not sign, nil when it did.
 func (a *actor) unsigned() error {
 	a.mu.Lock()
@@ -113,6 +116,9 @@ func (a *actor) outcome(r rpcclient.Reply) batch.Outcome {
 		r.Protocol = a.scrub.Bytes(r.Protocol)
 	} else {
 		r.Protocol = nil // a slice of it would keep the whole message
+	}
+	if r.Absent {
+		return batch.Outcome{Batch: number, Node: r.Node, Time: r.Received, Absent: true}
 	}
 	o := batch.Outcome{Batch: number, Node: r.Node, Time: r.Received, OK: r.OK(), Code: int(r.Code), Stamp: r.Time, Reply: r}
 	if o.OK {

@@ -58,11 +58,9 @@ func (c planner) facts(ctx context.Context, names, wanted []string) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	wait, cancel := context.WithTimeout(ctx, fleet.ReplyTimeout(doc))
-	defer cancel()
-	req := rpcclient.Request{Agent: utilityAgent, Action: "get_facts", Data: data, Collective: c.about.Collective}
+	req := rpcclient.Request{Agent: utilityAgent, Action: "get_facts", Data: data, Collective: c.about.Collective, Wait: fleet.ReplyTimeout(doc)}
 	out := make(map[string]map[string]string, len(names))
-	for r, err := range client.Call(wait, req, names) {
+	for r, err := range client.Call(ctx, req, names) {
 		if err != nil {
 			return nil, err
 		}
@@ -124,9 +122,7 @@ func (c planner) factNames(ctx context.Context, node string) []string {
 	if err != nil {
 		return nil
 	}
-	wait, cancel := context.WithTimeout(ctx, c.pace().ReplyTimeout)
-	defer cancel()
-	n, _ := inventory.Fetch(wait, client, c.about.Collective, node) // no answer gives no proposal
+	n, _ := inventory.Fetch(ctx, client, c.about.Collective, node, c.pace().ReplyTimeout) // no answer gives no proposal
 	return filter.FactNames(n.Facts)
 }
 

@@ -1,0 +1,203 @@
+package rpcclient
+
+import (
+	"bytes"
+	"fmt"
+
+	"fleetctl/internal/choria"
+)
+
+// receive runs on the subscription's goroutine, in the order of arrival. It looks at nothing but the subject: what belongs
+// to no request of ours costs no more than that.
+func (s *Session) receive(m choria.Message) {
+	id, notice := s.address(m.Subject)
+	s.mu.Lock()
+	p, known := s.pending[id]
+	kind := Kind(0)
+	switch {
+	case !known:
+		kind = WrongRequest
+	case notice != "":
+		if _, ok := p.absentNode(notice); !ok {
+			kind = Forged
+		}
+	case m.NoResponders:
+		kind = Forged
+	}
+	switch {
+	case kind == Forged || kind == WrongRequest && !s.inbox.addUnnamed(m):
+		s.strays.add(kind, "")
+	case kind == WrongRequest:
+		s.strays.count(kind) // and name reads whose it is, when there is nothing else to do
+	}
+	s.mu.Unlock()
+	if kind == 0 {
+		s.inbox.add(m)
+	}
+}
+
+// work handles what has arrived, one message after another, until the session is closed.
+func (s *Session) work() {
+	for {
+		m, whole, ok := s.inbox.next(s.done)
+		if !ok {
+			return
+		}
+		if !whole {
+			s.name(m)
+			continue
+		}
+		if r, believed := s.examine(m); believed {
+			s.deliver(r, s.done)
+		}
+		s.inbox.finished()
+	}
+}
+
+// name counts a message that answers no request of ours for the sender that it claims.
+func (s *Session) name(m choria.Message) {
+	t, err := choria.DecodeTransport(m.Data)
+	if err != nil {
+		t.Sender = ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.strays.name(WrongRequest, t.Sender)
+}
+
+// examine turns a message into a believed reply, or counts it as a stray.
+func (s *Session) examine(m choria.Message) (Reply, bool) {
+	id, notice := s.address(m.Subject)
+	if notice != "" {
+		return s.absent(m, id, notice)
+	}
+	r, err := s.decode(m, id)
+	if err == nil {
+		err = s.believe(&r)
+	}
+	if err != nil {
+		s.stray(kindOf(err), r.Node)
+		return Reply{}, false
+	}
+	return r, true
+}
+
+// absent reads the broker's notice that a node's copy of a request had no subscriber. Once a node and request; a reply of
+// the node is stronger, whenever it comes.
+func (s *Session) absent(m choria.Message, id, notice string) (Reply, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.pending[id]
+	if !ok {
+		s.strays.add(WrongRequest, "")
+		return Reply{}, false
+	}
+	node, ok := p.absentNode(notice)
+	switch {
+	case !ok:
+		s.strays.add(Forged, "")
+		return Reply{}, false
+	case !m.NoResponders: // a stream over the subject acknowledges the request
+		s.strays.add(Malformed, "")
+		return Reply{}, false
+	case p.heard[node] != silent:
+		s.strays.add(Duplicate, node)
+		return Reply{}, false
+	}
+	p.heard[node] = reportedAbsent
+	return Reply{Node: node, RequestID: id, Code: choria.Absent, Absent: true, Sent: p.sent, Received: m.Arrived}, true
+}
+
+// decode opens every layer of a message, what is cheap first: the sender that the transport claims, the hash, the request
+// and sender inside, and only then the signature. On an error the reply still names the sender where one was read.
+func (s *Session) decode(m choria.Message, id string) (Reply, error) {
+	var r Reply
+	t, err := choria.DecodeTransport(m.Data)
+	if err != nil {
+		return r, err
+	}
+	r.Node = t.Sender
+	if t.Version != s.client.id.Version() {
+		return r, fmt.Errorf("protocol %s where %s was asked", t.Version, s.client.id.Version())
+	}
+	if t.Sender != "" {
+		if err := s.plausible(id, t.Sender); err != nil {
+			return r, err
+		}
+	}
+	secure, err := choria.DecodeSecureReply(t.Data)
+	if err != nil {
+		return r, err
+	}
+	if secure.Version != t.Version {
+		return r, fmt.Errorf("protocol %s inside a transport of %s", secure.Version, t.Version)
+	}
+	inner, err := choria.DecodeReply(t.Version, secure.Reply)
+	if err != nil {
+		return r, err
+	}
+	if inner.RequestID != id {
+		return r, strayError(WrongRequest)
+	}
+	if err := choria.CheckIdentity(inner.Sender); err != nil {
+		return r, err
+	}
+	r.Node = inner.Sender
+	if err := s.plausible(id, inner.Sender); err != nil {
+		return r, err
+	}
+	proven, err := s.client.id.OpenReply(secure, s.collective)
+	if err != nil {
+		return r, fmt.Errorf("%w: %w", strayError(BadSignature), err)
+	}
+	if proven != "" && proven != inner.Sender {
+		return r, fmt.Errorf("%w: reply of %q is signed by %q", strayError(BadSignature), inner.Sender, proven)
+	}
+	r = Reply{
+		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time,
+		Received: m.Arrived, Protocol: secure.Reply,
+	}
+	if inner.Agent == discoveryAgent {
+		return r, nil
+	}
+	body, err := choria.DecodeRPCReply(inner.Payload)
+	if err != nil {
+		return r, err
+	}
+	r.Action, r.Code, r.Message, r.Data = body.Action, body.StatusCode, body.StatusMsg, bytes.Clone(body.Data) // a slice would keep the whole message
+	return r, nil
+}
+
+// plausible says what is wrong with an answer of this sender, without looking at the answer.
+func (s *Session) plausible(id, sender string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.pending[id]
+	if !ok {
+		return strayError(WrongRequest)
+	}
+	state, asked := p.heard[sender]
+	switch {
+	case state == answered:
+		return strayError(Duplicate)
+	case !asked && !p.open:
+		return strayError(Stranger)
+	}
+	return nil
+}
+
+// believe marks the node as answered, or says what is wrong with the reply.
+func (s *Session) believe(r *Reply) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.pending[r.RequestID]
+	if !ok || r.Agent != p.agent {
+		return strayError(WrongRequest)
+	}
+	if p.heard[r.Node] == answered {
+		return strayError(Duplicate)
+	}
+	p.heard[r.Node] = answered
+	r.Sent = p.sent
+	return nil
+}

@@ -1,0 +1,219 @@
+package rpcclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"fleetctl/internal/choria"
+)
+
+const (
+	// settling is how long nodes may take to come back after our connection was lost: servers reconnect to a restarted
+	// broker within 20 s (docs/protocol.md, subjects).
+	settling = 30 * time.Second
+	// Until then an absent node is asked again, and a collective as a whole.
+	askAbsentEvery = 2 * time.Second
+	askAllEvery    = 5 * time.Second
+	// lookEvery is how often the connection is looked at while answers are waited for.
+	lookEvery = 250 * time.Millisecond
+	// patience is how long a lost connection is waited for, and losses how often.
+	patience = 30 * time.Second
+	losses   = 5
+)
+
+// gathering collects the answers to one question that changes nothing. It closes by arrival: what arrived before the end
+// is still decoded and taken. A connection that is lost meanwhile is waited for, and the question asked again: an answer
+// that half of the fleet could give would look like the whole one. It belongs to one goroutine.
+type gathering struct {
+	session *Session
+	window  choria.Window // Timeout zero: until the context ends
+	// ask publishes the question, the first time and again. It never repeats a request: each has a new id.
+	ask func(ctx context.Context) error
+	// again says what asking once more is good for: nil when there is nothing to ask for.
+	again func() (every time.Duration, due bool)
+	// take handles a reply, and reports whether it was a new node; enough ends the gathering.
+	take   func(r Reply) (fresh bool)
+	enough func() bool
+
+	link  link
+	asked time.Time // when the question was last asked
+	end   time.Time // of the window; zero when there is none
+	lost  int       // how often the connection was
+	since time.Time // when it was first seen to be down; zero when it is not
+}
+
+// run returns nil when enough was taken, when the window has closed, or when the context has ended: the caller knows its
+// cause. Else why the question could not be asked or the answers not be waited for.
+func (g *gathering) run(ctx context.Context) error {
+	if err := g.send(ctx); err != nil {
+		return err
+	}
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
+	for !g.enough() {
+		timer.Reset(g.untilNext())
+		select {
+		case r := <-g.session.out:
+			g.receive(r)
+		case <-timer.C:
+			if over, err := g.tick(ctx); over || err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return g.cut(ctx)
+		}
+	}
+	return nil
+}
+
+// send asks and opens the window. A failure that the connection's loss explains is for tick.
+func (g *gathering) send(ctx context.Context) error {
+	g.link = g.session.client.link()
+	err := g.ask(ctx)
+	now := time.Now()
+	g.asked = now
+	if g.window.Timeout > 0 && now.Add(g.window.Timeout).After(g.end) {
+		g.end = now.Add(g.window.Timeout)
+	}
+	if err == nil || ctx.Err() == nil && g.session.client.intact(g.link) != nil {
+		return nil
+	}
+	return err
+}
+
+// settled is the moment from which absence is to be believed; in the past when the connection was not lost lately.
+func (g *gathering) settled() time.Time {
+	if g.link.since.IsZero() {
+		return time.Time{}
+	}
+	return g.link.since.Add(g.session.client.settling)
+}
+
+// askAgain is when the question is due once more; false when it is not.
+func (g *gathering) askAgain() (time.Time, bool) {
+	every, due := g.again()
+	if !due || !g.asked.Before(g.settled()) {
+		return time.Time{}, false
+	}
+	next := g.asked.Add(every)
+	if next.After(g.settled()) {
+		next = g.settled()
+	}
+	return next, true
+}
+
+func (g *gathering) untilNext() time.Duration {
+	wait := lookEvery
+	if !g.end.IsZero() {
+		wait = min(wait, time.Until(g.end))
+	}
+	if next, due := g.askAgain(); due {
+		wait = min(wait, time.Until(next))
+	}
+	return max(wait, time.Millisecond)
+}
+
+func (g *gathering) receive(r Reply) {
+	if !g.end.IsZero() && r.Received.After(g.end) {
+		return
+	}
+	if g.take(r) && g.window.Quiet > 0 {
+		if early := r.Received.Add(g.window.Quiet); early.Before(g.asked.Add(g.window.Timeout)) {
+			g.end = early
+		} else {
+			g.end = g.asked.Add(g.window.Timeout)
+		}
+	}
+}
+
+// tick looks at the connection, asks again where that is due, and closes the window.
+func (g *gathering) tick(ctx context.Context) (over bool, err error) {
+	client := g.session.client
+	switch at, down := client.conn.Reconnected(); {
+	case down:
+		return false, g.wait(ctx)
+	case !at.Equal(g.link.since):
+		g.since = time.Time{}
+		if g.lost++; g.lost > losses {
+			return false, fmt.Errorf("%w %d times while answers were waited for", ErrLost, g.lost)
+		}
+		return false, g.send(ctx)
+	}
+	g.since = time.Time{}
+	now := time.Now()
+	if next, due := g.askAgain(); due {
+		if now.Before(next) {
+			return false, nil
+		}
+		return false, g.send(ctx)
+	}
+	if g.end.IsZero() || now.Before(g.end) {
+		return false, nil
+	}
+	if !g.close(ctx.Done()) {
+		return false, nil
+	}
+	return client.intact(g.link) == nil, nil
+}
+
+// wait gives a lost connection time to come back.
+func (g *gathering) wait(ctx context.Context) error {
+	if g.since.IsZero() {
+		g.since = time.Now()
+	}
+	if time.Since(g.since) < patience {
+		return nil
+	}
+	if err := g.session.client.conn.Flush(ctx); err != nil { // it knows the words
+		return err
+	}
+	return ErrLost
+}
+
+// close takes what arrived before the end, however long its check takes. False: the end has moved.
+func (g *gathering) close(done <-chan struct{}) bool {
+	end := g.end
+	settled := g.session.inbox.settled(end)
+	for !g.enough() {
+		select {
+		case r := <-g.session.out:
+			g.receive(r)
+			continue
+		case <-settled:
+		case <-done:
+			return true
+		}
+		for drained := false; !drained && !g.enough(); {
+			select {
+			case r := <-g.session.out:
+				g.receive(r)
+			default:
+				drained = true
+			}
+		}
+		return !g.end.After(end)
+	}
+	return true
+}
+
+// cut is the end of the context. Its deadline is a window like any other; anything else is the operator's wish to stop.
+func (g *gathering) cut(ctx context.Context) error {
+	deadline, ok := ctx.Deadline()
+	if !ok || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil
+	}
+	if now := time.Now(); now.Before(deadline) {
+		deadline = now
+	}
+	g.end = deadline
+	g.close(nil)
+	if g.enough() {
+		return nil
+	}
+	if g.lost > 0 {
+		return ErrLost // there was no time to ask properly again
+	}
+	return g.session.client.intact(g.link)
+}

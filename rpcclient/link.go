@@ -1,0 +1,26 @@
+package rpcclient
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrLost says that the connection to the broker was lost while something depended on it, and that it is not known what
+// became of that.
+var ErrLost = errors.New("the connection to the broker was lost")
+
+// link is one stretch of a connection between two losses: what was published in another one is gone.
+type link struct{ since time.Time }
+
+func (c *Client) link() link {
+	at, _ := c.conn.Reconnected()
+	return link{at}
+}
+
+// intact is nil when the connection has stood since before.
+func (c *Client) intact(before link) error {
+	if at, down := c.conn.Reconnected(); down || !at.Equal(before.since) {
+		return ErrLost
+	}
+	return nil
+}
