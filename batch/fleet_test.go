@@ -75,10 +75,10 @@ func (f *fleet) Act(ctx context.Context, batch int, nodes []string) error {
 
 func (f *fleet) Request(batch int) string { return fmt.Sprintf("request-%d", batch) }
 
-func (f *fleet) Baseline(ctx context.Context, nodes []string) (map[string]string, error) {
-	base := map[string]string{}
+func (f *fleet) Baseline(ctx context.Context, nodes []string) (map[string]Baseline, error) {
+	base := map[string]Baseline{}
 	for _, n := range nodes {
-		base[n] = "up since " + n
+		base[n] = Baseline{Text: "up since " + n}
 	}
 	return base, nil
 }

@@ -227,7 +227,11 @@ func (x *execution) do(commands []command) {
 			}
 		case baselineCmd:
 			x.wg.Go(func() {
-				base, err := x.Verifier.Baseline(x.send, c.Nodes)
+				said, err := x.Verifier.Baseline(x.send, c.Nodes)
+				base := make(map[string]string, len(said))
+				for node, b := range said {
+					base[node] = b.Text
+				}
 				x.tell(baselineEvent{time.Now(), c.Batch, base, err})
 			})
 		case verifyCmd:
@@ -325,6 +329,9 @@ func (x *execution) verify(targets []Target) {
 		x.targets = in
 		x.wg.Go(func() {
 			for p := range x.Verifier.Verify(x.work, in) {
+				if p.Found == Unasked {
+					p.Found = Unproved
+				}
 				if !x.tell(proofEvent{proved(p)}) {
 					break
 				}

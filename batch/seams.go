@@ -80,16 +80,17 @@ type Proof struct {
 // Finding is the kind of a proof.
 type Finding uint8
 
-// The findings. A Verifier answers Acted or Unproved; a Prober Acted, Untouched
-// or Unproved.
+// The findings. A Verifier answers Acted, Unproved or Unasked; a Prober Acted,
+// Untouched or Unproved.
 const (
 	Acted     Finding = iota + 1 // there is proof that the action happened
 	Unproved                     // no proof either way in the time given
 	Untouched                    // there is proof that the request never did and never will act there
+	Unasked                      // it could not be asked in the time given, because the connection was away
 	findingEnd
 )
 
-var findingWords = [findingEnd]string{"unset", "acted", "unproved", "untouched"}
+var findingWords = [findingEnd]string{"unset", "acted", "unproved", "untouched", "unasked"}
 
 // String returns the finding's word; it is total.
 func (f Finding) String() string {
@@ -118,6 +119,13 @@ func (f *Finding) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown finding %q", text)
 }
 
+// Baseline is how one node was just before its batch.
+type Baseline struct {
+	Text   string        // the Verifier's own, opaque; "" when the node did not say
+	Absent bool          // not connected: it is not sent to
+	Age    time.Duration // of the node's process, by the node's own clock; 0 when not known
+}
+
 // Verifier proves that nodes did what they accepted. All methods are read-only
 // for the nodes. Each method is called from a goroutine of its own; Baseline
 // may run while Verify does.
@@ -125,7 +133,7 @@ type Verifier interface {
 	// Baseline notes how nodes are just before they are sent to, as short text
 	// by node. A node without an entry is sent to anyway. An error is told to
 	// the observer and does not stop the run.
-	Baseline(ctx context.Context, nodes []string) (map[string]string, error)
+	Baseline(ctx context.Context, nodes []string) (map[string]Baseline, error)
 
 	// Verify is called once a run. Targets come in groups as replies are in,
 	// until the channel is closed. It yields one Proof for each target that

@@ -141,7 +141,7 @@ func (c *checkup) events(ctx context.Context) finding {
 	if len(c.n.federations) > 0 {
 		return finding{skipped: true, detail: "lifecycle events do not cross federations"}
 	}
-	stop, err := c.n.conn.Subscribe(ctx, choria.LifecycleSubjects(), func([]byte) {})
+	stop, err := c.n.conn.Subscribe(ctx, choria.LifecycleSubjects(), func(choria.Message) {})
 	if err == nil {
 		stop()
 		return finding{detail: "lifecycle events can be seen"}

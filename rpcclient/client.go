@@ -3,8 +3,11 @@ package rpcclient
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -18,14 +21,17 @@ const DefaultTTL = 30 * time.Second
 // Conn is the message bus as this package needs it. Deliver functions of one subscription are called one after
 // another, in the order of arrival, and own the bytes they get.
 type Conn interface {
-	// Publish queues a message. It fails at once while the connection is down: nothing is kept to be sent later.
-	Publish(subject string, data []byte) error
+	// Publish queues a message; reply is its NATS reply subject, "" for none. It fails at once while the connection is
+	// down: nothing is kept to be sent later.
+	Publish(subject, reply string, data []byte) error
 	// Subscribe returns once the broker has accepted the subscription. Stop ends it and is safe to call twice.
-	Subscribe(ctx context.Context, subject string, deliver func(data []byte)) (stop func(), err error)
+	Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error)
 	// Flush returns when the broker has taken everything published before, or says why it did not.
 	Flush(ctx context.Context) error
 	// URL is the broker's address, for the hop that every message records.
 	URL() string
+	// Reconnected is when the connection came back after it was last lost; zero when it was never lost. Down: it is away now.
+	Reconnected() (at time.Time, down bool)
 }
 
 // Identity is who we are: it seals requests and opens replies.
@@ -46,6 +52,49 @@ type Client struct {
 	conn        Conn
 	id          Identity
 	federations []string // none: the broker's own collectives
+
+	mu      sync.Mutex      // guards reports
+	reports map[string]bool // by collective: does the broker report absent nodes
+}
+
+// Reconnected is the connection's: see Conn.
+func (c *Client) Reconnected() (at time.Time, down bool) { return c.conn.Reconnected() }
+
+// reportTime is how long a broker may take to report that a node is absent.
+const reportTime = 2 * time.Second
+
+// ReportsAbsence asks one random node name, once a client and collective: a broker that reports no subscriber reports
+// absent nodes. It is false in federations.
+func (c *Client) ReportsAbsence(ctx context.Context, collective string) (bool, error) {
+	if len(c.federations) > 0 {
+		return false, nil
+	}
+	c.mu.Lock()
+	known, asked := c.reports[collective]
+	c.mu.Unlock()
+	if asked {
+		return known, nil
+	}
+	ask, cancel := context.WithTimeout(ctx, reportTime)
+	defer cancel()
+	name := "absent-" + strings.ToLower(rand.Text())
+	reports := false
+	for r, err := range c.Call(ask, Request{Agent: "rpcutil", Action: "ping", Collective: collective}, []string{name}) {
+		if err != nil {
+			return false, err
+		}
+		reports = r.Absent
+	}
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reports == nil {
+		c.reports = map[string]bool{}
+	}
+	c.reports[collective] = reports
+	return reports, nil
 }
 
 // New returns a client. It neither owns nor closes the connection.
@@ -80,6 +129,9 @@ type Reply struct {
 	Time time.Time
 	// Received is our clock.
 	Received time.Time
+	// Absent: the broker had no subscriber for the node when the request was published. Then only Node, RequestID and
+	// Received are set, and Code is choria.Absent.
+	Absent bool
 	// Protocol is the protocol's own reply document, as it was hashed.
 	Protocol json.RawMessage
 }

@@ -18,7 +18,7 @@ import (
 type fakeBus struct {
 	mu        sync.Mutex // guards everything below
 	published []message
-	listeners map[string]func([]byte)
+	listeners map[string]func(choria.Message)
 	failAt    int  // publishing fails from this message on; 0 never
 	away      bool // flushing fails
 	flushes   int
@@ -32,9 +32,9 @@ type message struct {
 
 var errAway = errors.New("the broker is away")
 
-func newFakeBus() *fakeBus { return &fakeBus{listeners: map[string]func([]byte){}} }
+func newFakeBus() *fakeBus { return &fakeBus{listeners: map[string]func(choria.Message){}} }
 
-func (b *fakeBus) Publish(subject string, data []byte) error {
+func (b *fakeBus) Publish(subject, _ string, data []byte) error {
 	b.mu.Lock()
 	if b.failAt > 0 && len(b.published) >= b.failAt-1 {
 		b.mu.Unlock()
@@ -50,7 +50,7 @@ func (b *fakeBus) Publish(subject string, data []byte) error {
 	return nil
 }
 
-func (b *fakeBus) Subscribe(_ context.Context, subject string, deliver func([]byte)) (func(), error) {
+func (b *fakeBus) Subscribe(_ context.Context, subject string, deliver func(choria.Message)) (func(), error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.listeners[strings.TrimSuffix(subject, "*")] = deliver
@@ -71,12 +71,13 @@ func (b *fakeBus) Flush(context.Context) error {
 	return nil
 }
 
-func (b *fakeBus) URL() string { return "nats://broker.example.net:4222" }
+func (*fakeBus) Reconnected() (time.Time, bool) { return time.Time{}, false }
+func (b *fakeBus) URL() string                  { return "nats://broker.example.net:4222" }
 
 // deliver hands a message to whoever listens for its subject.
 func (b *fakeBus) deliver(subject string, data []byte) {
 	b.mu.Lock()
-	var to func([]byte)
+	var to func(choria.Message)
 	for prefix, f := range b.listeners {
 		if strings.HasPrefix(subject, prefix) {
 			to = f
@@ -84,7 +85,7 @@ func (b *fakeBus) deliver(subject string, data []byte) {
 	}
 	b.mu.Unlock()
 	if to != nil {
-		to(data)
+		to(choria.Message{Subject: subject, Data: data, Arrived: time.Now()})
 	}
 }
 

@@ -52,6 +52,7 @@ func (c *Client) seal(ctx context.Context, r choria.Request, replyTo string) (le
 // parcel is one message to publish.
 type parcel struct {
 	subject string
+	reply   string // "" in federations, and where many answer
 	data    []byte
 	// through counts the request's subjects that have been handed over once this parcel has.
 	through int
@@ -59,7 +60,7 @@ type parcel struct {
 
 // parcels are the messages that bring a letter to its subjects: the same bytes for each, or for each federation one
 // message for every 200 of them.
-func (c *Client) parcels(l letter, subjects []string) iter.Seq2[parcel, error] {
+func (c *Client) parcels(l letter, subjects, replies []string) iter.Seq2[parcel, error] {
 	if len(c.federations) > 0 {
 		return c.federatedParcels(l, subjects)
 	}
@@ -70,7 +71,11 @@ func (c *Client) parcels(l letter, subjects []string) iter.Seq2[parcel, error] {
 			return
 		}
 		for i, subject := range subjects {
-			if !yield(parcel{subject, data, i + 1}, nil) {
+			reply := ""
+			if i < len(replies) {
+				reply = replies[i]
+			}
+			if !yield(parcel{subject, reply, data, i + 1}, nil) {
 				return
 			}
 		}
@@ -90,7 +95,7 @@ func (c *Client) federatedParcels(l letter, subjects []string) iter.Seq2[parcel,
 			}
 			through += len(targets)
 			for _, name := range c.federations {
-				if !yield(parcel{choria.FederationSubject(name), data, through}, nil) {
+				if !yield(parcel{choria.FederationSubject(name), "", data, through}, nil) {
 					return
 				}
 			}
@@ -109,12 +114,12 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 	s.pending[r.ID] = p
 	s.mu.Unlock()
 	sent = Sent{ID: r.ID, Start: time.Now()}
-	for parcel, err := range s.client.parcels(l, subjects) {
+	for parcel, err := range s.client.parcels(l, subjects, p.inboxes) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}
 		if err == nil {
-			err = s.client.conn.Publish(parcel.subject, parcel.data)
+			err = s.client.conn.Publish(parcel.subject, parcel.reply, parcel.data)
 		}
 		if err != nil {
 			return sent, published, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,9 @@ type Session struct {
 	mu      sync.Mutex // guards pending and strays
 	pending map[string]*pending
 	strays  Strays
+	arrived int           // messages handed to receive
+	decoded int           // those of them that are on Replies, or dropped
+	moved   chan struct{} // closed and replaced when decoded grows
 }
 
 // pending is a request that was sent: the nodes asked, and whether each has answered.
@@ -35,6 +39,9 @@ type pending struct {
 	agent    string
 	open     bool // any sender may answer: broadcasts and service requests
 	answered map[string]bool
+	nodes    []string        // direct requests: in the order of their index
+	inboxes  []string        // the NATS reply subject of each node's copy
+	absent   map[string]bool // reported absent
 }
 
 // Open subscribes for the replies of a new session. The caller must Close it, and must read Replies until then.
@@ -44,7 +51,7 @@ func (c *Client) Open(ctx context.Context, collective string) (*Session, error) 
 		prefix:  choria.ReplyPrefix(collective, c.id.Caller()) + "." + strings.ToLower(rand.Text()[:16]) + ".",
 		out:     make(chan Reply, 256),
 		done:    make(chan struct{}),
-		pending: map[string]*pending{},
+		pending: map[string]*pending{}, moved: make(chan struct{}),
 	}
 	stop, err := c.conn.Subscribe(ctx, s.prefix+"*", s.receive)
 	if err != nil {
@@ -96,7 +103,16 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 	r.Filter = choria.Filter{Agent: []string{req.Agent}}
 	p := &pending{agent: req.Agent, answered: make(map[string]bool, len(nodes))}
 	subjects := make([]string, len(nodes))
+	p.nodes, p.absent = nodes, map[string]bool{}
+	if s.elsewhere == "" && len(s.client.federations) == 0 {
+		p.inboxes = make([]string, len(nodes))
+	}
 	for i, n := range nodes {
+		if p.inboxes != nil {
+			var secret [8]byte
+			rand.Read(secret[:]) // never returns an error
+			p.inboxes[i] = fmt.Sprintf("%s%s-%d-%x", s.prefix, r.ID, i, secret)
+		}
 		p.answered[n] = false
 		subjects[i] = choria.NodeSubject(req.Collective, n)
 	}
@@ -144,8 +160,17 @@ func (s *Session) Broadcast(ctx context.Context, f choria.Filter) (Sent, error) 
 }
 
 // receive runs on the subscription's goroutine, one message after another.
-func (s *Session) receive(data []byte) {
-	reply, err := s.decode(data)
+func (s *Session) receive(m choria.Message) {
+	s.mu.Lock()
+	s.arrived++
+	s.mu.Unlock()
+	defer s.handled()
+	if m.NoResponders {
+		s.absent(m)
+		return
+	}
+	reply, err := s.decode(m.Data)
+	reply.Received = m.Arrived
 	if err != nil {
 		s.stray(kindOf(err), reply.Node)
 		return
@@ -156,6 +181,60 @@ func (s *Session) receive(data []byte) {
 	}
 	select {
 	case s.out <- reply:
+	case <-s.done:
+	}
+}
+
+func (s *Session) handled() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.decoded++
+	close(s.moved)
+	s.moved = make(chan struct{})
+}
+
+// Settle returns when every message that arrived by at has been decoded, checked and put on Replies; the reader must
+// keep reading meanwhile.
+func (s *Session) Settle(ctx context.Context, at time.Time) error {
+	s.mu.Lock()
+	until := s.arrived
+	s.mu.Unlock()
+	for {
+		s.mu.Lock()
+		decoded, moved := s.decoded, s.moved
+		s.mu.Unlock()
+		if decoded >= until {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// absent takes the broker's word that a node had no subscriber.
+func (s *Session) absent(m choria.Message) {
+	rest := strings.TrimPrefix(m.Subject, s.prefix)
+	id, place, _ := strings.Cut(rest, "-")
+	place, _, _ = strings.Cut(place, "-")
+	i, err := strconv.Atoi(place)
+	s.mu.Lock()
+	var node string
+	if p := s.pending[id]; p != nil {
+		if err == nil && i >= 0 && i < len(p.inboxes) && p.inboxes[i] == m.Subject && !p.answered[p.nodes[i]] && !p.absent[p.nodes[i]] {
+			node = p.nodes[i]
+			p.absent[node] = true
+		}
+	}
+	s.mu.Unlock()
+	if node == "" {
+		s.stray(Malformed, "")
+		return
+	}
+	select {
+	case s.out <- Reply{Node: node, RequestID: id, Received: m.Arrived, Code: choria.Absent, Absent: true}:
 	case <-s.done:
 	}
 }
@@ -222,7 +301,7 @@ func (s *Session) decode(data []byte) (Reply, error) {
 	}
 	r = Reply{
 		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time,
-		Received: time.Now(), Protocol: secure.Reply,
+		Protocol: secure.Reply,
 	}
 	if inner.Agent == discoveryAgent {
 		return r, nil

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"fleetctl/internal/choria"
+
 	"github.com/nats-io/nats.go"
 )
 
@@ -63,8 +65,10 @@ type Conn struct {
 	dials *dialer
 	log   *slog.Logger
 
-	mu        sync.Mutex // guards lastError
+	mu        sync.Mutex // guards what follows
 	lastError error      // the violation that was told last: each one is a value of its own
+	back      time.Time  // when the connection was last back; zero: never lost
+	down      bool
 }
 
 // Connect dials the servers until one lets us in or the budget is used up. A refusal that another try would not
@@ -137,8 +141,16 @@ func (c *Conn) natsOptions(o Options, budget time.Duration) ([]nats.Option, erro
 			if err != nil { // none: we have closed it
 				c.log.Warn("connection to the broker lost", "error", err)
 			}
+			c.mu.Lock()
+			c.down = true
+			c.mu.Unlock()
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { c.log.Warn("connected to the broker again", "server", nc.ConnectedAddr()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			c.mu.Lock()
+			c.back, c.down = time.Now(), false
+			c.mu.Unlock()
+			c.log.Warn("connected to the broker again", "server", nc.ConnectedAddr())
+		}),
 	}
 	if o.ReplyPrefix != "" {
 		opts = append(opts, nats.CustomInboxPrefix(o.ReplyPrefix))
@@ -163,9 +175,13 @@ func (c *Conn) natsOptions(o Options, budget time.Duration) ([]nats.Option, erro
 	return opts, nil
 }
 
-// Publish queues a message; it fails at once while the connection is down.
-func (c *Conn) Publish(subject string, data []byte) error {
-	if err := c.nc.Publish(subject, data); err != nil {
+// Publish queues a message; it fails at once while the connection is down. reply is its NATS reply subject, "" for none.
+func (c *Conn) Publish(subject, reply string, data []byte) error {
+	publish := c.nc.Publish
+	if reply != "" { // PublishRequest refuses an empty one
+		publish = func(subject string, data []byte) error { return c.nc.PublishRequest(subject, reply, data) }
+	}
+	if err := publish(subject, data); err != nil {
 		return c.asProblem(err, "publish to "+subject)
 	}
 	return nil
@@ -173,8 +189,13 @@ func (c *Conn) Publish(subject string, data []byte) error {
 
 // Subscribe calls deliver for every message, one after another in the order of arrival, from a goroutine of the
 // subscription; deliver owns the bytes. It returns once the broker has accepted the subscription.
-func (c *Conn) Subscribe(ctx context.Context, subject string, deliver func(data []byte)) (stop func(), err error) {
-	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) { deliver(m.Data) })
+func (c *Conn) Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error) {
+	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
+		deliver(choria.Message{
+			Subject: m.Subject, Data: m.Data, Arrived: time.Now(),
+			NoResponders: len(m.Data) == 0 && m.Header.Get("Status") == "503",
+		})
+	})
 	if err != nil {
 		return nil, c.asProblem(err, "subscribe to "+subject)
 	}
@@ -218,6 +239,13 @@ func (c *Conn) flush(ctx context.Context, about string) error {
 
 // URL is the address of the broker that we are connected to, with its scheme.
 func (c *Conn) URL() string { return c.nc.ConnectedUrl() }
+
+// Reconnected is when the connection came back after it was last lost; zero when it was never lost. down: it is away now.
+func (c *Conn) Reconnected() (at time.Time, down bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.back, c.down
+}
 
 // Encrypted tells whether the connection is under TLS.
 func (c *Conn) Encrypted() bool {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"fleetctl/internal/choria"
+
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -169,13 +171,13 @@ func TestMessagesArriveInOrder(t *testing.T) {
 	s := broker(t, server.Options{})
 	c := connect(t, Options{Servers: []string{s.ClientURL()}})
 	got := make(chan string, 8)
-	stop, err := c.Subscribe(t.Context(), "x.*", func(data []byte) { got <- string(data) })
+	stop, err := c.Subscribe(t.Context(), "x.*", func(m choria.Message) { got <- string(m.Data) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
 	for _, text := range []string{"a", "b", "c"} {
-		if err := c.Publish("x."+text, []byte(text)); err != nil {
+		if err := c.Publish("x."+text, "", []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -193,7 +195,7 @@ func TestWhatTheBrokerForbidsIsSaid(t *testing.T) {
 		Subscribe: &server.SubjectPermission{Allow: []string{"ok.>"}},
 	}}}})
 	c := connect(t, Options{Servers: []string{s.ClientURL()}, User: "u", Password: "p"})
-	_, err := c.Subscribe(t.Context(), "secret.x", func([]byte) {})
+	_, err := c.Subscribe(t.Context(), "secret.x", func(choria.Message) {})
 	if p := problem(t, err); !strings.Contains(p.Error(), "secret.x") {
 		t.Errorf("subscribe: got %q, want the subject named", p)
 	}
@@ -201,7 +203,7 @@ func TestWhatTheBrokerForbidsIsSaid(t *testing.T) {
 		t.Errorf("a refused subscription was told as a refused request: %v", err)
 	}
 	for range 2 { // the same words both times, and both times they are an error
-		if err := c.Publish("secret.y", nil); err != nil {
+		if err := c.Publish("secret.y", "", nil); err != nil {
 			t.Fatal(err)
 		}
 		if p := problem(t, c.Flush(t.Context())); !strings.Contains(p.Error(), "secret.y") {
@@ -218,17 +220,17 @@ func TestNothingIsKeptWhileTheBrokerIsAway(t *testing.T) {
 	s.Shutdown()
 	s.WaitForShutdown()
 	<-lost
-	p := problem(t, c.Publish("x", []byte("too late")))
+	p := problem(t, c.Publish("x", "", []byte("too late")))
 	if !p.Lost {
 		t.Errorf("got %q, want it marked as lost", p)
 	}
 	again := broker(t, server.Options{Port: port})
 	listener := connect(t, Options{Servers: []string{again.ClientURL()}})
 	got := make(chan string, 2)
-	if _, err := listener.Subscribe(t.Context(), "x", func(data []byte) { got <- string(data) }); err != nil {
+	if _, err := listener.Subscribe(t.Context(), "x", func(m choria.Message) { got <- string(m.Data) }); err != nil {
 		t.Fatal(err)
 	}
-	for c.Publish("x", []byte("after")) != nil { // reconnected: awaited, not slept for
+	for c.Publish("x", "", []byte("after")) != nil { // reconnected: awaited, not slept for
 		<-lost
 	}
 	if first := <-got; first != "after" {

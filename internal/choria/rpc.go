@@ -10,6 +10,9 @@ import (
 // bodies). Codes that nobody knows yet are kept as they are.
 type StatusCode int
 
+// Absent is ours, no server sends it: the request reached no subscriber.
+const Absent StatusCode = -1
+
 // The status codes of agents.
 const (
 	OK            StatusCode = iota // the action did what it says

@@ -25,6 +25,10 @@ type fleet struct {
 	stalled  bool           // what was published is not acknowledged
 	noEvents bool           // the broker refuses the subscription for events
 	lose     int            // answers that get lost
+	mute     bool           // the broker does not report absent nodes
+	lax      bool           // servers do not check the time to live
+	back     time.Time      // when the connection was back after it was last lost
+	opening  time.Duration  // what it takes us to check one reply
 	requests map[string]int // polls by request, and how many nodes each asked
 
 	last    []byte // the request that was decoded last: every node gets the same bytes
@@ -32,7 +36,7 @@ type fleet struct {
 	replyTo string
 
 	listening sync.RWMutex // guards listeners
-	listeners map[string]func([]byte)
+	listeners map[string]func(choria.Message)
 }
 
 // server is one node. Its clock is ours plus skew.
@@ -41,14 +45,16 @@ type server struct {
 	skew    time.Duration
 	latency time.Duration
 	start   time.Time // of the present process, the node's clock
-	down    bool
+	down    bool      // no process, no subscription
+	frozen  bool      // neither answers nor leaves the broker
+	waiting []func()
 	denied  bool
 	version string
 	asked   []time.Time
 }
 
 func newFleet(names ...string) *fleet {
-	f := &fleet{nodes: map[string]*server{}, listeners: map[string]func([]byte){}, requests: map[string]int{}}
+	f := &fleet{nodes: map[string]*server{}, listeners: map[string]func(choria.Message){}, requests: map[string]int{}}
 	for i, name := range names {
 		f.nodes[name] = &server{
 			name: name, latency: 50*time.Millisecond + time.Duration(i)*time.Microsecond,
@@ -58,7 +64,7 @@ func newFleet(names ...string) *fleet {
 	return f
 }
 
-func (f *fleet) client() *rpcclient.Client { return rpcclient.New(f, fakeIdentity{}) }
+func (f *fleet) client() *rpcclient.Client { return rpcclient.New(f, fakeIdentity{f}) }
 
 // node runs change on a node under the lock.
 func (f *fleet) node(name string, change func(*server)) {
@@ -77,7 +83,33 @@ func skewed(by time.Duration) func(*server) {
 	return func(s *server) { s.start, s.skew = s.start.Add(by), by }
 }
 
-func stop(s *server)    { s.down = true }
+func stop(s *server)   { s.down = true }
+func freeze(s *server) { s.frozen = true }
+
+func lax(f *fleet) { f.lax = true }
+
+// thaw lets a server handle what it got while it was frozen.
+func thaw(s *server) {
+	s.frozen = false
+	for _, handle := range s.waiting {
+		handle()
+	}
+	s.waiting = nil
+}
+
+// lost makes the connection go away for a while.
+func (f *fleet) lost(from, to time.Duration) {
+	time.AfterFunc(from, func() { f.mu.Lock(); f.away = true; f.mu.Unlock() })
+	time.AfterFunc(to, func() { f.mu.Lock(); f.away, f.back = false, time.Now(); f.mu.Unlock() })
+}
+
+// Reconnected implements rpcclient.Conn.
+func (f *fleet) Reconnected() (time.Time, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.back, f.away
+}
+
 func restart(s *server) { s.down, s.start = false, time.Now().Add(s.skew) }
 
 // restartIn makes a node go down after a while, and come back as a new process after another.
@@ -86,7 +118,7 @@ func (f *fleet) restartIn(after, takes time.Duration, name string) {
 	f.in(after+takes, name, restart)
 }
 
-func (f *fleet) Publish(subject string, data []byte) error {
+func (f *fleet) Publish(subject, reply string, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away {
@@ -100,6 +132,9 @@ func (f *fleet) Publish(subject string, data []byte) error {
 	f.requests[f.decoded.ID]++
 	s := f.nodes[strings.TrimPrefix(subject, f.decoded.Collective+".node.")]
 	if s == nil || s.down {
+		if reply != "" && !f.mute {
+			time.AfterFunc(3*time.Millisecond, func() { f.deliver(choria.Message{Subject: reply, NoResponders: true}) })
+		}
 		return nil
 	}
 	s.asked = append(s.asked, time.Now())
@@ -107,9 +142,22 @@ func (f *fleet) Publish(subject string, data []byte) error {
 		f.lose--
 		return nil
 	}
-	answer, to := f.answer(s), f.replyTo
-	time.AfterFunc(s.latency, func() { f.deliver(to, answer) })
+	if s.frozen {
+		request, to := f.decoded, f.replyTo
+		s.waiting = append(s.waiting, func() { f.handle(s, request, to) })
+		return nil
+	}
+	f.handle(s, f.decoded, f.replyTo)
 	return nil
+}
+
+// handle is a server's: what is too old, or from the future, by its own clock is dropped.
+func (f *fleet) handle(s *server, request choria.Request, to string) {
+	if age := time.Now().Add(s.skew).Sub(request.Time); !f.lax && (age >= request.TTL || -age >= request.TTL) {
+		return
+	}
+	answer := f.answer(s, request)
+	time.AfterFunc(s.latency, func() { f.deliver(choria.Message{Subject: to, Data: answer}) })
 }
 
 func (f *fleet) decode(data []byte) error {
@@ -126,7 +174,7 @@ func (f *fleet) decode(data []byte) error {
 	return err
 }
 
-func (f *fleet) answer(s *server) []byte {
+func (f *fleet) answer(s *server, request choria.Request) []byte {
 	body := choria.RPCReply{Action: "daemon_stats", StatusMsg: "OK", Data: fmt.Appendf(nil, `{"starttime":%d,"version":%q}`, s.start.Unix(), s.version)}
 	if s.denied {
 		body.StatusCode, body.StatusMsg, body.Data = choria.Aborted, "You are not authorized to call this agent or action", []byte("{}")
@@ -136,7 +184,7 @@ func (f *fleet) answer(s *server) []byte {
 		panic(err)
 	}
 	reply, err := choria.EncodeReply(choria.Reply{
-		Version: choria.V1, RequestID: f.decoded.ID, Sender: s.name, Agent: f.decoded.Agent, Time: time.Now().Add(s.skew), Payload: payload,
+		Version: choria.V1, RequestID: request.ID, Sender: s.name, Agent: request.Agent, Time: time.Now().Add(s.skew), Payload: payload,
 	})
 	if err != nil {
 		panic(err)
@@ -152,7 +200,7 @@ func (f *fleet) answer(s *server) []byte {
 	return data
 }
 
-func (f *fleet) Subscribe(_ context.Context, subject string, deliver func([]byte)) (func(), error) {
+func (f *fleet) Subscribe(_ context.Context, subject string, deliver func(choria.Message)) (func(), error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away || f.noEvents && strings.HasPrefix(subject, "choria.lifecycle.") {
@@ -190,9 +238,11 @@ func (f *fleet) stallFrom(at, late time.Duration) {
 
 func (*fleet) URL() string { return "nats://broker.example.net:4222" }
 
-func (f *fleet) deliver(subject string, data []byte) {
+func (f *fleet) deliver(m choria.Message) {
+	subject := m.Subject
+	m.Arrived = time.Now()
 	f.listening.RLock()
-	var to func([]byte)
+	var to func(choria.Message)
 	for prefix, deliver := range f.listeners {
 		if strings.HasPrefix(subject, prefix) {
 			to = deliver
@@ -200,7 +250,7 @@ func (f *fleet) deliver(subject string, data []byte) {
 	}
 	f.listening.RUnlock()
 	if to != nil {
-		to(data)
+		to(m)
 	}
 }
 
@@ -212,7 +262,7 @@ func (f *fleet) event(after time.Duration, e choria.Event, legacy bool) {
 		if err != nil {
 			panic(err)
 		}
-		f.deliver(choria.LifecycleSubject(e.Type, e.Component), data)
+		f.deliver(choria.Message{Subject: choria.LifecycleSubject(e.Type, e.Component), Data: data})
 	})
 }
 
@@ -225,7 +275,7 @@ func (f *fleet) startupIn(after time.Duration, name, component string, legacy bo
 }
 
 // fakeIdentity signs nothing.
-type fakeIdentity struct{}
+type fakeIdentity struct{ f *fleet }
 
 func (fakeIdentity) Version() choria.Version { return choria.V1 }
 func (fakeIdentity) Caller() string          { return "choria=rip.mcollective" }
@@ -233,7 +283,19 @@ func (fakeIdentity) Sender() string          { return "client.example.net" }
 func (fakeIdentity) Seal(_ context.Context, request []byte) ([]byte, error) {
 	return choria.EncodeSecureRequest(choria.SecureRequest{Version: choria.V1, Request: request})
 }
-func (fakeIdentity) OpenReply(choria.SecureReply, string) (string, error) { return "", nil }
+func (i fakeIdentity) OpenReply(choria.SecureReply, string) (string, error) {
+	i.f.mu.Lock()
+	opening := i.f.opening
+	i.f.mu.Unlock()
+	<-time.After(opening)
+	return "", nil
+}
+
+// baselineText is a baseline that a node answered at once.
+func (s *server) baselineText() string {
+	now := time.Now()
+	return baseline{start: s.start.Unix(), clock: now.Add(s.skew).Truncate(time.Second), asked: now, took: 0}.text()
+}
 
 // accepted is the target of a node that has just replied.
 func (f *fleet) accepted(name string, delay time.Duration) batch.Target {
@@ -241,7 +303,7 @@ func (f *fleet) accepted(name string, delay time.Duration) batch.Target {
 	defer f.mu.Unlock()
 	s, now := f.nodes[name], time.Now()
 	return batch.Target{
-		Node: name, Batch: 1, Baseline: baselineText(s.start.Unix()), Sent: now, Replied: now,
+		Node: name, Batch: 1, Baseline: s.baselineText(), Sent: now, Replied: now,
 		Stamp: now.Add(s.skew).Truncate(time.Second), Delay: delay,
 	}
 }

@@ -42,7 +42,7 @@ func operator(t *testing.T, l *lab.Lab) (*bus.Conn, *rpcclient.Client, string) {
 }
 
 // act sends the real action to every node of the lab, and returns what is known of those that accepted.
-func act(t *testing.T, c *rpcclient.Client, collective string, baseline map[string]string, action string, nodes []string) []batch.Target {
+func act(t *testing.T, c *rpcclient.Client, collective string, baseline map[string]batch.Baseline, action string, nodes []string) []batch.Target {
 	t.Helper()
 	req := rpcclient.Request{Agent: "choria_provision", Action: action, Collective: collective, Data: json.RawMessage(`{"token":"s3cret"}`)}
 	sent := time.Now()
@@ -63,7 +63,7 @@ func act(t *testing.T, c *rpcclient.Client, collective string, baseline map[stri
 		if err != nil {
 			t.Fatalf("%q: %v", body.Message, err)
 		}
-		targets = append(targets, batch.Target{Node: r.Node, Baseline: baseline[r.Node], Sent: sent, Replied: r.Received, Stamp: r.Time, Delay: delay})
+		targets = append(targets, batch.Target{Node: r.Node, Baseline: baseline[r.Node].Text, Sent: sent, Replied: r.Received, Stamp: r.Time, Delay: delay})
 	}
 	return targets
 }
@@ -82,7 +82,7 @@ func TestAgainstTheLab(t *testing.T) {
 		{name: "restart, some do not return", action: Restart, events: true, faults: lab.Faults{
 			NoReturn: lab.Amount{N: lost}, Slow: lab.Amount{N: 1}, Duplicate: lab.Amount{N: 1}, Forge: lab.Amount{N: 1},
 		}, want: map[batch.Finding]int{batch.Acted: size - lost, batch.Unproved: lost}},
-		{name: "shutdown", action: Shutdown, events: true, want: map[batch.Finding]int{batch.Acted: size}, by: 17 * sec},
+		{name: "shutdown", action: Shutdown, events: true, want: map[batch.Finding]int{batch.Acted: size}, by: 37 * sec},
 		{name: "reprovision", action: Reprovision, events: true, faults: lab.Faults{NoReturn: lab.Amount{N: lost}},
 			want: map[batch.Finding]int{batch.Acted: size - lost, batch.Unproved: lost}},
 		{name: "reprovision without events", action: Reprovision, want: map[batch.Finding]int{batch.Acted: size}, by: 30 * sec},
