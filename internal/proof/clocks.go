@@ -125,6 +125,9 @@ func (v *Verifier) began(p past, l look, steady bool) order {
 		return same
 	}
 	stamp, clock, age := v.byStamp(p, l.start), p.byClock(l.start), v.byAge(p, l)
+	if stamp == after && age == before { // the clock was set forward since: an age is the weaker measure
+		age = unclear
+	}
 	late := stamp == after || clock == after || age == after
 	early := stamp == before || clock == before || age == before
 	switch {

@@ -73,7 +73,7 @@ func (l *loop) overDown(w *watched, now moment) (bool, batch.Finding) {
 		if w.settled(now, l.v.o.Settle, l.answerTime()) {
 			return true, batch.Acted
 		}
-		return now >= w.deadline && (w.quiet == never || !w.replied), l.failed(w)
+		return now >= w.deadline && (w.quiet == never || w.since > w.deadline || !w.replied), l.failed(w)
 	}
 	switch {
 	case now < w.deadline || l.mayBeDown(w):
