@@ -10,6 +10,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/internal/choria"
+	"fleetctl/internal/proof"
 	"fleetctl/internal/render"
 	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
@@ -103,6 +104,9 @@ func (a *actor) pump() {
 	for {
 		select {
 		case r := <-a.session.Replies():
+			if r.Absent || proof.Of(a.request.Agent, a.request.Action) != 0 && announcedDelay(r.Data) > proof.MaxDelay {
+				continue // the second is malformed: no such action has such a delay
+			}
 			select {
 			case a.outcomes <- a.outcome(r):
 			case <-a.done:

@@ -47,6 +47,15 @@ func (b baseline) age() time.Duration {
 	return max(age, 1)
 }
 
+// askError says in the operator's words that nodes could not be asked; the cause is for programs.
+type askError struct {
+	reason string
+	err    error
+}
+
+func (e *askError) Error() string { return e.reason }
+func (e *askError) Unwrap() error { return e.err }
+
 const absentPause = 2 * time.Second
 
 // Baseline asks every node for its start time. Silent nodes, and those that refuse to tell, have no entry. A node that
@@ -73,7 +82,7 @@ func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]bat
 			return true
 		})
 		if err != nil {
-			return out, fmt.Errorf("ask for start times: %w", err)
+			return out, &askError{v.unaskedReason(), err}
 		}
 		left := v.linkSettles()
 		switch {

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -185,6 +186,33 @@ func TestWhatCouldNotBeAskedIsUnasked(t *testing.T) {
 	}
 }
 
+func TestAShutdownThatCannotBeFollowedToItsEndIsUnasked(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		act  func(*fleet)
+		by   time.Duration
+	}{
+		{"the connection is lost while it settles", func(f *fleet) { f.lost(55*sec, time.Hour) }, 70 * sec},
+		{"the connection comes and goes", func(f *fleet) {
+			for at := 10 * sec; at < 10*time.Minute; at += 20 * sec {
+				f.lost(at, at+sec/2)
+			}
+		}, 4 * time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet("n")
+				f.in(50*sec, "n", stop)
+				tt.act(f)
+				proofs, took := verify(t, f.options(Shutdown), group{targets: []batch.Target{f.accepted("n", delay)}})
+				if got := proofs["n"]; len(got) != 1 || got[0].Found != batch.Unasked || got[0].Reason != lostReason || took > tt.by {
+					t.Errorf("after %v: got %v", took, got)
+				}
+			})
+		})
+	}
+}
+
 func TestNoDelayIsBelievedThatNoActionHas(t *testing.T) {
 	if MaxDelay != 611*sec {
 		t.Errorf("the longest delay is %v", MaxDelay)
@@ -276,7 +304,7 @@ func TestAbsentNodesAreAskedAgainAfterAReconnect(t *testing.T) {
 		f.back = time.Now()
 		f.node("n", stop)
 		f.lost(3*sec, time.Hour)
-		if base, err := New(f.options(Restart)).Baseline(t.Context(), []string{"n"}); err == nil || len(base) != 0 {
+		if base, err := New(f.options(Restart)).Baseline(t.Context(), []string{"n"}); err == nil || err.Error() != lostReason || !errors.Is(err, errAway) || len(base) != 0 {
 			t.Errorf("the connection was lost again: got %v, %v", base, err)
 		}
 		<-time.After(2 * time.Hour)
