@@ -34,12 +34,17 @@ type past struct {
 	lo    int64     // the node's clock when the request was sent lies between lo
 	hi    int64     // and hi, by its baseline
 	stamp int64     // the node's clock when it replied to the request
+
+	offset span // how far its clock was ahead of ours then
 }
 
 func pastOf(t batch.Target) past {
 	p := past{sent: t.Sent}
 	if !t.Stamp.IsZero() {
 		p.stamp = t.Stamp.UnixNano()
+		if !t.Replied.IsZero() && !t.Sent.IsZero() {
+			p.offset = look{clock: t.Stamp, asked: t.Sent, received: t.Replied}.offset()
+		}
 	}
 	b, ok := parseBaseline(t.Baseline)
 	if !ok {
@@ -49,11 +54,27 @@ func pastOf(t batch.Target) past {
 	if b.asked.IsZero() || t.Sent.IsZero() {
 		return p
 	}
+	p.offset = look{clock: b.clock, asked: b.asked, received: b.asked.Add(b.took)}.offset()
 	// It answered between asked and asked+took. Where its clock stood at the sending at the latest, too much time must
 	// be added; at the earliest, too little.
 	p.lo = b.clock.Add(max(0, batch.Shortest(b.asked.Add(b.took), t.Sent))).UnixNano()
 	p.hi = b.clock.Add(cut(b.clock) + max(0, batch.Longest(b.asked, t.Sent))).UnixNano()
 	return p
+}
+
+// span is between which two durations something lies.
+type span struct {
+	lo, hi time.Duration
+	known  bool
+}
+
+func (w span) meets(o span, slack time.Duration) bool {
+	return w.lo <= o.hi+slack && o.lo <= w.hi+slack
+}
+
+// offset is how far the node's clock was ahead of ours when it answered.
+func (l look) offset() span {
+	return span{lo: l.clock.Sub(l.received), hi: l.clock.Add(cut(l.clock)).Sub(l.asked), known: true}
 }
 
 // order says when a process began.
@@ -151,11 +172,10 @@ func (v *Verifier) began(p past, l look, steady bool) order {
 
 // track follows a node's clock from look to look.
 type track struct {
-	start  int64
-	lo, hi time.Duration // how far its clock was ahead of ours at the first look
-	looks  int8          // at the process that began at start, two at most
-	any    bool          // there was a first look
-	set    bool          // its clock was set between two looks
+	start int64
+	first span // how far its clock was ahead of ours at the first look
+	looks int8 // at the process that began at start, two at most
+	set   bool // its clock was set between two looks
 }
 
 // add takes a look, and reports whether it is steady: the second at this process, by a clock that was not set.
@@ -167,13 +187,10 @@ func (t *track) add(l look) bool {
 	if l.clock.IsZero() || l.asked.IsZero() {
 		return false
 	}
-	lo, hi := l.clock.Sub(l.received), l.clock.Add(cut(l.clock)).Sub(l.asked)
-	switch {
-	case !t.any:
-		t.any, t.lo, t.hi = true, lo, hi
-	case lo > t.hi+stepSize, hi < t.lo-stepSize:
-		t.set = true
+	if !t.first.known {
+		t.first = l.offset()
 	}
+	t.set = t.set || !t.first.meets(l.offset(), stepSize)
 	return t.looks == 2 && !t.set
 }
 

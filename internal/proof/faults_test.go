@@ -395,6 +395,79 @@ func TestAFrozenNodeThatThawsWhileItIsProbedIsNotUntouched(t *testing.T) {
 	}
 }
 
+// TestAnotherProcessFromBeforeTheSendingIsUntouched: it was restarted by hand between its baseline and the sending.
+func TestAnotherProcessFromBeforeTheSendingIsUntouched(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		act  func(*fleet)
+		want batch.Finding
+	}{
+		{"it never got the request", func(*fleet) {}, batch.Untouched},
+		{"it acted, and its clock was set back", func(f *fleet) {
+			f.in(6*sec, "n", step(-10*sec))
+			f.in(7*sec, "n", restart)
+		}, batch.Unproved},
+		{"it was restarted at once, and its clock was set back", func(f *fleet) {
+			f.in(4500*time.Millisecond, "n", step(-5*sec))
+			f.in(5200*time.Millisecond, "n", restart)
+		}, batch.Unproved},
+		{"its clock was set back", func(f *fleet) { f.in(6*sec, "n", step(-10*sec)) }, batch.Unproved},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet("n")
+				target := f.sentLater("n", 4*sec)
+				f.in(2*sec, "n", restart)
+				tt.act(f)
+				<-time.After(5 * sec)
+				var got []batch.Proof
+				for p := range New(f.options(Restart)).Probe(t.Context(), []batch.Target{target}) {
+					got = append(got, p)
+				}
+				if len(got) != 1 || got[0].Found != tt.want {
+					t.Errorf("got %v, want %s", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestWhenAProcessBegan walks the measures. The baseline was asked at second 1000 and took three seconds, the request
+// was sent at 1004; the node's clock showed 5000 in its answer.
+func TestWhenAProcessBegan(t *testing.T) {
+	at := func(s float64) time.Time { return time.Unix(0, int64(s*1e9)) }
+	base := baseline{start: 100, clock: at(5000), asked: at(1000), took: 3 * sec}.text()
+	stamp := func(t *batch.Target) { t.Replied, t.Stamp = at(1005), at(5002) }
+	for _, tt := range []struct {
+		name   string
+		action Action
+		start  int64
+		target func(*batch.Target)
+		want   order
+	}{
+		{"the baseline's", Restart, 100, nil, same},
+		{"an earlier one: a clock that was set", Restart, 99, nil, unclear},
+		{"between the baseline and the sending at the earliest", Restart, 4999, nil, before},
+		{"it may be later than the sending", Restart, 5001, nil, unclear},
+		{"just not later than the sending at the latest", Restart, 5004, nil, unclear},
+		{"later than the sending", Restart, 5005, nil, after},
+		{"replied in that second", Restart, 5002, stamp, before},
+		{"later than the reply", Restart, 5003, stamp, after},
+		{"a shutdown may act at once", Shutdown, 5002, func(t *batch.Target) { stamp(t); t.Baseline = "" }, unclear},
+		{"later than the reply, and earlier than the sending: a clock that was set", Restart, 5000,
+			func(t *batch.Target) { stamp(t); t.Stamp = at(4990) }, unclear},
+	} {
+		target := batch.Target{Node: "n", Baseline: base, Sent: at(1004)}
+		if tt.target != nil {
+			tt.target(&target)
+		}
+		l := look{start: tt.start, received: at(1030)} // without a clock: no ages
+		if got := New(Options{Action: tt.action}).began(pastOf(target), l, true); got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestAProbeWaitsByTheShorterReading: a record of another boot may say that more time has passed than did.
 func TestAProbeWaitsByTheShorterReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

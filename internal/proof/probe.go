@@ -177,7 +177,7 @@ func (p *probe) answer(s *suspect, r rpcclient.Reply, asked time.Time) {
 		}
 		return
 	}
-	if sees == sameProcess && v.untouched(s.past, l, steady) {
+	if sees == sameProcess && v.untouched(s, l, steady) {
 		p.end(s, batch.Untouched, "still the process that started "+clock(l.start, l.start))
 		return
 	}
@@ -202,10 +202,18 @@ func (v *Verifier) untilActed(l look) time.Duration {
 }
 
 // untouched tells whether a process that began before the request proves that the request did nothing. That of the
-// baseline does; another one must be older than the request by its age, too, by a clock that was not set.
-func (v *Verifier) untouched(p past, l look, steady bool) bool {
-	if p.base > 0 && l.start == p.base {
+// baseline does. Of another one, a clock that was set since could say it falsely: it must show the time that the node's
+// clock showed then, or the process must be older than the request by its age, too.
+func (v *Verifier) untouched(s *suspect, l look, steady bool) bool {
+	p := s.past
+	switch {
+	case p.base > 0 && l.start == p.base:
 		return true
+	case !steady:
+		return false
+	case p.byClock(l.start) == before || v.byStamp(p, l.start) == before:
+		drift := batch.Longest(p.sent, l.received) / 10_000
+		return p.offset.known && p.offset.meets(l.offset(), stepSize+drift) || v.byAge(p, l) == before
 	}
-	return steady && v.byAge(p, l) == before
+	return v.byAge(p, l) == before
 }
