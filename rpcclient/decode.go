@@ -32,19 +32,19 @@ func (s *Session) receive(m choria.Message) {
 	}
 	s.mu.Unlock()
 	if kind == 0 {
-		s.inbox.add(m)
+		s.inbox.add(queued{Message: m, request: p, id: id, notice: notice})
 	}
 }
 
 // work handles what has arrived, one message after another, until the session is closed.
 func (s *Session) work() {
 	for {
-		m, whole, ok := s.inbox.next(s.done)
+		m, ok := s.inbox.next(s.done)
 		if !ok {
 			return
 		}
-		if !whole {
-			s.name(m)
+		if m.request == nil {
+			s.name(m.Message)
 			continue
 		}
 		if r, believed := s.examine(m); believed {
@@ -66,14 +66,13 @@ func (s *Session) name(m choria.Message) {
 }
 
 // examine turns a message into a believed reply, or counts it as a stray.
-func (s *Session) examine(m choria.Message) (Reply, bool) {
-	id, notice := s.address(m.Subject)
-	if notice != "" {
-		return s.absent(m, id, notice)
+func (s *Session) examine(m queued) (Reply, bool) {
+	if m.notice != "" {
+		return s.absent(m)
 	}
-	r, err := s.decode(m, id)
+	r, err := s.decode(m)
 	if err == nil {
-		err = s.believe(&r)
+		err = s.believe(m.request, &r)
 	}
 	if err != nil {
 		s.stray(kindOf(err), r.Node)
@@ -84,15 +83,11 @@ func (s *Session) examine(m choria.Message) (Reply, bool) {
 
 // absent reads the broker's notice that a node's copy of a request had no subscriber. Once a node and request; a reply of
 // the node is stronger, whenever it comes.
-func (s *Session) absent(m choria.Message, id, notice string) (Reply, bool) {
+func (s *Session) absent(m queued) (Reply, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, ok := s.pending[id]
-	if !ok {
-		s.strays.add(WrongRequest, "")
-		return Reply{}, false
-	}
-	node, ok := p.absentNode(notice)
+	p := m.request
+	node, ok := p.absentNode(m.notice)
 	switch {
 	case !ok:
 		s.strays.add(Forged, "")
@@ -105,12 +100,12 @@ func (s *Session) absent(m choria.Message, id, notice string) (Reply, bool) {
 		return Reply{}, false
 	}
 	p.heard[node] = reportedAbsent
-	return Reply{Node: node, RequestID: id, Code: choria.Absent, Absent: true, Sent: p.sent, Received: m.Arrived}, true
+	return Reply{Node: node, RequestID: m.id, Code: choria.Absent, Absent: true, Sent: p.sent, Received: m.Arrived}, true
 }
 
 // decode opens every layer of a message, what is cheap first: the sender that the transport claims, the hash, the request
 // and sender inside, and only then the signature. On an error the reply still names the sender where one was read.
-func (s *Session) decode(m choria.Message, id string) (Reply, error) {
+func (s *Session) decode(m queued) (Reply, error) {
 	var r Reply
 	t, err := choria.DecodeTransport(m.Data)
 	if err != nil {
@@ -121,7 +116,7 @@ func (s *Session) decode(m choria.Message, id string) (Reply, error) {
 		return r, fmt.Errorf("protocol %s where %s was asked", t.Version, s.client.id.Version())
 	}
 	if t.Sender != "" {
-		if err := s.plausible(id, t.Sender); err != nil {
+		if err := s.plausible(m.request, t.Sender); err != nil {
 			return r, err
 		}
 	}
@@ -136,14 +131,14 @@ func (s *Session) decode(m choria.Message, id string) (Reply, error) {
 	if err != nil {
 		return r, err
 	}
-	if inner.RequestID != id {
+	if inner.RequestID != m.id {
 		return r, strayError(WrongRequest)
 	}
 	if err := choria.CheckIdentity(inner.Sender); err != nil {
 		return r, err
 	}
 	r.Node = inner.Sender
-	if err := s.plausible(id, inner.Sender); err != nil {
+	if err := s.plausible(m.request, inner.Sender); err != nil {
 		return r, err
 	}
 	proven, err := s.client.id.OpenReply(secure, s.collective)
@@ -169,13 +164,9 @@ func (s *Session) decode(m choria.Message, id string) (Reply, error) {
 }
 
 // plausible says what is wrong with an answer of this sender, without looking at the answer.
-func (s *Session) plausible(id, sender string) error {
+func (s *Session) plausible(p *pending, sender string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, ok := s.pending[id]
-	if !ok {
-		return strayError(WrongRequest)
-	}
 	state, asked := p.heard[sender]
 	switch {
 	case state == answered:
@@ -187,11 +178,10 @@ func (s *Session) plausible(id, sender string) error {
 }
 
 // believe marks the node as answered, or says what is wrong with the reply.
-func (s *Session) believe(r *Reply) error {
+func (s *Session) believe(p *pending, r *Reply) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, ok := s.pending[r.RequestID]
-	if !ok || r.Agent != p.agent {
+	if r.Agent != p.agent {
 		return strayError(WrongRequest)
 	}
 	if p.heard[r.Node] == answered {

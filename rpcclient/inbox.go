@@ -28,7 +28,7 @@ type inbox struct {
 	wake                  chan struct{} // one token when there may be something to do
 
 	mu      sync.Mutex // guards what follows
-	items   []choria.Message
+	items   []queued
 	head    int
 	bytes   int
 	busy    bool      // a message is being handled
@@ -36,6 +36,15 @@ type inbox struct {
 	dropped int
 	waiters []waiter
 	unnamed []choria.Message // strays without a request, of which only the sender is read, when there is nothing else to do
+}
+
+// queued is a message that belongs to a request of ours. It keeps that request: what arrived before it was forgotten is
+// still an answer to it.
+type queued struct {
+	choria.Message
+	request *pending // nil for a message of which only the sender is wanted
+	id      string   // of the request
+	notice  string   // what follows the id in the subject of a notice of absence; "" for a reply
 }
 
 // waiter waits until everything that arrived by its moment was handled.
@@ -48,7 +57,7 @@ func newInbox() *inbox {
 	return &inbox{maxMessages: maxQueued, maxBytes: maxQueuedBytes, wake: make(chan struct{}, 1)}
 }
 
-func (b *inbox) add(m choria.Message) {
+func (b *inbox) add(m queued) {
 	b.mu.Lock()
 	if len(b.items)-b.head >= b.maxMessages || b.bytes+len(m.Data) > b.maxBytes {
 		b.dropped++
@@ -88,45 +97,45 @@ func (b *inbox) signal() {
 	}
 }
 
-// next takes the message that has waited longest; finished must be called when it has been handled. named is false for
-// one of which only the sender is wanted. It reports false when done is closed.
-func (b *inbox) next(done <-chan struct{}) (m choria.Message, named, ok bool) {
+// next takes the message that has waited longest; finished must be called when it has been handled. It reports false when
+// done is closed.
+func (b *inbox) next(done <-chan struct{}) (m queued, ok bool) {
 	for {
 		select {
 		case <-done:
-			return choria.Message{}, false, false
+			return queued{}, false
 		default:
 		}
-		if m, named, ok = b.take(); ok {
-			return m, named, true
+		if m, ok = b.take(); ok {
+			return m, true
 		}
 		select {
 		case <-b.wake:
 		case <-done:
-			return choria.Message{}, false, false
+			return queued{}, false
 		}
 	}
 }
 
-func (b *inbox) take() (m choria.Message, named, ok bool) {
+func (b *inbox) take() (m queued, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.head < len(b.items) {
 		m = b.items[b.head]
-		b.items[b.head] = choria.Message{}
+		b.items[b.head] = queued{}
 		b.head++
 		b.bytes -= len(m.Data)
 		b.compact()
 		b.busy, b.since = true, m.Arrived
-		return m, true, true
+		return m, true
 	}
 	if n := len(b.unnamed); n > 0 {
-		m = b.unnamed[n-1]
+		m.Message = b.unnamed[n-1]
 		b.unnamed[n-1] = choria.Message{}
 		b.unnamed = b.unnamed[:n-1]
-		return m, false, true
+		return m, true
 	}
-	return choria.Message{}, false, false
+	return queued{}, false
 }
 
 // compact gives the room of handled messages back.

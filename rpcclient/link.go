@@ -24,3 +24,7 @@ func (c *Client) intact(before link) error {
 	}
 	return nil
 }
+
+// Reconnected is when the connection came back after it was last lost, zero when it never was; down tells that it is away
+// now.
+func (c *Client) Reconnected() (at time.Time, down bool) { return c.conn.Reconnected() }

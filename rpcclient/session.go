@@ -123,7 +123,7 @@ func (s *Session) Close() {
 	s.worker.Wait()
 }
 
-// Forget ends the wait for one request: a reply that comes later is a stray. A session that polls forgets what it asked,
+// Forget ends the wait for one request: a reply that arrives later is a stray. A session that polls forgets what it asked,
 // so that it does not grow.
 func (s *Session) Forget(id string) {
 	s.mu.Lock()

@@ -28,7 +28,7 @@ func crowd(n int) []batch.Target {
 func unconnected(a Action) *loop {
 	return &loop{
 		v: New(Options{Action: a}), base: time.Now(), yield: func(batch.Proof) bool { return true }, nodes: map[string]*watched{},
-		sentAt: map[string]moment{}, inbox: newInbox(), early: map[string]int64{},
+		sentAt: map[string]sentPoll{}, inbox: newInbox(), early: map[string]startup{},
 	}
 }
 
@@ -50,10 +50,10 @@ func BenchmarkLoop(b *testing.B) {
 			}
 		}
 		for _, t := range targets {
-			l.event(startup{node: t.Node, at: t.Stamp.Unix() + 5})
+			l.event(startup{node: t.Node, at: t.Stamp.Unix() + 5, arrived: t.Sent})
 		}
 		for _, t := range targets {
-			l.reply(rpcclient.Reply{Node: t.Node, Code: choria.OK, Data: json.RawMessage(`{"starttime":4000000000,"version":"0.29.4"}`)})
+			l.reply(rpcclient.Reply{Node: t.Node, Code: choria.OK, Received: time.Now(), Data: json.RawMessage(`{"starttime":4000000000,"version":"0.29.4"}`)})
 		}
 		if l.open != 0 || len(l.queue) != 0 {
 			b.Fatalf("%d nodes are left", l.open)

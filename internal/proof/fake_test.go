@@ -25,6 +25,10 @@ type fleet struct {
 	stalled  bool           // what was published is not acknowledged
 	noEvents bool           // the broker refuses the subscription for events
 	lose     int            // answers that get lost
+	mute     bool           // the broker does not report absent nodes
+	lax      bool           // servers do not check the time to live
+	back     time.Time      // when the connection was back after it was last lost
+	opening  time.Duration  // what it takes us to check one reply
 	requests map[string]int // polls by request, and how many nodes each asked
 
 	last    []byte // the request that was decoded last: every node gets the same bytes
@@ -41,7 +45,9 @@ type server struct {
 	skew    time.Duration
 	latency time.Duration
 	start   time.Time // of the present process, the node's clock
-	down    bool
+	down    bool      // no process, no subscription
+	frozen  bool      // neither answers nor leaves the broker
+	waiting []func()
 	denied  bool
 	version string
 	asked   []time.Time
@@ -58,7 +64,7 @@ func newFleet(names ...string) *fleet {
 	return f
 }
 
-func (f *fleet) client() *rpcclient.Client { return rpcclient.New(f, fakeIdentity{}) }
+func (f *fleet) client() *rpcclient.Client { return rpcclient.New(f, fakeIdentity{f}) }
 
 // node runs change on a node under the lock.
 func (f *fleet) node(name string, change func(*server)) {
@@ -77,7 +83,33 @@ func skewed(by time.Duration) func(*server) {
 	return func(s *server) { s.start, s.skew = s.start.Add(by), by }
 }
 
-func stop(s *server)    { s.down = true }
+func stop(s *server)   { s.down = true }
+func freeze(s *server) { s.frozen = true }
+
+func lax(f *fleet) { f.lax = true }
+
+// thaw lets a server handle what it got while it was frozen.
+func thaw(s *server) {
+	s.frozen = false
+	for _, handle := range s.waiting {
+		handle()
+	}
+	s.waiting = nil
+}
+
+// lost makes the connection go away for a while.
+func (f *fleet) lost(from, to time.Duration) {
+	time.AfterFunc(from, func() { f.mu.Lock(); f.away = true; f.mu.Unlock() })
+	time.AfterFunc(to, func() { f.mu.Lock(); f.away, f.back = false, time.Now(); f.mu.Unlock() })
+}
+
+// Reconnected implements rpcclient.Conn.
+func (f *fleet) Reconnected() (time.Time, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.back, f.away
+}
+
 func restart(s *server) { s.down, s.start = false, time.Now().Add(s.skew) }
 
 // restartIn makes a node go down after a while, and come back as a new process after another.
@@ -86,11 +118,15 @@ func (f *fleet) restartIn(after, takes time.Duration, name string) {
 	f.in(after+takes, name, restart)
 }
 
-func (f *fleet) Publish(subject, _ string, data []byte) error {
+func (f *fleet) Publish(subject, reply string, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away {
 		return errAway
+	}
+	if len(data) == 0 { // the question whether the broker reports absent nodes
+		f.absent(reply)
+		return nil
 	}
 	if len(f.last) == 0 || &f.last[0] != &data[0] {
 		if err := f.decode(data); err != nil {
@@ -100,6 +136,7 @@ func (f *fleet) Publish(subject, _ string, data []byte) error {
 	f.requests[f.decoded.ID]++
 	s := f.nodes[strings.TrimPrefix(subject, f.decoded.Collective+".node.")]
 	if s == nil || s.down {
+		f.absent(reply)
 		return nil
 	}
 	s.asked = append(s.asked, time.Now())
@@ -107,9 +144,29 @@ func (f *fleet) Publish(subject, _ string, data []byte) error {
 		f.lose--
 		return nil
 	}
-	answer, to := f.answer(s), f.replyTo
-	time.AfterFunc(s.latency, func() { f.deliver(to, answer) })
+	if s.frozen {
+		request, to := f.decoded, f.replyTo
+		s.waiting = append(s.waiting, func() { f.handle(s, request, to) })
+		return nil
+	}
+	f.handle(s, f.decoded, f.replyTo)
 	return nil
+}
+
+// absent is the broker's report that a message had no subscriber.
+func (f *fleet) absent(reply string) {
+	if reply != "" && !f.mute {
+		time.AfterFunc(3*time.Millisecond, func() { f.deliver(choria.Message{Subject: reply, NoResponders: true}) })
+	}
+}
+
+// handle is a server's: what is too old, or from the future, by its own clock is dropped.
+func (f *fleet) handle(s *server, request choria.Request, to string) {
+	if age := time.Now().Add(s.skew).Sub(request.Time); !f.lax && (age >= request.TTL || -age >= request.TTL) {
+		return
+	}
+	answer := f.answer(s, request)
+	time.AfterFunc(s.latency, func() { f.deliver(choria.Message{Subject: to, Data: answer}) })
 }
 
 func (f *fleet) decode(data []byte) error {
@@ -126,7 +183,7 @@ func (f *fleet) decode(data []byte) error {
 	return err
 }
 
-func (f *fleet) answer(s *server) []byte {
+func (f *fleet) answer(s *server, request choria.Request) []byte {
 	body := choria.RPCReply{Action: "daemon_stats", StatusMsg: "OK", Data: fmt.Appendf(nil, `{"starttime":%d,"version":%q}`, s.start.Unix(), s.version)}
 	if s.denied {
 		body.StatusCode, body.StatusMsg, body.Data = choria.Aborted, "You are not authorized to call this agent or action", []byte("{}")
@@ -136,7 +193,7 @@ func (f *fleet) answer(s *server) []byte {
 		panic(err)
 	}
 	reply, err := choria.EncodeReply(choria.Reply{
-		Version: choria.V1, RequestID: f.decoded.ID, Sender: s.name, Agent: f.decoded.Agent, Time: time.Now().Add(s.skew), Payload: payload,
+		Version: choria.V1, RequestID: request.ID, Sender: s.name, Agent: request.Agent, Time: time.Now().Add(s.skew), Payload: payload,
 	})
 	if err != nil {
 		panic(err)
@@ -188,11 +245,11 @@ func (f *fleet) stallFrom(at, late time.Duration) {
 	f.in(at, "n", func(s *server) { f.stalled, s.latency = true, late })
 }
 
-func (*fleet) Reconnected() (time.Time, bool) { return time.Time{}, false }
-
 func (*fleet) URL() string { return "nats://broker.example.net:4222" }
 
-func (f *fleet) deliver(subject string, data []byte) {
+func (f *fleet) deliver(m choria.Message) {
+	subject := m.Subject
+	m.Arrived = time.Now()
 	f.listening.RLock()
 	var to func(choria.Message)
 	for prefix, deliver := range f.listeners {
@@ -202,7 +259,7 @@ func (f *fleet) deliver(subject string, data []byte) {
 	}
 	f.listening.RUnlock()
 	if to != nil {
-		to(choria.Message{Subject: subject, Data: data, Arrived: time.Now()})
+		to(m)
 	}
 }
 
@@ -214,7 +271,7 @@ func (f *fleet) event(after time.Duration, e choria.Event, legacy bool) {
 		if err != nil {
 			panic(err)
 		}
-		f.deliver(choria.LifecycleSubject(e.Type, e.Component), data)
+		f.deliver(choria.Message{Subject: choria.LifecycleSubject(e.Type, e.Component), Data: data})
 	})
 }
 
@@ -227,7 +284,7 @@ func (f *fleet) startupIn(after time.Duration, name, component string, legacy bo
 }
 
 // fakeIdentity signs nothing.
-type fakeIdentity struct{}
+type fakeIdentity struct{ f *fleet }
 
 func (fakeIdentity) Version() choria.Version { return choria.V1 }
 func (fakeIdentity) Caller() string          { return "choria=rip.mcollective" }
@@ -235,7 +292,19 @@ func (fakeIdentity) Sender() string          { return "client.example.net" }
 func (fakeIdentity) Seal(_ context.Context, request []byte) ([]byte, error) {
 	return choria.EncodeSecureRequest(choria.SecureRequest{Version: choria.V1, Request: request})
 }
-func (fakeIdentity) OpenReply(choria.SecureReply, string) (string, error) { return "", nil }
+func (i fakeIdentity) OpenReply(choria.SecureReply, string) (string, error) {
+	i.f.mu.Lock()
+	opening := i.f.opening
+	i.f.mu.Unlock()
+	<-time.After(opening)
+	return "", nil
+}
+
+// baselineText is a baseline that a node answered at once.
+func (s *server) baselineText() string {
+	now := time.Now()
+	return baseline{start: s.start.Unix(), clock: now.Add(s.skew).Truncate(time.Second), asked: now, took: 0}.text()
+}
 
 // accepted is the target of a node that has just replied.
 func (f *fleet) accepted(name string, delay time.Duration) batch.Target {
@@ -243,7 +312,7 @@ func (f *fleet) accepted(name string, delay time.Duration) batch.Target {
 	defer f.mu.Unlock()
 	s, now := f.nodes[name], time.Now()
 	return batch.Target{
-		Node: name, Batch: 1, Baseline: baselineText(s.start.Unix()), Sent: now, Replied: now,
+		Node: name, Batch: 1, Baseline: s.baselineText(), Sent: now, Replied: now,
 		Stamp: now.Add(s.skew).Truncate(time.Second), Delay: delay,
 	}
 }

@@ -3,10 +3,8 @@ package proof
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
-	"fleetctl/batch"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/filter"
 	"fleetctl/rpcclient"
@@ -14,33 +12,6 @@ import (
 
 // provisionComponent is the component of a server in provisioning mode (docs/protocol.md, lifecycle events).
 const provisionComponent = "provision_mode_server"
-
-// past is a node before its act, on its own clock, in unix seconds; 0 is not known.
-type past struct {
-	base  int64 // the start time that it told just before the request
-	stamp int64 // when it replied to the request
-}
-
-func pastOf(t batch.Target) past {
-	var p past
-	if base, err := strconv.ParseInt(t.Baseline, 10, 64); err == nil && base > 0 {
-		p.base = base
-	}
-	if !t.Stamp.IsZero() {
-		p.stamp = t.Stamp.Unix()
-	}
-	return p
-}
-
-func baselineText(start int64) string { return strconv.FormatInt(start, 10) }
-
-// known tells whether there is anything to compare with.
-func (p past) known() bool { return p.base > 0 || p.stamp > 0 }
-
-// before tells whether something happened after all that we know of the node's past. The process that replied had
-// started by then, and acts two seconds later at the earliest: whatever began in the second of the reply, or after the
-// baseline and before the reply, is not the act.
-func (p past) before(unix int64) bool { return p.known() && unix > p.base && unix > p.stamp }
 
 // startTime reads rpcutil#daemon_stats.
 func startTime(r rpcclient.Reply) (int64, bool) {
@@ -58,34 +29,40 @@ type sighting uint8
 
 const (
 	unseen      sighting = iota // it has not answered yet
-	sameProcess                 // the process that accepted the request
-	later                       // a later process
-	lacking                     // a later process, but the expression does not hold; or no expression holds
-	noReference                 // a start time, and nothing to compare it with
+	sameProcess                 // a process that began before the request
+	later                       // one that began after it
+	lacking                     // one that began after it, but the expression does not hold; or no expression holds
+	uncertain                   // a process of which neither is certain
 	unreadable                  // an answer without a start time: refused, most of all
 )
 
-// judge looks at the answer to a poll. It returns what it shows, the start time when it tells one, and what to say.
-func (v *Verifier) judge(p past, r rpcclient.Reply) (s sighting, start int64, note string) {
-	start, ok := startTime(r)
+// judge looks at the answer to a poll. It returns what it shows, the start time when there is one, and a note.
+func (v *Verifier) judge(p past, r rpcclient.Reply, l look, steady bool) (s sighting, note string) {
 	if v.o.Action == Expression {
 		if holds, note := v.holds(r); !holds {
-			return lacking, start, note
+			return lacking, note
 		}
-		return later, start, ""
+		return later, ""
 	}
-	switch {
-	case !ok:
-		return unreadable, 0, r.Message
-	case !p.known():
-		return noReference, start, ""
-	case !p.before(start):
-		return sameProcess, start, ""
+	if l.start == 0 {
+		return unreadable, r.Message
+	}
+	switch v.began(p, l, steady) {
+	case same, before:
+		return sameProcess, ""
+	case unclear:
+		return uncertain, ""
 	}
 	if holds, note := v.holds(r); !holds {
-		return lacking, start, note
+		return lacking, note
 	}
-	return later, start, ""
+	return later, ""
+}
+
+// lookOf reads an answer; asked is when its poll left, zero when that is not known.
+func lookOf(r rpcclient.Reply, asked time.Time) look {
+	start, _ := startTime(r)
+	return look{start: start, clock: r.Time, asked: asked, received: r.Received}
 }
 
 // holds evaluates the expression on a reply, and says why it does not hold. Without one it holds.
@@ -131,32 +108,48 @@ func clock(unix, reference int64) string {
 // proved is the reason of a proof, for people: "started 12:00:03, was 11:12:40".
 func (v *Verifier) proved(w *watched) string {
 	switch {
+	case v.o.Action == Shutdown && w.gone != never:
+		return "gone since it was to shut down"
 	case v.o.Action == Shutdown:
 		return "silent since it was to shut down"
 	case v.o.Action == Expression:
 		return "the expression holds"
 	case w.sees != later:
 		return "in provisioning mode since " + clock(w.entered, w.entered)
-	case w.base > 0:
-		return "started " + clock(w.start, w.start) + ", was " + clock(w.base, w.start)
 	}
-	return "started " + clock(w.start, w.start) + ", after its reply of " + clock(w.stamp, w.start)
+	return w.past.started(w.start)
 }
+
+// started shows the start time of a later process beside what it is later than.
+func (p past) started(start int64) string {
+	s := "started " + clock(start, start)
+	switch {
+	case p.base > 0:
+		return s + ", was " + clock(p.base, start)
+	case p.stamp > 0:
+		return s + ", after its reply of " + clock(p.stamp/int64(time.Second), start)
+	}
+	return s + ", younger than the request"
+}
+
+const (
+	lostReason   = "the connection to the broker was lost: not asked"
+	unsentReason = "the broker did not take the question: not asked"
+)
 
 // unproved says why there is no proof, and what to do. It names no times: the same reason of many nodes is shown once.
 func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	switch {
-	case w.trouble != "":
-		return "could not be asked: " + w.trouble
 	case v.o.Action == Shutdown:
-		if w.sees == later {
-			return "answers again as a new process: see what starts the service"
-		}
-		return "still answers: see its log"
+		return w.stillUp()
+	case w.entered > 0 && v.o.Action == Restart && w.sees != later:
+		return "came back unprovisioned: it is in provisioning mode, see the provisioner and its token"
 	case w.silent() && v.o.Action == Reprovision:
 		return reprovisionSilent(w, noEvents)
 	case w.silent() && w.sees == later:
 		return "had started again, and no longer answers: see the host"
+	case w.silent() && w.gone != never:
+		return "is not connected, it may not have come back: see the host"
 	case w.silent() && v.o.Action == Restart:
 		return "does not answer, it may not have come back: see the host"
 	case w.silent():
@@ -164,14 +157,17 @@ func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	}
 	switch w.sees {
 	case sameProcess:
+		if !w.replied {
+			return "is still the same process"
+		}
 		return "accepted, and is still the same process: see its log"
 	case lacking:
 		if v.o.Action == Expression {
 			return w.note
 		}
 		return "started again, but " + w.note
-	case noReference:
-		return "nothing to compare its start time with: no start time from before, no time in its reply"
+	case uncertain:
+		return w.past.unsure(w.track)
 	case unreadable:
 		return fmt.Sprintf("does not tell its start time (%s): allow rpcutil#daemon_stats", w.note)
 	}
@@ -181,13 +177,42 @@ func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	return "did not stay as it was to be: it starts again and again, see its log"
 }
 
+// unsure says why the process that was seen proves nothing.
+func (p past) unsure(t track) string {
+	switch {
+	case t.set:
+		return "its clock was set meanwhile, so that its start time proves nothing: see its log"
+	case p.base == 0 && p.stamp == 0 && p.sent.IsZero():
+		return "nothing to compare its start time with: no start time from before, no time in its reply"
+	case p.base > 0:
+		return "another process than before, and its start time does not tell whether it began after the request: see its log"
+	}
+	return "its start time does not tell whether it began after the request: see its log"
+}
+
+func (w *watched) stillUp() string {
+	switch {
+	case w.gone != never:
+		return "is not connected, and whether it shut down cannot be proved: see the host"
+	case w.heard == never || w.asked > w.heard+forgetPoll:
+		return "does not answer, and is still connected: it may be frozen, see the host"
+	case w.sees == later || w.sees == lacking:
+		return "answers again as a new process: see what starts the service"
+	}
+	return "still answers: see its log"
+}
+
 func reprovisionSilent(w *watched, noEvents bool) string {
+	left := "does not answer"
+	if w.gone != never {
+		left = "left the account"
+	}
 	switch {
 	case w.entered > 0:
 		return "in provisioning mode, and has not come back: see the provisioner"
 	case noEvents:
-		return "has left, and whether into provisioning mode is not known, as lifecycle events are not to be had " +
+		return left + ", and whether into provisioning mode is not known, as lifecycle events are not to be had " +
 			"(v2 tokens need events_viewer): look for it in collective provisioning"
 	}
-	return "has left, and was not seen in provisioning mode: look for it in collective provisioning, perhaps under the host's name"
+	return left + ", and was not seen in provisioning mode: look for it in collective provisioning, perhaps under the host's name"
 }

@@ -82,7 +82,7 @@ func TestAgainstTheLab(t *testing.T) {
 		{name: "restart, some do not return", action: Restart, events: true, faults: lab.Faults{
 			NoReturn: lab.Amount{N: lost}, Slow: lab.Amount{N: 1}, Duplicate: lab.Amount{N: 1}, Forge: lab.Amount{N: 1},
 		}, want: map[batch.Finding]int{batch.Acted: size - lost, batch.Unproved: lost}},
-		{name: "shutdown", action: Shutdown, events: true, want: map[batch.Finding]int{batch.Acted: size}, by: 17 * sec},
+		{name: "shutdown", action: Shutdown, events: true, want: map[batch.Finding]int{batch.Acted: size}, by: 37 * sec},
 		{name: "reprovision", action: Reprovision, events: true, faults: lab.Faults{NoReturn: lab.Amount{N: lost}},
 			want: map[batch.Finding]int{batch.Acted: size - lost, batch.Unproved: lost}},
 		{name: "reprovision without events", action: Reprovision, want: map[batch.Finding]int{batch.Acted: size}, by: 30 * sec},

@@ -3,8 +3,6 @@ package proof
 import (
 	"context"
 	"iter"
-	"maps"
-	"slices"
 	"time"
 
 	"fleetctl/batch"
@@ -17,155 +15,205 @@ const (
 	probePause = 2 * time.Second
 )
 
+// suspect is a node that is probed.
+type suspect struct {
+	batch.Target
+	past  past
+	track track
+	tries int       // looks that it did not answer, on a connection that stood
+	first time.Time // when its first answer came in
+	next  time.Time // not asked before
+	seen  bool      // it answered in this round
+	note  string    // what is known of it so far
+}
+
 // probe is one Probe. Its state belongs to the consumer's goroutine.
 type probe struct {
 	v     *Verifier
-	left  map[string]batch.Target
-	note  map[string]string // why a node that answered is still left
-	wait  time.Duration     // before the next try
+	left  map[string]*suspect
 	yield func(batch.Proof) bool
+	ended bool // the consumer has left
 }
 
 // Probe implements batch.Prober: it waits until the request can no longer act (its time to live, the longest delay, a
-// margin for the clocks), then asks. A node that is still the process that it was before the request is untouched; a
-// later start is the act itself, or another's, and never a reason to send again. An expression says nothing about who
-// was untouched. Nobody is told when ctx ends first.
+// margin for the clocks), then asks. A node is untouched when two looks in a row show the process of the baseline, or
+// one that began before the request was sent; a process that began after it is the act itself, or as good, and never a
+// reason to send again. An expression does not tell which nodes are untouched. A node that is absent is asked again, as
+// a silent one is. Nodes that are left when ctx ends get no proof.
 func (v *Verifier) Probe(ctx context.Context, targets []batch.Target) iter.Seq[batch.Proof] {
 	return func(yield func(batch.Proof) bool) {
-		p := &probe{v: v, left: make(map[string]batch.Target, len(targets)), note: map[string]string{}, yield: yield}
-		now := time.Now()
+		p := &probe{v: v, left: make(map[string]*suspect, len(targets)), yield: yield}
+		begin := time.Now()
+		var wait time.Duration
 		for _, t := range targets {
-			p.left[t.Node] = t
-			if t.Sent.IsZero() {
-				t.Sent = now // nobody knows; it cannot be later
-			}
-			p.wait = max(p.wait, t.Sent.Add(v.harmless(t)).Sub(now))
+			p.left[t.Node] = &suspect{Target: t, past: pastOf(t), note: "does not answer"}
+			wait = max(wait, v.harmful(t, begin))
 		}
-		trouble := "does not answer"
-		for range probeTries {
-			if len(p.left) == 0 {
-				return
-			}
-			select {
-			case <-time.After(p.wait):
-			case <-ctx.Done():
-				return
-			}
-			p.wait = probePause
-			stopped, err := p.round(ctx)
-			if stopped || ctx.Err() != nil {
-				return
-			}
-			trouble = "does not answer"
-			if err != nil {
-				p.wait, trouble = answerTime, "could not be asked: "+err.Error()
+		for wait > 0 && ctx.Err() == nil { // again, as the wall clock may have been set back meanwhile
+			pause(ctx, wait)
+			wait = 0
+			for _, s := range p.left {
+				wait = max(wait, v.harmful(s.Target, begin))
 			}
 		}
-		p.giveUp(trouble)
+		p.run(ctx)
 	}
 }
 
-// harmless is how long after its sending a request may still act.
-func (v *Verifier) harmless(t batch.Target) time.Duration {
-	return v.o.TTL + max(v.o.LongestDelay, t.Delay) + clockMargin
+// harmful is how long the request may still act at a node, by the shorter reading of the time since it was sent.
+func (v *Verifier) harmful(t batch.Target, begin time.Time) time.Duration {
+	whole := v.o.TTL + max(v.o.LongestDelay, min(t.Delay, MaxDelay)) + clockMargin
+	if t.Sent.IsZero() { // not known; it cannot be later than now
+		return whole - batch.Shortest(begin, time.Now())
+	}
+	return whole - v.o.Elapsed(t.Sent, time.Now())
 }
 
-// round asks everybody who is left, and takes those who can be judged off the list.
-func (p *probe) round(ctx context.Context) (stopped bool, err error) {
-	nodes := slices.Sorted(maps.Keys(p.left))
-	err = p.v.survey(ctx, nodes, func(r rpcclient.Reply) bool {
-		t, ok := p.left[r.Node]
-		if !ok {
-			return true
+// run asks in rounds. Looks on a connection that is away, or was just lost, do not count; they end with the time for
+// proof all the same.
+func (p *probe) run(ctx context.Context) {
+	over := time.Now().Add(p.v.o.Timeout + p.v.o.LongestDelay + clockMargin)
+	for len(p.left) > 0 && ctx.Err() == nil && !p.ended {
+		var ask []string
+		now, next := time.Now(), time.Time{}
+		for node, s := range p.left {
+			if s.seen = false; s.next.After(now) {
+				if next.IsZero() || s.next.Before(next) {
+					next = s.next
+				}
+				continue
+			}
+			ask = append(ask, node)
 		}
-		if wait := p.v.early(t, r); wait > 0 {
-			p.wait, p.note[r.Node] = max(p.wait, wait), "its clock is behind: the request may still act"
-			return true
+		if len(ask) == 0 {
+			pause(ctx, next.Sub(now))
+			continue
 		}
-		proof := p.v.verdict(t, r)
-		delete(p.left, r.Node)
-		stopped = !p.yield(proof)
-		return !stopped
-	})
-	return stopped, err
-}
-
-// early is how long a node's clock has to go until the request cannot act there: a server measures the time to live by
-// its own clock. One that is behind by more than that took the request for one from the future, and dropped it.
-func (v *Verifier) early(t batch.Target, r rpcclient.Reply) time.Duration {
-	behind := r.Received.Sub(r.Time)
-	if t.Sent.IsZero() || behind <= clockMargin || behind > v.o.TTL+clockMargin {
-		return 0
-	}
-	return max(0, t.Sent.Add(v.harmless(t)).Sub(r.Time))
-}
-
-// verdict judges a node that answered.
-func (v *Verifier) verdict(t batch.Target, r rpcclient.Reply) batch.Proof {
-	p := batch.Proof{Node: t.Node, Time: time.Now(), Found: batch.Unproved}
-	before := pastOf(t)
-	sees, start, note := v.judge(before, r)
-	if v.o.Action == Expression {
-		p.Reason = note
-		if sees == later {
-			p.Found, p.Reason = batch.Acted, "the expression holds"
-		}
-		return p
-	}
-	if start == 0 {
-		p.Reason = "does not tell its start time (" + note + ")"
-		return p
-	}
-	switch {
-	case before.untouched(start), !before.known() && beganBefore(start, t, r):
-		p.Found, p.Reason = batch.Untouched, "still the process that started "+clock(start, start)
-	case !before.known():
-		p.Reason = "nothing to compare its start time with"
-	case sees == sameProcess:
-		p.Reason = "its start time has changed, but not as by a restart: see its clock"
-	case v.o.Action == Shutdown:
-		p.Reason = "answers as a process that is later than the request: shut down, and started by somebody"
-	case sees == lacking:
-		p.Reason = "started again, but " + note
-	default:
-		p.Found, p.Reason = batch.Acted, "started "+clock(start, start)+before.was(start)
-	}
-	return p
-}
-
-// untouched tells whether a start time is that of the process from before the request: the one of the baseline, or the
-// one that replied. A start time before the baseline is another process, whatever its clock says.
-func (p past) untouched(start int64) bool {
-	return start == p.base || p.stamp > 0 && start >= p.base && start <= p.stamp
-}
-
-// was shows the baseline beside a later start time.
-func (p past) was(start int64) string {
-	if p.base == 0 {
-		return ""
-	}
-	return ", was " + clock(p.base, start)
-}
-
-// beganBefore tells whether a process began before the request left, by the node's own clock: what its reply's time
-// and ours differ is taken off, at its lowest, and a margin.
-func beganBefore(start int64, t batch.Target, r rpcclient.Reply) bool {
-	if t.Sent.IsZero() || r.Time.IsZero() {
-		return false
-	}
-	return time.Unix(start, 0).Before(t.Sent.Add(r.Time.Sub(r.Received) - clockMargin))
-}
-
-// giveUp answers for those who could not be judged. That a node is silent proves nothing: it may never have had the
-// request.
-func (p *probe) giveUp(why string) {
-	for node := range p.left {
-		reason := why
-		if note := p.note[node]; note != "" {
-			reason = note
-		}
-		if !p.yield(batch.Proof{Node: node, Found: batch.Unproved, Time: time.Now(), Reason: reason}) {
+		err := p.round(ctx, ask)
+		if ctx.Err() != nil || p.ended {
 			return
 		}
+		p.unanswered(ask, err != nil || p.v.linkSettles() > 0, time.Now().After(over))
 	}
+}
+
+// round asks nodes once.
+func (p *probe) round(ctx context.Context, nodes []string) error {
+	return p.v.survey(ctx, nodes, func(r rpcclient.Reply, asked time.Time) bool {
+		s := p.left[r.Node]
+		switch {
+		case s == nil:
+		case r.Absent:
+			s.note = "is not connected"
+		default:
+			s.seen = true
+			p.answer(s, r, asked)
+		}
+		return !p.ended
+	})
+}
+
+// unanswered counts the look at nodes that did not answer it, and gives those up that had enough of them.
+func (p *probe) unanswered(asked []string, away, over bool) {
+	for _, node := range asked {
+		s := p.left[node]
+		switch {
+		case s == nil, s.seen && !over:
+			continue
+		case s.seen:
+			p.end(s, batch.Unproved, s.note)
+			continue
+		}
+		if s.next = time.Now().Add(probePause); away && !over {
+			s.note = p.v.unaskedReason()
+			continue
+		}
+		if s.tries++; s.tries >= probeTries || over {
+			// That a node is silent proves nothing: it may never have had the request.
+			p.end(s, batch.Unproved, s.note)
+		}
+	}
+}
+
+func (p *probe) end(s *suspect, f batch.Finding, reason string) {
+	delete(p.left, s.Node)
+	if !p.ended {
+		p.ended = !p.yield(batch.Proof{Node: s.Node, Found: f, Time: time.Now(), Reason: reason})
+	}
+}
+
+// answer judges a node that answered, or plans another look at it.
+func (p *probe) answer(s *suspect, r rpcclient.Reply, asked time.Time) {
+	v, l := p.v, lookOf(r, asked)
+	steady := s.track.add(l)
+	sees, note := v.judge(s.past, r, l, steady)
+	switch {
+	case v.o.Action == Expression && sees == later:
+		p.end(s, batch.Acted, "the expression holds")
+		return
+	case v.o.Action == Expression:
+		p.end(s, batch.Unproved, note)
+		return
+	case sees == unreadable:
+		p.end(s, batch.Unproved, "does not tell its start time ("+note+")")
+		return
+	case v.o.Action == Shutdown && (sees == later || sees == lacking):
+		p.end(s, batch.Unproved, "answers as a process that is later than the request: something started it again after the shutdown")
+		return
+	case sees == later:
+		p.end(s, batch.Acted, s.past.started(l.start))
+		return
+	case sees == lacking:
+		p.end(s, batch.Unproved, "started again, but "+note)
+		return
+	}
+	if first := s.first.IsZero(); first {
+		s.first = r.Received
+	}
+	if next := s.first.Add(v.untilActed(l)); s.track.looks < 2 || r.Received.Before(next) || asked.Before(next) {
+		s.next, s.note = latest(next, time.Now().Add(probePause)), "answered once, and no more"
+		if sees == uncertain {
+			s.note = s.past.unsure(s.track)
+		}
+		return
+	}
+	if sees == sameProcess && v.untouched(s, l, steady) {
+		p.end(s, batch.Untouched, "still the process that started "+clock(l.start, l.start))
+		return
+	}
+	p.end(s, batch.Unproved, s.past.unsure(s.track))
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// untilActed is how long after a node's first answer it must be looked at again. What it got before the question it has
+// taken up by then, and a frozen process that wakes acts at once. A node whose clock is behind, as after a pause of its
+// virtual machine, takes the request for a younger one: it may have accepted it just before it answered.
+func (v *Verifier) untilActed(l look) time.Duration {
+	if l.behind() > clockMargin {
+		return v.o.LongestDelay + clockMargin
+	}
+	return probePause
+}
+
+// untouched tells whether a process that began before the request proves that the request did nothing. That of the
+// baseline does. Of another one, a clock that was set since could say it falsely: it must show the time that the node's
+// clock showed then, or the process must be older than the request by its age, too.
+func (v *Verifier) untouched(s *suspect, l look, steady bool) bool {
+	p := s.past
+	switch {
+	case p.base > 0 && l.start == p.base:
+		return true
+	case !steady:
+		return false
+	case p.byClock(l.start) == before || v.byStamp(p, l.start) == before:
+		drift := batch.Longest(p.sent, l.received) / 10_000
+		return p.offset.known && p.offset.meets(l.offset(), stepSize+drift) || v.byAge(p, l) == before
+	}
+	return v.byAge(p, l) == before
 }

@@ -1,15 +1,15 @@
 // Package proof finds out whether a dangerous action really happened on a node.
 //
-// "OK" from a server means that it accepted a request: it acts seconds later, and nobody tells. This package knows, for
-// each action, what proves it (docs/protocol.md, provisioning): a restarted server has a later start time, a
-// reprovisioned one announces itself in provisioning mode or comes back with a later start time, one that was shut down
-// stays silent. Events say when to look, polling decides. It implements the engine's Verifier and Prober, and does not
-// know batches, journals or flags.
+// "OK" from a server means that it accepted a request: it acts seconds later, and reports nothing. This package knows,
+// for each action, what proves it (docs/protocol.md, provisioning): a restarted server runs a process that began after
+// the request was sent, a reprovisioned one announces itself in provisioning mode or comes back as such a process, one
+// that was shut down has left the broker and stays away. Events say when to look, polling decides. It implements the
+// engine's Verifier and Prober, and does not know batches, journals or flags.
 //
 // Invariants. Everything here is read-only for the nodes; nothing is ever sent again because a node was silent. Times
-// of a node are only compared with times of the same node, so that skewed clocks do not matter. Silence counts only
-// between two polls that the broker took. What cannot be proved is never called proved. All state of one Verify lives
-// in one goroutine, that of its consumer.
+// of a node are only compared with times of the same node, so that skewed clocks do not matter. A look counts only when
+// the connection stood from its sending to its end. What cannot be proved is never called proved. All state of one
+// Verify lives in one goroutine, that of its consumer.
 package proof
 
 import (
@@ -67,12 +67,18 @@ const (
 	minDelay       = 2 * time.Second
 	defaultSplay   = 10 * time.Second
 	shutdownDelay  = 10 * time.Second
-	shutdownSettle = 5 * time.Second
+	shutdownSettle = 25 * time.Second // longer than servers take to come back to a broker that was restarted
+	maxSplay       = 600 * time.Second
+	// MaxDelay is the longest delay that one of the actions can announce. A reply that announces more is malformed, and
+	// nothing here waits longer.
+	MaxDelay = maxSplay + defaultSplay - time.Second + minDelay
 	// DefaultTimeout is how long proof is looked for when Options name no time.
 	DefaultTimeout = 60 * time.Second
-	clockMargin    = 5 * time.Second // for what clocks and whole seconds may differ
-	answerTime     = 4 * time.Second // rpcutil answers within 2 s (docs/protocol.md, rpcutil), and upstream adds 2
-	maxPoll        = 5000            // nodes that one request goes to
+	clockMargin    = 5 * time.Second  // for what clocks and whole seconds may differ
+	linkSettle     = 30 * time.Second // servers are back this long after their broker is
+	promptAbsence  = 90 * time.Second // a frozen server keeps its subscription for two minutes at least
+	answerTime     = 4 * time.Second  // rpcutil answers within 2 s (docs/protocol.md, rpcutil), and upstream adds 2
+	maxPoll        = 5000             // nodes that one request goes to
 )
 
 // LongestDelay is the longest time between a server's reply and its act. splay is the input of restart; zero is the
@@ -120,8 +126,11 @@ type Options struct {
 	Settle time.Duration
 	// LongestDelay is assumed where a node announced none; zero is that of the action with the server's default splay.
 	LongestDelay time.Duration
-	// TTL is the time to live of the requests whose effect is looked for; zero is rpcclient.DefaultTTL.
+	// TTL is the time to live of the requests whose effect is looked for, and of the polls; zero is rpcclient.DefaultTTL.
 	TTL time.Duration
+	// Elapsed is how much time has passed for certain since a moment that may come from an earlier process's record; nil
+	// is batch.Shortest.
+	Elapsed func(since, now time.Time) time.Duration
 	// Poll and Expr belong to Expression: the read-only action that is asked, and what its reply must satisfy. With
 	// Restart and Reprovision Expr may be set too: then the proof also needs it, of rpcutil#daemon_stats.
 	Poll rpcclient.Request
@@ -158,26 +167,10 @@ func New(o Options) *Verifier {
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
 	o.TTL = cmp.Or(o.TTL, rpcclient.DefaultTTL)
 	o.LongestDelay = cmp.Or(o.LongestDelay, LongestDelay(o.Action, 0))
+	if o.Elapsed == nil {
+		o.Elapsed = batch.Shortest
+	}
 	return &Verifier{o: o}
-}
-
-// Baseline asks every node for its start time. Silent nodes, and those that refuse to tell, have no entry. On an error
-// it returns what it learned before.
-func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]batch.Baseline, error) {
-	out := make(map[string]batch.Baseline, len(nodes))
-	if v.o.Action == Expression {
-		return out, nil
-	}
-	err := v.survey(ctx, nodes, func(r rpcclient.Reply) bool {
-		if start, ok := startTime(r); ok {
-			out[r.Node] = batch.Baseline{Text: baselineText(start)}
-		}
-		return true
-	})
-	if err != nil {
-		return out, fmt.Errorf("ask for start times: %w", err)
-	}
-	return out, nil
 }
 
 // poll is the read-only request that is asked: the user's own, or the one whose answer holds the start time.
@@ -186,7 +179,7 @@ func (v *Verifier) poll() rpcclient.Request {
 	if v.o.Action == Expression {
 		r = v.o.Poll
 	}
-	r.Collective, r.ID = v.o.Collective, "" // each request needs an id of its own
+	r.Collective, r.TTL, r.ID = v.o.Collective, v.o.TTL, "" // each request needs an id of its own
 	return r
 }
 
@@ -196,7 +189,7 @@ func (v *Verifier) due(t batch.Target) time.Time {
 	case t.Replied.IsZero():
 		return t.Sent.Add(v.o.LongestDelay)
 	case t.Delay > 0:
-		return t.Replied.Add(t.Delay)
+		return t.Replied.Add(min(t.Delay, MaxDelay))
 	}
 	return t.Replied.Add(v.o.LongestDelay)
 }

@@ -2,6 +2,7 @@ package proof
 
 import (
 	"sync"
+	"time"
 
 	"fleetctl/internal/choria"
 )
@@ -35,8 +36,9 @@ func (q *queue) Pop() any {
 // startup is what counts of a lifecycle event.
 type startup struct {
 	node         string
-	at           int64 // unix seconds, the node's clock
-	provisioning bool  // it started in provisioning mode
+	at           int64     // unix seconds, the node's clock
+	provisioning bool      // it started in provisioning mode
+	arrived      time.Time // our clock
 }
 
 // maxEvents bounds the events that wait for the loop: a flood of forgeries must not fill the memory. Polling finds
@@ -60,7 +62,7 @@ func (b *inbox) deliver(m choria.Message) {
 	if err != nil || e.Type != "startup" || e.Identity == "" || e.Time.IsZero() {
 		return
 	}
-	s := startup{node: e.Identity, at: e.Time.Unix(), provisioning: e.Component == provisionComponent}
+	s := startup{node: e.Identity, at: e.Time.Unix(), provisioning: e.Component == provisionComponent, arrived: m.Arrived}
 	b.mu.Lock()
 	if len(b.list) < maxEvents {
 		b.list = append(b.list, s)

@@ -29,32 +29,36 @@ type loop struct {
 	queue   queue
 	open    int // nodes among them that the run waits for
 	polls   []sentPoll
-	sentAt  map[string]moment // of the polls that are not forgotten
-	slowest time.Duration     // the longest that an answer took so far
-	rest    moment            // nothing is asked before: answers are read between large polls
+	sentAt  map[string]sentPoll // by request id
+	slowest time.Duration       // the longest that an answer took so far
+	rest    moment              // nothing is asked before: answers are read between large polls
 	yield   func(batch.Proof) bool
 	stopped bool // the consumer has left
 
 	inbox      *inbox
 	stopEvents func() // nil while there is no subscription
 	eventTries int
-	early      map[string]int64 // provisioning starts of nodes that are not watched yet
+	early      map[string]startup // provisioning starts of nodes that are not watched yet
+
+	learned, silenceCounts bool // shutdown: the broker was asked; it does not report absent nodes
 }
 
 type sentPoll struct {
-	id string
-	at moment
+	id    string
+	start time.Time // before it left
+	at    moment    // when it had left
 }
 
 // Verify implements batch.Verifier.
 func (v *Verifier) Verify(ctx context.Context, targets <-chan []batch.Target) iter.Seq[batch.Proof] {
 	return func(yield func(batch.Proof) bool) {
 		l := &loop{
-			v: v, ctx: ctx, base: time.Now(), yield: yield, nodes: map[string]*watched{}, sentAt: map[string]moment{},
-			inbox: newInbox(), early: map[string]int64{}, eventTries: eventTries,
+			v: v, ctx: ctx, base: time.Now(), yield: yield, nodes: map[string]*watched{}, sentAt: map[string]sentPoll{},
+			inbox: newInbox(), early: map[string]startup{}, eventTries: eventTries,
 		}
 		defer l.close()
 		l.listen()
+		l.learn()
 		l.run(targets)
 	}
 }
@@ -126,19 +130,15 @@ func (l *loop) watch(t batch.Target) {
 	if known {
 		l.drop(old)
 	}
-	if !l.v.provable(t) {
-		l.looked(t.Node)
-		return
-	}
 	w := l.v.watch(t, l.base)
 	l.nodes[w.node] = w
 	heap.Push(&l.queue, w)
 	if w.replied {
 		l.open++
 	}
-	if at, ok := l.early[w.node]; ok && w.known() {
+	if e, ok := l.early[w.node]; ok {
 		delete(l.early, w.node)
-		l.event(startup{node: w.node, at: at, provisioning: true})
+		l.event(e)
 	}
 }
 
@@ -164,17 +164,33 @@ func (l *loop) untilNext() time.Duration {
 // tick looks at the nodes whose time has come, as many as one request asks. The rest follow soon, after what came in
 // meanwhile: the answers of a large fleet must not wait behind the next questions.
 func (l *loop) tick() {
-	now := l.now()
+	now, drained := l.now(), false
 	var ask []*watched
 	for len(l.queue) > 0 && l.queue[0].next <= now && len(ask) < maxPoll && !l.stopped {
 		w := l.queue[0]
 		if over, found := l.over(w, now); over {
+			if !drained && found != batch.Acted { // what has arrived in time counts, though it waits to be read
+				drained = true
+				l.drain()
+				continue
+			}
 			l.end(w, found)
 			continue
+		}
+		if l.inVain(w) {
+			if !drained {
+				drained = true
+				l.drain()
+				continue
+			}
+			l.tell(w)
 		}
 		ask = append(ask, w)
 		w.next = now + time.Hour // out of the way; planned when asked
 		heap.Fix(&l.queue, 0)
+	}
+	if len(l.polls) > 0 && now-l.polls[0].at > forgetPoll && !drained {
+		l.drain()
 	}
 	for len(l.polls) > 0 && now-l.polls[0].at > forgetPoll {
 		l.session.Forget(l.polls[0].id)
@@ -191,18 +207,15 @@ func (l *loop) tick() {
 func (l *loop) over(w *watched, now moment) (bool, batch.Finding) {
 	settle, answer := l.v.o.Settle, l.answerTime()
 	if l.v.o.Action == Shutdown {
-		if w.settled(now, settle, answer) {
-			return true, batch.Acted
-		}
-		return now >= w.deadline && w.quiet == never, batch.Unproved
+		return l.overDown(w, now)
 	}
 	switch {
 	case now < w.deadline:
 		return false, 0
 	case w.since != never:
-		return now >= w.since+settle+answer && now >= w.deadline+answer, batch.Unproved
+		return now >= w.since+settle+answer && now >= w.deadline+answer, l.failed(w)
 	case w.last:
-		return true, batch.Unproved
+		return true, l.failed(w)
 	}
 	w.last = true
 	return false, 0
@@ -222,24 +235,24 @@ func (l *loop) ask(nodes []*watched) {
 	}
 	shutdown := l.v.o.Action == Shutdown
 	for _, w := range nodes {
+		w.broken()
 		switch {
 		case err == nil:
-			if !w.replied && !w.looked && w.asked != never { // the first poll has had its time
-				w.looked = true
-				l.looked(w.node)
-			}
-			w.asked, w.trouble = now, ""
+			w.asked, w.unsent = now, false
 			if w.quiet == never {
 				w.quiet = now
 			}
+			if !w.replied && w.decisive == never && now >= w.due {
+				w.decisive = now
+			}
 		default:
-			w.trouble, w.quiet = err.Error(), never
+			w.unsent, w.quiet = true, never
 			if shutdown {
-				w.since = max(w.since, now) // nobody listened for a while
+				w.since = max(w.since, now) // not listened to for a while
 			}
 		}
 		w.plan(now, shutdown, l.v.o.Settle, l.answerTime())
-		if w.last && w.since == never {
+		if w.last && (shutdown || w.since == never) {
 			w.next = grid(now + lastGrace)
 		}
 		l.fix(w)
@@ -250,6 +263,7 @@ func (l *loop) ask(nodes []*watched) {
 // that is away when the first node is due must not cost the run its proofs.
 func (l *loop) send(nodes []*watched) error {
 	l.listen()
+	l.learn()
 	names := make([]string, len(nodes))
 	for i, w := range nodes {
 		names[i] = w.node
@@ -267,37 +281,46 @@ func (l *loop) send(nodes []*watched) error {
 	sent, err := l.session.Send(ctx, l.v.poll(), names)
 	at := l.now()
 	if sent.ID != "" {
-		l.polls = append(l.polls, sentPoll{sent.ID, at})
-		l.sentAt[sent.ID] = at
+		poll := sentPoll{sent.ID, sent.Start, at}
+		l.polls = append(l.polls, poll)
+		l.sentAt[sent.ID] = poll
 	}
 	return err
 }
 
 func (l *loop) reply(r rpcclient.Reply) {
-	now := l.now()
-	if at, ok := l.sentAt[r.RequestID]; ok {
-		l.slowest = max(l.slowest, now-at)
-	}
+	poll, polled := l.sentAt[r.RequestID]
+	now := r.Received.Sub(l.base) // when it came in counts, not when it was read
 	w, ok := l.nodes[r.Node]
-	if !ok {
+	if !ok || l.stopped {
 		return
 	}
-	before := w.start
-	sees, start, note := l.v.judge(w.past, r)
-	w.heard, w.quiet, w.sees, w.start, w.note, w.trouble = now, never, sees, start, note, ""
+	if r.Absent {
+		if polled {
+			l.absent(w, poll.at)
+		}
+		return
+	}
+	if polled {
+		l.slowest = max(l.slowest, now-poll.at)
+	}
+	seen, before := lookOf(r, poll.start), w.start
+	sees, note := l.v.judge(w.past, r, seen, w.track.add(seen))
+	w.heard, w.quiet, w.gone, w.sees, w.start, w.note, w.unsent = max(w.heard, now), never, never, sees, seen.start, note, false
+	defer l.tell(w)
 	if l.v.o.Action == Shutdown {
 		w.since = max(w.since, now)
 		return
 	}
+	if sees == uncertain && w.track.looks < 2 && l.now()+firstPause < w.next { // its age may prove it
+		w.next = grid(l.now() + firstPause)
+		l.fix(w)
+	}
 	switch {
 	case sees != later:
 		w.since = never
-		if !w.replied && !w.looked {
-			w.looked = true
-			l.looked(w.node)
-		}
 		return
-	case w.since != never && start == before:
+	case w.since != never && seen.start == before:
 	case now > w.deadline+lastGrace && l.v.o.Settle > 0:
 		w.since, w.tardy = never, true // too late to see whether it stays
 		return
@@ -319,17 +342,16 @@ func (l *loop) reply(r rpcclient.Reply) {
 func (l *loop) event(e startup) {
 	w, ok := l.nodes[e.node]
 	if !ok {
-		if e.provisioning && l.v.o.Action == Reprovision && len(l.early) < maxEarly {
-			l.early[e.node] = e.at
+		if e.provisioning && l.v.o.Action != Expression && len(l.early) < maxEarly {
+			l.early[e.node] = e
 		}
 		return
 	}
-	if w.known() && !w.before(e.at) {
+	if e.arrived.Before(w.sent) || l.v.byStamp(w.past, e.at) == before || w.byClock(e.at) == before || w.base > 0 && e.at <= w.base {
 		return
 	}
-	if e.provisioning && l.v.o.Action == Reprovision {
-		w.entered = e.at
-		if l.v.o.Expr == nil {
+	if e.provisioning {
+		if w.entered = e.at; l.v.o.Action == Reprovision && l.v.o.Expr == nil {
 			w.sees = unseen
 			l.end(w, batch.Acted)
 		}
@@ -345,22 +367,35 @@ func (l *loop) event(e startup) {
 	}
 }
 
-// looked reports that a silent node was looked at once; it may still be proved later.
-func (l *loop) looked(node string) {
-	l.stopped = l.stopped || !l.yield(batch.Proof{Node: node, Found: batch.Unproved, Time: time.Now(), Reason: "no reply"})
+// drain handles every answer that has arrived by now.
+func (l *loop) drain() {
+	if l.session == nil {
+		return
+	}
+	drain(l.ctx, l.session, func(r rpcclient.Reply) bool {
+		l.reply(r)
+		return !l.stopped
+	})
 }
 
-// end answers for a node. A node that never replied was reported when it was first looked at.
+// end answers for a node. What the run was told already of a node that never replied is not repeated.
 func (l *loop) end(w *watched, f batch.Finding) {
 	l.drop(w)
-	if f == batch.Unproved && !w.replied {
+	if f != batch.Acted && w.told {
 		return
 	}
 	p := batch.Proof{Node: w.node, Found: f, Time: time.Now()}
-	if f == batch.Acted {
+	switch f {
+	case batch.Acted:
 		p.Reason = l.v.proved(w)
-	} else {
+	case batch.Unasked:
+		if p.Reason = lostReason; w.unsent {
+			p.Reason = l.v.unaskedReason()
+		}
+	default:
 		p.Reason = l.v.unproved(w, l.stopEvents == nil)
 	}
-	l.stopped = l.stopped || !l.yield(p)
+	l.yieldProof(p)
 }
+
+func (l *loop) yieldProof(p batch.Proof) { l.stopped = l.stopped || !l.yield(p) }

@@ -15,7 +15,8 @@ const (
 	lastGrace  = 2 * time.Second        // for the answer to the last poll
 )
 
-// moment is a time on our clock, since Verify began. Small, and never mixed up with a node's clock.
+// moment is a time on our clock, since Verify began. Small, and never mixed up with a node's clock. It stands still
+// while this machine sleeps: nothing is taken for a long silence that was none.
 type moment = time.Duration
 
 const never moment = math.MinInt64
@@ -23,56 +24,59 @@ const never moment = math.MinInt64
 // watched is a target on its way to a proof. There may be 100,000 of them.
 type watched struct {
 	past
+	track   track
 	node    string
 	replied bool
+	told    bool     // of a silent one: the run was told that it waits for it no longer
 	last    bool     // the last poll was sent
-	looked  bool     // it is silent, and the run knows that it was looked at
 	tardy   bool     // the sign of the act came too late to see whether it lasts
+	unsent  bool     // the last poll could not be sent
 	sees    sighting // by its last answer
 	slot    int      // in the queue
 
+	due      moment // it has acted by then, if it does
 	deadline moment // no new sign of the act is looked for after this
 	next     moment // when to look at it again
 	pause    time.Duration
 	asked    moment // when a poll last left for it
 	heard    moment // when it last answered
+	decisive moment // when the first poll left that it had to act before; silent ones only
 	// since is when what is to be proved began to hold, or never: a later process was seen; a node that was shut down
 	// fell silent.
 	since moment
 	// quiet is the first unanswered poll of a silence; never: it was not asked since it was heard.
 	quiet moment
+	// gone is the first poll of an unbroken row that found the node absent, goneLast the last; never: it is not absent.
+	gone, goneLast moment
 
-	start   int64 // the start time that it told last, unix seconds
-	entered int64 // when it started in provisioning mode, by its event
+	linked  time.Time // when the node was last known to be on our connection before its request: our clock
+	start   int64     // the start time that it told last, unix seconds
+	entered int64     // when it started in provisioning mode, by its event
 	note    string
-	trouble string // why the last poll could not be sent
 }
 
-// watch makes a target's record. What is long over, as after a resume, still gets its time.
+// watch makes a target's record. What is long over, as after a resume, still gets its time. A silent target is looked
+// at at once.
 func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 	now := time.Since(base)
-	due := max(v.due(t).Sub(base), now)
+	due := v.due(t).Sub(base)
 	w := &watched{
-		past: pastOf(t), node: t.Node, replied: !t.Replied.IsZero(), pause: firstPause,
-		deadline: due + v.o.Timeout, asked: never, heard: never, since: never, quiet: never,
+		past: pastOf(t), node: t.Node, replied: !t.Replied.IsZero(), pause: firstPause, due: due, linked: t.Sent,
+		deadline: max(due, now) + v.o.Timeout, asked: never, heard: never, since: never, quiet: never,
+		decisive: never, gone: never, goneLast: never,
+	}
+	if b, ok := parseBaseline(t.Baseline); ok && !b.asked.IsZero() {
+		w.linked = b.asked
+	} else if w.replied {
+		w.linked = t.Replied
 	}
 	if v.o.Action == Shutdown {
-		w.since = due
+		w.since = max(due, now)
 	}
-	w.next = grid(due + firstPause)
+	if w.next = grid(max(due, now) + firstPause); !w.replied {
+		w.next = now
+	}
 	return w
-}
-
-// provable tells whether anything could prove it. A silent node of which nothing is known from before cannot be told
-// from one that was busy with something else; and that a silent node stays silent says nothing about a shutdown.
-func (v *Verifier) provable(t batch.Target) bool {
-	switch {
-	case !t.Replied.IsZero() || v.o.Action == Expression:
-		return true
-	case v.o.Action == Shutdown:
-		return false
-	}
-	return pastOf(t).known()
 }
 
 // grid puts moments together, so that few requests ask many nodes.
@@ -81,10 +85,11 @@ func grid(m moment) moment { return (m + window - 1) / window * window }
 // silent tells whether the last poll has no answer yet.
 func (w *watched) silent() bool { return w.heard == never || w.asked > w.heard }
 
-// settled tells whether a node that was to shut down is proved down: it answered nothing for the settle time, and the
-// broker took a poll so long after the first unanswered one that an answer to that one would have come.
+// settled tells whether a node that was to shut down is proved down where the broker does not report absent nodes: it
+// answered nothing for the settle time, and the broker took a poll so long after the first unanswered one that an answer
+// to that one would have come.
 func (w *watched) settled(now moment, settle, answer time.Duration) bool {
-	return w.quiet != never && w.asked-w.quiet >= answer && now-w.since >= settle
+	return w.replied && w.quiet != never && w.asked-w.quiet >= answer && now-w.since >= settle
 }
 
 // plan sets when to look again. settle and answer are the times that a proof must last and that an answer may take.
@@ -92,6 +97,7 @@ func (w *watched) plan(now moment, shutdown bool, settle, answer time.Duration) 
 	next := now + w.pause
 	w.pause = min(2*w.pause, maxPause)
 	switch {
+	case shutdown && w.gone != never: // see loop.down
 	case shutdown && w.quiet != never && w.asked-w.quiet < answer:
 		next = min(next, w.quiet+answer)
 	case shutdown && w.quiet != never:
@@ -102,6 +108,13 @@ func (w *watched) plan(now moment, shutdown bool, settle, answer time.Duration) 
 		}
 	case w.since+settle > now:
 		next = min(next, w.since+settle)
+	}
+	switch {
+	case w.replied || w.told:
+	case w.decisive != never:
+		next = min(next, max(now+firstPause, w.decisive+answer))
+	case now < w.due: // looked at once already; nothing will have changed before
+		next = w.due + firstPause
 	}
 	w.next = grid(next)
 }

@@ -1,0 +1,130 @@
+package proof
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/rpcclient"
+)
+
+// baseline is how a node was just before its request.
+type baseline struct {
+	start int64         // of its process, the node's clock, unix seconds
+	clock time.Time     // the node's, when it answered
+	asked time.Time     // ours, before the question left; zero in records of earlier versions
+	took  time.Duration // until the answer was in
+}
+
+const baselineForm = "%d %d %d %d" // start in seconds; clock, asked and took in milliseconds
+
+func (b baseline) text() string {
+	// Rounded up: a round trip that looks shorter than it was would look like knowledge.
+	return fmt.Sprintf(baselineForm, b.start, b.clock.UnixMilli(), b.asked.UnixMilli(), (b.took + 2*time.Millisecond).Milliseconds())
+}
+
+// parseBaseline reads what text wrote, and the bare start time that earlier versions wrote.
+func parseBaseline(text string) (b baseline, ok bool) {
+	var clock, asked, took int64
+	switch n, _ := fmt.Sscanf(text, baselineForm, &b.start, &clock, &asked, &took); {
+	case n == 4 && clock > 0 && asked > 0 && took >= 0:
+		b.clock, b.asked, b.took = time.UnixMilli(clock), time.UnixMilli(asked), time.Duration(took)*time.Millisecond
+	case n != 1:
+		return baseline{}, false
+	}
+	return b, b.start > 0
+}
+
+// age is that of the node's process by its own clock; 0 when it is not known, as when the clock was set back since.
+func (b baseline) age() time.Duration {
+	age := b.clock.Sub(time.Unix(b.start, 0))
+	if age < -time.Second {
+		return 0
+	}
+	return max(age, 1)
+}
+
+// askError says in the operator's words that nodes could not be asked; the cause is for programs.
+type askError struct {
+	reason string
+	err    error
+}
+
+func (e *askError) Error() string { return e.reason }
+func (e *askError) Unwrap() error { return e.err }
+
+const absentPause = 2 * time.Second
+
+// Baseline asks every node for its start time. Silent nodes, and those that refuse to tell, have no entry. A node that
+// the broker does not know is absent; for 30 s after our connection was lost and is back, such nodes are asked again
+// every 2 s first: servers come back to a restarted broker later than we do. On an error it returns what it learned
+// before, and no node is absent that could not be asked again.
+func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]batch.Baseline, error) {
+	out := make(map[string]batch.Baseline, len(nodes))
+	if v.o.Action == Expression {
+		return out, nil
+	}
+	for ask := nodes; ; {
+		absent := map[string]bool{}
+		err := v.survey(ctx, ask, func(r rpcclient.Reply, asked time.Time) bool {
+			if r.Absent {
+				absent[r.Node] = true
+				return true
+			}
+			delete(absent, r.Node)
+			if start, ok := startTime(r); ok && !r.Time.IsZero() {
+				b := baseline{start: start, clock: r.Time, asked: asked, took: r.Received.Sub(asked)}
+				out[r.Node] = batch.Baseline{Text: b.text(), Age: b.age()}
+			}
+			return true
+		})
+		if err != nil {
+			return out, &askError{v.unaskedReason(), err}
+		}
+		left := v.linkSettles()
+		switch {
+		case len(absent) == 0 || ctx.Err() != nil:
+			return out, nil
+		case left <= 0:
+			for node := range absent {
+				out[node] = batch.Baseline{Absent: true}
+			}
+			return out, nil
+		}
+		pause(ctx, min(left, absentPause))
+		ask = slices.Sorted(maps.Keys(absent))
+	}
+}
+
+// linkSettles is how long servers may still take to come back after our connection was lost and is back.
+func (v *Verifier) linkSettles() time.Duration {
+	at, down := v.o.Client.Reconnected()
+	switch {
+	case down:
+		return linkSettle
+	case at.IsZero():
+		return 0
+	}
+	return linkSettle - batch.Shortest(at, time.Now())
+}
+
+// unaskedReason says why nodes could not be asked.
+func (v *Verifier) unaskedReason() string {
+	if v.linkSettles() > 0 {
+		return lostReason
+	}
+	return unsentReason
+}
+
+// pause waits, at most until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,99 @@
+package proof
+
+import "fleetctl/batch"
+
+// The proof of a shutdown: the node has left the broker, and stays away. A frozen server does not leave: the broker
+// keeps its subscription for minutes, so that it is silent, and not absent, while we look.
+
+// absent takes the broker's report that a poll reached no subscriber. It changes no state by itself.
+func (l *loop) absent(w *watched, asked moment) {
+	if asked < w.heard { // it has answered a later poll
+		return
+	}
+	if w.unsent = false; w.gone == never {
+		w.gone = asked
+	}
+	if w.goneLast = max(w.goneLast, asked); l.v.o.Action == Shutdown {
+		l.down(w)
+	}
+	l.tell(w)
+}
+
+// broken ends a row of absences when the poll before this one did not find the node absent.
+func (w *watched) broken() {
+	if w.gone != never && w.goneLast < w.asked {
+		w.gone = never
+	}
+}
+
+// down answers for a node that was absent at every look for the settle time after its delay, or plans when to look.
+func (l *loop) down(w *watched) {
+	since := max(w.gone, w.due, l.settledLink(w))
+	switch {
+	case !l.mayBeDown(w):
+	case w.goneLast >= since+l.v.o.Settle:
+		l.end(w, batch.Acted)
+	default:
+		if next := grid(max(w.goneLast+firstPause, since+l.v.o.Settle)); next < w.next {
+			w.next = next
+			l.fix(w)
+		}
+	}
+}
+
+// mayBeDown tells whether the absence of a node can prove its shutdown. One that did not accept must have been there
+// just before, and gone before a frozen one could be, on the same connection: a frozen server does not come back to a
+// broker that was restarted.
+func (l *loop) mayBeDown(w *watched) bool {
+	switch {
+	case w.gone == never || w.gone > w.deadline+window:
+		return false
+	case w.replied:
+		return true
+	}
+	return w.base > 0 && l.settledLink(w) == never && batch.Longest(w.sent, l.base.Add(w.gone)) <= promptAbsence
+}
+
+// settledLink is from when on an absent node counts: never (always) on the connection on which it was known to be, else
+// when that has stood long enough for servers to be back.
+func (l *loop) settledLink(w *watched) moment {
+	at, down := l.v.o.Client.Reconnected()
+	switch {
+	case down:
+		return l.now() + linkSettle
+	case at.IsZero() || at.Before(w.linked):
+		return never
+	}
+	return at.Sub(l.base) + linkSettle
+}
+
+// overDown tells whether a node that was to shut down is to be asked no more.
+func (l *loop) overDown(w *watched, now moment) (bool, batch.Finding) {
+	if l.silenceCounts {
+		if w.settled(now, l.v.o.Settle, l.answerTime()) {
+			return true, batch.Acted
+		}
+		return now >= w.deadline && (w.quiet == never || w.since > w.deadline || !w.replied), l.failed(w)
+	}
+	// A proof that has begun in time may settle past it, but not for ever on a connection that comes and goes.
+	late := now >= w.deadline+2*(l.v.o.Settle+linkSettle)
+	switch {
+	case now < w.deadline || l.mayBeDown(w) && !w.unsent && !late:
+		return false, 0
+	case w.last || w.unsent || late:
+		return true, l.failed(w)
+	}
+	w.last = true
+	return false, 0
+}
+
+// learn asks once whether the broker reports absent nodes. Where it does not, silence has to do.
+func (l *loop) learn() {
+	if l.v.o.Action != Shutdown || l.learned {
+		return
+	}
+	reports, err := l.v.o.Client.ReportsAbsence(l.ctx, l.v.o.Collective)
+	if err == nil {
+		l.learned, l.silenceCounts = true, !reports
+	}
+}

@@ -1,0 +1,44 @@
+package proof
+
+import (
+	"time"
+
+	"fleetctl/batch"
+)
+
+// What no answer means.
+
+// inVain tells whether the first look at a silent target that it had to act before shows no sign of the act.
+func (l *loop) inVain(w *watched) bool {
+	if w.replied || w.told || w.decisive == never || l.nodes[w.node] != w {
+		return false
+	}
+	sign := w.since != never && l.v.o.Action != Shutdown || w.sees == uncertain && w.track.looks < 2 ||
+		l.v.o.Action == Shutdown && l.mayBeDown(w)
+	closed := w.heard >= w.decisive || w.goneLast >= w.decisive || l.now() >= w.decisive+l.answerTime()
+	return !sign && closed && !l.cutOff(w)
+}
+
+// tell answers for a silent target that was looked at in vain: the run need not wait for it. It is watched all the same.
+func (l *loop) tell(w *watched) {
+	if !l.inVain(w) {
+		return
+	}
+	w.told = true
+	l.yieldProof(batch.Proof{Node: w.node, Found: batch.Unproved, Time: time.Now(), Reason: l.v.unproved(w, l.stopEvents == nil)})
+}
+
+// failed is the finding of a node that nothing proves: that it was asked in vain, or that it could not be asked.
+func (l *loop) failed(w *watched) batch.Finding {
+	if w.unsent || w.silent() && l.cutOff(w) {
+		return batch.Unasked
+	}
+	return batch.Unproved
+}
+
+// cutOff tells whether the connection did not stand for the last look at a node: what was asked may not have left, and
+// servers that were to answer may not have been back.
+func (l *loop) cutOff(w *watched) bool {
+	at, down := l.v.o.Client.Reconnected()
+	return w.asked == never || down || !at.IsZero() && at.Sub(l.base)+linkSettle > w.asked && w.silent()
+}
