@@ -152,7 +152,7 @@ func (n *node) dataChoria() map[string]any {
 		"filtered": s.filtered, "go_version": runtime.Version(), "goroutines": 17, "license": "Apache-2.0",
 		"machines": machines, "machines_count": len(machines), "passed": s.passed, "pid": n.pid(),
 		"provisioning": n.state == Provisioning, "replies": s.replies, "total": s.total, "ttlexpired": s.expired,
-		"events": s.events, "unvalidated": s.unvalidated, "uptime": int64(time.Since(n.started) / time.Second),
+		"events": s.events, "unvalidated": s.unvalidated, "uptime": int64(time.Since(n.born) / time.Second),
 		"validated": s.validated, "version": n.version, "built": "", "commit": "",
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -20,12 +22,13 @@ import (
 
 // client is a caller made of nats.go and our protocol and security packages.
 type client struct {
-	t          *testing.T
-	lab        *Lab
-	id         *security.Identity
-	conn       *nats.Conn
-	collective string
-	problems   chan error // what the broker says about us
+	t           *testing.T
+	lab         *Lab
+	id          *security.Identity
+	conn        *nats.Conn
+	collective  string
+	replyPrefix string     // "": as a client outside FIPS
+	problems    chan error // what the broker says about us
 }
 
 // reply is a decoded reply, with what is false about it.
@@ -123,6 +126,7 @@ type ask struct {
 	service       bool
 	ttl           time.Duration
 	age           time.Duration
+	inbox         string // NATS reply subject, on which the broker says that nothing listens
 }
 
 // publish sends the request and returns its reply subscription.
@@ -157,7 +161,11 @@ func (c *client) publish(a ask) *nats.Subscription {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	subject := choria.ReplyPrefix(a.collective, c.id.Caller()) + "." + r.ID
+	prefix := c.replyPrefix
+	if prefix == "" {
+		prefix = choria.ReplyPrefix(a.collective, c.id.Caller())
+	}
+	subject := prefix + "." + r.ID
 	transport, err := choria.EncodeTransport(choria.Transport{Version: v, Data: sealed, ReplyTo: subject, Sender: c.id.Sender()})
 	if err != nil {
 		c.t.Fatal(err)
@@ -177,7 +185,7 @@ func (c *client) publish(a ask) *nats.Subscription {
 		}
 	}
 	for _, target := range targets {
-		if err := c.conn.Publish(target, transport); err != nil {
+		if err := c.conn.PublishMsg(&nats.Msg{Subject: target, Reply: a.inbox, Data: transport}); err != nil {
 			c.t.Fatal(err)
 		}
 	}
@@ -313,3 +321,5 @@ func pick(t *testing.T, l *Lab, fits func(NodeInfo) bool) string {
 	t.Fatal("no such node in the lab")
 	return ""
 }
+
+func sha256Hex(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -122,11 +123,22 @@ func assign(fleet []blueprint, o Options, rng *rand.Rand) {
 	order := rng.Perm(len(fleet))
 	for _, f := range o.Faults.list() {
 		count := f.amount.Of(len(fleet))
+		if f.fault >= UpdateLate {
+			slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(later(fleet[a]), later(fleet[b])) })
+		}
 		for _, i := range order[:count] {
 			fleet[i].fault = f.fault
 		}
 		order = order[count:]
 	}
+}
+
+// later is the turn of a node in the choice of those whose update fails.
+func later(b blueprint) int {
+	if b.upgradable {
+		return 0
+	}
+	return 1
 }
 
 // collectives of a node in normal mode.
