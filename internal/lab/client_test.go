@@ -22,7 +22,7 @@ import (
 
 // client is a caller made of nats.go and our protocol and security packages.
 type client struct {
-	t           *testing.T
+	t           testing.TB
 	lab         *Lab
 	id          *security.Identity
 	conn        *nats.Conn
@@ -48,7 +48,7 @@ var testKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-func start(t *testing.T, o Options) *Lab {
+func start(t testing.TB, o Options) *Lab {
 	t.Helper()
 	o.operatorKey = testKey()
 	if o.Dir == "" {
@@ -67,7 +67,7 @@ func start(t *testing.T, o Options) *Lab {
 }
 
 // identityOf opens the credentials of the lab's operator, or of its provisioner.
-func identityOf(t *testing.T, l *Lab, name string) *security.Identity {
+func identityOf(t testing.TB, l *Lab, name string) *security.Identity {
 	t.Helper()
 	o := security.Options{CA: filepath.Join(l.Dir(), "ca.pem"), User: "tester"}
 	if l.options.Protocol == 2 {
@@ -85,7 +85,7 @@ func identityOf(t *testing.T, l *Lab, name string) *security.Identity {
 	return id
 }
 
-func dialAs(t *testing.T, l *Lab, name string, extra ...nats.Option) *client {
+func dialAs(t testing.TB, l *Lab, name string, extra ...nats.Option) *client {
 	t.Helper()
 	c := &client{t: t, lab: l, id: identityOf(t, l, name), collective: l.creds.mainCollective(), problems: make(chan error, 16)}
 	options := []nats.Option{nats.NoReconnect(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.problems <- err })}
@@ -114,7 +114,7 @@ func dialAs(t *testing.T, l *Lab, name string, extra ...nats.Option) *client {
 	return c
 }
 
-func dial(t *testing.T, l *Lab) *client { t.Helper(); return dialAs(t, l, "operator") }
+func dial(t testing.TB, l *Lab) *client { t.Helper(); return dialAs(t, l, "operator") }
 
 // ask is one request. Without nodes it is broadcast.
 type ask struct {
@@ -311,7 +311,7 @@ func (c *client) discover(f choria.Filter, within time.Duration) []string {
 }
 
 // pick returns the first node for which the condition holds.
-func pick(t *testing.T, l *Lab, fits func(NodeInfo) bool) string {
+func pick(t testing.TB, l *Lab, fits func(NodeInfo) bool) string {
 	t.Helper()
 	for _, n := range l.Nodes() {
 		if fits(n) {

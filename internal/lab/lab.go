@@ -50,6 +50,7 @@ type Lab struct {
 	dir       string
 	ownDir    bool
 	changed   announcer
+	wheel     *wheel
 
 	closing sync.RWMutex // guards closed, and running against Close
 	closed  bool
@@ -70,7 +71,7 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{options: o, log: o.Logger, creds: creds, byName: make(map[string]*node, o.Nodes), done: make(chan struct{})}
+	l := &Lab{options: o, log: o.Logger, creds: creds, byName: make(map[string]*node, o.Nodes), done: make(chan struct{}), wheel: newWheel()}
 	l.verifier = newVerifier(creds)
 	if l.documents, err = embeddedDocuments(ctx); err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func (l *Lab) populate() {
 	l.nodes = make([]*node, len(fleet))
 	for i := range fleet {
 		n := &node{
-			blueprint: fleet[i], lab: l, received: make(map[tally]int),
+			blueprint: fleet[i], lab: l,
 			delay: 2*time.Millisecond + time.Duration(fleet[i].rank)*stride,
 			rng:   mathrand.New(mathrand.NewPCG(l.options.Seed, uint64(i))),
 		}
@@ -244,7 +245,12 @@ func (l *Lab) Received(identity, agent, action string) int {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.received[tally{agent, action}]
+	for _, t := range n.received {
+		if t.agent == agent && t.action == action {
+			return t.n
+		}
+	}
+	return 0
 }
 
 // Await waits until the node is in the state.

@@ -25,7 +25,11 @@ type counters struct {
 	total, validated, unvalidated, passed, filtered, replies, expired, events int64
 }
 
-type tally struct{ agent, action string }
+// tally is how many requests for an action have come.
+type tally struct {
+	agent, action string
+	n             int
+}
 
 // node is one simulated Choria server.
 type node struct {
@@ -49,7 +53,7 @@ type node struct {
 	severed    bool          // the broker has given up a frozen process
 	outbox     []outgoing
 	stats      counters
-	received   map[tally]int
+	received   []tally
 	log        []written
 	frozen     bool
 	freezes    int                   // tells one freeze from the next
@@ -84,7 +88,7 @@ func (n *node) deliver(a *arrival) {
 	n.mu.Lock()
 	process := n.process
 	agent, action := a.action()
-	n.received[tally{agent, action}]++
+	n.count(agent, action)
 	n.note(Received, &a.asked, "")
 	n.mu.Unlock()
 	n.lab.changed.announce()
@@ -95,7 +99,33 @@ func (n *node) deliver(a *arrival) {
 			delay += slowDiscovery - slowBy
 		}
 	}
-	n.later(delay, process, func() { n.handle(a) })
+	n.lab.wheel.put(n.lab, delay, due{n, process, a})
+}
+
+// count counts a request. The caller holds mu.
+func (n *node) count(agent, action string) {
+	for i := range n.received {
+		if t := &n.received[i]; t.agent == agent && t.action == action {
+			t.n++
+			return
+		}
+	}
+	n.received = append(n.received, tally{agent, action, 1})
+}
+
+// take handles a request that is due, unless the process has ended; a frozen one does when
+// it thaws.
+func (n *node) take(d due) {
+	n.mu.Lock()
+	gone := n.process != d.process
+	if n.frozen && !gone {
+		n.waiting = append(n.waiting, func() { n.take(d) })
+		gone = true
+	}
+	n.mu.Unlock()
+	if !gone {
+		n.handle(d.arrival)
+	}
 }
 
 // later runs f after the delay, if the process still lives then; a frozen node runs it

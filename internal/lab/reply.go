@@ -63,6 +63,10 @@ func (n *node) mayReply(subject string, nursery bool) bool {
 func (n *node) signs(nursery bool) bool { return n.lab.creds.version == choria.V2 && !nursery }
 
 func (n *node) write(a *arrival, payload []byte, f forgery, nursery bool, now time.Time) {
+	if f == genuine && a.transport.Federation == nil {
+		n.writeGenuine(a, payload, nursery, now)
+		return
+	}
 	data, sender, err := n.encode(a, payload, f, nursery, now)
 	if err == nil {
 		broker := n.lab.brokerName()
@@ -76,6 +80,25 @@ func (n *node) write(a *arrival, payload []byte, f forgery, nursery bool, now ti
 		return
 	}
 	n.send(nursery, a.transport.ReplyTo, data)
+}
+
+// writeGenuine is write for the good replies of a fleet that is not in a federation.
+func (n *node) writeGenuine(a *arrival, payload []byte, nursery bool, now time.Time) {
+	r := choria.Reply{
+		Version: a.transport.Version, RequestID: a.request.ID, Sender: n.identity, Agent: a.request.Agent, Time: now, Payload: payload,
+	}
+	var sign func([]byte) ([]byte, string)
+	if n.signs(nursery) {
+		signer, err := n.replySigner()
+		if err != nil {
+			n.lab.log.Error("reply is not signed", "node", n.identity, "error", err)
+			return
+		}
+		sign = signer.Sign
+	}
+	p := pagePool.Get().(*pages)
+	n.send(nursery, a.transport.ReplyTo, p.fill(r, n.lab.brokerName(), sign))
+	pagePool.Put(p)
 }
 
 // encode makes the secure reply, false in the way that f says.
