@@ -105,7 +105,7 @@ func benchClient(b *testing.B, l *Lab) *benchAsker {
 func (c *benchAsker) round(b *testing.B, nodes int) {
 	b.Helper()
 	c.sink.left = append(c.sink.left, '\r', '\n') // the end of the last line
-	sub := c.publish(ask{agent: "discovery"})
+	sub := c.publish(ask{agent: "discovery", ttl: time.Hour})
 	if err := sub.Unsubscribe(); err != nil {
 		b.Fatal(err)
 	}

@@ -240,6 +240,8 @@ type answer struct {
 	then    func(process int)
 }
 
+var pong = choria.DiscoveryPong()
+
 // answer finds the agent and asks it. The caller holds mu.
 func (n *node) answer(a *arrival) answer {
 	agent := a.request.Agent
@@ -247,7 +249,7 @@ func (n *node) answer(a *arrival) answer {
 		if !choria.IsDiscoveryPing(a.body) {
 			return answer{}
 		}
-		return answer{payload: choria.DiscoveryPong(), text: "pong"}
+		return answer{payload: pong, text: "pong"}
 	}
 	actions, known := agentTable[agent]
 	if !known || !slices.Contains(n.agents(), agent) {

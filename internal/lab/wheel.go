@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"runtime"
 	"sync"
 	"time"
 )
@@ -13,6 +14,7 @@ const notch = 100 * time.Microsecond
 // cost more than the replies.
 type wheel struct {
 	began time.Time
+	hands chan struct{} // as many goroutines work as there are processors; the others wait
 
 	mu    sync.Mutex // guards notches
 	ahead map[time.Duration][]due
@@ -25,7 +27,9 @@ type due struct {
 	arrival *arrival
 }
 
-func newWheel() *wheel { return &wheel{began: time.Now(), ahead: make(map[time.Duration][]due)} }
+func newWheel() *wheel {
+	return &wheel{began: time.Now(), hands: make(chan struct{}, runtime.GOMAXPROCS(0)), ahead: make(map[time.Duration][]due)}
+}
 
 // put makes d due after the delay, rounded up to a notch.
 func (w *wheel) put(l *Lab, delay time.Duration, d due) {
@@ -40,6 +44,8 @@ func (w *wheel) put(l *Lab, delay time.Duration, d due) {
 }
 
 func (w *wheel) turn(at time.Duration) {
+	w.hands <- struct{}{}
+	defer func() { <-w.hands }()
 	w.mu.Lock()
 	list := w.ahead[at]
 	delete(w.ahead, at)
