@@ -23,24 +23,25 @@ func cpu(b *testing.B) time.Duration {
 // sink is a client that only counts messages: it reads the broker's protocol as far as
 // that needs, so that its own cost hardly shows.
 type sink struct {
-	conn net.Conn
-	left []byte
+	conn   net.Conn
+	buffer []byte
+	left   int // bytes at the begin of the buffer that are not counted yet
 }
 
 // await reads until n messages have come. Their payloads have no line "MSG ".
 func (s *sink) await(b *testing.B, n int) {
 	b.Helper()
-	buffer := make([]byte, 1<<20)
+	mark := []byte("\r\nMSG ")
 	for n > 0 {
-		got, err := s.conn.Read(buffer)
+		got, err := s.conn.Read(s.buffer[s.left:])
 		if err != nil {
 			b.Fatal(err)
 		}
-		data := append(s.left, buffer[:got]...)
-		n -= bytes.Count(data, []byte("\r\nMSG ")) // a lone message would need its own line end before it
-		s.left = append(s.left[:0], data[max(0, len(data)-5):]...)
+		data := s.buffer[:s.left+got]
+		n -= bytes.Count(data, mark)
+		s.left = copy(s.buffer, data[max(0, len(data)-len(mark)+1):])
 	}
-	s.left = s.left[:0]
+	s.left = copy(s.buffer, "\r\n") // a lone message has no line end before it
 }
 
 // BenchmarkDiscovery is one broadcast to 100,000 nodes, with the broker and all replies.
@@ -99,12 +100,11 @@ func benchClient(b *testing.B, l *Lab) *benchAsker {
 		}
 		seen = append(seen, buffer[:n]...)
 	}
-	return &benchAsker{dial(b, l), sink{conn: conn}}
+	return &benchAsker{dial(b, l), sink{conn: conn, buffer: append(make([]byte, 0, 1<<20), "\r\n"...)[:1<<20], left: 2}}
 }
 
 func (c *benchAsker) round(b *testing.B, nodes int) {
 	b.Helper()
-	c.sink.left = append(c.sink.left, '\r', '\n') // the end of the last line
 	sub := c.publish(ask{agent: "discovery", ttl: time.Hour})
 	if err := sub.Unsubscribe(); err != nil {
 		b.Fatal(err)
