@@ -19,9 +19,10 @@ type account struct {
 	user    string         // of the lab's own connection
 	inbox   chan *nats.Msg // everything that arrives, in order; lives as long as the lab
 
-	mu   sync.Mutex // guards everything below
-	conn *nats.Conn // nil while the broker is down
-	held map[string]*held
+	mu      sync.Mutex // guards everything below
+	conn    *nats.Conn // nil while the broker is down
+	held    map[string]*held
+	flushed func() error // waits for the broker's answer over conn
 }
 
 // held is a subscription, and how many nodes want it.
@@ -37,10 +38,17 @@ func newAccount(user string, nursery bool, nodes int) *account {
 }
 
 // open takes the connection to a broker that has just started. Nothing is subscribed yet.
-func (a *account) open(conn *nats.Conn) {
+// The context bounds nothing: flushes outlive the start.
+func (a *account) open(ctx context.Context, conn *nats.Conn) {
+	lasting := context.WithoutCancel(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.conn, a.held = conn, make(map[string]*held)
+	a.flushed = func() error {
+		ctx, cancel := context.WithTimeout(lasting, startTimeout)
+		defer cancel()
+		return conn.FlushWithContext(ctx)
+	}
 }
 
 // close ends the connection, and with it all subscriptions.
@@ -100,14 +108,14 @@ func (a *account) withdraw(subjects []string) {
 }
 
 // flush returns when the broker has read all that was sent to it.
-func (a *account) flush(ctx context.Context) error {
+func (a *account) flush() error {
 	a.mu.Lock()
-	conn := a.conn
+	conn, flushed := a.conn, a.flushed
 	a.mu.Unlock()
 	if conn == nil {
 		return errBrokerDown
 	}
-	return conn.FlushWithContext(ctx)
+	return flushed()
 }
 
 func (a *account) publish(subject string, data []byte) error {

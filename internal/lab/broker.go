@@ -63,7 +63,7 @@ func (b *broker) start(ctx context.Context) error {
 	b.mu.Lock()
 	b.server = ns
 	b.mu.Unlock()
-	err = errors.Join(b.connect(ns, b.main), b.connect(ns, b.nursery))
+	err = errors.Join(b.connect(ctx, ns, b.main), b.connect(ctx, ns, b.nursery))
 	if err == nil && !o.InProcess {
 		if err = logger.listening(ctx, ns); err != nil {
 			err = fmt.Errorf("broker on 127.0.0.1:%d: %w", o.Port, err)
@@ -97,7 +97,7 @@ func (d *doorkeeper) openAccounts(ns *server.Server) error {
 	return nil
 }
 
-func (b *broker) connect(ns *server.Server, a *account) error {
+func (b *broker) connect(ctx context.Context, ns *server.Server, a *account) error {
 	conn, err := nats.Connect("", nats.InProcessServer(ns), nats.UserInfo(a.user, b.fleet), nats.Name(a.user),
 		nats.NoReconnect(), nats.Timeout(startTimeout), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			b.options.Logger.Error("the fleet's connection", "account", a.user, "error", err)
@@ -105,16 +105,12 @@ func (b *broker) connect(ns *server.Server, a *account) error {
 	if err != nil {
 		return fmt.Errorf("connect the fleet to its broker: %w", err)
 	}
-	a.open(conn)
+	a.open(ctx, conn)
 	return nil
 }
 
 // flush waits until the server knows all subscriptions.
-func (b *broker) flush(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	return errors.Join(b.main.flush(ctx), b.nursery.flush(ctx))
-}
+func (b *broker) flush() error { return errors.Join(b.main.flush(), b.nursery.flush()) }
 
 // running returns the server, or an error while it is stopped.
 func (b *broker) running() (*server.Server, error) {

@@ -81,7 +81,7 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l.populate()
-	err = l.broker.flush(ctx)
+	err = l.broker.flush()
 	if err == nil {
 		err = l.writeFiles()
 	}

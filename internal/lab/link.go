@@ -107,9 +107,7 @@ func (n *node) flush(a *account, wait bool) {
 	if !wait {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	if err := a.flush(ctx); err != nil {
+	if err := a.flush(); err != nil {
 		n.lab.log.Debug("flush", "node", n.identity, "error", err)
 	}
 }
