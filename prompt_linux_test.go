@@ -149,7 +149,7 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 func TestConfirmEachStopsBetweenBatches(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
-	r := f.talk(newTerminal(t), [][2]string{{"3 nodes? [y/N]", "y\n"}, {"batch 2 of 1 nodes?", "y\n"}, {"batch 3 of 1 nodes?", "n\n"}},
+	r := f.talk(newTerminal(t), [][2]string{{"3 nodes? [y/N]", "y\n"}, {"Send batch 2 to 1 node? [y/N, d for details] ", "d\n"}, {"did it\r\nSend batch 2 to 1 node? [y/N, d for details] ", "y\n"}, {"Send batch 3 to 1 node? [y/N, d for details] ", "n\n"}},
 		"req", "choria_provision", "restart", "splay=1", "--batch", "1", "--batch-sleep", "0", "--confirm-each", "--discovery-window")
 	if r.code != 5 || !strings.Contains(r.out, "2 verified, 1 not-sent of 3 nodes") {
 		t.Errorf("exit code %d, want 5 with two nodes done: %s", r.code, r.out)

@@ -22,6 +22,7 @@ type labOptions struct {
 	lab        lab.Options
 	command    []string
 	provAfter  seconds
+	expiringIn seconds
 	provision  bool
 	tokenGiven bool
 }
@@ -55,6 +56,10 @@ configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very progr
 			if o.lab.Nodes < 1 {
 				return usage(fmt.Errorf("a lab of %d nodes", o.lab.Nodes), "use --nodes 1 or more")
 			}
+			if o.expiringIn.set && o.lab.Faults.Expiring == (lab.Amount{}) {
+				return usage(errors.New("--expiring-in without --expiring"), "")
+			}
+			o.lab.ExpiringIn = o.expiringIn.d
 			if err := o.lab.Validate(); err != nil {
 				return usage(err, "")
 			}
@@ -73,12 +78,22 @@ configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very progr
 	f.Var(&o.provAfter, "provision-after", "how long a node stays in provisioning mode (5s)")
 	f.BoolVar(&o.provision, "provisioner", true, "configure nodes in provisioning mode; without it they stay there")
 	f.StringVar(&o.lab.ProvisionVersion, "provision-version", "", "the `VERSION` that the provisioner upgrades nodes to, where they allow it")
+	f.BoolVar(&o.lab.FIPS, "fips", false, "a broker in FIPS mode, which knows SHA-256 reply subjects only (protocol 2)")
 	f.Var(&o.lab.Faults.Silent, "silent", "nodes that never answer choria_provision")
 	f.Var(&o.lab.Faults.Refuse, "refuse", "nodes that refuse every provisioning action")
 	f.Var(&o.lab.Faults.Slow, "slow", "nodes that reply late")
 	f.Var(&o.lab.Faults.NoReturn, "no-return", "nodes that never come back from a restart")
 	f.Var(&o.lab.Faults.Duplicate, "duplicate", "nodes that send each reply twice")
 	f.Var(&o.lab.Faults.Forge, "forge", "nodes that also send forged replies")
+	f.Var(&o.lab.Faults.Gone, "gone", "nodes that answer one discovery and are disconnected then")
+	f.Var(&o.lab.Faults.Expiring, "expiring", "nodes with a token that ends soon (protocol 2)")
+	f.Var(&o.expiringIn, "expiring-in", "how long after the start the tokens of --expiring end (2m)")
+	f.Var(&o.lab.Faults.UpdateLate, "update-late", "nodes whose release_update takes longer than its reply may")
+	f.Var(&o.lab.Faults.UpdateFail, "update-fail", "nodes whose release_update fails and is rolled back")
+	f.Var(&o.lab.Faults.UpdateBroken, "update-broken", "nodes whose release_update fails, and the rollback too")
+	for _, rare := range []string{"update-late", "update-fail", "update-broken"} {
+		_ = f.MarkHidden(rare) // the flag exists
+	}
 	o.lab.Upgradable = lab.Amount{N: 40, Percent: true}
 	return c
 }
@@ -87,25 +102,43 @@ func runLab(ctx context.Context, a *app, o labOptions) error {
 	if a.flags.debug {
 		o.lab.Logger = a.logger()
 	}
+	// A second signal must not end the process before its keys are removed: these are ours until then.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, labSignals()...)
+	defer signal.Stop(signals)
 	l, err := lab.Start(ctx, o.lab)
 	if err != nil {
 		return err
 	}
+	var by os.Signal
 	if len(o.command) > 0 {
-		err = runInLab(a, l, o.command)
+		err = runInLab(a, l, o.command, signals)
 	} else {
 		labBanner(a, l, o)
-		<-ctx.Done()
+		select {
+		case by = <-signals:
+		case <-ctx.Done():
+			if s, ok := errors.AsType[signalError](context.Cause(ctx)); ok {
+				by = s.signal
+			}
+		}
 	}
 	if cerr := l.Close(); cerr != nil && err == nil {
 		err = fmt.Errorf("close the lab: %w", cerr)
 	}
-	if err == nil && len(o.command) == 0 {
-		if s, ok := errors.AsType[signalError](context.Cause(ctx)); ok && s.signal == syscall.SIGTERM {
-			return ended(exitTerm)
-		}
+	if s, ok := by.(syscall.Signal); ok && s != syscall.SIGINT && err == nil {
+		err = ended(128 + int(s))
 	}
 	return err
+}
+
+// labSignals end a lab. A hangup that the starter had us ignore (nohup) stays ignored.
+func labSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 // labBanner says what runs and how to talk to it. A token that was given is not repeated.
@@ -125,7 +158,7 @@ func labBanner(a *app, l *lab.Lab, o labOptions) {
 
 // runInLab runs a command with the lab's environment and passes signals on to it. The terminal's own Ctrl-C reaches
 // the command anyway, since it is of the same process group; then only the wait is ours.
-func runInLab(a *app, l *lab.Lab, command []string) error {
+func runInLab(a *app, l *lab.Lab, command []string, signals <-chan os.Signal) error {
 	bin, err := selfDir()
 	if err != nil {
 		return err
@@ -138,9 +171,6 @@ func runInLab(a *app, l *lab.Lab, command []string) error {
 	c := exec.Command(name, command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.out, a.io.err
 	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
 	if err := c.Start(); err != nil {
 		return usage(fmt.Errorf("run %s: %w", command[0], err), "")
 	}

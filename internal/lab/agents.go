@@ -115,7 +115,7 @@ func daemonStats(c *call) result {
 		Version     string         `json:"version"`
 	}{
 		Agents: n.agents(), ConfigFile: configFile, Filtered: s.filtered, PID: n.pid(), Passed: s.passed,
-		Threads: []string{fmt.Sprintf("Go %s with %d go procs on %d cores", runtime.Version(), 17, n.fact("processors.count"))},
+		Threads: []string{fmt.Sprintf("Go %s with %d go procs on %d cores", runtime.Version(), 17, n.cpus)},
 		Replies: s.replies, StartTime: n.started.Unix(), TTLExpired: s.expired, Events: s.events,
 		Times: map[string]int{"cstime": 0, "cutime": 0, "stime": 0, "utime": 0},
 		Total: s.total, Unvalidated: s.unvalidated, Validated: s.validated, Version: n.version,

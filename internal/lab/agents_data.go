@@ -148,11 +148,11 @@ func (n *node) dataChoria() map[string]any {
 	s := n.stats
 	return map[string]any{
 		"agents": n.agents(), "agents_count": len(n.agents()), "classes": n.classes, "classes_count": len(n.classes),
-		"configfile": configFile, "connected_broker": n.lab.brokerName(), "cpus": n.fact("processors.count"),
+		"configfile": configFile, "connected_broker": n.lab.brokerName(), "cpus": n.cpus,
 		"filtered": s.filtered, "go_version": runtime.Version(), "goroutines": 17, "license": "Apache-2.0",
 		"machines": machines, "machines_count": len(machines), "passed": s.passed, "pid": n.pid(),
 		"provisioning": n.state == Provisioning, "replies": s.replies, "total": s.total, "ttlexpired": s.expired,
-		"events": s.events, "unvalidated": s.unvalidated, "uptime": int64(time.Since(n.started) / time.Second),
+		"events": s.events, "unvalidated": s.unvalidated, "uptime": int64(time.Since(n.born) / time.Second),
 		"validated": s.validated, "version": n.version, "built": "", "commit": "",
 	}
 }

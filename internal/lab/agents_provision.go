@@ -42,8 +42,9 @@ func locked(next action) action {
 	}
 }
 
-// stalled is the answer while a pending restart or shutdown holds the agent's mutex:
-// none, because the process ends, or the agent's time is up, before the mutex is free.
+// stalled is the answer while a pending restart or shutdown, or an update, holds the agent's
+// mutex: none, because the process ends, or the agent's time is up, before the mutex is free.
+// (After an update that fails within seconds a real server would answer what had waited.)
 var stalled = result{quiet: true}
 
 const (
@@ -89,19 +90,20 @@ func provisionRestart(c *call) result {
 	}
 	if args.Splay < 0 {
 		// The real server panics: the process is gone, without a reply.
-		return result{quiet: true, then: func(int) { n.stop(Down) }}
+		about := &c.arrival.asked
+		return result{quiet: true, then: func(process int) { n.end(process, Down, "crashed by a negative splay", about) }}
 	}
 	if args.Splay == 0 {
 		args.Splay = 10
 	}
 	delay := time.Duration(n.rng.IntN(args.Splay)+2) * time.Second
-	return n.restartAfter(delay, "Restarting Choria Server after %v")
+	return n.restartAfter(delay, "Restarting Choria Server after %v", &c.arrival.asked)
 }
 
 // restartAfter announces a restart and does it once the reply is out.
-func (n *node) restartAfter(delay time.Duration, text string) result {
+func (n *node) restartAfter(delay time.Duration, text string, about *asked) result {
 	n.busy = true
-	return result{data: message{fmt.Sprintf(text, delay)}, then: func(process int) { n.restart(process, delay) }}
+	return result{data: message{fmt.Sprintf(text, delay)}, then: func(process int) { n.restart(process, delay, about.action, about) }}
 }
 
 func provisionShutdown(c *call) result {
@@ -117,10 +119,18 @@ func provisionShutdown(c *call) result {
 	}
 	n.busy = true
 	delay := time.Duration(n.rng.IntN(10)) * time.Second
+	about := &c.arrival.asked
 	return result{
 		data: message{fmt.Sprintf("Shutting Choria Server down after %v", delay)},
 		// Real servers were never seen to send an event here.
-		then: func(process int) { n.later(delay, process, func() { n.stop(Down) }) },
+		then: func(process int) {
+			n.later(delay, process, func() {
+				n.mu.Lock()
+				n.note(Acted, about, about.action)
+				n.mu.Unlock()
+				n.end(process, Down, about.action, about)
+			})
+		},
 	}
 }
 
@@ -139,7 +149,7 @@ func provisionAgain(c *call) result {
 		return *bad
 	}
 	n.configured = false
-	return n.restartAfter(time.Duration(n.rng.IntN(10)+2)*time.Second, "Restarting after %v")
+	return n.restartAfter(time.Duration(n.rng.IntN(10)+2)*time.Second, "Restarting after %v", &c.arrival.asked)
 }
 
 // inMode refuses what only a node in provisioning mode does.
@@ -265,6 +275,9 @@ func provisionConfigure(c *call) result {
 			return *aborted("TLS Setup Failed: could not decrypt private key: %v", err)
 		}
 	}
+	if args.ServerJWT != "" {
+		c.node.stripped, c.node.tokenEnd, c.node.signer = false, time.Time{}, nil
+	}
 	c.node.configured = !slices.Contains([]string{"1", "yes", "true", "y", "t"}, strings.ToLower(settings["plugin.choria.server.provision"]))
 	if name := otherSuffix(args.ActionPolicies, ".policy"); name != "" {
 		return *aborted("Could not save Action Policies: expected %q to have .policy extension", name)
@@ -305,33 +318,4 @@ func otherSuffix(policies map[string]string, suffix string) string {
 		return ""
 	}
 	return slices.Min(wrong)
-}
-
-// provisionUpdate pretends: a release is taken to exist where the repository is a URL.
-func provisionUpdate(c *call) result {
-	if bad := c.inMode("Cannot update a server that is not in provisioning mode"); bad != nil {
-		return *bad
-	}
-	n := c.node
-	if !n.upgradable {
-		return *aborted("Version updates is not enabled in the configuration")
-	}
-	var args struct {
-		Token      string `json:"token"`
-		Repository string `json:"repository"`
-		Version    string `json:"version"`
-	}
-	if bad := c.begin(&args, &args.Token); bad != nil {
-		return *bad
-	}
-	if args.Version == "" || !strings.HasPrefix(args.Repository, "http://") && !strings.HasPrefix(args.Repository, "https://") {
-		return *aborted("Update to version %s failed, release rolled back: no release in the repository", args.Version)
-	}
-	r := n.restartAfter(2*time.Second, "Restarting Choria Server after %v")
-	restart := r.then
-	r.then = func(process int) {
-		n.upgrade(args.Version)
-		restart(process)
-	}
-	return r
 }

@@ -9,8 +9,6 @@ import (
 	"fleetctl/internal/choria"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/security"
-
-	"github.com/nats-io/nats.go"
 )
 
 // arrival is one request, decoded and judged once, however many nodes it reaches: a
@@ -29,6 +27,7 @@ type arrival struct {
 	matcher    *filter.Matcher
 	unmatched  bool // a compound filter that no server can run
 	compound   bool
+	asked      asked // for the logs
 }
 
 // decoder turns messages into arrivals. It remembers the last few, so that a request to
@@ -36,7 +35,7 @@ type arrival struct {
 type decoder struct {
 	lab     *Lab
 	nursery bool
-	recent  [4]struct {
+	recent  [8]struct {
 		payload []byte
 		arrival *arrival
 	}
@@ -54,6 +53,7 @@ func (d *decoder) decode(payload []byte) *arrival {
 		a.unreadable = true
 		d.lab.log.Debug("request does not decode", "error", err)
 	}
+	a.asked = asked{a.request.ID, a.request.Agent, a.rpc.Action, a.request.Caller}
 	d.recent[d.next].payload, d.recent[d.next].arrival = payload, a
 	d.next = (d.next + 1) % len(d.recent)
 	return a
@@ -112,32 +112,29 @@ func (a *arrival) prepareFilter() {
 // action is the name under which the arrival is counted.
 func (a *arrival) action() (agent, action string) { return a.request.Agent, a.rpc.Action }
 
-// subscribe listens for everything that one of our nodes would subscribe to.
-func (l *Lab) subscribe(conn *nats.Conn, nursery bool) error {
-	routes := map[string]func(collective, rest string, a *arrival){
-		"*.broadcast.agent.*":   l.routeBroadcast,
-		"*.broadcast.service.*": l.routeService,
-		"*.node.>":              l.routeNode,
-	}
-	for subject, route := range routes {
-		tokens := strings.Count(subject, ".")
-		d := &decoder{lab: l, nursery: nursery}
-		sub, err := conn.Subscribe(subject, func(m *nats.Msg) {
-			if !l.enter() {
-				return
-			}
-			defer l.running.Done()
-			parts := strings.SplitN(m.Subject, ".", tokens+1)
-			route(parts[0], parts[len(parts)-1], d.decode(m.Data))
-		})
-		if err != nil {
-			return err
-		}
-		if err := sub.SetPendingLimits(-1, -1); err != nil {
-			return err
+// listen hands everything that arrives in an account to its nodes, until the lab is closed.
+func (l *Lab) listen(account *account) {
+	d := &decoder{lab: l, nursery: account.nursery}
+	for {
+		select {
+		case m := <-account.inbox:
+			// The NATS reply subject is not looked at: servers answer to the transport's.
+			l.route(m.Subject, d.decode(m.Data))
+		case <-l.done:
+			return
 		}
 	}
-	return nil
+}
+
+func (l *Lab) route(subject string, a *arrival) {
+	collective, rest, _ := strings.Cut(subject, ".")
+	if identity, ok := strings.CutPrefix(rest, "node."); ok {
+		l.routeNode(collective, identity, a)
+	} else if agent, ok := strings.CutPrefix(rest, "broadcast.agent."); ok {
+		l.routeBroadcast(collective, agent, a)
+	} else if agent, ok := strings.CutPrefix(rest, "broadcast.service."); ok {
+		l.routeService(collective, agent, a)
+	}
 }
 
 // routeBroadcast delivers to the nodes of a collective that have the agent.

@@ -31,6 +31,7 @@ type doorkeeper struct {
 	issuer            ed25519.PublicKey
 	fleet, provisions string // passwords
 	main, nursery     *server.Account
+	fips              bool // replies to the SHA-256 of the caller only
 	log               *slog.Logger
 }
 
@@ -110,22 +111,22 @@ func (d *doorkeeper) admitToken(c server.ClientAuthentication) (*server.User, er
 	if err != nil || !ed25519.Verify(public, c.GetNonce(), signature) {
 		return nil, fmt.Errorf("nonce is not signed by the key of %s", claims.CallerID)
 	}
-	return &server.User{Username: claims.CallerID, Account: d.main, Permissions: clientRights(claims)}, nil
+	return &server.User{Username: claims.CallerID, Account: d.main, Permissions: d.clientRights(claims)}, nil
 }
 
 // clientRights are the subjects that a client token opens (docs/protocol.md, broker
 // rights given to JWT clients).
-func clientRights(claims *security.ClientClaims) *server.Permissions {
+func (d *doorkeeper) clientRights(claims *security.ClientClaims) *server.Permissions {
 	p := claims.Permissions
 	if p.OrgAdmin {
 		all := &server.SubjectPermission{Allow: []string{">"}}
 		return &server.Permissions{Publish: all, Subscribe: all}
 	}
 	publish := append([]string{"$SYS.REQ.USER.INFO"}, claims.PubSubjects...)
-	subscribe := append([]string{
-		"*.reply." + choria.CallerHash(claims.CallerID) + ".>",
-		fmt.Sprintf("*.reply.%x.>", sha256.Sum256([]byte(claims.CallerID))),
-	}, claims.SubSubjects...)
+	subscribe := append([]string{fmt.Sprintf("*.reply.%x.>", sha256.Sum256([]byte(claims.CallerID)))}, claims.SubSubjects...)
+	if !d.fips {
+		subscribe = append(subscribe, "*.reply."+choria.CallerHash(claims.CallerID)+".>")
+	}
 	if p.FleetManagement || p.SignedFleetManagement {
 		publish = append(publish, "*.broadcast.agent.>", "*.broadcast.service.>", "*.node.>", "choria.federation.*.federation")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -14,50 +15,72 @@ import (
 )
 
 const (
-	startTimeout = 10 * time.Second
-	maxPending   = 512 << 20 // a client may fall far behind a large fleet before it is cut off
+	startTimeout = 30 * time.Second // 100,000 nodes subscribe within it on a busy machine
+	maxPending   = 512 << 20        // a client may fall far behind a large fleet before it is cut off
 )
 
-// broker is the NATS server and the lab's own two connections to it.
+// broker is the NATS server, which may be stopped and started again on its port, and the
+// lab's own two connections to it.
 type broker struct {
-	server        *server.Server
-	provisions    string // the provisioner's password
-	main, nursery *nats.Conn
-	url           string
+	options           Options
+	creds             *credentials
+	fleet, provisions string // passwords
+	main, nursery     *account
+	url               string // "" for an in-process lab; stays the same
+
+	mu     sync.Mutex     // guards server
+	server *server.Server // nil while it is stopped
 }
 
-func startBroker(ctx context.Context, o Options, creds *credentials) (*broker, error) {
+func newBroker(o Options, creds *credentials) *broker {
+	return &broker{
+		options: o, creds: creds, fleet: rand.Text(), provisions: rand.Text(),
+		main: newAccount(fleetUser, false, o.Nodes), nursery: newAccount(nurseryUser, true, o.Nodes),
+	}
+}
+
+// start starts the server and connects the lab to it. Nothing is subscribed yet.
+func (b *broker) start(ctx context.Context) error {
+	o := b.options
 	keeper := &doorkeeper{
-		version: creds.version, issuer: creds.issuerPublic, fleet: rand.Text(), provisions: rand.Text(), log: o.Logger,
+		version: b.creds.version, issuer: b.creds.issuerPublic, fleet: b.fleet, provisions: b.provisions, fips: o.FIPS, log: o.Logger,
 	}
 	ns, err := server.NewServer(&server.Options{
 		ServerName: "lab", Host: "127.0.0.1", Port: listenPort(o.Port), DontListen: o.InProcess, NoSigs: true,
 		CustomClientAuthentication: keeper, AlwaysEnableNonce: true,
-		TLSConfig: creds.brokerTLS, TLS: creds.brokerTLS != nil, TLSTimeout: 5, AuthTimeout: 5,
+		TLSConfig: b.creds.brokerTLS, TLS: b.creds.brokerTLS != nil, TLSTimeout: 5, AuthTimeout: 5,
 		MaxPending: maxPending, MaxPayload: 1 << 20,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("configure broker: %w", err)
+		return fmt.Errorf("configure broker: %w", err)
 	}
 	if err := keeper.openAccounts(ns); err != nil {
-		return nil, err
+		return err
 	}
 	logger := &natsLogger{log: o.Logger, fatal: make(chan string, 1)}
 	ns.SetLoggerV2(logger, false, false, false)
 	ns.Start()
-	b := &broker{server: ns, provisions: keeper.provisions}
-	if err := b.connect(keeper.fleet); err != nil {
-		b.close()
-		return nil, err
-	}
-	if !o.InProcess {
-		if err := logger.listening(ctx, ns); err != nil {
-			b.close()
-			return nil, fmt.Errorf("broker on 127.0.0.1:%d: %w", o.Port, err)
+	b.mu.Lock()
+	b.server = ns
+	b.mu.Unlock()
+	err = errors.Join(b.connect(ctx, ns, b.main), b.connect(ctx, ns, b.nursery))
+	if err == nil && !o.InProcess {
+		if err = logger.listening(ctx, ns); err != nil {
+			err = fmt.Errorf("broker on 127.0.0.1:%d: %w", o.Port, err)
+		} else {
+			b.options.Port = ns.Addr().(*net.TCPAddr).Port // of the next start, too
+			if b.url == "" {
+				b.url = fmt.Sprintf("nats://127.0.0.1:%d", b.options.Port)
+			}
 		}
-		b.url = fmt.Sprintf("nats://127.0.0.1:%d", ns.Addr().(*net.TCPAddr).Port)
 	}
-	return b, context.Cause(ctx)
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		b.stop()
+	}
+	return err
 }
 
 // openAccounts makes the two accounts. Lifecycle events of nodes in provisioning mode
@@ -74,30 +97,44 @@ func (d *doorkeeper) openAccounts(ns *server.Server) error {
 	return nil
 }
 
-func (b *broker) connect(password string) error {
-	open := func(user string) (*nats.Conn, error) {
-		conn, err := nats.Connect("", nats.InProcessServer(b.server), nats.UserInfo(user, password), nats.Name(user),
-			nats.NoReconnect(), nats.Timeout(startTimeout))
-		if err != nil {
-			return nil, fmt.Errorf("connect the fleet to its broker: %w", err)
-		}
-		return conn, nil
+func (b *broker) connect(ctx context.Context, ns *server.Server, a *account) error {
+	conn, err := nats.Connect("", nats.InProcessServer(ns), nats.UserInfo(a.user, b.fleet), nats.Name(a.user),
+		nats.NoReconnect(), nats.Timeout(startTimeout), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			b.options.Logger.Error("the fleet's connection", "account", a.user, "error", err)
+		}))
+	if err != nil {
+		return fmt.Errorf("connect the fleet to its broker: %w", err)
 	}
-	var err1, err2 error
-	b.main, err1 = open(fleetUser)
-	b.nursery, err2 = open(nurseryUser)
-	return errors.Join(err1, err2)
+	a.open(ctx, conn)
+	return nil
 }
 
-// close ends the fleet's connections first, then the server, and waits for both.
-func (b *broker) close() {
-	for _, conn := range []*nats.Conn{b.main, b.nursery} {
-		if conn != nil {
-			conn.Close()
-		}
+// flush waits until the server knows all subscriptions.
+func (b *broker) flush() error { return errors.Join(b.main.flush(), b.nursery.flush()) }
+
+// running returns the server, or an error while it is stopped.
+func (b *broker) running() (*server.Server, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server == nil {
+		return nil, errBrokerDown
 	}
-	b.server.Shutdown()
-	b.server.WaitForShutdown()
+	return b.server, nil
+}
+
+// stop ends the fleet's connections first, then the server, and waits for both. It does
+// nothing when the server is stopped.
+func (b *broker) stop() {
+	b.main.close()
+	b.nursery.close()
+	b.mu.Lock()
+	ns := b.server
+	b.server = nil
+	b.mu.Unlock()
+	if ns != nil {
+		ns.Shutdown()
+		ns.WaitForShutdown()
+	}
 }
 
 func listenPort(port int) int {

@@ -124,7 +124,11 @@ func TestV2BrokerRefusesOtherSubjects(t *testing.T) {
 
 func TestStartSaysWhatIsWrong(t *testing.T) {
 	busy := start(t, Options{Nodes: 1})
-	port := busy.broker.server.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
+	ns, err := busy.broker.running()
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := ns.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
 	for _, tt := range []struct {
 		name string
 		o    Options

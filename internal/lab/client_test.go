@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -20,12 +22,13 @@ import (
 
 // client is a caller made of nats.go and our protocol and security packages.
 type client struct {
-	t          *testing.T
-	lab        *Lab
-	id         *security.Identity
-	conn       *nats.Conn
-	collective string
-	problems   chan error // what the broker says about us
+	t           testing.TB
+	lab         *Lab
+	id          *security.Identity
+	conn        *nats.Conn
+	collective  string
+	replyPrefix string     // "": as a client outside FIPS
+	problems    chan error // what the broker says about us
 }
 
 // reply is a decoded reply, with what is false about it.
@@ -45,7 +48,7 @@ var testKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-func start(t *testing.T, o Options) *Lab {
+func start(t testing.TB, o Options) *Lab {
 	t.Helper()
 	o.operatorKey = testKey()
 	if o.Dir == "" {
@@ -64,7 +67,7 @@ func start(t *testing.T, o Options) *Lab {
 }
 
 // identityOf opens the credentials of the lab's operator, or of its provisioner.
-func identityOf(t *testing.T, l *Lab, name string) *security.Identity {
+func identityOf(t testing.TB, l *Lab, name string) *security.Identity {
 	t.Helper()
 	o := security.Options{CA: filepath.Join(l.Dir(), "ca.pem"), User: "tester"}
 	if l.options.Protocol == 2 {
@@ -82,7 +85,7 @@ func identityOf(t *testing.T, l *Lab, name string) *security.Identity {
 	return id
 }
 
-func dialAs(t *testing.T, l *Lab, name string, extra ...nats.Option) *client {
+func dialAs(t testing.TB, l *Lab, name string, extra ...nats.Option) *client {
 	t.Helper()
 	c := &client{t: t, lab: l, id: identityOf(t, l, name), collective: l.creds.mainCollective(), problems: make(chan error, 16)}
 	options := []nats.Option{nats.NoReconnect(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.problems <- err })}
@@ -111,7 +114,7 @@ func dialAs(t *testing.T, l *Lab, name string, extra ...nats.Option) *client {
 	return c
 }
 
-func dial(t *testing.T, l *Lab) *client { t.Helper(); return dialAs(t, l, "operator") }
+func dial(t testing.TB, l *Lab) *client { t.Helper(); return dialAs(t, l, "operator") }
 
 // ask is one request. Without nodes it is broadcast.
 type ask struct {
@@ -123,6 +126,7 @@ type ask struct {
 	service       bool
 	ttl           time.Duration
 	age           time.Duration
+	inbox         string // NATS reply subject, on which the broker says that nothing listens
 }
 
 // publish sends the request and returns its reply subscription.
@@ -157,7 +161,11 @@ func (c *client) publish(a ask) *nats.Subscription {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	subject := choria.ReplyPrefix(a.collective, c.id.Caller()) + "." + r.ID
+	prefix := c.replyPrefix
+	if prefix == "" {
+		prefix = choria.ReplyPrefix(a.collective, c.id.Caller())
+	}
+	subject := prefix + "." + r.ID
 	transport, err := choria.EncodeTransport(choria.Transport{Version: v, Data: sealed, ReplyTo: subject, Sender: c.id.Sender()})
 	if err != nil {
 		c.t.Fatal(err)
@@ -177,7 +185,7 @@ func (c *client) publish(a ask) *nats.Subscription {
 		}
 	}
 	for _, target := range targets {
-		if err := c.conn.Publish(target, transport); err != nil {
+		if err := c.conn.PublishMsg(&nats.Msg{Subject: target, Reply: a.inbox, Data: transport}); err != nil {
 			c.t.Fatal(err)
 		}
 	}
@@ -303,7 +311,7 @@ func (c *client) discover(f choria.Filter, within time.Duration) []string {
 }
 
 // pick returns the first node for which the condition holds.
-func pick(t *testing.T, l *Lab, fits func(NodeInfo) bool) string {
+func pick(t testing.TB, l *Lab, fits func(NodeInfo) bool) string {
 	t.Helper()
 	for _, n := range l.Nodes() {
 		if fits(n) {
@@ -313,3 +321,5 @@ func pick(t *testing.T, l *Lab, fits func(NodeInfo) bool) string {
 	t.Fatal("no such node in the lab")
 	return ""
 }
+
+func sha256Hex(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }

@@ -185,12 +185,12 @@ func (c *credentials) makeProvisioningTokens(o Options) error {
 
 // serverSigner makes the key and the token of a node, from the seed, when first needed:
 // most nodes of a large fleet never reply.
-func (c *credentials) serverSigner(seed uint64, identity string, collectives []string) (security.ReplySigner, error) {
+func (c *credentials) serverSigner(seed uint64, identity string, collectives []string, end time.Time) (security.ReplySigner, error) {
 	digest := sha256.Sum256(fmt.Appendf(bytes.Clone(c.issuer.Seed()), "%d %s", seed, identity))
 	key := ed25519.NewKeyFromSeed(digest[:])
 	claims := security.ServerClaims{Identity: identity, Collectives: collectives}
 	claims.PublicKey = hex.EncodeToString(key.Public().(ed25519.PublicKey))
-	claims.ExpiresAt = security.At(time.Now().Add(validity))
+	claims.ExpiresAt = security.At(end)
 	token, err := security.IssueServer(claims, c.issuer)
 	if err != nil {
 		return security.ReplySigner{}, fmt.Errorf("issue token of %s: %w", identity, err)

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -39,7 +40,7 @@ type blueprint struct {
 	site                          site
 	classes                       []string
 	facts                         json.RawMessage
-	factTree                      map[string]any
+	cpus                          int
 	upgradable                    bool
 	fault                         Fault
 	rank                          int // the node's place in the order of replies, distinct
@@ -91,19 +92,22 @@ func (b *blueprint) furnish(o Options, rng *rand.Rand, index int) {
 	host, domain, _ := strings.Cut(b.identity, ".")
 	sizes := memory[b.role]
 	b.classes = []string{"common", "country::" + b.site.country, "role::" + b.role}
-	b.factTree = map[string]any{
+	virtual := b.role != "db" || rng.IntN(4) == 0
+	memorymb := sizes[rng.IntN(len(sizes))]
+	b.cpus = 2 << rng.IntN(4)
+	tree := map[string]any{
 		"country":  b.site.country,
 		"site":     b.site.name,
 		"rack":     b.rack,
 		"role":     b.role,
-		"virtual":  b.role != "db" || rng.IntN(4) == 0,
-		"memorymb": sizes[rng.IntN(len(sizes))],
+		"virtual":  virtual,
+		"memorymb": memorymb,
 		"os": map[string]any{
 			"name": os.name, "family": os.family, "architecture": "x86_64",
 			"release": map[string]any{"major": os.major, "full": os.full},
 		},
 		"kernel":     "Linux",
-		"processors": map[string]any{"count": 2 << rng.IntN(4)},
+		"processors": map[string]any{"count": b.cpus},
 		"networking": map[string]any{
 			"fqdn": b.identity, "hostname": host, "domain": domain,
 			"ip": fmt.Sprintf("10.%d.%d.%d", b.site.network, index/250%250, index%250+1),
@@ -111,7 +115,7 @@ func (b *blueprint) furnish(o Options, rng *rand.Rand, index int) {
 		"tags": []any{b.role, b.site.country},
 	}
 	// Facts are plain values: they always marshal.
-	b.facts, _ = json.Marshal(b.factTree)
+	b.facts, _ = json.Marshal(tree)
 }
 
 // assign chooses exact numbers of upgradable and of faulty nodes; faults are disjoint.
@@ -122,11 +126,22 @@ func assign(fleet []blueprint, o Options, rng *rand.Rand) {
 	order := rng.Perm(len(fleet))
 	for _, f := range o.Faults.list() {
 		count := f.amount.Of(len(fleet))
+		if f.fault >= UpdateLate {
+			slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(later(fleet[a]), later(fleet[b])) })
+		}
 		for _, i := range order[:count] {
 			fleet[i].fault = f.fault
 		}
 		order = order[count:]
 	}
+}
+
+// later is the turn of a node in the choice of those whose update fails.
+func later(b blueprint) int {
+	if b.upgradable {
+		return 0
+	}
+	return 1
 }
 
 // collectives of a node in normal mode.
@@ -139,7 +154,10 @@ func (b *blueprint) collectives(main string) []string {
 
 // fact looks a dotted path up, as far as plain names and list positions go.
 func (b *blueprint) fact(path string) any {
-	var value any = b.factTree
+	var value any
+	// The facts are kept as text: a tree for each of 100,000 nodes is a burden on the garbage
+	// collector. They are what furnish has written.
+	_ = json.Unmarshal(b.facts, &value)
 	for name := range strings.SplitSeq(path, ".") {
 		switch in := value.(type) {
 		case map[string]any:

@@ -64,8 +64,8 @@ func TestStatesAndFaultsHaveNames(t *testing.T) {
 			seen[name] = true
 		}
 	}
-	for f := range Forge + 2 {
-		if name := f.String(); (name == "") != (f == NoFault) || strings.Contains(name, "(") != (f > Forge) {
+	for f := range UpdateBroken + 2 {
+		if name := f.String(); (name == "") != (f == NoFault) || strings.Contains(name, "(") != (f > UpdateBroken) {
 			t.Errorf("fault %d is called %q", f, name)
 		}
 	}

@@ -30,8 +30,10 @@ type NodeInfo struct {
 	Upgradable bool
 	Fault      Fault
 	State      State
-	Paused     bool
-	// Started is when the node's present process began, in whole seconds.
+	Frozen     bool
+	// Connected is false while the broker has no subscription of the node.
+	Connected bool
+	// Started is when the node's present process began by the node's own clock, in whole seconds.
 	Started time.Time
 }
 
@@ -48,10 +50,14 @@ type Lab struct {
 	dir       string
 	ownDir    bool
 	changed   announcer
+	wheel     *wheel
 
 	closing sync.RWMutex // guards closed, and running against Close
 	closed  bool
 	running sync.WaitGroup
+	done    chan struct{} // closed by Close
+
+	brokerMu sync.Mutex // held while the broker stops or starts
 }
 
 // Start makes the credentials and starts the broker and the fleet. The context bounds
@@ -65,19 +71,17 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{options: o, log: o.Logger, creds: creds, byName: make(map[string]*node, o.Nodes)}
+	l := &Lab{options: o, log: o.Logger, creds: creds, byName: make(map[string]*node, o.Nodes), done: make(chan struct{}), wheel: newWheel()}
 	l.verifier = newVerifier(creds)
 	if l.documents, err = embeddedDocuments(ctx); err != nil {
 		return nil, err
 	}
-	if l.broker, err = startBroker(ctx, o, creds); err != nil {
+	l.broker = newBroker(o, creds)
+	if err := l.broker.start(ctx); err != nil {
 		return nil, err
 	}
 	l.populate()
-	err = errors.Join(l.subscribe(l.broker.main, false), l.subscribe(l.broker.nursery, true))
-	if err == nil {
-		err = l.settle(ctx)
-	}
+	err = l.broker.flush()
 	if err == nil {
 		err = l.writeFiles()
 	}
@@ -94,27 +98,28 @@ func newVerifier(creds *credentials) *security.RequestVerifier {
 	return security.NewV1Verifier(creds.ca, nil, nil)
 }
 
-// populate builds the nodes and boots them.
+// populate builds the nodes and lets them listen.
 func (l *Lab) populate() {
 	fleet := design(l.options)
 	stride := min(200*time.Microsecond, 100*time.Millisecond/time.Duration(len(fleet)))
 	l.nodes = make([]*node, len(fleet))
 	for i := range fleet {
 		n := &node{
-			blueprint: fleet[i], lab: l, received: make(map[tally]int),
+			blueprint: fleet[i], lab: l,
 			delay: 2*time.Millisecond + time.Duration(fleet[i].rank)*stride,
 			rng:   mathrand.New(mathrand.NewPCG(l.options.Seed, uint64(i))),
 		}
+		if n.fault == Expiring {
+			n.tokenEnd = time.Now().Add(l.options.ExpiringIn)
+		}
 		l.nodes[i], l.byName[n.identity] = n, n
-		n.boot(Up, true)
 	}
-}
-
-// settle waits until the broker has our subscriptions.
-func (l *Lab) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	return errors.Join(l.broker.main.FlushWithContext(ctx), l.broker.nursery.FlushWithContext(ctx))
+	for _, a := range []*account{l.broker.main, l.broker.nursery} {
+		l.running.Go(func() { l.listen(a) })
+	}
+	for _, n := range l.nodes {
+		n.enlist()
+	}
 }
 
 func (l *Lab) writeFiles() error {
@@ -136,8 +141,8 @@ func (l *Lab) writeFiles() error {
 	return l.creds.write(absolute, l.URL(), l.broker.provisions)
 }
 
-// Close ends the fleet, then the broker, and removes a temporary folder. It waits until
-// every goroutine of the lab has ended. Clients should be closed before.
+// Close removes a temporary folder, keys first of all, then ends the fleet and the broker.
+// It waits until every goroutine of the lab has ended. Clients should be closed before.
 func (l *Lab) Close() error {
 	l.closing.Lock()
 	already := l.closed
@@ -146,6 +151,11 @@ func (l *Lab) Close() error {
 	if already {
 		return nil
 	}
+	var err error
+	if l.ownDir {
+		err = os.RemoveAll(l.dir)
+	}
+	close(l.done)
 	for _, n := range l.nodes {
 		n.mu.Lock()
 		if n.alive != nil {
@@ -155,11 +165,10 @@ func (l *Lab) Close() error {
 	}
 	l.changed.announce()
 	l.running.Wait()
-	l.broker.close()
-	if l.ownDir {
-		return os.RemoveAll(l.dir)
-	}
-	return nil
+	l.brokerMu.Lock()
+	defer l.brokerMu.Unlock()
+	l.broker.stop()
+	return err
 }
 
 // enter reports whether the lab still runs; if so the caller must call running.Done.
@@ -201,7 +210,13 @@ func (l *Lab) URL() string { return l.broker.url }
 
 // InProcessConn makes a connection to the broker without a socket and without TLS; *Lab
 // thereby is a nats.InProcessConnProvider. In v2 the token is still checked.
-func (l *Lab) InProcessConn() (net.Conn, error) { return l.broker.server.InProcessConn() }
+func (l *Lab) InProcessConn() (net.Conn, error) {
+	ns, err := l.broker.running()
+	if err != nil {
+		return nil, err
+	}
+	return ns.InProcessConn()
+}
 
 // Nodes returns every node of the fleet, in an order that the options decide.
 func (l *Lab) Nodes() []NodeInfo {
@@ -230,7 +245,12 @@ func (l *Lab) Received(identity, agent, action string) int {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.received[tally{agent, action}]
+	for _, t := range n.received {
+		if t.agent == agent && t.action == action {
+			return t.n
+		}
+	}
+	return 0
 }
 
 // Await waits until the node is in the state.
@@ -266,15 +286,39 @@ func (l *Lab) AwaitFunc(ctx context.Context, done func() bool) error {
 	}
 }
 
-// Pause stops a node as SIGSTOP stops a process: what arrives, and what the node would
-// do, waits. Requests are handled when Resume is called, if their TTL then still holds.
-func (l *Lab) Pause(identity string) error {
-	return l.with(identity, (*node).pause)
+// Freeze stops a node as SIGSTOP stops a process: what arrives, and what the node would
+// do, waits. Its subscriptions stay until the broker's pings give up, after 4 minutes.
+func (l *Lab) Freeze(identity string) error { return l.with(identity, (*node).freeze) }
+
+// Thaw lets a frozen node run again. It first handles the requests that have arrived, if
+// their TTL still holds.
+func (l *Lab) Thaw(identity string) error { return l.with(identity, (*node).thaw) }
+
+// Kill ends a node's process at once and without a word, as kill -9 does. It stays down.
+func (l *Lab) Kill(identity string) error { return l.with(identity, (*node).kill) }
+
+// Restart restarts a node as an operator at its host does: a new process runs within a
+// second. It starts a node that is down.
+func (l *Lab) Restart(identity string) error { return l.with(identity, (*node).restartByHand) }
+
+// Disconnect cuts a node off the broker while its process runs on, until Reconnect. What
+// it publishes meanwhile is sent then.
+func (l *Lab) Disconnect(identity string) error {
+	return l.with(identity, func(n *node) { n.disconnect("by hand") })
 }
 
-// Resume lets a paused node go on.
-func (l *Lab) Resume(identity string) error {
-	return l.with(identity, (*node).resume)
+// Reconnect gives a node its network back.
+func (l *Lab) Reconnect(identity string) error { return l.with(identity, (*node).reconnect) }
+
+// StepClock sets a node's clock ahead, or back by a negative step. It rules the node's TTL
+// checks, its timestamps and start times, and when its token expires.
+func (l *Lab) StepClock(identity string, step time.Duration) error {
+	return l.with(identity, func(n *node) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.clock += step
+		n.note(ClockStepped, nil, step.String())
+	})
 }
 
 func (l *Lab) with(identity string, f func(*node)) error {

@@ -267,7 +267,7 @@ func TestNegativeSplayCrashesTheNode(t *testing.T) {
 	})
 }
 
-func TestPausedNodeHandlesOnlyWhatIsYoungEnough(t *testing.T) {
+func TestFrozenNodeHandlesOnlyWhatIsYoungEnough(t *testing.T) {
 	inVirtualTime(t, Options{Nodes: 2}, func(t *testing.T, l *Lab, c *client) {
 		node := l.Nodes()[0].Identity
 		before := c.started(node)
@@ -276,18 +276,18 @@ func TestPausedNodeHandlesOnlyWhatIsYoungEnough(t *testing.T) {
 			stopped time.Duration
 			want    bool
 		}{{"beyond its TTL", 65 * time.Second, false}, {"within its TTL", 20 * time.Second, true}} {
-			if err := l.Pause(node); err != nil {
+			if err := l.Freeze(node); err != nil {
 				t.Fatal(err)
 			}
 			sub := c.publish(ask{agent: "choria_provision", action: "restart", data: `{"token":"s3cret","splay":1}`, nodes: []string{node}})
 			if got := c.collect(sub, 1, step.stopped); len(got) != 0 {
-				t.Errorf("%s: a paused node answered", step.name)
+				t.Errorf("%s: a frozen node answered", step.name)
 			}
-			if err := l.Resume(node); err != nil {
+			if err := l.Thaw(node); err != nil {
 				t.Fatal(err)
 			}
 			if got := c.collect(sub, 1, 5*time.Second); (len(got) == 1) != step.want {
-				t.Errorf("%s: %d replies after resume, want reply %v", step.name, len(got), step.want)
+				t.Errorf("%s: %d replies after thawing, want reply %v", step.name, len(got), step.want)
 			}
 		}
 		if err := l.AwaitFunc(t.Context(), func() bool { n, _ := l.Node(node); return n.State == Up && n.Started.Unix() > before }); err != nil {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -13,8 +14,10 @@ import (
 )
 
 const (
-	slowBy     = 3 * time.Second
-	configFile = "/etc/choria/server.conf"
+	slowBy = 3 * time.Second
+	// Discovery is slower, too, but not so slow that the usual 2 s miss the node.
+	slowDiscovery = 1500 * time.Millisecond
+	configFile    = "/etc/choria/server.conf"
 )
 
 // counters are the figures of daemon_stats; a new process begins with zeros.
@@ -22,7 +25,11 @@ type counters struct {
 	total, validated, unvalidated, passed, filtered, replies, expired, events int64
 }
 
-type tally struct{ agent, action string }
+// tally is how many requests for an action have come.
+type tally struct {
+	agent, action string
+	n             int
+}
 
 // node is one simulated Choria server.
 type node struct {
@@ -30,21 +37,34 @@ type node struct {
 	lab   *Lab
 	delay time.Duration // before it handles a request, distinct in the fleet
 
-	signOnce sync.Once
-	signer   security.ReplySigner
+	linking sync.Mutex // held while the process or its subscriptions change; taken before mu
 
 	mu         sync.Mutex // guards everything below
 	rng        *rand.Rand
 	state      State
-	process    int // counts processes: what an earlier one had begun is void
-	started    time.Time
+	process    int           // one more with each begin and each end of a process: what an earlier one had begun is void
+	started    time.Time     // by the node's clock, whole seconds
+	born       time.Time     // the same moment by the machine's clock
+	clock      time.Duration // how far the node's clock is ahead of the machine's
+	account    *account      // where its subscriptions are; nil: not connected
+	starting   bool          // the process is up, its subscriptions are on their way
+	ending     bool          // the process is about to end, its subscriptions go first
+	cut        bool          // the network is cut
+	severed    bool          // the broker has given up a frozen process
+	outbox     []outgoing
 	stats      counters
-	received   map[tally]int
-	paused     bool
-	waiting    []func() // what a paused node will do
-	busy       bool     // a pending restart or shutdown holds the provisioning mutex
-	configured bool     // the configuration on disk does not ask for provisioning
-	adopted    bool     // another provisioner has taken the node on
+	received   []tally
+	log        []written
+	frozen     bool
+	freezes    int                   // tells one freeze from the next
+	waiting    []func()              // what a frozen node will do
+	busy       bool                  // a pending restart or shutdown, or an update, holds the provisioning mutex
+	broken     bool                  // an update has left no program behind
+	configured bool                  // the configuration on disk does not ask for provisioning
+	adopted    bool                  // another provisioner has taken the node on
+	stripped   bool                  // token and seed are deleted
+	tokenEnd   time.Time             // of the node's token; zero: years away
+	signer     *security.ReplySigner // nil: not made yet
 	lock       provisionLock
 	keys       provisionKeys
 	machines   []*machine
@@ -57,7 +77,7 @@ type node struct {
 func (n *node) subscribes(collective, agent string, a *arrival) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.state != Up && n.state != Provisioning || (n.state == Provisioning) != a.nursery {
+	if n.account == nil || n.account.nursery != a.nursery || !n.runs() || (n.state == Provisioning) != a.nursery {
 		return false
 	}
 	return slices.Contains(n.collectives(), collective) && (agent == "" || slices.Contains(n.agents(), agent) && !n.offers(agent))
@@ -68,18 +88,48 @@ func (n *node) deliver(a *arrival) {
 	n.mu.Lock()
 	process := n.process
 	agent, action := a.action()
-	n.received[tally{agent, action}]++
+	n.count(agent, action)
+	n.note(Received, &a.asked, "")
 	n.mu.Unlock()
 	n.lab.changed.announce()
 	delay := n.delay
-	if n.fault == Slow && agent != "discovery" {
+	if n.fault == Slow {
 		delay += slowBy
+		if agent == "discovery" {
+			delay += slowDiscovery - slowBy
+		}
 	}
-	n.later(delay, process, func() { n.handle(a) })
+	n.lab.wheel.put(n.lab, delay, due{n, process, a})
 }
 
-// later runs f after the delay, if the process still lives then; a paused node runs it
-// when it is resumed.
+// count counts a request. The caller holds mu.
+func (n *node) count(agent, action string) {
+	for i := range n.received {
+		if t := &n.received[i]; t.agent == agent && t.action == action {
+			t.n++
+			return
+		}
+	}
+	n.received = append(n.received, tally{agent, action, 1})
+}
+
+// take handles a request that is due, unless the process has ended; a frozen one does when
+// it thaws.
+func (n *node) take(d due) {
+	n.mu.Lock()
+	gone := n.process != d.process
+	if n.frozen && !gone {
+		n.waiting = append(n.waiting, func() { n.take(d) })
+		gone = true
+	}
+	n.mu.Unlock()
+	if !gone {
+		n.handle(d.arrival)
+	}
+}
+
+// later runs f after the delay, if the process still lives then; a frozen node runs it
+// when it thaws.
 func (n *node) later(delay time.Duration, process int, f func()) *time.Timer {
 	return n.lab.after(delay, func() { n.run(process, f) })
 }
@@ -87,7 +137,7 @@ func (n *node) later(delay time.Duration, process int, f func()) *time.Timer {
 func (n *node) run(process int, f func()) {
 	n.mu.Lock()
 	gone := n.process != process
-	if n.paused && !gone {
+	if n.frozen && !gone {
 		n.waiting = append(n.waiting, func() { n.run(process, f) })
 		gone = true
 	}
@@ -97,69 +147,77 @@ func (n *node) run(process int, f func()) {
 	}
 }
 
-func (n *node) pause() {
-	n.mu.Lock()
-	n.paused = true
-	n.mu.Unlock()
-}
-
-func (n *node) resume() {
-	n.mu.Lock()
-	waiting := n.waiting
-	n.paused, n.waiting = false, nil
-	n.mu.Unlock()
-	for _, f := range waiting {
-		f()
-	}
-}
-
 // handle is a server's receive pipeline, in its order (docs/protocol.md, server receive
 // pipeline). What fails gets no reply.
 func (n *node) handle(a *arrival) {
 	n.mu.Lock()
-	accepted := n.accept(a, time.Now())
-	var out answer
-	if accepted {
-		out = n.answer(a)
+	refusal := n.refuse(a, n.now())
+	if refusal != "" {
+		n.note(Dropped, &a.asked, refusal)
 	}
+	n.mu.Unlock()
+	if refusal == "" {
+		n.respond(a)
+	}
+}
+
+// respond asks the agent, sends its reply and lets the node act.
+func (n *node) respond(a *arrival) {
+	n.mu.Lock()
+	out := n.answer(a)
+	if out.payload == nil && out.then == nil {
+		n.note(Dropped, &a.asked, "no answer")
+	}
+	n.finish(a, out)
+	if n.fault == Gone && a.request.Agent == "discovery" && out.payload != nil {
+		n.disconnect("gone")
+	}
+}
+
+// finish sends what an agent answered and does what follows. It needs the lock and gives
+// it back.
+func (n *node) finish(a *arrival, out answer) {
 	if out.payload != nil {
 		n.stats.replies++
+		n.note(Replied, &a.asked, out.text)
 	}
 	process, nursery := n.process, n.state == Provisioning
+	now := n.now()
 	n.mu.Unlock()
 	if out.payload != nil {
-		n.reply(a, out, nursery)
+		n.reply(a, out, nursery, now)
 	}
 	if out.then != nil {
 		out.then(process)
 	}
 }
 
-// accept judges everything before the agent. The caller holds mu.
-func (n *node) accept(a *arrival, now time.Time) bool {
+// refuse judges everything before the agent, and says why a request is dropped; "" lets
+// it through. The caller holds mu.
+func (n *node) refuse(a *arrival, now time.Time) string {
 	n.stats.total++
 	if a.unreadable && !a.rejected {
-		return false
+		return "unreadable"
 	}
 	if a.rejected {
 		n.stats.unvalidated++
-		return false
+		return "not validated"
 	}
 	n.stats.validated++
 	if a.unmatched || !a.matcher.Match(n.view(a.compound)) {
 		n.stats.filtered++
-		return false
+		return "filtered"
 	}
 	n.stats.passed++
 	if !slices.Contains(n.collectives(), a.request.Collective) {
-		return false
+		return "another collective"
 	}
 	sent := a.request.Time
 	if !sent.After(now.Add(-a.request.TTL)) || !sent.Before(now.Add(a.request.TTL)) {
 		n.stats.expired++
-		return false
+		return "beyond its TTL"
 	}
-	return true
+	return ""
 }
 
 // view is the node as filters see it.
@@ -176,10 +234,13 @@ func (n *node) view(plugins bool) filter.Node {
 // answer is what an agent makes of a request: a reply's payload, and what the node does
 // once the reply is on its way.
 type answer struct {
-	payload []byte
+	payload []byte // nil: no reply
+	text    string // for the log
 	rpc     bool
 	then    func(process int)
 }
+
+var pong = choria.DiscoveryPong()
 
 // answer finds the agent and asks it. The caller holds mu.
 func (n *node) answer(a *arrival) answer {
@@ -188,13 +249,17 @@ func (n *node) answer(a *arrival) answer {
 		if !choria.IsDiscoveryPing(a.body) {
 			return answer{}
 		}
-		return answer{payload: choria.DiscoveryPong()}
+		return answer{payload: pong, text: "pong"}
 	}
 	actions, known := agentTable[agent]
 	if !known || !slices.Contains(n.agents(), agent) {
 		return answer{}
 	}
-	r := n.perform(a, actions)
+	return n.encodeResult(a, n.perform(a, actions))
+}
+
+// encodeResult makes a reply of what an action returned.
+func (n *node) encodeResult(a *arrival, r result) answer {
 	if r.quiet {
 		return answer{then: r.then}
 	}
@@ -212,7 +277,7 @@ func (n *node) answer(a *arrival) answer {
 		n.lab.log.Error("reply does not encode", "node", n.identity, "error", err)
 		return answer{}
 	}
-	return answer{payload: payload, rpc: true, then: r.then}
+	return answer{payload: payload, text: fmt.Sprintf("%d %s", r.code, message), rpc: true, then: r.then}
 }
 
 // perform runs the checks that lead to error replies, then the action. The caller
@@ -235,7 +300,7 @@ func (n *node) perform(a *arrival, actions map[string]action) result {
 	if len(data) == 0 {
 		data = []byte("{}")
 	}
-	return act(&call{node: n, arrival: a, data: data, now: time.Now()})
+	return act(&call{node: n, arrival: a, data: data, now: n.now()})
 }
 
 // authorized is the aaasvc authorizer of a v2 fleet. A v1 fleet has authorization off,
@@ -257,8 +322,10 @@ func (n *node) authorized(a *arrival) bool {
 }
 
 // collectives of the present process. The caller holds mu.
-func (n *node) collectives() []string {
-	if n.state == Provisioning {
+func (n *node) collectives() []string { return n.collectivesIn(n.state == Provisioning) }
+
+func (n *node) collectivesIn(nursery bool) []string {
+	if nursery {
 		return []string{"provisioning"}
 	}
 	return n.blueprint.collectives(n.lab.creds.mainCollective())
@@ -271,9 +338,11 @@ var (
 )
 
 // agents of the present process, sorted. The caller holds mu.
-func (n *node) agents() []string {
+func (n *node) agents() []string { return n.agentsIn(n.state == Provisioning) }
+
+func (n *node) agentsIn(nursery bool) []string {
 	switch {
-	case n.state == Provisioning:
+	case nursery:
 		return nurseryAgentNames
 	case n.offers("choria_registry"):
 		return registryNames
@@ -294,8 +363,12 @@ func (n *node) offers(service string) bool {
 func (n *node) info() NodeInfo {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	state := n.state
+	if n.starting {
+		state = Restarting
+	}
 	return NodeInfo{
 		Identity: n.identity, Country: n.site.country, Site: n.site.name, Rack: n.rack, Role: n.role, Version: n.version,
-		Upgradable: n.upgradable, Fault: n.fault, State: n.state, Paused: n.paused, Started: n.started,
+		Upgradable: n.upgradable, Fault: n.fault, State: state, Frozen: n.frozen, Connected: n.account != nil && !n.starting, Started: n.started,
 	}
 }

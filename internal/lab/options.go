@@ -2,6 +2,7 @@ package lab
 
 import (
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -84,7 +85,7 @@ type Faults struct {
 	Silent Amount
 	// Refuse nodes deny every choria_provision action with statuscode 1.
 	Refuse Amount
-	// Slow nodes handle each RPC request 3 s late. Discovery is prompt.
+	// Slow nodes handle each RPC request 3 s late, and discovery 1.5 s late.
 	Slow Amount
 	// NoReturn nodes accept a restart or reprovision and never come back.
 	NoReturn Amount
@@ -92,6 +93,18 @@ type Faults struct {
 	Duplicate Amount
 	// Forge nodes send forged replies before their own good one.
 	Forge Amount
+	// Gone nodes answer one discovery and are disconnected then, for good.
+	Gone Amount
+	// Expiring nodes have a server token that ends ExpiringIn after the start; protocol v2
+	// only. One that starts after that is in provisioning mode, without an identity.
+	Expiring Amount
+	// UpdateLate nodes take so long over a release_update that its reply is dropped.
+	UpdateLate Amount
+	// UpdateFail nodes fail a release_update and roll it back.
+	UpdateFail Amount
+	// UpdateBroken nodes fail the rollback, too: no program is left on the disk, and the
+	// process cannot be restarted. These three are upgradable nodes as long as there are any.
+	UpdateBroken Amount
 }
 
 // Options describes a lab. The zero value is a fleet of 50 nodes on protocol v1.
@@ -130,6 +143,15 @@ type Options struct {
 	// they allow it; the others keep theirs. "" upgrades none.
 	ProvisionVersion string
 
+	// ExpiringIn is how long after the start the tokens of Faults.Expiring end; 0 means 2 minutes.
+	ExpiringIn time.Duration
+	// FIPS makes the broker let clients receive replies to the SHA-256 of their caller id only,
+	// as brokers in FIPS mode do; protocol v2 only.
+	FIPS bool
+	// KeepLog makes every node remember what it received and did, for Log. It costs some
+	// 60 bytes an entry, without a bound.
+	KeepLog bool
+
 	operatorKey *rsa.PrivateKey // nil: a fresh one, which takes a while
 }
 
@@ -156,7 +178,16 @@ func (o Options) Validate() error {
 	if len(o.ProvisionVersion) > maxVersion {
 		return fmt.Errorf("version of %d characters: release_update takes %d at most", len(o.ProvisionVersion), maxVersion)
 	}
+	if o.ExpiringIn < 0 {
+		return fmt.Errorf("tokens that end %v after the start: want a positive time", o.ExpiringIn)
+	}
 	o = o.withDefaults()
+	if o.Protocol == 1 && o.Faults.Expiring.Of(o.Nodes) > 0 {
+		return errors.New("expiring tokens: only servers of protocol 2 have tokens")
+	}
+	if o.Protocol == 1 && o.FIPS {
+		return errors.New("a broker in FIPS mode: only that of protocol 2 limits reply subjects")
+	}
 	sum := 0
 	for _, fault := range o.Faults.list() {
 		sum += fault.amount.Of(o.Nodes)
@@ -180,6 +211,9 @@ func (o Options) withDefaults() Options {
 	if o.ProvisionAfter == 0 {
 		o.ProvisionAfter = 5 * time.Second
 	}
+	if o.ExpiringIn == 0 {
+		o.ExpiringIn = 2 * time.Minute
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -198,6 +232,11 @@ const (
 	NoReturn
 	Duplicate
 	Forge
+	Gone
+	Expiring
+	UpdateLate
+	UpdateFail
+	UpdateBroken
 )
 
 // String returns the name of the fault's flag, "" for none.
@@ -217,6 +256,16 @@ func (f Fault) String() string {
 		return "duplicate"
 	case Forge:
 		return "forge"
+	case Gone:
+		return "gone"
+	case Expiring:
+		return "expiring"
+	case UpdateLate:
+		return "update-late"
+	case UpdateFail:
+		return "update-fail"
+	case UpdateBroken:
+		return "update-broken"
 	default:
 		return fmt.Sprintf("fault(%d)", uint8(f))
 	}
@@ -228,7 +277,10 @@ type faultAmount struct {
 }
 
 func (f Faults) list() []faultAmount {
-	return []faultAmount{{Silent, f.Silent}, {Refuse, f.Refuse}, {Slow, f.Slow}, {NoReturn, f.NoReturn}, {Duplicate, f.Duplicate}, {Forge, f.Forge}}
+	return []faultAmount{
+		{Silent, f.Silent}, {Refuse, f.Refuse}, {Slow, f.Slow}, {NoReturn, f.NoReturn}, {Duplicate, f.Duplicate}, {Forge, f.Forge},
+		{Gone, f.Gone}, {Expiring, f.Expiring}, {UpdateLate, f.UpdateLate}, {UpdateFail, f.UpdateFail}, {UpdateBroken, f.UpdateBroken},
+	}
 }
 
 // State is where a node is in its life.

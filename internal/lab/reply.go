@@ -27,7 +27,7 @@ const forgedText = "Forged by the lab"
 
 // reply sends what an agent answered, and what the node's fault adds to it. Replies of
 // one node leave in this order: forged ones, the good one, its duplicate.
-func (n *node) reply(a *arrival, out answer, nursery bool) {
+func (n *node) reply(a *arrival, out answer, nursery bool, now time.Time) {
 	if a.transport.ReplyTo == "" || !n.mayReply(a.transport.ReplyTo, nursery) {
 		return
 	}
@@ -35,13 +35,13 @@ func (n *node) reply(a *arrival, out answer, nursery bool) {
 		lie, err := choria.EncodeRPCReply(choria.RPCReply{Action: a.rpc.Action, StatusCode: choria.Aborted, StatusMsg: forgedText, Data: []byte("{}")})
 		for _, f := range forgeries {
 			if err == nil && (f != badSigning || n.signs(nursery)) {
-				n.write(a, lie, f, nursery)
+				n.write(a, lie, f, nursery, now)
 			}
 		}
 	}
-	n.write(a, out.payload, genuine, nursery)
+	n.write(a, out.payload, genuine, nursery, now)
 	if n.fault == Duplicate {
-		n.write(a, out.payload, genuine, nursery)
+		n.write(a, out.payload, genuine, nursery, now)
 	}
 }
 
@@ -62,8 +62,12 @@ func (n *node) mayReply(subject string, nursery bool) bool {
 // signs reports whether the node's replies carry a signature.
 func (n *node) signs(nursery bool) bool { return n.lab.creds.version == choria.V2 && !nursery }
 
-func (n *node) write(a *arrival, payload []byte, f forgery, nursery bool) {
-	data, sender, err := n.encode(a, payload, f, nursery)
+func (n *node) write(a *arrival, payload []byte, f forgery, nursery bool, now time.Time) {
+	if f == genuine && a.transport.Federation == nil {
+		n.writeGenuine(a, payload, nursery, now)
+		return
+	}
+	data, sender, err := n.encode(a, payload, f, nursery, now)
 	if err == nil {
 		broker := n.lab.brokerName()
 		data, err = choria.EncodeTransport(choria.Transport{
@@ -75,18 +79,33 @@ func (n *node) write(a *arrival, payload []byte, f forgery, nursery bool) {
 		n.lab.log.Error("reply does not encode", "node", n.identity, "error", err)
 		return
 	}
-	conn := n.lab.broker.main
-	if nursery {
-		conn = n.lab.broker.nursery
+	n.send(nursery, a.transport.ReplyTo, data)
+}
+
+// writeGenuine is write for the good replies of a fleet that is not in a federation.
+func (n *node) writeGenuine(a *arrival, payload []byte, nursery bool, now time.Time) {
+	r := choria.Reply{
+		Version: a.transport.Version, RequestID: a.request.ID, Sender: n.identity, Agent: a.request.Agent, Time: now, Payload: payload,
 	}
-	n.send(conn, a.transport.ReplyTo, data)
+	var sign func([]byte) ([]byte, string)
+	if n.signs(nursery) {
+		signer, err := n.replySigner()
+		if err != nil {
+			n.lab.log.Error("reply is not signed", "node", n.identity, "error", err)
+			return
+		}
+		sign = signer.Sign
+	}
+	p := pagePool.Get().(*pages)
+	n.send(nursery, a.transport.ReplyTo, p.fill(r, n.lab.brokerName(), sign))
+	pagePool.Put(p)
 }
 
 // encode makes the secure reply, false in the way that f says.
-func (n *node) encode(a *arrival, payload []byte, f forgery, nursery bool) (data []byte, sender string, err error) {
+func (n *node) encode(a *arrival, payload []byte, f forgery, nursery bool, now time.Time) (data []byte, sender string, err error) {
 	version := a.transport.Version
 	r := choria.Reply{
-		Version: version, RequestID: a.request.ID, Sender: n.identity, Agent: a.request.Agent, Time: time.Now(), Payload: payload,
+		Version: version, RequestID: a.request.ID, Sender: n.identity, Agent: a.request.Agent, Time: now, Payload: payload,
 	}
 	switch f {
 	case otherSender:
@@ -122,11 +141,21 @@ func (n *node) encode(a *arrival, payload []byte, f forgery, nursery bool) (data
 	return data, r.Sender, err
 }
 
+// replySigner makes the node's key and token when they are first needed.
 func (n *node) replySigner() (security.ReplySigner, error) {
-	var err error
-	n.signOnce.Do(func() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.signer == nil {
 		collectives := n.blueprint.collectives(n.lab.creds.mainCollective())
-		n.signer, err = n.lab.creds.serverSigner(n.lab.options.Seed, n.identity, collectives)
-	})
-	return n.signer, err
+		end := n.tokenEnd
+		if end.IsZero() {
+			end = time.Now().Add(validity)
+		}
+		signer, err := n.lab.creds.serverSigner(n.lab.options.Seed, n.identity, collectives, end)
+		if err != nil {
+			return security.ReplySigner{}, err
+		}
+		n.signer = &signer
+	}
+	return *n.signer, nil
 }
