@@ -101,14 +101,15 @@ func CheckID(id string) error {
 // Create makes the journal of a new run in dir, and dir itself when missing. It
 // is durable when Create returns. ErrExists when the id is taken.
 func Create(dir, id string) (*Journal, error) {
-	j, err := create(dir, id)
+	j, err := create(dir, id, syncDir)
 	if err != nil {
 		return nil, fmt.Errorf("create journal %q: %w", id, err)
 	}
 	return j, nil
 }
 
-func create(dir, id string) (*Journal, error) {
+// create takes the way to make the directory's entries durable, so that a test sees that it is gone.
+func create(dir, id string, syncDir func(*os.Root) error) (*Journal, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func create(dir, id string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := start(root, id, f)
+	j, err := start(root, id, f, syncDir)
 	if err != nil {
 		f.Close()
 		return nil, errors.Join(err, root.Remove(id+suffix))
@@ -135,7 +136,7 @@ func create(dir, id string) (*Journal, error) {
 	return j, nil
 }
 
-func start(root *os.Root, id string, f *os.File) (*Journal, error) {
+func start(root *os.Root, id string, f *os.File, syncDir func(*os.Root) error) (*Journal, error) {
 	lock, err := lockFile(root, id, f)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -477,5 +478,32 @@ func BenchmarkAppend(b *testing.B) {
 		if err := j.Append(group...); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A file whose name is not durable is gone after a power cut, with every intent in it.
+func TestCreateMakesTheNameDurable(t *testing.T) {
+	dir := t.TempDir()
+	lines := -1
+	j, err := create(dir, "r1", func(root *os.Root) error {
+		data, err := root.ReadFile("r1" + suffix)
+		lines = bytes.Count(data, []byte("\n"))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	if lines != 1 {
+		t.Errorf("the directory was synced when the file had %d lines, want the owner's alone (-1: never)", lines)
+	}
+	broken := errors.New("cannot sync")
+	if _, err := create(dir, "r2", func(*os.Root) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("got %v, want that the directory cannot be synced", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "r2"+suffix)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a journal that is not durable was left behind: %v", err)
 	}
 }

@@ -117,7 +117,7 @@ type caseRun struct {
 	w    *world
 	id   identity
 	runs []*run
-	file func(c *caseRun, id string, lines [][]byte) disk
+	file func(id string) disk // nil: journals in memory
 	last batch.Summary
 }
 
@@ -131,7 +131,7 @@ func play(t *testing.T, s *spec) *world {
 	c := &caseRun{t: t, s: s, w: w, id: nullIdentity{version: s.version, slow: s.slowCheck}}
 	if s.real {
 		c.id, w.sign = realIdentity(t, s)
-		c.file = realFile
+		c.file = realFile(t)
 		w.saw("real signatures and files")
 	}
 	for i := range max(1, s.brokers) {
@@ -168,6 +168,7 @@ func (c *caseRun) converge(began time.Time) {
 	c.w.heal()
 	c.w.mu.Unlock()
 	<-time.After(6 * time.Minute)
+	first := max(0, len(c.runs)-1)
 	none := batch.Rules{}
 	c.live(life{kind: "resume", rules: &none})
 	c.live(life{kind: "retry", states: retryStates("failed", "no-reply", "absent", "unknown"), rules: &none})
@@ -175,7 +176,7 @@ func (c *caseRun) converge(began time.Time) {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	if len(c.runs) > 0 {
-		c.w.judgeConverged(c.runs, began)
+		c.w.judgeConverged(c.runs, first, began)
 	}
 }
 
@@ -206,6 +207,9 @@ func (c *caseRun) live(l life) {
 	defer p.cancel(nil)
 	c.w.mu.Lock()
 	r.tape.live(p, l.dieAt, l.keep)
+	if r.tape.disk != nil {
+		r.tape.disk.take()
+	}
 	c.w.current = p
 	c.w.expect(l.events)
 	c.w.pass("life")
@@ -222,6 +226,9 @@ func (c *caseRun) live(l life) {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	c.w.current, c.w.waiting = nil, nil
+	if r.tape.disk != nil {
+		r.tape.disk.drop(p.dead && len(r.tape.lines)%2 == 1)
+	}
 	c.w.logf("LIFE    is over: %v", err)
 	if errors.Is(err, errNotStarted) {
 		c.w.saw("no connection at the start")
@@ -304,7 +311,7 @@ func (c *caseRun) newRun(parent *run, plan batch.Plan) (*run, batch.Progress, er
 		return nil, from, err
 	}
 	if c.file != nil {
-		r.tape.disk = c.file(c, r.id, nil)
+		r.tape.disk = c.file(r.id)
 	}
 	c.runs = append(c.runs, r)
 	return r, from, nil

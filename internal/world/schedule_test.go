@@ -87,7 +87,7 @@ func randomTraits(r *rand.Rand, s *spec) traits {
 	if chance(r, 0.6) {
 		t.provisioner = upTo(r, 40*time.Second)
 	}
-	if chance(r, 0.03) {
+	if chance(r, 0.01) {
 		t.announces = "Restarting Choria Server after 8760h"
 	}
 	if chance(r, 0.04) {

@@ -24,6 +24,7 @@ func (r *run) own(i *intent) bool { return i != nil && i.run == r }
 type intent struct {
 	run   *run
 	nodes map[string]bool
+	at    time.Time
 }
 
 // death says what of the last append reaches the disk.
@@ -40,6 +41,8 @@ const (
 type disk interface {
 	Append(lines ...[]byte) error
 	Lines() iter.Seq2[[]byte, error]
+	take()
+	drop(torn bool)
 }
 
 // tape is a run's journal in memory. Every record that becomes durable passes the judge.
