@@ -167,14 +167,16 @@ func (n *node) seal(reply []byte, sender string, hash []byte) []byte {
 
 // carry brings a reply to whoever listens, through the network's noise.
 func (w *world) carry(n *node, req asked, data []byte) {
-	pass := func(d time.Duration, data []byte) {
-		w.after(d, func() { w.broadcast(req.replyTo, data) })
+	genuine := message{subject: req.replyTo, data: data}
+	if req.acts {
+		genuine.node, genuine.request = n.name, req.id
 	}
+	pass := func(d time.Duration, m message) { w.after(d, func() { w.broadcast(m) }) }
 	roll := n.rng.Float64
 	if roll() < w.noise.forged {
 		w.saw("forged reply")
 		for i, forged := range n.forge(req) {
-			pass(time.Duration(i+1)*time.Millisecond, forged)
+			pass(time.Duration(i+1)*time.Millisecond, message{subject: req.replyTo, data: forged})
 		}
 	}
 	switch {
@@ -182,13 +184,13 @@ func (w *world) carry(n *node, req asked, data []byte) {
 		w.saw("reply lost")
 	case roll() < w.noise.late:
 		w.saw("reply late")
-		pass(time.Duration(roll()*float64(90*time.Second)), data)
+		pass(time.Duration(roll()*float64(90*time.Second)), genuine)
 	case roll() < w.noise.duplicate:
 		w.saw("reply duplicated")
-		pass(hop, data)
-		pass(time.Duration(roll()*float64(5*time.Second)), data)
+		pass(hop, genuine)
+		pass(time.Duration(roll()*float64(5*time.Second)), genuine)
 	default:
-		pass(hop, data)
+		pass(hop, genuine)
 	}
 }
 

@@ -29,6 +29,7 @@ type spec struct {
 	settle        time.Duration
 	ttl           time.Duration
 	slowCheck     time.Duration // what the check of one reply takes
+	slowDisk      time.Duration // what one append to the journal takes
 	real          bool          // signatures and files
 
 	lives []life
@@ -119,6 +120,7 @@ type caseRun struct {
 	runs []*run
 	file func(id string) disk // nil: journals in memory
 	last batch.Summary
+	made int // runs, those that died before their plan included
 }
 
 // maxLife is how long one process may take at most; the judge takes more for a run that does not end.
@@ -300,8 +302,9 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 }
 
 func (c *caseRun) newRun(parent *run, plan batch.Plan) (*run, batch.Progress, error) {
-	r := &run{id: fmt.Sprintf("R%d", len(c.runs)), parent: parent, proved: map[string]bool{}, based: map[string]bool{}}
-	r.tape = &tape{w: c.w, run: r}
+	c.made++
+	r := &run{id: fmt.Sprintf("R%d", c.made), parent: parent, proved: map[string]bool{}, based: map[string]bool{}}
+	r.tape = &tape{w: c.w, run: r, slow: c.s.slowDisk}
 	header := batch.Header{Run: r.id, Created: time.Now(), Meta: []byte(`{"agent":"choria_provision"}`)}
 	if parent != nil {
 		header.Parent = parent.id

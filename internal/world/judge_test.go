@@ -44,7 +44,10 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 		for _, o := range r.Outcomes {
 			w.logf("run     %s: reply of %s in batch %d, ok %v", t.run.id, o.Node, o.Batch, o.OK)
 		}
-	case batch.KindReplies, batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindNote:
+	case batch.KindReplies:
+		w.logf("run     %s: the replies of batch %d are in", t.run.id, r.Batch)
+		w.judgeReplies(t, r.Batch)
+	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
 	case batch.KindRunEnd:
@@ -144,6 +147,36 @@ func (w *world) judgeNothing(t *tape, rules batch.Rules, b batch.BatchResult, ne
 	}
 	if c.Of(batch.Refused) == b.Nodes || b.Nodes >= 2 || b.Canary {
 		w.violated("run %s: batch %d is begun although batch %d came to nothing", t.run.id, next, t.sent)
+	}
+}
+
+// judgeReplies: silence is the word for nodes whose reply did not arrive within the reply timeout, and for no others.
+func (w *world) judgeReplies(t *tape, number int) {
+	p, err := batch.Follow(all(t.lines))
+	if err != nil {
+		return // the intents say so
+	}
+	request := p.Batch(number).Request
+	var last time.Time
+	for _, s := range w.sends {
+		if s.request == request && !s.failed {
+			last = s.at
+		}
+	}
+	if last.IsZero() {
+		return
+	}
+	over := last.Add(p.Pace().ReplyTimeout)
+	for r := range p.Results() {
+		if r.Batch != number || r.State != batch.Sending {
+			continue
+		}
+		if time.Now().Before(over) {
+			w.violated("run %s: %s is given up %v before its reply timeout", t.run.id, r.Identity, time.Until(over))
+		}
+		if at, ok := w.arrived[request+" "+r.Identity]; ok && at.Before(over) {
+			w.violated("run %s: the reply of %s arrived %v before its timeout, and does not count", t.run.id, r.Identity, over.Sub(at))
+		}
 	}
 }
 

@@ -74,8 +74,10 @@ var (
 type message struct {
 	subject string
 	data    []byte
-	arrived time.Time
-	none    bool // 503: no responders
+	arrived time.Time // zero while the operator's machine sleeps
+	none    bool      // 503: no responders
+	node    string    // of a genuine reply to the action
+	request string
 }
 
 // conn is the connection of one operator's process.
@@ -263,16 +265,27 @@ func (w *world) toClient(c *conn, m message) {
 }
 
 // broadcast brings a message to every process that listens for its subject.
-func (w *world) broadcast(subject string, data []byte) {
+func (w *world) broadcast(m message) {
 	for _, c := range w.conns {
 		if c.broker != nil {
-			w.toClient(c, message{subject: subject, data: data})
+			w.toClient(c, m)
 		}
 	}
 }
 
-func (s *subscription) push(m message) {
+// receive is the moment in which the operator's machine has a message.
+func (s *subscription) receive(m *message) {
 	m.arrived = time.Now()
+	key := m.request + " " + m.node
+	if _, twice := s.c.w.arrived[key]; m.node != "" && !twice {
+		s.c.w.arrived[key] = m.arrived
+	}
+}
+
+func (s *subscription) push(m message) {
+	if s.c.w.asleep == nil {
+		s.receive(&m)
+	}
 	s.queue = append(s.queue, m)
 	select {
 	case s.wake <- struct{}{}:
@@ -297,6 +310,9 @@ func (s *subscription) run() {
 			}
 			m := s.queue[0]
 			s.queue = s.queue[1:]
+			if m.arrived.IsZero() {
+				s.receive(&m)
+			}
 			s.c.w.mu.Unlock()
 			s.deliver(m)
 		}

@@ -213,7 +213,7 @@ func (n *node) publishStartup(component string) {
 	if err != nil {
 		panic(err)
 	}
-	n.w.broadcast(choria.LifecycleSubject("startup", component), data)
+	n.w.broadcast(message{subject: choria.LifecycleSubject("startup", component), data: data})
 }
 
 // What happens to nodes, apart from requests.

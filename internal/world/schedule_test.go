@@ -34,7 +34,13 @@ func fromSeed(seed uint64) *spec {
 		Sleep: pick[time.Duration](r, 0, 1, 3, 5, 10, 30) * time.Second, ReplyTimeout: pick[time.Duration](r, 8, 12, 22) * time.Second,
 		LongestDelay: 11 * time.Second, VerifyTimeout: s.verifyTimeout, Settle: s.settle,
 	}
-	nodes := 2 + r.IntN(9)
+	if chance(r, 0.15) {
+		s.slowDisk = upTo(r, time.Second)
+	}
+	if chance(r, 0.1) && !s.real {
+		s.slowCheck = upTo(r, 500*time.Millisecond)
+	}
+	nodes := 2 + r.IntN(13)
 	for range nodes {
 		s.nodes = append(s.nodes, randomTraits(r, s))
 	}
@@ -139,7 +145,7 @@ func randomLife(r *rand.Rand, s *spec, kind string) life {
 	if chance(r, 0.2) {
 		l.dieAt, l.keep = 1+r.IntN(25), death(r.IntN(int(deaths)))
 	}
-	for range r.IntN(7) {
+	for range r.IntN(9) {
 		l.events = append(l.events, randomEvent(r, s))
 	}
 	slices.SortStableFunc(l.events, func(a, b *event) int { return int(a.delay - b.delay) })

@@ -50,7 +50,8 @@ type tape struct {
 	w     *world
 	run   *run
 	lines [][]byte
-	disk  disk // nil: none
+	disk  disk          // nil: none
+	slow  time.Duration // what one append takes
 
 	// Of the life in progress.
 	p       *process
@@ -77,6 +78,9 @@ func (t *tape) live(p *process, dieAt int, keep death) {
 
 // Append implements batch.Journal.
 func (t *tape) Append(lines ...[]byte) error {
+	if t.slow > 0 {
+		<-time.After(t.slow)
+	}
 	t.w.untilAwake()
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()

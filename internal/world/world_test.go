@@ -32,12 +32,13 @@ type world struct {
 	asleep  chan struct{} // nil, or closed when the operator's machine wakes
 
 	sends     []send
-	intents   map[string]*intent // by request id, of every run of the case
-	verdicts  []string           // what the judge found
-	lines     []string           // the timeline
-	seen      map[string]int     // how often each interesting thing happened
-	waiting   []*event           // of the life in progress
-	passed    map[string]int     // anchors of the life in progress
+	intents   map[string]*intent   // by request id, of every run of the case
+	arrived   map[string]time.Time // replies to the action at the operator's machine, by request and node
+	verdicts  []string             // what the judge found
+	lines     []string             // the timeline
+	seen      map[string]int       // how often each interesting thing happened
+	waiting   []*event             // of the life in progress
+	passed    map[string]int       // anchors of the life in progress
 	current   *process
 	healed    bool
 	last      []byte // of the request that was decoded last
@@ -58,7 +59,7 @@ type send struct {
 func newWorld(version choria.Version, action string, seed uint64) *world {
 	return &world{
 		begin: time.Now(), version: version, action: action, rng: rand.New(rand.NewPCG(seed, 1)), named: map[string]*node{},
-		intents: map[string]*intent{}, seen: map[string]int{}, passed: map[string]int{},
+		intents: map[string]*intent{}, arrived: map[string]time.Time{}, seen: map[string]int{}, passed: map[string]int{},
 	}
 }
 
