@@ -1,3 +1,5 @@
+//go:build !next
+
 package world
 
 import (
@@ -93,6 +95,12 @@ func (p *process) drive(id identity, from batch.Progress) (batch.Summary, error)
 	}
 	return runner.Run(p.ctx, from)
 }
+
+// absentRule is the limit of absent nodes; this engine has none.
+func absentRule(batch.Rules) batch.Amount { return batch.Amount{} }
+
+// limitAbsent sets it.
+func limitAbsent(*batch.Rules, int) {}
 
 // copyWait is how long the command waits before it resumes a record that is a copy.
 func copyWait(s *spec) time.Duration {

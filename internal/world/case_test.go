@@ -98,7 +98,7 @@ func (p *process) leave() {
 
 // hold pauses or continues the run.
 func (p *process) hold(pause bool) {
-	if !canPause {
+	if !canPause || p.w.asleep != nil {
 		return
 	}
 	select {

@@ -14,6 +14,15 @@ import (
 // settling is how long after a stop or a pause a batch that was handed over before may still leave.
 const settling = 50 * time.Millisecond
 
+// overdue tells whether a stop or a pause of some moment must have had its effect: the engine reads it between two writes
+// to its journal, and not while its machine is suspended.
+func (t *tape) overdue(since time.Time) bool {
+	if since.Before(t.w.woke) {
+		since = t.w.woke
+	}
+	return time.Since(since) > settling+4*t.slow
+}
+
 // judgeRecord looks at a record in the moment in which it becomes durable; t.lines holds those before it.
 func (w *world) judgeRecord(t *tape, r batch.Record) {
 	switch r.Kind {
@@ -81,7 +90,7 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 	if !t.stopped.IsZero() {
 		w.violated("run %s: batch %d is begun after a stop", t.run.id, r.Batch)
 	}
-	if p := t.p; p != nil && !p.pausedAt.IsZero() && time.Since(p.pausedAt) > settling {
+	if p := t.p; p != nil && !p.pausedAt.IsZero() && t.overdue(p.pausedAt) {
 		w.violated("run %s: batch %d is begun while paused", t.run.id, r.Batch)
 	}
 	w.judgeRules(t, before, r.Batch)
@@ -91,7 +100,7 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 // judgeRules counts what this life has found out, and compares it with the rules that it runs under.
 func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 	rules := p.Rules()
-	failed, silent, total := 0, 0, 0
+	failed, silent, absent, total := 0, 0, 0, 0
 	for r := range p.Results() {
 		total++
 		was := t.base[r.Identity]
@@ -100,6 +109,9 @@ func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 		}
 		if r.State == batch.NoReply && was != batch.NoReply {
 			silent++
+		}
+		if r.State.String() == "absent" && was != r.State {
+			absent++
 		}
 	}
 	maxFailed := rules.MaxFailed
@@ -110,7 +122,7 @@ func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 		name  string
 		limit batch.Amount
 		count int
-	}{{"max-failed", maxFailed, failed}, {"max-no-reply", rules.MaxNoReply, silent}} {
+	}{{"max-failed", maxFailed, failed}, {"max-no-reply", rules.MaxNoReply, silent}, {"max-absent", absentRule(rules), absent}} {
 		limit := c.limit.Count
 		if c.limit.Millionths > 0 {
 			limit = c.limit.Of(total)
@@ -136,13 +148,13 @@ func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 // judgeNothing is the default rule: a whole batch came to nothing. Kinds with a rule of their own are left to it.
 func (w *world) judgeNothing(t *tape, rules batch.Rules, b batch.BatchResult, next int) {
 	c := b.States
-	failed, silent := c.Failed(), c.Of(batch.NoReply)
+	failed, silent, absent := c.Failed(), c.Of(batch.NoReply), countOf(c, "absent")
 	ownFailed := rules.FailFast || !rules.MaxFailed.IsZero() || !rules.MaxFailedBatch.IsZero()
 	ownSilent := !rules.MaxNoReply.IsZero() || !rules.MaxNoReplyBatch.IsZero()
-	if !rules.StopWhenNothing || b.Nodes == 0 || failed+silent < b.Nodes {
+	if !rules.StopWhenNothing || b.Nodes == 0 || failed+silent+absent < b.Nodes {
 		return
 	}
-	if (failed == 0 || ownFailed) && (silent == 0 || ownSilent) {
+	if (failed == 0 || ownFailed) && (silent == 0 || ownSilent) && (absent == 0 || !absentRule(rules).IsZero()) {
 		return
 	}
 	if c.Of(batch.Refused) == b.Nodes || b.Nodes >= 2 || b.Canary {
@@ -189,7 +201,7 @@ func (w *world) judgeSend(c *conn, req asked, subject string) {
 	if i := w.intents[req.id]; i == nil || !i.nodes[name] {
 		w.violated("%s is sent %s without an intent on record (%s)", name, req.action, short(req.id))
 	}
-	if t := c.tape; t != nil && !t.stopped.IsZero() && time.Since(t.stopped) > settling {
+	if t := c.tape; t != nil && !t.stopped.IsZero() && t.overdue(t.stopped) {
 		w.violated("%s is sent %s %v after the stop", name, req.action, time.Since(t.stopped))
 	}
 }

@@ -135,6 +135,13 @@ func (c *conn) lose(why string) {
 	c.retry()
 }
 
+// reconnectedLocked is when the connection came back after its last loss, and whether it is away.
+func (c *conn) reconnectedLocked() (time.Time, bool) {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.back, c.broker == nil
+}
+
 func (c *conn) tell(l linkChange) {
 	select {
 	case c.links <- l:

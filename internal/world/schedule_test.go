@@ -119,6 +119,9 @@ func randomRules(r *rand.Rand) batch.Rules {
 	if chance(r, 0.1) {
 		rules.MaxNoReplyBatch = batch.Number(1 + r.IntN(2))
 	}
+	if chance(r, 0.1) {
+		limitAbsent(&rules, 1+r.IntN(3))
+	}
 	rules.FailFast = chance(r, 0.1)
 	return rules
 }

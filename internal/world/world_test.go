@@ -30,6 +30,7 @@ type world struct {
 	mute503 bool // this broker does not report absent nodes
 	sign    func(n *node, reply []byte) (signature []byte, token string)
 	asleep  chan struct{} // nil, or closed when the operator's machine wakes
+	woke    time.Time
 
 	sends     []send
 	intents   map[string]*intent   // by request id, of every run of the case
@@ -160,7 +161,7 @@ func (w *world) suspend(d time.Duration) {
 				c.lose("the broker gave up on it")
 			}
 		}
-		w.asleep = nil
+		w.asleep, w.woke = nil, time.Now()
 		close(asleep)
 	})
 }
