@@ -134,8 +134,10 @@ func retryStates(flags ...string) []batch.State {
 			words = []string{"refused", "unverified"}
 		}
 		for _, word := range words {
-			if s, err := batch.ParseState(word); err == nil {
-				out = append(out, s)
+			for _, s := range batch.States() {
+				if s.String() == word {
+					out = append(out, s)
+				}
 			}
 		}
 	}
