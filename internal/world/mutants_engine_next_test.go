@@ -1,0 +1,46 @@
+//go:build next
+
+package world
+
+// engineMutants break the engine. The world and the engine's own tests have to notice; those that only a moment can show
+// are left to the engine's transcripts.
+var engineMutants = []mutant{
+	{name: "a request leaves before its intent is durable", file: "batch/runner.go", tests: byWorld,
+		old: "case actCmd:\n\t\t\tif x.flush() {", new: "case actCmd:\n\t\t\tif true {"},
+	{name: "replies are not handled before timers and signals", file: "batch/runner.go", tests: byWorld,
+		old: "if _, reply := e.(outcomeEvent); !reply {", new: "if _, reply := e.(outcomeEvent); reply {"},
+	{name: "an old batch's reply timer ends a later wait", file: "batch/machine.go", tests: byWorld,
+		old: "if m.phase == phaseCollecting && e.Batch == m.cur.batch {", new: "if m.phase == phaseCollecting {"},
+	{name: "the baseline is not asked again when it is old", file: "batch/machine_send.go", tests: byWorld,
+		old: "Longest(p.asked, at) > freshFor+time.Duration", new: "Longest(p.asked, at) > time.Hour+time.Duration"},
+	{name: "the baseline is not asked again after a reconnect", file: "batch/machine_send.go", tests: byWorld,
+		old: "case !m.clear() || m.lostSince(p.asked):", new: "case !m.clear():"},
+	{name: "a doubt is dropped", file: "batch/attempt.go", tests: byWorld,
+		old: "return r.state == Planned && !r.barred && !l.reached(at)", new: "return r.state == Planned && !r.barred"},
+	{name: "an attempt without a reply cannot have reached its node", file: "batch/attempt.go", tests: byWorld,
+		old: "return f == fateOpen || f == fateAccepted", new: "return f == fateAccepted"},
+	{name: "an attempt that reached nothing rules", file: "batch/attempt.go", tests: byWorld,
+		old: "fateAccepted: 4, fateOpen: 3, fateRefused: 2, fateDisproved: 1,", new: "fateAccepted: 4, fateOpen: 1, fateRefused: 2, fateDisproved: 3,"},
+	{name: "a stop rule is not judged while recovering", file: "batch/machine_nodes.go", tests: byWorld,
+		old: "m.phase == phaseRecovering && (m.probing || len(m.untouched) > 0)", new: "m.phase == phaseRecovering && false"},
+	{name: "old failures hide new ones from the limits", file: "batch/machine_nodes.go", tests: byWorld,
+		old: "run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)", new: "run := m.l.tally(&m.l.counts, &m.l.counts.all, m.proved)"},
+	{name: "a younger process is sent to in a resume", file: "batch/machine_send.go", tests: byWorld,
+		old: "if m.l.resumes == 0 {", new: "if m.l.resumes >= 0 {"},
+	{name: "servers get no time to connect again", file: "batch/machine_link.go", tests: byWorld,
+		old: "Shortest(m.link.back, at) < graceTime", new: "Shortest(m.link.back, at) < 0"},
+	{name: "a paused run sends", file: "batch/machine_send.go", tests: byWorld,
+		old: "return !m.paused && m.link.down.IsZero()", new: "return m.link.down.IsZero()"},
+	{name: "a run sends while its connection is away", file: "batch/machine_send.go", tests: byWorld,
+		old: "return !m.paused && m.link.down.IsZero() &&", new: "return !m.paused &&"},
+	{name: "the end does not wait for a look at silent nodes", file: "batch/machine.go", tests: byWorld,
+		old: "m.open(0) == 0 && len(m.unseen) == 0 {", new: "m.open(0) == 0 {"},
+	{name: "a batch is sent after a stop at its baseline", file: "batch/machine_send.go", tests: byWorld,
+		old: "case m.halt != haltNone:\n\t\treturn phaseEnding\n\tcase p.question != 0:", new: "case p.question != 0:"},
+	{name: "a node that was being sent to counts as not sent", file: "batch/ledger.go", tests: byWorld,
+		old: "l.moveAll(0, Sending, Unknown)", new: "l.moveAll(0, Sending, NotSent)"},
+	{name: "a limit is met one too late", file: "batch/stop.go", tests: byWorld,
+		old: "c.count < limit {", new: "c.count <= limit {"},
+	{name: "a withdrawn node stays in flight", file: "batch/attempt.go", tests: byWorld,
+		old: "l.seal(at, l.rows[at].last, fateWithdrawn)", new: "l.seal(at, l.rows[at].last, fateOpen)"},
+}
