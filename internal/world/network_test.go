@@ -191,10 +191,7 @@ func (c *conn) closeLocked() {
 
 // publish hands a message to the broker; it gets there a moment later, if the connection lives so long.
 func (c *conn) publish(subject, reply string, data []byte) error {
-	c.w.mu.Lock()
-	req := c.w.decode(data)
-	c.w.judgeSend(c, req, subject)
-	c.w.mu.Unlock()
+	req := c.judgedLocked(subject, data)
 	c.w.untilAwake()
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
@@ -230,6 +227,15 @@ func (c *conn) publish(subject, reply string, data []byte) error {
 		return errDead
 	}
 	return nil
+}
+
+// judgedLocked reads a request and lets the judge see it.
+func (c *conn) judgedLocked(subject string, data []byte) asked {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock() // also when this panics: what is deferred elsewhere takes the lock
+	req := c.w.decode(data)
+	c.w.judgeSend(c, req, subject)
+	return req
 }
 
 // route is the broker's work.
@@ -384,7 +390,10 @@ type asked struct {
 
 // decode reads a request, and the same bytes only once.
 func (w *world) decode(data []byte) asked {
-	if len(w.last) > 0 && &w.last[0] == &data[0] {
+	switch {
+	case len(data) == 0:
+		return asked{} // whether absent nodes are reported is asked with an empty message
+	case len(w.last) > 0 && &w.last[0] == &data[0]:
 		return w.lastAsked
 	}
 	t, err := choria.DecodeTransport(data)
