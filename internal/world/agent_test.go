@@ -168,7 +168,8 @@ func (n *node) seal(reply []byte, sender string, hash []byte) []byte {
 // carry brings a reply to whoever listens, through the network's noise.
 func (w *world) carry(n *node, req asked, data []byte) {
 	genuine := message{subject: req.replyTo, data: data}
-	if req.acts {
+	expired := w.sign != nil && n.traits.tokenEnds > 0 && time.Since(w.begin) > n.traits.tokenEnds // nobody believes its signature
+	if req.acts && !expired {
 		genuine.node, genuine.request = n.name, req.id
 	}
 	pass := func(d time.Duration, m message) { w.after(d, func() { w.broadcast(m) }) }

@@ -282,6 +282,7 @@ func (n *node) losePower(forHow time.Duration) {
 		n.w.after(pingsGiveUp(n.rng.Float64()), func() {
 			if n.link == link {
 				n.subscribed = false
+				n.w.saw("pings gave up")
 			}
 		})
 	}
@@ -301,6 +302,7 @@ func (n *node) silence(d time.Duration) {
 			n.subscribed = false
 			n.link++
 			n.logf("is silent for long: its broker ends the connection")
+			n.w.saw("pings gave up")
 		}
 	})
 	n.w.after(d, n.heard)

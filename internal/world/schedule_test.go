@@ -113,10 +113,10 @@ func randomRules(r *rand.Rand) batch.Rules {
 	if chance(r, 0.2) {
 		rules.MaxNoReply = batch.Number(1 + r.IntN(3))
 	}
-	if chance(r, 0.1) {
+	if chance(r, 0.15) {
 		rules.MaxFailedBatch = batch.Number(1 + r.IntN(2))
 	}
-	if chance(r, 0.1) {
+	if chance(r, 0.2) {
 		rules.MaxNoReplyBatch = batch.Number(1 + r.IntN(2))
 	}
 	if chance(r, 0.1) {
@@ -146,10 +146,17 @@ func randomLife(r *rand.Rand, s *spec, kind string) life {
 		l.rules = &rules
 	}
 	if chance(r, 0.2) {
-		l.dieAt, l.keep = 1+r.IntN(25), death(r.IntN(int(deaths)))
+		l.dieAt, l.keep = 1+r.IntN(pick(r, 1, 4, 12, 25)), death(r.IntN(int(deaths)))
 	}
 	for range r.IntN(9) {
 		l.events = append(l.events, randomEvent(r, s))
+	}
+	if chance(r, 0.15) { // another operator's request is there first
+		l.events = append(l.events, &event{anchor: "rec:intent", n: 1 + r.IntN(3), text: "another operator: everywhere", do: func(w *world) {
+			for _, n := range w.nodes {
+				n.byOther(s.action)
+			}
+		}})
 	}
 	slices.SortStableFunc(l.events, func(a, b *event) int { return int(a.delay - b.delay) })
 	return l
