@@ -33,6 +33,10 @@ var notYet = map[string]bool{
 	"frozen is not down": true, "announced after a year": true, "arrived and not counted": true,
 }
 
+// copiesBarSilent: a resume of a record that is a copy does not send to planned nodes that are silent at their baseline,
+// whose process may be younger than the record.
+const copiesBarSilent = true
+
 var errNotStarted = errors.New("no connection: nothing was begun")
 
 // identity is what the client needs.

@@ -98,7 +98,11 @@ func (p *process) leave() {
 
 // hold pauses or continues the run.
 func (p *process) hold(pause bool) {
-	if !canPause || p.w.asleep != nil {
+	if !canPause || p.dead {
+		return
+	}
+	if p.w.asleep != nil { // the machine that it is typed on is the one that sleeps
+		p.w.after(time.Second, func() { p.hold(pause) })
 		return
 	}
 	select {
@@ -253,6 +257,7 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 			if n := last.tape.lag(l.lag); n > 0 {
 				c.w.logf("copy    the record is one that lacks its last %d lines", n)
 				c.w.saw("resumed on a lagging copy")
+				c.w.forget(last)
 				c.w.mu.Unlock()
 				<-time.After(copyWait(c.s))
 				c.w.mu.Lock()
@@ -261,8 +266,8 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 		var err error
 		p, err = batch.Replay(last.tape.all())
 		if errors.Is(err, batch.ErrNoPlan) {
-			c.runs = c.runs[:len(c.runs)-1] // nothing was sent: the command is typed again
-			return c.from(&life{kind: "begin"})
+			c.runs = c.runs[:len(c.runs)-1] // nothing was sent: the command is typed again, whichever it was
+			return c.from(&life{kind: last.kind, states: last.states})
 		}
 		if err != nil {
 			return nil, p, err
@@ -278,7 +283,7 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 		if err != nil {
 			return nil, p, err
 		}
-		return c.newRun(nil, plan)
+		return c.newRun(nil, l, plan)
 	case l.kind == "resume":
 		if p.Open() == 0 && !p.Summary().Ended.IsZero() {
 			return nil, p, errors.New("nothing to resume")
@@ -297,13 +302,13 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 		if err != nil {
 			return nil, p, err
 		}
-		return c.newRun(last, plan)
+		return c.newRun(last, l, plan)
 	}
 }
 
-func (c *caseRun) newRun(parent *run, plan batch.Plan) (*run, batch.Progress, error) {
+func (c *caseRun) newRun(parent *run, l *life, plan batch.Plan) (*run, batch.Progress, error) {
 	c.made++
-	r := &run{id: fmt.Sprintf("R%d", c.made), parent: parent, proved: map[string]bool{}, based: map[string]bool{}}
+	r := &run{id: fmt.Sprintf("R%d", c.made), parent: parent, kind: l.kind, states: l.states, proved: map[string]bool{}, based: map[string]bool{}}
 	r.tape = &tape{w: c.w, run: r, slow: c.s.slowDisk}
 	header := batch.Header{Run: r.id, Created: time.Now(), Meta: []byte(`{"agent":"choria_provision"}`)}
 	if parent != nil {

@@ -151,6 +151,9 @@ func (w *world) judgeNothing(t *tape, rules batch.Rules, b batch.BatchResult, ne
 	failed, silent, absent := c.Failed(), c.Of(batch.NoReply), countOf(c, "absent")
 	ownFailed := rules.FailFast || !rules.MaxFailed.IsZero() || !rules.MaxFailedBatch.IsZero()
 	ownSilent := !rules.MaxNoReply.IsZero() || !rules.MaxNoReplyBatch.IsZero()
+	if b.Canary && absent > 0 {
+		return // other nodes take the place of absent canaries
+	}
 	if !rules.StopWhenNothing || b.Nodes == 0 || failed+silent+absent < b.Nodes {
 		return
 	}
@@ -206,12 +209,29 @@ func (w *world) judgeSend(c *conn, req asked, subject string) {
 	}
 }
 
+// forget marks the intents that a run's record has no more, after it was replaced by a copy.
+func (w *world) forget(r *run) {
+	kept := map[string]bool{}
+	for rec, err := range batch.Records(r.tape.all()) {
+		if err == nil && rec.Kind == batch.KindIntent {
+			kept[rec.Request] = true
+		}
+	}
+	for id, i := range w.intents {
+		i.lost = i.lost || r.own(i) && !kept[id]
+	}
+}
+
 // judgeAct: no node carries out two requests of a chain.
 func (w *world) judgeAct(n *node) {
 	if len(n.acts) > 1 {
 		var ids []string
 		for _, a := range n.acts {
 			ids = append(ids, short(a.request))
+		}
+		if i, first := w.intents[n.acts[len(n.acts)-1].request], w.intents[n.acts[0].request]; first.lost && !i.run.based[n.name] && !copiesBarSilent {
+			w.saw("acted twice on a copy, silent at its baseline")
+			return
 		}
 		w.violated("%s acted %d times on requests of the chain: %s", n.name, len(n.acts), strings.Join(ids, ", "))
 	}
@@ -252,7 +272,7 @@ func (w *world) judgeProof(r *run, node string) {
 	}
 	switch w.action {
 	case "shutdown":
-		if n.up {
+		if n.up && (n.subscribed || !n.began.After(last)) { // a later process that has not come to the collective may be there
 			w.violated("false proof: %s is verified as shut down and runs", node)
 		}
 		return
@@ -357,7 +377,7 @@ func (w *world) judgeStates(r *run) {
 			}
 		case "refused", "absent", "not-sent", "planned":
 			for _, a := range n.acts {
-				if r.own(w.intents[a.request]) {
+				if i := w.intents[a.request]; r.own(i) && !i.lost {
 					w.violated("run %s: %s is %s, and acted on %s", r.id, n.name, res.State, short(a.request))
 				}
 			}

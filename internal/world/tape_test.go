@@ -13,6 +13,8 @@ type run struct {
 	id     string
 	parent *run
 	tape   *tape
+	kind   string          // begin or retry
+	states []batch.State   // of a retry
 	proved map[string]bool // a record says that it acted
 	based  map[string]bool // its last batch had a baseline of it
 }
@@ -25,6 +27,7 @@ type intent struct {
 	run   *run
 	nodes map[string]bool
 	at    time.Time
+	lost  bool // the record was replaced by a copy that does not have it
 }
 
 // death says what of the last append reaches the disk.
