@@ -30,7 +30,7 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 		t.resumed = true
 	case batch.KindBaseline:
 		for name := range r.Baselines {
-			t.run.based[name] = true
+			t.run.based[name], t.said[name] = true, true
 		}
 	case batch.KindStopped:
 		if t.stopped.IsZero() {
@@ -59,6 +59,8 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
+	default:
+		w.logf("run     %s: %s %s", t.run.id, r.Kind, r.Reason)
 	case batch.KindRunEnd:
 		w.logf("run     %s ends: %s, %s", t.run.id, r.End.Verdict, statesOf(r.End.States))
 		w.saw("verdict: " + r.End.Verdict.String())
@@ -84,6 +86,7 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 	for _, name := range nodes {
 		i.nodes[name] = true
 	}
+	i.based, t.said = t.said, map[string]bool{}
 	w.intents[r.Request] = i
 	w.logf("run     %s: intent of batch %d, %d nodes (%s)", t.run.id, r.Batch, len(nodes), short(r.Request))
 	w.saw("intent")
@@ -229,7 +232,7 @@ func (w *world) judgeAct(n *node) {
 		for _, a := range n.acts {
 			ids = append(ids, short(a.request))
 		}
-		if i, first := w.intents[n.acts[len(n.acts)-1].request], w.intents[n.acts[0].request]; first.lost && !i.run.based[n.name] && !copiesBarSilent {
+		if i, first := w.intents[n.acts[len(n.acts)-1].request], w.intents[n.acts[0].request]; first.lost && !i.based[n.name] && !copiesBarSilent {
 			w.saw("acted twice on a copy, silent at its baseline")
 			return
 		}
@@ -272,6 +275,9 @@ func (w *world) judgeProof(r *run, node string) {
 	}
 	switch w.action {
 	case "shutdown":
+		if w.mute503 && n.acceptedOurs() {
+			return // where the broker reports no absence, silence proves a node that accepted
+		}
 		if n.up && (n.subscribed || !n.began.After(last)) { // a later process that has not come to the collective may be there
 			w.violated("false proof: %s is verified as shut down and runs", node)
 		}
@@ -287,6 +293,16 @@ func (w *world) judgeProof(r *run, node string) {
 		}
 	}
 	w.violated("false proof: %s is verified, and no process of it began after the sending", node)
+}
+
+// acceptedOurs tells whether the node accepted any request of the case.
+func (n *node) acceptedOurs() bool {
+	for id := range n.accepted {
+		if n.w.intents[id] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // judgeLife checks a life that has ended: counts, and that journal, summary and verdict agree.

@@ -26,6 +26,7 @@ func (r *run) own(i *intent) bool { return i != nil && i.run == r }
 type intent struct {
 	run   *run
 	nodes map[string]bool
+	based map[string]bool // those that told how they were just before
 	at    time.Time
 	lost  bool // the record was replaced by a copy that does not have it
 }
@@ -65,13 +66,14 @@ type tape struct {
 	stopped time.Time
 	resumed bool
 	base    map[string]batch.State
+	said    map[string]bool
 	sent    int // the batch that was sent last in this life
 }
 
 // live begins a life.
 func (t *tape) live(p *process, dieAt int, keep death) {
 	t.p, t.appends, t.dieAt, t.keep, t.dead, t.stopped, t.sent = p, 0, dieAt, keep, false, time.Time{}, 0
-	t.base = map[string]batch.State{}
+	t.base, t.said = map[string]batch.State{}, map[string]bool{}
 	if from, err := batch.Replay(t.all()); err == nil {
 		for r := range from.Results() {
 			t.base[r.Identity] = r.State

@@ -152,24 +152,33 @@ func (w *world) suspend(d time.Duration) {
 	if w.asleep != nil {
 		return
 	}
-	asleep := make(chan struct{})
+	since, asleep := time.Now(), make(chan struct{})
 	w.asleep = asleep
 	w.after(d, func() {
-		w.logf("wake    the operator's machine")
-		if d > 4*time.Minute {
-			for _, c := range w.conns {
-				c.lose("the broker gave up on it")
-			}
+		if w.asleep == asleep {
+			w.wake(since)
 		}
-		w.asleep, w.woke = nil, time.Now()
-		close(asleep)
 	})
+}
+
+func (w *world) wake(since time.Time) {
+	w.logf("wake    the operator's machine")
+	if time.Since(since) > 4*time.Minute {
+		for _, c := range w.conns {
+			c.lose("the broker gave up on it")
+		}
+	}
+	close(w.asleep)
+	w.asleep, w.woke = nil, time.Now()
 }
 
 // heal ends all trouble: everything that may come back does.
 func (w *world) heal() {
 	w.healed, w.waiting, w.noise = true, nil, noise{}
 	w.logf("HEAL    no more trouble")
+	if w.asleep != nil {
+		w.wake(time.Now())
+	}
 	for _, b := range w.brokers {
 		b.rise()
 	}
