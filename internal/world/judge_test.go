@@ -46,7 +46,7 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 			w.saw(string(r.Kind) + ": " + p.Found.String())
 			if p.Found == batch.Acted {
 				t.run.proved[p.Node] = true
-				w.judgeProof(t.run, p.Node)
+				w.judgeProof(t.run, p)
 			}
 		}
 	case batch.KindOutcomes:
@@ -265,8 +265,9 @@ func (w *world) lastSend(r *run, node string) (time.Time, bool) {
 	return last, !last.IsZero()
 }
 
-// judgeProof: what is called proved is true in this moment.
-func (w *world) judgeProof(r *run, node string) {
+// judgeProof: what is called proved is true, in the moment of the proof where that matters: its record may come later.
+func (w *world) judgeProof(r *run, p batch.Proof) {
+	node := p.Node
 	n := w.named[node]
 	last, sent := w.lastSend(r, node)
 	if !sent {
@@ -278,7 +279,7 @@ func (w *world) judgeProof(r *run, node string) {
 		if w.mute503 && n.acceptedOurs() {
 			return // where the broker reports no absence, silence proves a node that accepted
 		}
-		if n.up && (n.subscribed || !n.began.After(last)) { // a later process that has not come to the collective may be there
+		if n.up && !n.began.After(p.Time) && (n.subscribed || !n.began.After(last)) { // a later process that has not come to the collective may be there
 			w.violated("false proof: %s is verified as shut down and runs", node)
 		}
 		return

@@ -1,5 +1,7 @@
 package world
 
+import "slices"
+
 // What notices a mutant. The world is asked where the fault is one of behavior, a package's own tests where it is one of
 // a single promise.
 var (
@@ -11,10 +13,10 @@ var (
 )
 
 // mutants are the broken products.
-var mutants = append(innerMutants, engineMutants...)
+var mutants = slices.Concat(journalMutants, productMutants)
 
-// innerMutants break the journal, the client and the proof.
-var innerMutants = []mutant{
+// journalMutants break the journal.
+var journalMutants = []mutant{
 	// The journal.
 	{name: "an append is not synced", file: "internal/journal/journal.go", tests: byJournal,
 		old: "err = j.f.Sync()", new: "err = nil"},
@@ -32,26 +34,4 @@ var innerMutants = []mutant{
 		old: "return nil, ErrBusy", new: "return unlocker{f}, nil"},
 	{name: "a damaged line counts as torn", file: "internal/journal/scan.go", tests: byJournal,
 		old: "if !s.isTorn(line, whole) {", new: "if false {"},
-
-	// The client.
-	{name: "a duplicate reply is believed", file: "rpcclient/session.go", tests: byClient,
-		old: "case answered:\n\t\treturn Duplicate, false", new: "case answered && false:\n\t\treturn Duplicate, false"},
-	{name: "a stranger is believed", file: "rpcclient/session.go", tests: byClient,
-		old: "case !asked && !p.open:", new: "case !asked && false:"},
-	{name: "the signer need not be the sender", file: "rpcclient/session.go", tests: byClient,
-		old: "if proven != \"\" && proven != inner.Sender {", new: "if false {"},
-	{name: "a request is not flushed", file: "rpcclient/publish.go", tests: byClient,
-		old: "if err := s.client.conn.Flush(ctx); err != nil {\n\t\treturn sent, published, err\n\t}", new: ""},
-	{name: "an interrupted send names nobody", file: "rpcclient/session.go", tests: byClient,
-		old: "s.settle(ctx, nodes[published:], published, err)", new: "s.settle(ctx, nil, published, err)"},
-
-	// The proof.
-	{name: "a start before the reply is proof", file: "internal/proof/judge.go", tests: byProof,
-		old: "unix > p.base && unix > p.stamp", new: "unix > p.base"},
-	{name: "a probe does not wait until the request is harmless", file: "internal/proof/probe.go", tests: byProof,
-		old: "p.wait = max(p.wait, t.Sent.Add(v.harmless(t)).Sub(now))", new: ""},
-	{name: "a request is harmless before the longest delay is over", file: "internal/proof/probe.go", tests: byProof,
-		old: "return v.o.TTL + max(v.o.LongestDelay, t.Delay) + clockMargin", new: "return v.o.TTL"},
-	{name: "an earlier process counts as untouched", file: "internal/proof/probe.go", tests: byProof,
-		old: "return start == p.base ||", new: "return start <= p.base ||"},
 }

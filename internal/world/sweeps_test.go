@@ -70,7 +70,7 @@ func TestOutageInEveryPhase(t *testing.T) {
 		delay  time.Duration
 	}{
 		"at the baseline": {"ask", 1, 0}, "at the second baseline": {"rec:batch-end", 1, 4 * time.Second}, "while sending": {"send", 2, 0},
-		"at the replies": {"rec:outcomes", 1, time.Millisecond}, "at the proof": {"rec:replies", 1, 3 * time.Second},
+		"at the replies": {"rec:outcomes", 1, 4 * time.Millisecond}, "at the proof": {"rec:replies", 1, 3 * time.Second},
 		"at the first proof": {"rec:proofs", 1, 0}, "in the sleep": {"rec:batch-end", 1, time.Second},
 	}
 	for name, p := range phases {

@@ -2,19 +2,41 @@
 
 package world
 
-// engineMutants break the engine. The world and the engine's own tests have to notice; those that only a moment can show
-// are left to the engine's transcripts.
-var engineMutants = []mutant{
+// productMutants break the client, the proof and the engine.
+var productMutants = []mutant{
+	// The client.
+	{name: "a stranger is believed", file: "rpcclient/decode.go", tests: byClient,
+		old: "case !asked && !p.open:", new: "case !asked && false:"},
+	{name: "the signer need not be the sender", file: "rpcclient/decode.go", tests: byClient,
+		old: "if proven != \"\" && proven != inner.Sender {", new: "if false {"},
+	{name: "a request is not flushed", file: "rpcclient/publish.go", tests: byClient,
+		old: "if err := s.client.conn.Flush(ctx); err != nil {\n\t\treturn sent, published, err\n\t}", new: ""},
+	{name: "any notice of absence is believed", file: "rpcclient/absence.go", tests: byClient,
+		old: "if token != fmt.Sprintf(\"%016x\", p.tokens[i]) {", new: "if token == fmt.Sprintf(\"%d\", p.tokens[i]) {"},
+
+	// The proof.
+	{name: "a start before the sending is proof", file: "internal/proof/clocks.go", tests: byProof,
+		old: "case began >= p.hi:", new: "case began >= p.base*int64(time.Second):"},
+	{name: "a shutdown may not act in the second of its reply", file: "internal/proof/clocks.go", tests: byProof,
+		old: "margin = int64(time.Second)", new: "margin = 0"},
+	{name: "a request is harmless before the longest delay is over", file: "internal/proof/probe.go", tests: byProof,
+		old: "whole := v.o.TTL + max(v.o.LongestDelay, min(t.Delay, MaxDelay)) + clockMargin", new: "whole := v.o.TTL"},
+	{name: "a frozen node counts as shut down", file: "internal/proof/shutdown.go", tests: byWorld,
+		old: "case w.gone == never || w.gone > w.deadline+window:", new: "case false:"},
+	{name: "absence counts before servers can be back", file: "internal/proof/shutdown.go", tests: byProof,
+		old: "return at.Sub(l.base) + linkSettle", new: "return at.Sub(l.base)"},
+
+	// The engine. The world and its own transcripts have to notice.
 	{name: "a request leaves before its intent is durable", file: "batch/runner.go", tests: byWorld,
 		old: "case actCmd:\n\t\t\tif x.flush() {", new: "case actCmd:\n\t\t\tif true {"},
-	{name: "replies are not handled before timers and signals", file: "batch/runner.go", tests: byWorld,
+	{name: "replies are not handled before timers and signals", file: "batch/runner_events.go", tests: byWorld,
 		old: "if _, reply := e.(outcomeEvent); !reply {", new: "if _, reply := e.(outcomeEvent); reply {"},
 	{name: "an old batch's reply timer ends a later wait", file: "batch/machine.go", tests: byWorld,
 		old: "if m.phase == phaseCollecting && e.Batch == m.cur.batch {", new: "if m.phase == phaseCollecting {"},
 	{name: "the baseline is not asked again when it is old", file: "batch/machine_send.go", tests: byWorld,
 		old: "Longest(p.asked, at) > freshFor+time.Duration", new: "Longest(p.asked, at) > time.Hour+time.Duration"},
 	{name: "the baseline is not asked again after a reconnect", file: "batch/machine_send.go", tests: byWorld,
-		old: "case !m.clear() || m.lostSince(p.asked):", new: "case !m.clear():"},
+		old: "case !m.clear() || p.first <= m.link.questions:", new: "case !m.clear():"},
 	{name: "a doubt is dropped", file: "batch/attempt.go", tests: byWorld,
 		old: "return r.state == Planned && !r.barred && !l.reached(at)", new: "return r.state == Planned && !r.barred"},
 	{name: "an attempt without a reply cannot have reached its node", file: "batch/attempt.go", tests: byWorld,
