@@ -60,6 +60,13 @@ func fromSeed(seed uint64) *spec {
 		kind := pick(r, "resume", "resume", "retry")
 		s.lives = append(s.lives, randomLife(r, s, kind))
 	}
+	if chance(r, 0.08) { // long enough for a broker to give up on a node that does not answer
+		first := &s.lives[0]
+		first.events = append(first.events, &event{anchor: "life", n: 1, delay: time.Second, text: "freeze for good: n01", do: func(w *world) { w.nodes[0].freeze() }})
+		late := randomLife(r, s, "resume")
+		late.gap = 5 * time.Minute
+		s.lives = append(s.lives, late)
+	}
 	return s
 }
 
