@@ -95,6 +95,12 @@ func (p *process) drive(id identity, from batch.Progress) (batch.Summary, error)
 		Actor: a, Outcomes: a.outcomes, Verifier: v, Prober: v, Journal: p.tape, Rules: p.rules, Pace: p.pace, Interrupt: p.interrupt,
 		Link: link, Control: control,
 	}
+	if p.s.plain {
+		runner.Actor = struct {
+			batch.Actor
+			batch.Requester
+		}{a, a}
+	}
 	a.work.Go(func() { p.news(a.done, link, control) })
 	return runner.Run(p.ctx, from)
 }

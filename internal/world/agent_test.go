@@ -123,6 +123,9 @@ func (n *node) byOther(action string) {
 func (n *node) answer(req asked, code choria.StatusCode, text string, data []byte) {
 	out := n.encode(req, n.name, code, text, data)
 	send := func() { n.w.carry(n, req, out) }
+	if req.acts && n.traits.replyAfter > 0 {
+		send = func() { n.w.after(n.traits.replyAfter, func() { n.w.carry(n, req, out) }) }
+	}
 	switch {
 	case n.traits.mute && req.acts:
 		n.logf("its reply is lost")

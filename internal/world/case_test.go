@@ -30,6 +30,7 @@ type spec struct {
 	ttl           time.Duration
 	slowCheck     time.Duration // what the check of one reply takes
 	slowDisk      time.Duration // what one append to the journal takes
+	plain         bool          // the engine cannot ask its actor what has arrived
 	real          bool          // signatures and files
 
 	lives []life

@@ -15,6 +15,7 @@ type traits struct {
 	refuses     bool          // choria_provision: another token
 	denies      bool          // rpcutil is not allowed
 	mute        bool          // its replies to the action are lost
+	replyAfter  time.Duration // what its replies to the action take on their way
 	noReturn    bool          // does not start again by itself
 	supervisor  time.Duration // what has ended is started again after this; 0: is not
 	provisioner time.Duration // in provisioning mode, it is configured and restarted after this; 0: is not
