@@ -28,8 +28,8 @@ const canPause = true
 // notYet are the faults of faults_test.go that this engine still has. A test that passes although it is listed fails.
 var notYet = map[string]bool{}
 
-// copiesBarSilent: a resume of a record that is a copy does not send to planned nodes that are silent at their baseline,
-// whose process may be younger than the record.
+// copiesBarSilent: after a record was replaced by a copy, planned nodes that are silent or absent at their baseline are
+// not sent to, neither by a resume nor by a retry: their process may be younger than the record.
 const copiesBarSilent = false
 
 var errNotStarted = errors.New("no connection: nothing was begun")

@@ -30,11 +30,11 @@ var notYet = map[string]bool{
 	"sent twice": true, "ttl of polls": true, "accepted and proved nowhere": true, "absent": true, "sent time of a node that was not sent to": true,
 	"sent before the servers are back": true, "dead end without a baseline": true, "silent in the last batch": true,
 	"one refusal with a limit of five": true, "false proof": true, "stop rules sleep during a resume": true, "lagging copy": true,
-	"frozen is not down": true, "announced after a year": true, "arrived and not counted": true,
+	"frozen is not down": true, "frozen is not down in a resume": true, "announced after a year": true, "arrived and not counted": true,
 }
 
-// copiesBarSilent: a resume of a record that is a copy does not send to planned nodes that are silent at their baseline,
-// whose process may be younger than the record.
+// copiesBarSilent: after a record was replaced by a copy, planned nodes that are silent or absent at their baseline are
+// not sent to, neither by a resume nor by a retry: their process may be younger than the record.
 const copiesBarSilent = true
 
 var errNotStarted = errors.New("no connection: nothing was begun")

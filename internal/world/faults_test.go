@@ -247,6 +247,18 @@ var faults = map[string]func() *spec{
 		s.lives = []life{{kind: "begin", events: []*event{at("rec:replies", 1, 0, "freeze: n02", of((*node).freeze, 2))}}, {kind: "resume", gap: 10 * time.Minute}}
 		return s
 	},
+	// One that accepted and froze before it acted is absent when a resume looks minutes later: its broker gave up on it.
+	"frozen is not down in a resume": func() *spec {
+		s := healthy("shutdown", 2)
+		s.lives = []life{
+			{kind: "begin", events: []*event{
+				at("rec:outcomes", 2, 0, "freeze for good: n01", of((*node).freeze, 1)),
+				at("rec:outcomes", 2, time.Millisecond, "kill: the process", kill),
+			}},
+			{kind: "resume", gap: 10 * time.Minute},
+		}
+		return s
+	},
 	// A node that is not connected is absent at once, and nothing was sent to it.
 	"absent": func() *spec {
 		s := healthy("restart", 3)

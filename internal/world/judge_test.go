@@ -231,8 +231,8 @@ func (w *world) judgeAct(n *node) {
 		for _, a := range n.acts {
 			ids = append(ids, short(a.request))
 		}
-		if i, first := w.intents[n.acts[len(n.acts)-1].request], w.intents[n.acts[0].request]; first.lost && !i.based[n.name] && !copiesBarSilent {
-			w.saw("acted twice on a copy, silent at its baseline")
+		if i, first := w.intents[n.acts[len(n.acts)-1].request], w.intents[n.acts[0].request]; first.lost && (i.run != first.run || !i.based[n.name]) && !copiesBarSilent {
+			w.saw("acted twice on a copy, silent or absent at its baseline")
 			return
 		}
 		w.violated("%s acted %d times on requests of the chain: %s", n.name, len(n.acts), strings.Join(ids, ", "))
@@ -278,7 +278,8 @@ func (w *world) judgeProof(r *run, p batch.Proof) {
 		if w.mute503 && n.acceptedOurs() {
 			return // where the broker reports no absence, silence proves a node that accepted
 		}
-		if n.up && !n.began.After(p.Time) && (n.subscribed || !n.began.After(last)) { // a later process that has not come to the collective may be there
+		there := n.subscribed && !n.joined.After(p.Time)
+		if n.up && !n.began.After(p.Time) && (there || !n.began.After(last)) { // a later process that has not come to the collective may be there
 			w.violated("false proof: %s is verified as shut down and runs", node)
 		}
 		return

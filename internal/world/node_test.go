@@ -45,7 +45,8 @@ type node struct {
 
 	broker     int
 	subscribed bool
-	link       int // changes with every connection
+	joined     time.Time // when this subscription began
+	link       int       // changes with every connection
 	frozen     bool
 	held       []func() // what a frozen process will do
 	cut        bool     // its network is silent
@@ -178,7 +179,7 @@ func (n *node) join() {
 			})
 		}
 	} else {
-		n.subscribed = true
+		n.subscribed, n.joined = true, time.Now()
 	}
 	n.logf("is connected to broker %d", b.index)
 	if time.Since(n.began) < n.traits.boot+time.Second {
