@@ -1,13 +1,15 @@
 # What a developer and CI run. `make check` is the whole gate.
 
 FUZZTIME ?= 10s
+SEEDS    ?= 3000
+FROM     ?= 0
 TOOL      = go tool -modfile=tools.mod
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE     ?= $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS   = -s -w -X fleetctl/cmd.version=$(VERSION) -X fleetctl/cmd.commit=$(COMMIT) -X fleetctl/cmd.date=$(DATE)
 
-.PHONY: help check lint format vet fix staticcheck race test demo bench fuzz build clean
+.PHONY: help check lint format vet fix staticcheck race test chaos mutants demo bench fuzz build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +36,12 @@ race:
 
 test: ## The tests, without the race detector
 	go test ./...
+
+chaos: ## The simulated world: SEEDS cases (3000) from seed FROM (0), and how often each thing happened
+	bash -o pipefail -c "go test ./internal/world -run 'TestSeeds$$' -seeds $(SEEDS) -from $(FROM) -count=1 -timeout 30m -v | grep -v -e '=== ' -e '--- PASS'"
+
+mutants: ## Break the product, one line at a time: its tests have to notice
+	bash -o pipefail -c "go test ./internal/world -run TestMutants -mutants -count=1 -timeout 30m -v | grep -v -e '=== '"
 
 demo: ## The README's quick start
 	bash -euo pipefail -c "$$(.ci/readme-block quick-start)"

@@ -70,6 +70,10 @@ func timeOr(t time.Time) time.Time {
 // replies that are in go first: neither a timeout nor an interrupt may overtake
 // them.
 func (x *execution) handle(e event) {
+	if link, ok := e.(linkEvent); ok { // older than what still waits: lost, then back, not the other way round
+		x.step(link)
+		e = nil
+	}
 	x.takeLinks()
 	if _, reply := e.(outcomeEvent); !reply {
 		for x.takeReplies() == maxGroup && x.flush() {

@@ -46,7 +46,7 @@ func (l *loop) down(w *watched) {
 // broker that was restarted.
 func (l *loop) mayBeDown(w *watched) bool {
 	switch {
-	case w.gone == never || w.gone > w.deadline+window:
+	case w.gone == never || w.gone > w.due+l.v.o.Timeout+window: // of the act, also in a resume: a frozen node is absent at last
 		return false
 	case w.replied:
 		return true

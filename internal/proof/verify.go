@@ -197,6 +197,7 @@ func (l *loop) tick() {
 		delete(l.sentAt, l.polls[0].id)
 		l.polls = l.polls[1:]
 	}
+	ask = slices.DeleteFunc(ask, func(w *watched) bool { return l.nodes[w.node] != w }) // what drain brought may have ended some
 	if len(ask) > 0 && !l.stopped {
 		l.ask(ask)
 	}
