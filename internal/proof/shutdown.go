@@ -28,7 +28,7 @@ func (w *watched) broken() {
 
 // down answers for a node that was absent at every look for the settle time after its delay, or plans when to look.
 func (l *loop) down(w *watched) {
-	since := max(w.gone, w.due, l.settledLink(w))
+	since := max(w.gone, w.due)
 	switch {
 	case !l.mayBeDown(w):
 	case w.goneLast >= since+l.v.o.Settle:
@@ -41,30 +41,25 @@ func (l *loop) down(w *watched) {
 	}
 }
 
-// mayBeDown tells whether the absence of a node can prove its shutdown. One that did not accept must have been there
-// just before, and gone before a frozen one could be, on the same connection: a frozen server does not come back to a
-// broker that was restarted.
+// mayBeDown tells whether the absence of a node can prove its shutdown: on the connection on which it was known to be
+// there, since a frozen server does not come back to a broker that was restarted, or that it shares with us no more. One
+// that did not accept must also have been gone before a frozen one could be.
 func (l *loop) mayBeDown(w *watched) bool {
 	switch {
 	case w.gone == never || w.gone > w.due+l.v.o.Timeout+window: // of the act, also in a resume: a frozen node is absent at last
 		return false
+	case !l.sameLink(w):
+		return false
 	case w.replied:
 		return true
 	}
-	return w.base > 0 && l.settledLink(w) == never && batch.Longest(w.sent, l.base.Add(w.gone)) <= promptAbsence
+	return w.base > 0 && batch.Longest(w.sent, l.base.Add(w.gone)) <= promptAbsence
 }
 
-// settledLink is from when on an absent node counts: never (always) on the connection on which it was known to be, else
-// when that has stood long enough for servers to be back.
-func (l *loop) settledLink(w *watched) moment {
+// sameLink tells whether our connection has stood since the node was last known to be on it.
+func (l *loop) sameLink(w *watched) bool {
 	at, down := l.v.o.Client.Reconnected()
-	switch {
-	case down:
-		return l.now() + linkSettle
-	case at.IsZero() || at.Before(w.linked):
-		return never
-	}
-	return at.Sub(l.base) + linkSettle
+	return !down && (at.IsZero() || at.Before(w.linked))
 }
 
 // overDown tells whether a node that was to shut down is to be asked no more.
@@ -76,7 +71,7 @@ func (l *loop) overDown(w *watched, now moment) (bool, batch.Finding) {
 		return now >= w.deadline && (w.quiet == never || w.since > w.deadline || !w.replied), l.failed(w)
 	}
 	// A proof that has begun in time may settle past it, but not for ever on a connection that comes and goes.
-	late := now >= w.deadline+2*(l.v.o.Settle+linkSettle)
+	late := now >= w.deadline+2*l.v.o.Settle+linkSettle
 	switch {
 	case now < w.deadline || l.mayBeDown(w) && !w.unsent && !late:
 		return false, 0

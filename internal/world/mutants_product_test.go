@@ -20,9 +20,9 @@ var productMutants = []mutant{
 	{name: "a request is harmless before the longest delay is over", file: "internal/proof/probe.go", tests: byProof,
 		old: "whole := v.o.TTL + max(v.o.LongestDelay, min(t.Delay, MaxDelay)) + clockMargin", new: "whole := v.o.TTL"},
 	{name: "a frozen node counts as shut down", file: "internal/proof/shutdown.go", tests: byWorld,
-		old: "case w.gone == never || w.gone > w.deadline+window:", new: "case false:"},
-	{name: "absence counts before servers can be back", file: "internal/proof/shutdown.go", tests: byProof,
-		old: "return at.Sub(l.base) + linkSettle", new: "return at.Sub(l.base)"},
+		old: "case w.gone == never || w.gone > w.due+l.v.o.Timeout+window:", new: "case false:"},
+	{name: "a shutdown is proved over a lost connection", file: "internal/proof/shutdown.go", tests: byProof,
+		old: "return !down && (at.IsZero() || at.Before(w.linked))", new: "return !down"},
 
 	// The engine. The world and its own transcripts have to notice.
 	{name: "a request leaves before its intent is durable", file: "batch/runner.go", tests: byWorld,

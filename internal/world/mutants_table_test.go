@@ -20,8 +20,8 @@ var journalMutants = []mutant{
 	// The journal.
 	{name: "an append is not synced", file: "internal/journal/journal.go", tests: byJournal,
 		old: "err = j.f.Sync()", new: "err = nil"},
-	{name: "the directory is not synced", file: "internal/journal/folder.go", tests: byJournal,
-		old: "errors.Join(j.own(), syncDir(root))", new: "errors.Join(j.own(), nil)"},
+	{name: "the directory is not synced", file: "internal/journal/journal.go", tests: byJournal,
+		old: "err = errors.Join(j.own(), root.Sync())", new: "err = j.own()"},
 	{name: "a partial line stays after a failed write", file: "internal/journal/journal.go", tests: byJournal,
 		old: "if cut := j.f.Truncate(j.size); cut != nil {", new: "if cut := j.f.Truncate(j.size + int64(len(b))); cut != nil {"},
 	{name: "a disk that failed once is trusted again", file: "internal/journal/journal.go", tests: byJournal,
