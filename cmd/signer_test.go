@@ -190,12 +190,6 @@ func (s *site) configure(lines ...string) string {
 	return s.write("client.conf", strings.Join(append(out, lines...), "\n")+"\n")
 }
 
-// result is what a command came to.
-type result struct {
-	code     int
-	out, err string
-}
-
 // fleetctl runs a command line in this process.
 func (s *site) fleetctl(ctx context.Context, args ...string) result {
 	var out, err bytes.Buffer
