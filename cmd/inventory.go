@@ -131,7 +131,7 @@ func oneNode(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, wa
 		return cause
 	}
 	if err != nil && node.Identity == "" {
-		return inventoryError(err)
+		return err
 	}
 	var werr error
 	if o.asJSON {
@@ -141,20 +141,6 @@ func oneNode(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, wa
 	}
 	if werr != nil {
 		return werr
-	}
-	if err != nil {
-		return inventoryError(err)
-	}
-	return nil
-}
-
-// inventoryError gives a node that was silent or that refused its exit code.
-func inventoryError(err error) error {
-	if errors.Is(err, inventory.ErrNoReply) {
-		return &exitError{code: exitNoReply, err: err, hint: "is the name right (case counts), is the server up, and is this caller allowed?"}
-	}
-	if _, ok := errors.AsType[*inventory.RefusedError](err); ok {
-		return &exitError{code: exitRefused, err: err}
 	}
 	return err
 }
