@@ -224,7 +224,7 @@ func TestWhatIsRightFailsAtTheNetworkOnly(t *testing.T) {
 		"req rpcutil ping", "req choria_provision restart token=x -I web1", "req choria_registry names plugin_type=agent",
 		"req rpcutil ping --reply-to x", "discover", "ping", "facts country", "inventory", "inventory web1", "inventory --collectives", "doctor",
 	} {
-		if code, _, errs := runApp(t, env, append(strings.Fields(args), "--connect-timeout", "1")...); code != exitNetwork {
+		if code, _, errs := runApp(t, env, append(strings.Fields(args), "--connect-timeout", "0.05")...); code != exitNetwork {
 			t.Errorf("%s: exit %d, %s", args, code, errs)
 		}
 	}
