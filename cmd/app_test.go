@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"fleetctl/discovery"
+	"fleetctl/internal/lab"
 )
 
 // result is what a command came to.
@@ -66,4 +69,69 @@ var unsigned = map[string]string{"INSECURE_YES_REALLY": "true"}
 func noBroker(t *testing.T) map[string]string {
 	t.Helper()
 	return withVariable(unsigned, "FLEETCTL_CONFIG", writeConfig(t, "plugin.choria.middleware_hosts = 127.0.0.1:1"))
+}
+
+// practice is a lab in this process, and a home for what its client keeps.
+type practice struct {
+	t     *testing.T
+	lab   *lab.Lab
+	dir   string
+	names []string // of the nodes, in natural order
+}
+
+func newPractice(t *testing.T, o lab.Options) *practice {
+	t.Helper()
+	p := &practice{t: t, dir: t.TempDir()}
+	o.Protocol, o.Dir = 2, filepath.Join(p.dir, "lab") // protocol 1 would make an RSA key
+	l, err := lab.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p.lab = l
+	for _, n := range l.Nodes() {
+		p.names = append(p.names, n.Identity)
+	}
+	p.names = discovery.Sort(p.names)
+	return p
+}
+
+func (p *practice) path(name string) string { return filepath.Join(p.dir, name) }
+
+// env is the environment of the lab's client.
+func (p *practice) env() map[string]string {
+	return map[string]string{"FLEETCTL_CONFIG": p.lab.ConfigFile(), "FLEETCTL_STATE_DIR": p.path("state"), "FLEETCTL_TOKEN": "s3cret", "XDG_CONFIG_HOME": p.dir}
+}
+
+// run runs a command line, split at blanks.
+func (p *practice) run(line string, more ...string) result {
+	p.t.Helper()
+	code, out, errs := runApp(p.t, p.env(), append(strings.Fields(line), more...)...)
+	return result{code, out, errs}
+}
+
+// practiceRow is a command line, how it ends, and what it writes. Pieces are looked for in both streams, in any order.
+type practiceRow struct {
+	line string
+	code int
+	says []string
+}
+
+func (p *practice) check(rows []practiceRow) {
+	p.t.Helper()
+	for _, row := range rows {
+		got := p.run(row.line)
+		if got.code != row.code {
+			p.t.Errorf("%s: exit %d, want %d\n%s%s", row.line, got.code, row.code, got.out, got.err)
+		}
+		for _, piece := range row.says {
+			if !strings.Contains(got.out+got.err, piece) {
+				p.t.Errorf("%s lacks %q:\n%s%s", row.line, piece, got.out, got.err)
+			}
+		}
+	}
 }
