@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,7 +83,8 @@ type practice struct {
 func newPractice(t *testing.T, o lab.Options) *practice {
 	t.Helper()
 	p := &practice{t: t, dir: t.TempDir()}
-	o.Protocol, o.Dir = 2, filepath.Join(p.dir, "lab") // protocol 1 would make an RSA key
+	o.Dir = filepath.Join(p.dir, "lab")
+	o.Protocol = cmp.Or(o.Protocol, 2) // protocol 1 makes an RSA key, which takes a while
 	l, err := lab.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -209,5 +211,31 @@ func TestARequestFromTheCommandLine(t *testing.T) {
 		if got := p.lab.Received(n, "choria_provision", "restart"); got != 1 {
 			t.Errorf("%s got %d requests to restart", n, got)
 		}
+	}
+}
+
+// Nodes in provisioning mode are in an account and a collective of their own. The lab's second configuration has its
+// login; replies there are not signed, in protocol v2 neither.
+func TestNodesInProvisioningModeAreReachedWithTheProvisionersLogin(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []int{1, 2} {
+		t.Run(fmt.Sprint("protocol ", protocol), func(t *testing.T) {
+			t.Parallel()
+			p := newPractice(t, lab.Options{Nodes: 3, Protocol: protocol, ProvisionAfter: -1})
+			node := p.names[0]
+			there := " -T provisioning --config " + filepath.Join(filepath.Dir(p.lab.ConfigFile()), "provisioner.conf")
+			p.check([]practiceRow{
+				{"discover -T provisioning", exitUsage, []string{"plugin.nats.user"}},
+				{"req choria_provision reprovision -I " + node, 0, []string{"Done: 1 verified of 1 node"}},
+				{"discover --discovery-window" + there, 0, []string{node + "\n"}},
+				{"ping --expect 1" + there, 0, []string{node}},
+				{"inventory " + node + there, 0, []string{"Main Collective: provisioning"}},
+				{"facts role --discovery-window" + there, 0, []string{"Report for fact: role"}},
+				{"req rpcutil ping --discovery-window" + there, 0, []string{"1 accepted of 1 node"}},
+				{"req rpcutil ping --discovery-window --senders" + strings.TrimPrefix(there, " -T provisioning"), 0, []string{node + "\n"}},
+				// A restart there is refused by the node: that is no silence.
+				{"req choria_provision restart -I " + node + there, exitRefused, []string{"1 refused of 1 node"}},
+			})
+		})
 	}
 }

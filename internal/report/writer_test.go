@@ -127,6 +127,27 @@ func TestFilteredRepliesCountInTheVerdict(t *testing.T) {
 	}
 }
 
+// Aggregates are those of the replies that are shown.
+func TestAggregatesFollowTheFilter(t *testing.T) {
+	expr, err := filter.CompileReply(`data("value") == "mt"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f, want := range map[*filter.ReplyExpr]string{nil: `"agg":{"value":{"de":1,"mt":1}}`, expr: `"agg":{"value":{"mt":1}}`} {
+		out, _ := told(t, Options{Format: Lines, Filter: f, NoProgress: true}, func(s *story) {
+			s.action, s.batches = "get_fact", [][]string{{"a", "d"}}
+			for name, value := range map[string]string{"a": "mt", "d": "de"} {
+				r := s.replies[name]
+				r.Data = json.RawMessage(`{"fact":"country","value":"` + value + `"}`)
+				s.replies[name] = r
+			}
+		})
+		if !strings.Contains(out, want) {
+			t.Errorf("filtered %t: no %s in\n%s", f != nil, want, out)
+		}
+	}
+}
+
 func TestDisplayAndSort(t *testing.T) {
 	backwards := func(s *story) { s.batches = [][]string{{"d", "b", "a"}} }
 	for display, want := range map[string]string{"": "adb", "ok": "ad", "failed": "b", "all": "abd", "none": ""} {

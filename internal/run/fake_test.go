@@ -62,6 +62,7 @@ type server struct {
 	facts  map[string]string // as JSON
 	start  time.Time         // of its process
 	stuck  bool              // accepts a restart and does nothing
+	down   bool              // has no process
 }
 
 func newWorld(t *testing.T, names ...string) *world {
@@ -283,7 +284,7 @@ func (w *world) Publish(subject string, data []byte) error {
 		w.got = append(w.got, fmt.Sprintf("%s %s#%s %s", name, body.Agent, body.Action, body.Data))
 	}
 	s := w.nodes[name]
-	if s == nil || s.silent && body.Action != "daemon_stats" {
+	if s == nil || s.down || s.silent && body.Action != "daemon_stats" {
 		return nil
 	}
 	reply := s.answer(body)
@@ -328,6 +329,8 @@ func (s *server) answer(body choria.RPCRequest) choria.RPCReply {
 		if !s.stuck {
 			s.start = time.Now().Add(3 * time.Second)
 		}
+	case body.Action == "shutdown" && s.code == choria.OK:
+		s.down = !s.stuck // the reply is on its way already
 	}
 	return reply
 }
