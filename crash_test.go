@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/lab"
+	"fleetctl/internal/run"
 )
 
 // fleet is a lab in this process, with the real program as its client in others.
@@ -126,27 +127,23 @@ func (f *fleet) restarts() (total int) {
 	return total
 }
 
-// account is the part of `runs show --json` that these tests read.
-type account struct {
-	Live bool `json:"live"`
-	Run  struct {
-		ID     string         `json:"id"`
-		States map[string]int `json:"states"`
-		Nodes  []struct {
-			Identity, State string
-		} `json:"nodes"`
-	} `json:"run"`
+// stored is the newest run of a folder of records, read as `runs show` reads it.
+func (f *fleet) stored(dir string) (run.Stored, error) {
+	return run.Store{Dir: filepath.Join(f.dir, dir, "runs")}.Named("last")
 }
 
-func (f *fleet) show(args ...string) account {
+// show is the newest run of this fleet.
+func (f *fleet) show() run.Stored {
 	f.t.Helper()
-	r := f.run(append([]string{"runs", "show", "--json"}, args...)...)
-	var a account
-	if err := json.Unmarshal([]byte(r.out), &a); err != nil {
-		f.t.Fatalf("runs show: exit %d, %v: %s", r.code, err, r.stderr)
+	s, err := f.stored("state")
+	if err != nil {
+		f.t.Fatal(err)
 	}
-	return a
+	return s
 }
+
+// count is how many nodes of a run are in a state.
+func count(s run.Stored, state batch.State) int { return s.Progress.Counts().Of(state) }
 
 // TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, and
 // resumes them: nobody gets two requests, nobody is lost.
@@ -184,24 +181,24 @@ func (f *fleet) killAndResume(state string, names []string, after time.Duration)
 	ctx, cancel := context.WithTimeout(f.t.Context(), after) // CommandContext kills with SIGKILL
 	defer cancel()
 	_ = f.command(ctx, args...).Run()
-	if list := f.run(append([]string{"runs", "list", "--json"}, dir...)...); !strings.Contains(list.out, `"id"`) || strings.Contains(list.out, "nothing sent") {
+	if _, err := f.stored(state); err != nil {
 		return // killed before the record began: nothing was sent, which the count of requests shows
 	}
 	r := f.run(append([]string{"runs", "resume", "last"}, dir...)...)
-	a := f.show(append([]string{"last"}, dir...)...)
-	total := 0
-	for _, n := range a.Run.States {
-		total += n
+	s, err := f.stored(state)
+	if err != nil {
+		f.t.Errorf("killed after %v: %v", after, err)
+		return
 	}
-	if total != len(names) || len(a.Run.Nodes) != len(names) {
-		f.t.Errorf("killed after %v: %d of %d nodes are accounted for: %v", after, total, len(names), a.Run.States)
+	if total := s.Progress.Counts().Total(); total != len(names) {
+		f.t.Errorf("killed after %v: %d of %d nodes are in the record", after, total, len(names))
 	}
-	if open := a.Run.States["planned"] + a.Run.States["sending"] + a.Run.States["not-sent"]; open > 0 {
-		f.t.Errorf("killed after %v: resume left %d nodes open (exit %d): %v\n%s", after, open, r.code, a.Run.States, r.stderr)
+	if open := count(s, batch.Planned) + count(s, batch.Sending) + count(s, batch.NotSent); open > 0 {
+		f.t.Errorf("killed after %v: resume left %d nodes open (exit %d): %v\n%s", after, open, r.code, s.Progress.Counts(), r.stderr)
 	}
-	for _, n := range a.Run.Nodes {
+	for n := range s.Progress.Results() {
 		got := f.lab.Received(n.Identity, "choria_provision", "restart")
-		if (n.State == "verified" || n.State == "accepted") && got != 1 {
+		if (n.State == batch.Verified || n.State == batch.Accepted) && got != 1 {
 			f.t.Errorf("killed after %v: node %s is %s with %d requests", after, n.Identity, n.State, got)
 		}
 	}
@@ -220,10 +217,7 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	if r := f.run("runs", "resume", "last"); r.code != 7 || !strings.Contains(r.stderr, "is doing it") {
 		t.Errorf("resume of a live run: exit %d, %s", r.code, r.stderr)
 	}
-	if r := f.run("req", "choria_provision", "restart", "splay=1", "--resume"); r.code != 7 || !strings.Contains(r.stderr, "is doing it") {
-		t.Errorf("the same command with --resume, meanwhile: exit %d, %s", r.code, r.stderr)
-	}
-	if a := f.show("last"); !a.Live {
+	if s := f.show(); !s.Live {
 		t.Error("the run is not shown as live")
 	}
 	if r := f.run("runs", "stop", "last"); r.code != 0 {
@@ -233,20 +227,8 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest, "runs resume") {
 		t.Errorf("the stopped run: exit %d, said %q", code, rest)
 	}
-	if a := f.show("last"); a.Run.States["not-sent"] != 3 {
-		t.Errorf("after the stop: %v, want 3 nodes not sent to", a.Run.States)
-	}
-	for _, dry := range [][]string{{"runs", "resume", "last"}, {"req", "choria_provision", "restart", "splay=1", "--resume"}} {
-		before := f.run("runs", "show", "last").out
-		if r := f.run(append(dry, "--dry-run")...); r.code != 0 || !strings.Contains(r.out, "3 nodes in 1 batch") {
-			t.Errorf("%v --dry-run: exit %d, %s%s", dry, r.code, r.out, r.stderr)
-		}
-		if after := f.run("runs", "show", "last").out; after != before || f.restarts() != 3 {
-			t.Errorf("%v --dry-run did something: %d requests in all, and the record says %s", dry, f.restarts(), after)
-		}
-	}
-	if r := f.run("runs", "resume", "last", "--batch", "1"); r.code != 2 {
-		t.Errorf("resume with another batch size: exit %d, %s", r.code, r.stderr)
+	if s := f.show(); count(s, batch.NotSent) != 3 {
+		t.Errorf("after the stop: %v, want 3 nodes not sent to", s.Progress.Counts())
 	}
 	if r := f.run("runs", "resume", "last", "--batch-sleep", "0"); r.code != 0 {
 		t.Errorf("resume: exit %d, %s", r.code, r.stderr)
@@ -271,8 +253,8 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 	if code := exitCode(t, c.Wait()); code != 0 {
 		t.Errorf("without a reader of stderr: exit %d", code)
 	}
-	if a := f.show("last"); a.Run.States["verified"] != 4 {
-		t.Errorf("without a reader of stderr: %v, want 4 verified", a.Run.States)
+	if s := f.show(); count(s, batch.Verified) != 4 {
+		t.Errorf("without a reader of stderr: %v, want 4 verified", s.Progress.Counts())
 	}
 	read, write, err := os.Pipe()
 	if err != nil {

@@ -24,7 +24,8 @@ func TestASecretAppearsNowhere(t *testing.T) {
 	if err := os.WriteFile(file, []byte(canarySecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	restart := []string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--no-verify", "--discovery-window", "--reply-timeout", "1"}
+	restart := []string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--no-verify", "--reply-timeout", "1"}
+	restart = append(restart, f.all()...)
 	with := func(more ...string) []string { return append(append([]string{}, restart...), more...) }
 	log := filepath.Join(f.dir, "debug.log")
 	tests := []struct {

@@ -1,10 +1,8 @@
 package cmd
 
 import (
-	"bytes"
 	"encoding/json"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,41 +10,6 @@ import (
 
 	"fleetctl/internal/render"
 )
-
-// runApp runs a command line as Main does, without the machine's own set-up, and returns the exit code.
-func runApp(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	home := t.TempDir()
-	var out, errs bytes.Buffer
-	a := &app{io: streams{strings.NewReader(""), &out, &errs}, env: environment{func(name string) (string, bool) {
-		if v, ok := env[name]; ok {
-			return v, true
-		}
-		switch name {
-		case "HOME":
-			return home, true
-		case "USER":
-			return "operator", true
-		}
-		return "", false
-	}}}
-	code = a.execute(t.Context(), args)
-	return code, out.String(), errs.String()
-}
-
-// writeConfig makes a client configuration that needs no credentials.
-func writeConfig(t *testing.T, lines ...string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "client.conf")
-	text := "identity = ops.example.net\nplugin.security.provider = file\nplugin.choria.use_srv = false\n" + strings.Join(lines, "\n") + "\n"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// unsigned lets a configuration do without credentials and TLS.
-var unsigned = map[string]string{"INSECURE_YES_REALLY": "true"}
 
 // silentBroker accepts connections and says nothing.
 func silentBroker(t *testing.T) string {

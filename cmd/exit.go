@@ -179,6 +179,9 @@ func met(err error) (code int, hint string, ok bool) {
 	if _, ok := errors.AsType[*config.NotFoundError](err); ok {
 		return exitUsage, "name a Choria client configuration with --config or FLEETCTL_CONFIG; `fleetctl lab` makes a practice fleet with one", true
 	}
+	if errors.Is(err, inventory.ErrAbsent) {
+		return exitNoReply, "is the name right (case counts), is the server up, and is it in this collective (-T)?", true
+	}
 	if errors.Is(err, inventory.ErrNoReply) {
 		return exitNoReply, "is the name right (case counts), is the server up, and is this caller allowed?", true
 	}

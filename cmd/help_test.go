@@ -108,3 +108,22 @@ func TestTopicsNameFlagsThatExist(t *testing.T) {
 		}
 	}
 }
+
+// Help names what a flag takes, never the type that the program keeps it in.
+func TestHelpNamesWhatFlagsTake(t *testing.T) {
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			switch name, _ := pflag.UnquoteUsage(f); name {
+			case "string", "strings", "stringArray", "int", "uint", "float":
+				if !f.Hidden {
+					t.Errorf("%s --%s takes a %q: put the name of its value between backquotes", c.CommandPath(), f.Name, name)
+				}
+			}
+		})
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRoot(&app{env: environment{os.LookupEnv}}))
+}

@@ -129,7 +129,7 @@ func oneNode(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, wa
 		return cause
 	}
 	if err != nil && node.Identity == "" {
-		return inventoryError(err)
+		return err
 	}
 	var werr error
 	if o.asJSON {
@@ -139,23 +139,6 @@ func oneNode(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, wa
 	}
 	if werr != nil {
 		return werr
-	}
-	if err != nil {
-		return inventoryError(err)
-	}
-	return nil
-}
-
-// inventoryError gives a node that was silent or that refused its exit code.
-func inventoryError(err error) error {
-	if errors.Is(err, inventory.ErrAbsent) {
-		return &exitError{code: exitNoReply, err: err, hint: "is the name right (case counts), is the server up, and is it in this collective (-T)?"}
-	}
-	if errors.Is(err, inventory.ErrNoReply) {
-		return &exitError{code: exitNoReply, err: err, hint: "is the name right (case counts), is the server up, and is this caller allowed?"}
-	}
-	if _, ok := errors.AsType[*inventory.RefusedError](err); ok {
-		return &exitError{code: exitRefused, err: err}
 	}
 	return err
 }

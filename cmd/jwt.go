@@ -24,7 +24,7 @@ func newJWT(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newJWTProvisioning(a), newJWTView(a))
+	c.AddCommand(newJWTProvisioning(a, makeProvisioning), newJWTView(a, viewToken))
 	return c
 }
 
@@ -45,7 +45,7 @@ type provisioningOptions struct {
 // a longer one to the servers that demand it.
 const maxToken = 128
 
-func newJWTProvisioning(a *app) *cobra.Command {
+func newJWTProvisioning(a *app, do func(context.Context, *app, provisioningOptions) error) *cobra.Command {
 	o := provisioningOptions{validity: validity(365 * 24 * time.Hour)}
 	c := &cobra.Command{
 		Use:     "provisioning FILE KEY",
@@ -63,7 +63,7 @@ The provisioning token is asked for without an echo, or given as --token @FILE, 
 			if err := o.complete(); err != nil {
 				return err
 			}
-			return makeProvisioning(c.Context(), a, o)
+			return do(c.Context(), a, o)
 		},
 	}
 	f := c.Flags()

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"crypto"
 	"encoding/hex"
 	"encoding/json"
@@ -24,13 +25,13 @@ type viewOptions struct {
 	asJSON      bool
 }
 
-func newJWTView(a *app) *cobra.Command {
+func newJWTView(a *app, do func(context.Context, *app, viewOptions) error) *cobra.Command {
 	var o viewOptions
 	c := &cobra.Command{
 		Use:     "view FILE [KEY]",
 		Aliases: []string{"show", "v", "s"},
 		Short:   "Show what a token says, and check its signature when a key is given",
-		Long: `view shows a client, server or provisioning token: its holder, permissions and validity. Secrets in it are secret.Redacted.
+		Long: `view shows a client, server or provisioning token: its holder, permissions and validity. Secrets in it are redacted.
 With a key it checks who signed it; without one it says that nothing was checked. It ends with 3 when the signature does
 not fit, or the token is not valid now.`,
 		Example: `  fleetctl jwt view provisioning.jwt
@@ -41,7 +42,7 @@ not fit, or the token is not valid now.`,
 			}
 			return exactArgs("FILE")(c, args)
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			o.file = args[0]
 			if len(args) == 2 { // as upstream has it
 				if o.key != "" {
@@ -49,7 +50,7 @@ not fit, or the token is not valid now.`,
 				}
 				o.key = args[1]
 			}
-			return viewToken(a, o)
+			return do(c.Context(), a, o)
 		},
 	}
 	f := c.Flags()
@@ -66,7 +67,7 @@ const (
 	signatureMisfits   = "misfits"
 )
 
-func viewToken(a *app, o viewOptions) error {
+func viewToken(_ context.Context, a *app, o viewOptions) error {
 	var keys []crypto.PublicKey
 	if o.key != "" {
 		var err error

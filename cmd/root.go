@@ -24,7 +24,7 @@ Try it on a practice fleet, on this machine alone:
 		Args:          cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if version {
-				return showVersion(c)
+				return showVersion(c.OutOrStdout(), false)
 			}
 			return c.Help()
 		},
@@ -35,18 +35,7 @@ Try it on a practice fleet, on this machine alone:
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(err, "see `"+c.CommandPath()+" --help`")
 	})
-	f := root.PersistentFlags()
-	f.StringVar(&a.flags.config, "config", "", "Choria client configuration `FILE` (or FLEETCTL_CONFIG; else Choria's own search)")
-	f.BoolVar(&a.flags.debug, "debug", false, "log what happens on stderr")
-	f.StringVar(&a.flags.logFile, "log-file", "", "append a debug log to `FILE`, without secrets")
-	f.BoolVar(&a.flags.noColor, "no-color", false, "no colors")
-	f.BoolVar(&a.flags.noProgress, "no-progress", false, "no progress bar")
-	f.BoolVar(&a.flags.noProgress, "np", false, "no progress bar, as in choria")
-	f.Var(&a.flags.connectTimeout, "connect-timeout", "give up connecting to the broker after this long (5s)")
-	f.BoolVar(&a.flags.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (said on every run)")
-	f.BoolVar(&a.flags.allowUnsigned, "allow-unsigned-replies", false, "believe replies without the server's signature where an issuer is known")
-	f.StringVar(&a.flags.signerCA, "signer-ca", "", "certificate authority of request signer and login service, a `FILE` (else the security provider's)")
-	f.BoolVar(&a.flags.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (said on every run)")
+	a.flags.add(root.PersistentFlags())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if err := emptyFlag(c.Flags()); err != nil {
 			return err
@@ -65,7 +54,7 @@ Try it on a practice fleet, on this machine alone:
 		newDoctor(a, runDoctor),
 		newCompletion(a),
 		newLogin(a, runLogin),
-		newVersion(a),
+		newVersion(showVersion),
 	)
 	root.AddCommand(newTopics()...)
 	root.SetHelpCommand(newHelp(a))
@@ -73,6 +62,21 @@ Try it on a practice fleet, on this machine alone:
 	wrongArgumentsAreUsage(root)
 	fitHelp(a, root)
 	return root
+}
+
+// add declares the flags of every command.
+func (g *globalFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&g.config, "config", "", "Choria client configuration `FILE` (or FLEETCTL_CONFIG; else Choria's own search)")
+	f.BoolVar(&g.debug, "debug", false, "log what happens on stderr")
+	f.StringVar(&g.logFile, "log-file", "", "append a debug log to `FILE`, without secrets")
+	f.BoolVar(&g.noColor, "no-color", false, "no colors")
+	f.BoolVar(&g.noProgress, "no-progress", false, "no progress bar")
+	f.BoolVar(&g.noProgress, "np", false, "no progress bar, as in choria")
+	f.Var(&g.connectTimeout, "connect-timeout", "give up connecting to the broker after this long (5s)")
+	f.BoolVar(&g.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (said on every run)")
+	f.BoolVar(&g.allowUnsigned, "allow-unsigned-replies", false, "believe replies without the server's signature where an issuer is known")
+	f.StringVar(&g.signerCA, "signer-ca", "", "certificate authority of request signer and login service, a `FILE` (else the security provider's)")
+	f.BoolVar(&g.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (said on every run)")
 }
 
 // emptyFlag refuses a flag that was given nothing: --nodes "$FILE" with an unset variable must not mean every node. Flags

@@ -1,12 +1,14 @@
 package cmd
 
 import (
-	"encoding/json"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"fleetctl/internal/render"
 )
 
 // Set by the linker in releases.
@@ -50,27 +52,23 @@ func build() buildFacts {
 	return f
 }
 
-func newVersion(a *app) *cobra.Command {
+func newVersion(do func(out io.Writer, asJSON bool) error) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Show the version and how it was built",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if asJSON {
-				enc := json.NewEncoder(c.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(build())
-			}
-			return showVersion(c)
-		},
+		RunE:  func(c *cobra.Command, _ []string) error { return do(c.OutOrStdout(), asJSON) },
 	}
 	c.Flags().BoolVarP(&asJSON, "json", "j", false, "JSON")
 	return c
 }
 
-func showVersion(c *cobra.Command) error {
+func showVersion(out io.Writer, asJSON bool) error {
 	f := build()
-	_, err := fmt.Fprintf(c.OutOrStdout(), "fleetctl %s (%s, %s)\n", f.Version, f.Go, f.Platform)
+	if asJSON {
+		return render.IndentedJSON(out, f)
+	}
+	_, err := fmt.Fprintf(out, "fleetctl %s (%s, %s)\n", f.Version, f.Go, f.Platform)
 	return err
 }

@@ -1,11 +1,13 @@
-package main
+package cmd
 
 import (
-	"bytes"
-	"os"
+	"context"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -13,7 +15,7 @@ import (
 	"fleetctl/internal/lab"
 )
 
-const schemaDir = "docs/schemas"
+const schemaDir = "../docs/schemas"
 
 // schemas are docs/schemas, and which of them real output was held against.
 type schemas struct {
@@ -95,7 +97,7 @@ func requiredKeys(s *jsonschema.Schema, doc any) []string {
 	return keys
 }
 
-// output is a command whose output has a schema.
+// output is a command whose output has a schema; DIR is the folder of the test.
 type output struct {
 	schema string // "lines" and "inventory-lines": one document a line
 	code   int
@@ -104,13 +106,13 @@ type output struct {
 
 // acts are outputs of what changes nodes, one after another: the fleet has a node that refuses and a silent one.
 var acts = []output{
-	{"lines", 5, "req choria_provision restart token=wrong --jsonl --canary 1 --state-dir c"},
-	{"req", 5, "req choria_provision restart token=wrong --json --canary 1 --state-dir b"},
-	{"req", 3, "req choria_provision restart splay=1 --json --canary 0 --reply-timeout 2 --state-dir a"},
-	{"inventory-diff", 0, "inventory --diff snapshot --output json"},
-	{"runs-list", 0, "runs list --json --state-dir a"},
-	{"runs-show", 0, "runs show last --json --state-dir a"},
-	{"runs-show", 0, "runs report last --output json --state-dir a"},
+	{"lines", 5, "req choria_provision restart token=wrong --jsonl --canary 1 --reply-timeout 1 --state-dir DIR/c"},
+	{"req", 5, "req choria_provision restart token=wrong --json --canary 1 --reply-timeout 1 --state-dir DIR/b"},
+	{"req", 3, "req choria_provision restart splay=1 --json --canary 0 --reply-timeout 1 --verify-timeout 10 --state-dir DIR/a"},
+	{"inventory-diff", 0, "inventory --diff DIR/snapshot --output json"},
+	{"runs-list", 0, "runs list --json --state-dir DIR/a"},
+	{"runs-show", 0, "runs show last --json --state-dir DIR/a"},
+	{"runs-show", 0, "runs report last --output json --state-dir DIR/a"},
 }
 
 // results are outputs of what changes nothing.
@@ -127,7 +129,7 @@ var results = []output{
 	{"lines", 0, "req choria_registry names plugin_type=agent --jsonl"},
 	{"lines", 8, "req rpcutil ping -C nothing --discovery-timeout 1 --jsonl"},
 	{"lines", 2, "req rpcutil pong --jsonl"},
-	{"runs-list", 0, "runs list --json --state-dir empty"},
+	{"runs-list", 0, "runs list --json --state-dir DIR/empty"},
 	{"inventory-collectives", 0, "inventory --collectives --json"},
 	{"inventory-fleet", 0, "inventory --output json --agent-versions"},
 	{"inventory-fleet", 0, "inventory --output json --group-by version"},
@@ -140,7 +142,7 @@ var results = []output{
 	{"facts", 0, "facts country --json"},
 	{"version", 0, "version --json"},
 	{"doctor", 0, "doctor --json"},
-	{"doctor", 9, "doctor --json --config nobroker.conf --connect-timeout 1"},
+	{"doctor", 9, "doctor --json --config DIR/nobroker.conf --connect-timeout 1"},
 }
 
 func TestOutputKeepsItsSchemas(t *testing.T) {
@@ -148,24 +150,27 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 	s := loadSchemas(t)
 	t.Run("real output", func(t *testing.T) {
 		for _, protocol := range []int{1, 2} {
-			f := newFleet(t, lab.Options{Nodes: 9, Protocol: protocol, Faults: lab.Faults{Refuse: lab.Amount{N: 1}, Silent: lab.Amount{N: 1}}})
-			outputs := append(results, output{"inventory-node", 0, "inventory --json " + f.lab.Nodes()[0].Identity})
-			if protocol == 2 {
-				outputs = results[:6]
-			}
-			f.writeFile("nobroker.conf", "identity = nobody.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
-			if r := f.run("inventory", "--save", "snapshot"); r.code != 0 {
-				t.Errorf("save: exit code %d: %s", r.code, r.stderr)
-			}
-			var wait sync.WaitGroup
-			for _, o := range outputs {
-				wait.Go(func() { f.keepsSchema(s, o) })
-			}
-			wait.Wait()
-			f.views(s)
-			for _, o := range acts {
-				f.keepsSchema(s, o)
-			}
+			t.Run(strconv.Itoa(protocol), func(t *testing.T) {
+				t.Parallel()
+				p := newPractice(t, lab.Options{Nodes: 9, Protocol: protocol, Faults: lab.Faults{Refuse: lab.Amount{N: 1}, Silent: lab.Amount{N: 1}}})
+				outputs := append(slices.Clone(results), output{"inventory-node", 0, "inventory --json " + p.lab.Nodes()[0].Identity})
+				if protocol == 2 {
+					outputs = results[:6]
+				}
+				writeAt(t, p.path("nobroker.conf"), "identity = nobody.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
+				if r := p.run("inventory --save " + p.path("snapshot")); r.code != 0 {
+					t.Errorf("save: exit code %d: %s", r.code, r.err)
+				}
+				var wait sync.WaitGroup
+				for _, o := range outputs {
+					wait.Go(func() { p.keepsSchema(s, o) })
+				}
+				wait.Wait()
+				p.views(s)
+				for _, o := range acts {
+					p.keepsSchema(s, o)
+				}
+			})
 		}
 	})
 	t.Run("interrupted", func(t *testing.T) { interruptedOutput(t, s) })
@@ -176,73 +181,64 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 	}
 }
 
-func (f *fleet) writeFile(name, content string) {
-	f.t.Helper()
-	if err := os.WriteFile(filepath.Join(f.dir, name), []byte(content), 0o600); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
 // views holds what jwt view says of a token to its schema.
-func (f *fleet) views(s *schemas) {
-	f.t.Helper()
-	token, key := filepath.Join(f.dir, "prov.jwt"), filepath.Join(f.dir, "prov.seed")
-	f.writeFile("prov.seed", strings.Repeat("02", 32))
-	if r := f.run("jwt", "provisioning", token, key, "--token", "s3cret", "--srv", "example.net"); r.code != 0 {
-		f.t.Fatalf("jwt provisioning: exit code %d\n%s", r.code, r.stderr)
+func (p *practice) views(s *schemas) {
+	p.t.Helper()
+	token, key := p.path("prov.jwt"), p.path("prov.seed")
+	writeAt(p.t, key, seedText)
+	if r := p.run("jwt provisioning " + token + " " + key + " --token s3cret --srv example.net --force"); r.code != 0 {
+		p.t.Fatalf("jwt provisioning: exit code %d\n%s", r.code, r.err)
 	}
-	f.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token})
-	f.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token + " --show-secrets --key " + key})
+	p.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token})
+	p.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token + " --show-secrets --key " + key})
 }
 
-func (f *fleet) keepsSchema(s *schemas, o output) {
-	f.t.Helper()
-	r := f.run(append(strings.Fields(o.args), "--np")...)
+func (p *practice) keepsSchema(s *schemas, o output) {
+	p.t.Helper()
+	r := p.run(strings.ReplaceAll(o.args, "DIR", p.dir) + " --np")
 	if r.code != o.code {
-		f.t.Errorf("%s: exit code %d, want %d\n%s", o.args, r.code, o.code, r.stderr)
+		p.t.Errorf("%s: exit code %d, want %d\n%s", o.args, r.code, o.code, r.err)
 	}
 	if !strings.HasSuffix(o.schema, "lines") {
-		s.check(f.t, o.schema, r.out)
+		s.check(p.t, o.schema, r.out)
 		return
 	}
 	for line := range strings.Lines(r.out) {
-		s.check(f.t, o.schema, line)
+		s.check(p.t, o.schema, line)
 	}
 }
 
 // interruptedOutput ends a run by a signal between its batches; its record is also read while it lives.
 func interruptedOutput(t *testing.T, s *schemas) {
-	f := newFleet(t, lab.Options{Nodes: 4})
-	var out bytes.Buffer
-	c := f.command(t.Context(), "req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "2", "--batch-sleep", "300", "--json")
-	c.Stdout = &out
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	p := newPractice(t, lab.Options{Nodes: 4})
+	a, out, errs := newApp(t, "", p.env())
+	ctx, signal := context.WithCancelCause(t.Context())
+	ended := make(chan int, 1)
+	go func() {
+		ended <- a.execute(ctx, strings.Fields("req choria_provision restart splay=1 --canary 0 --batch 2 --batch-sleep 300 --json"))
+	}()
 	received := func() bool {
-		for _, n := range f.lab.Nodes() {
-			if f.lab.Received(n.Identity, "choria_provision", "restart") > 0 {
+		for _, n := range p.names {
+			if p.lab.Received(n, "choria_provision", "restart") > 0 {
 				return true
 			}
 		}
 		return false
 	}
-	if err := f.lab.AwaitFunc(t.Context(), received); err != nil {
+	if err := p.lab.AwaitFunc(t.Context(), received); err != nil {
 		t.Fatal(err)
 	}
-	f.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})
-	f.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
-	if err := c.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if code := exitCode(t, c.Wait()); code != 130 {
-		t.Errorf("exit code %d, want 130", code)
+	p.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})
+	p.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
+	signal(signalError{syscall.SIGINT})
+	if code := <-ended; code != exitInt {
+		t.Errorf("exit code %d, want %d: %s", code, exitInt, errs)
 	}
 	s.check(t, "req", out.String())
 	if !strings.Contains(out.String(), `"verdict": "interrupted"`) {
-		t.Errorf("not interrupted: %s", out.String())
+		t.Errorf("not interrupted: %s", out)
 	}
-	f.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})
-	f.writeFile("state/runs/20990101-000000-abcde.journal", "no record\n")
-	f.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
+	p.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})
+	writeAt(t, p.path("state/runs/20990101-000000-abcde.journal"), "no record\n")
+	p.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
 }

@@ -1,0 +1,182 @@
+package cmd
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/internal/lab"
+	"fleetctl/internal/report"
+	"fleetctl/internal/security"
+)
+
+func labFlags() flagTable[labOptions] {
+	return flagTable[labOptions]{
+		command: "lab",
+		build: func(a *app, see func(labOptions)) *cobra.Command {
+			return newLab(a, func(_ context.Context, _ *app, o labOptions) error {
+				if len(o.command) == 0 {
+					o.command = nil
+				}
+				see(o)
+				return nil
+			})
+		},
+		plain: labOptions{provision: true, lab: lab.Options{Nodes: 50, Protocol: 1, Token: "s3cret", Seed: 1, Upgradable: lab.Amount{N: 40, Percent: true}}},
+		rows: []flagRow[labOptions]{
+			{"--nodes 7", func(o *labOptions) { o.lab.Nodes = 7 }},
+			{"--protocol 2", func(o *labOptions) { o.lab.Protocol = 2 }},
+			{"--token t", func(o *labOptions) { o.lab.Token, o.tokenGiven = "t", true }},
+			{"--token s3cret", func(o *labOptions) { o.tokenGiven = true }},
+			{"--upgradable 3", func(o *labOptions) { o.lab.Upgradable = lab.Amount{N: 3} }},
+			{"--port 4222", func(o *labOptions) { o.lab.Port = 4222 }},
+			{"--dir d", func(o *labOptions) { o.lab.Dir = "d" }},
+			{"--seed 9", func(o *labOptions) { o.lab.Seed = 9 }},
+			{"--choria-version 0.28.0", func(o *labOptions) { o.lab.Version = "0.28.0" }},
+			{"--provision-after 1", func(o *labOptions) { o.provAfter, o.lab.ProvisionAfter = waiting(time.Second), time.Second }},
+			{"--provisioner=false", func(o *labOptions) { o.provision, o.lab.ProvisionAfter = false, -1 }},
+			{"--provision-version 0.29.4", func(o *labOptions) { o.lab.ProvisionVersion = "0.29.4" }},
+			{"--silent 2%", func(o *labOptions) { o.lab.Faults.Silent = lab.Amount{N: 2, Percent: true} }},
+			{"--refuse 1", func(o *labOptions) { o.lab.Faults.Refuse = lab.Amount{N: 1} }},
+			{"--slow 1", func(o *labOptions) { o.lab.Faults.Slow = lab.Amount{N: 1} }},
+			{"--no-return 1", func(o *labOptions) { o.lab.Faults.NoReturn = lab.Amount{N: 1} }},
+			{"--duplicate 1", func(o *labOptions) { o.lab.Faults.Duplicate = lab.Amount{N: 1} }},
+			{"--forge 1", func(o *labOptions) { o.lab.Faults.Forge = lab.Amount{N: 1} }},
+			{"-- sh -c true", func(o *labOptions) { o.command = []string{"sh", "-c", "true"} }},
+		},
+	}
+}
+
+func provisioningFlags() flagTable[provisioningOptions] {
+	const url = "nats://a:4222"
+	return flagTable[provisioningOptions]{
+		command: "jwt provisioning", words: "out.jwt key --urls " + url,
+		build: func(a *app, see func(provisioningOptions)) *cobra.Command {
+			return newJWTProvisioning(a, func(_ context.Context, _ *app, o provisioningOptions) error { see(o); return nil })
+		},
+		plain: provisioningOptions{
+			file: "out.jwt", keyFile: "key", urls: []string{url}, insecure: true, validity: validity(365 * 24 * time.Hour),
+			claims: security.ProvisioningClaims{URLs: url, Organization: "choria"},
+		},
+		rows: []flagRow[provisioningOptions]{
+			{"--token @f", func(o *provisioningOptions) { o.token = "@f" }},
+			{"--urls nats://b:1", func(o *provisioningOptions) { o.urls, o.claims.URLs = []string{url, "nats://b:1"}, url+",nats://b:1" }},
+			{"--upgrade", func(o *provisioningOptions) { o.upgrade, o.claims.AllowUpdate = true, true }},
+			{"--update", func(o *provisioningOptions) { o.update, o.claims.AllowUpdate = true, true }},
+			{"--protocol-v2", func(o *provisioningOptions) { o.claims.ProtocolV2 = true }},
+			{"--default", func(o *provisioningOptions) { o.claims.Default = true }},
+			{"--registration f", func(o *provisioningOptions) { o.claims.Registration = "f" }},
+			{"--facts f", func(o *provisioningOptions) { o.claims.Facts = "f" }},
+			{"--username u", func(o *provisioningOptions) { o.claims.Username = "u" }},
+			{"--username u --password @p", func(o *provisioningOptions) { o.claims.Username, o.password = "u", "@p" }},
+			{`--extensions {"a":1}`, func(o *provisioningOptions) {
+				o.extensions, o.claims.Extensions = `{"a":1}`, map[string]any{"a": 1.0}
+			}},
+			{"--org o", func(o *provisioningOptions) { o.claims.Organization = "o" }},
+			{"--insecure=false", func(o *provisioningOptions) { o.insecure, o.claims.Secure = false, true }},
+			{"--no-insecure", func(o *provisioningOptions) { o.noInsecure, o.claims.Secure = true, true }},
+			{"--validity 2w", func(o *provisioningOptions) { o.validity = validity(14 * 24 * time.Hour) }},
+			{"--force", func(o *provisioningOptions) { o.force = true }},
+		},
+	}
+}
+
+// srvFlags names the brokers by DNS, which excludes --urls.
+func srvFlags() flagTable[provisioningOptions] {
+	ft := provisioningFlags()
+	ft.words = "out.jwt key --srv example.net"
+	ft.plain.urls, ft.plain.claims.URLs, ft.plain.claims.SRVDomain = nil, "", "example.net"
+	ft.rows = nil
+	return ft
+}
+
+func viewFlags() flagTable[viewOptions] {
+	return flagTable[viewOptions]{
+		command: "jwt view", words: "f.jwt",
+		build: func(a *app, see func(viewOptions)) *cobra.Command {
+			return newJWTView(a, func(_ context.Context, _ *app, o viewOptions) error { see(o); return nil })
+		},
+		plain: viewOptions{file: "f.jwt"},
+		rows: []flagRow[viewOptions]{
+			{"k.pem", func(o *viewOptions) { o.key = "k.pem" }},
+			{"--key k.pem", func(o *viewOptions) { o.key = "k.pem" }},
+			{"--show-secrets", func(o *viewOptions) { o.showSecrets = true }},
+			{"--json", func(o *viewOptions) { o.asJSON = true }},
+			{"-j", func(o *viewOptions) { o.asJSON = true }},
+		},
+	}
+}
+
+func loginFlags() flagTable[loginOptions] {
+	return flagTable[loginOptions]{
+		command: "login",
+		build: func(a *app, see func(loginOptions)) *cobra.Command {
+			return newLogin(a, func(_ context.Context, _ *app, o loginOptions) error { see(o); return nil })
+		},
+		rows: []flagRow[loginOptions]{
+			{"--username u", func(o *loginOptions) { o.username = "u" }},
+			{"--password @p", func(o *loginOptions) { o.password = "@p" }},
+			{"--password -", func(o *loginOptions) { o.password = "-" }},
+			{"--password env:P", func(o *loginOptions) { o.password = "env:P" }},
+			{"--builtin", func(o *loginOptions) { o.builtin = true }},
+		},
+	}
+}
+
+// runsFlags are the commands that share runsOptions.
+func runsFlags() []flagTable[runsOptions] {
+	see := func(see func(runsOptions)) func(context.Context, *app, runsOptions) error {
+		return func(_ context.Context, _ *app, o runsOptions) error { see(o); return nil }
+	}
+	dir := flagRow[runsOptions]{"--state-dir d", func(o *runsOptions) { o.record.dir = "d" }}
+	asJSON := []flagRow[runsOptions]{{"--json", func(o *runsOptions) { o.asJSON = true }}, {"-j", func(o *runsOptions) { o.asJSON = true }}}
+	all := []flagRow[runsOptions]{{"--all", func(o *runsOptions) { o.all = true }}, {"-a", func(o *runsOptions) { o.all = true }}}
+	return []flagTable[runsOptions]{
+		{command: "runs list", rows: append(append(asJSON, dir), all...),
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsList(a, see(o)) }},
+		{command: "runs show", words: "r", plain: runsOptions{name: "r"}, rows: append(asJSON, dir),
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsShow(a, see(o)) }},
+		{command: "runs watch", plain: runsOptions{name: "last"}, rows: []flagRow[runsOptions]{dir, {"r", func(o *runsOptions) { o.name = "r" }}},
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
+		{command: "runs stop", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsStop(a, see(o)) }},
+	}
+}
+
+func reportFlags() flagTable[reportOptions] {
+	ft := flagTable[reportOptions]{
+		command: "runs report", words: "r",
+		build: func(a *app, see func(reportOptions)) *cobra.Command {
+			return newRunsReport(a, func(_ context.Context, _ *app, o reportOptions) error { see(o); return nil })
+		},
+		plain: reportOptions{runsOptions: runsOptions{name: "r"}, output: "text", kind: report.Text},
+		rows: []flagRow[reportOptions]{
+			{"--state-dir d", func(o *reportOptions) { o.record.dir = "d" }},
+			{"--output-file f", func(o *reportOptions) { o.file = "f" }},
+			{"-o f", func(o *reportOptions) { o.file = "f" }},
+		},
+	}
+	for _, f := range report.StoredFormats[1:] {
+		ft.rows = append(ft.rows, flagRow[reportOptions]{"--output " + f.String(), func(o *reportOptions) { o.output, o.kind = f.String(), f }})
+	}
+	return ft
+}
+
+func checkOtherFlags(t *testing.T, set setFlags) {
+	labFlags().check(t, set)
+	provisioningFlags().check(t, set)
+	srvFlags().check(t, set)
+	viewFlags().check(t, set)
+	loginFlags().check(t, set)
+	for _, ft := range runsFlags() {
+		ft.check(t, set)
+	}
+	reportFlags().check(t, set)
+	versionFlags().check(t, set)
+	// What is understood only to be refused: the refusal names it.
+	if code, _, errs := runApp(t, nil, "jwt", "provisioning", "f", "k", "--srv", "d", "--vault"); code == exitUsage && errs != "" {
+		set["fleetctl jwt provisioning --vault"] = true
+	}
+}

@@ -1,0 +1,234 @@
+package cmd
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/batch"
+	"fleetctl/internal/fleet"
+	"fleetctl/internal/report"
+	"fleetctl/internal/run"
+)
+
+// requested is what req, runs resume and runs retry make of their flags.
+type requested struct {
+	Request  run.Request
+	Output   reqOutput
+	Compiled bool // the expression of --filter-replies
+	StateDir string
+	Workers  int
+	Name     string // of the recorded run
+	States   []batch.State
+}
+
+// requestedBy is the request of the options, as `reopen` makes it; for req, `validate` has made the same.
+func requestedBy(t *testing.T, o reqOptions) requested {
+	t.Helper()
+	if err := o.output.validate(); err != nil {
+		t.Error(err)
+	}
+	r := requested{Output: o.output, Compiled: o.output.expr != nil, StateDir: o.record.dir, Workers: o.workers}
+	r.Output.expr = nil
+	var err error
+	if r.Request, err = o.value(); err != nil {
+		t.Error(err)
+	}
+	return r
+}
+
+func given(d time.Duration) run.Wait { return run.Wait{D: d, Set: true} }
+
+// row makes a row about the request.
+func row(args string, set func(r *run.Request)) flagRow[requested] {
+	return flagRow[requested]{args, func(o *requested) { set(&o.Request) }}
+}
+
+func stepRows() []flagRow[requested] {
+	return []flagRow[requested]{
+		row("--confirm-each", func(r *run.Request) { r.Pace.ConfirmEach = true }),
+		row("--batch-sleep 5m", func(r *run.Request) { r.Pace.Sleep = given(5 * time.Minute) }),
+		row("--batch-sleep 0", func(r *run.Request) { r.Pace.Sleep = given(0) }),
+		row("--reply-timeout 7", func(r *run.Request) { r.Pace.ReplyTimeout = given(7 * time.Second) }),
+		row("--deadline 1h", func(r *run.Request) { r.Pace.Deadline = time.Hour }),
+		row("--ttl 60", func(r *run.Request) { r.Pace.TTL = given(time.Minute) }),
+		row("--max-failed 2", func(r *run.Request) { r.Rules.MaxFailed = batch.Number(2) }),
+		row("--max-no-reply 5%", func(r *run.Request) { r.Rules.MaxNoReply = batch.Percent(5) }),
+		row("--max-failed-batch 3", func(r *run.Request) { r.Rules.MaxFailedBatch = batch.Number(3) }),
+		row("--max-no-reply-batch 4%", func(r *run.Request) { r.Rules.MaxNoReplyBatch = batch.Percent(4) }),
+		row("--fail-fast", func(r *run.Request) { r.Rules.FailFast = true }),
+		row("--dry-run", func(r *run.Request) { r.DryRun = true }),
+		{"--workers 9", func(o *requested) { o.Workers = 9 }},
+	}
+}
+
+func splitRows() []flagRow[requested] {
+	return []flagRow[requested]{
+		row("--batch 1,10,5%", func(r *run.Request) {
+			r.Policy.Sizes = batch.Sizes{batch.Number(1), batch.Number(10), batch.Percent(5)}
+		}),
+		row("--canary 3", func(r *run.Request) { r.Policy.Canary = 3 }),
+		row("--canary 0", func(r *run.Request) { r.Policy.Canary = batch.CanaryOff }),
+		row("--spread-by site", func(r *run.Request) { r.Policy.SpreadBy = "site" }),
+		row("--max-per site=5 --max-per rack=1", func(r *run.Request) {
+			r.Policy.MaxPer = []batch.MaxPer{{Fact: "site", N: 5}, {Fact: "rack", N: 1}}
+		}),
+	}
+}
+
+func outputRows() []flagRow[requested] {
+	format := func(args string, f report.Format, set func(o *reqOutput)) flagRow[requested] {
+		return flagRow[requested]{args, func(o *requested) { o.Output.kind = f; set(&o.Output) }}
+	}
+	output := func(args string, set func(o *reqOutput)) flagRow[requested] {
+		return flagRow[requested]{args, func(o *requested) { set(&o.Output) }}
+	}
+	rows := []flagRow[requested]{
+		format("--json", report.JSON, func(o *reqOutput) { o.json = true }),
+		format("-j", report.JSON, func(o *reqOutput) { o.json = true }),
+		format("--table", report.Table, func(o *reqOutput) { o.table = true }),
+		format("--senders", report.Senders, func(o *reqOutput) { o.senders = true }),
+		format("--senders --json", report.SendersJSON, func(o *reqOutput) { o.senders, o.json = true, true }),
+		format("--json --output json", report.JSON, func(o *reqOutput) { o.json, o.output = true, "json" }),
+		{"--jsonl", func(o *requested) { o.Output.kind, o.Output.jsonl, o.Request.Protocol = report.Lines, true, true }},
+		{"--filter-replies ok()", func(o *requested) { o.Output.filter, o.Compiled = "ok()", true }},
+		output("--verbose", func(o *reqOutput) { o.verbose = true }),
+		output("-v", func(o *reqOutput) { o.verbose = true }),
+		output("--sort", func(o *reqOutput) { o.sort = true }),
+		output("--display failed", func(o *reqOutput) { o.display = "failed" }),
+		output("--output-file f", func(o *reqOutput) { o.file = "f" }),
+		output("-o f", func(o *reqOutput) { o.file = "f" }),
+	}
+	for _, f := range reqFormats {
+		rows = append(rows, flagRow[requested]{"--output " + f.String(), func(o *requested) {
+			o.Output.output, o.Output.kind, o.Request.Protocol = f.String(), f, f == report.Lines
+		}})
+	}
+	return rows
+}
+
+func proofRows() []flagRow[requested] {
+	return []flagRow[requested]{
+		row("--verify none", func(r *run.Request) { r.Proof.Verify = run.VerifyNone }),
+		row("--no-verify", func(r *run.Request) { r.Proof.None = true }),
+		row("--verify rpcutil#daemon_stats --verify-expr ok()", func(r *run.Request) {
+			r.Proof.Verify, r.Proof.Expr = "rpcutil#daemon_stats", "ok()"
+		}),
+		row("--verify-version 0.29.4", func(r *run.Request) { r.Proof.Version = "0.29.4" }),
+		row("--verify-timeout 90", func(r *run.Request) { r.Proof.Timeout = given(90 * time.Second) }),
+		row("--settle 2", func(r *run.Request) { r.Proof.Settle = given(2 * time.Second) }),
+	}
+}
+
+func limitRows() []flagRow[requested] {
+	return []flagRow[requested]{
+		row("--max-nodes 25", func(r *run.Request) { r.Guards.MaxNodes = run.Count{N: 25, Set: true} }),
+		row("--yes", func(r *run.Request) { r.Guards.Yes = true }),
+		row("-y", func(r *run.Request) { r.Guards.Yes = true }),
+		row("--no-input", func(r *run.Request) { r.Guards.NoInput = true }),
+		row("--insecure-token", func(r *run.Request) { r.Guards.InsecureToken = true }),
+	}
+}
+
+func expectRows() []flagRow[requested] {
+	return []flagRow[requested]{
+		row("--expect 0", func(r *run.Request) { r.Guards.Expect = run.Count{N: 0, Set: true} }),
+		row("--expect 12", func(r *run.Request) { r.Guards.Expect = run.Count{N: 12, Set: true} }),
+		row("--expect-file f", func(r *run.Request) { r.Guards.ExpectFile = "f" }),
+	}
+}
+
+func dirRow() flagRow[requested] {
+	return flagRow[requested]{"--state-dir d", func(o *requested) { o.StateDir = "d" }}
+}
+
+func reqFlags(t *testing.T) flagTable[requested] {
+	targets := func(o *requested) *fleet.Targets { return &o.Request.Targets }
+	return flagTable[requested]{
+		command: "req", words: "choria_provision restart token=x",
+		build: func(a *app, see func(requested)) *cobra.Command {
+			return newReq(a, func(_ context.Context, _ *app, o reqOptions) error {
+				r := requestedBy(t, o)
+				r.Request = o.request // what is done is what was validated
+				see(r)
+				return nil
+			})
+		},
+		plain: requested{
+			Request: run.Request{Agent: "choria_provision", Action: "restart", Inputs: map[string]string{"token": "x"}, Proof: run.Proof{Verify: "auto"}},
+			Output:  reqOutput{formatFlags: formatFlags{kind: report.Text}}, Workers: 3,
+		},
+		rows: slices.Concat(filterRows(targets), sourceRows(targets), limitOfNodesRows(targets), splitRows(), stepRows(), outputRows(), limitRows(),
+			expectRows(), proofRows(), []flagRow[requested]{
+				dirRow(),
+				row("--discovery-timeout 4", func(r *run.Request) { r.Targets.Timeout = 4 * time.Second }),
+				row("--verify-expr ok()", func(r *run.Request) { r.Proof.Expr = "ok()" }),
+				row("--no-journal", func(r *run.Request) { r.Record.Off = true }),
+				row("--journal", func(r *run.Request) { r.Record.On = true }),
+				row("--resume", func(r *run.Request) { r.Record.Resume = true }),
+				row("--reply-to site.replies", func(r *run.Request) { r.ReplyTo = "site.replies" }),
+				row("-r site.replies", func(r *run.Request) { r.ReplyTo = "site.replies" }),
+			}),
+	}
+}
+
+// storedPlain is what is made of a recorded run without flags: the rest is the record's.
+func storedPlain() requested {
+	return requested{
+		Request: run.Request{Inputs: map[string]string{"token": "x"}, Proof: run.Proof{Verify: "auto"}}, Name: "last",
+		Output: reqOutput{formatFlags: formatFlags{kind: report.Text}}, Workers: 3,
+	}
+}
+
+func resumeFlags(t *testing.T) flagTable[requested] {
+	return flagTable[requested]{
+		command: "runs resume", words: "last token=x",
+		build: func(a *app, see func(requested)) *cobra.Command {
+			return newRunsResume(a, func(_ context.Context, _ *app, o reqOptions, name string) error {
+				r := requestedBy(t, o)
+				r.Name = name
+				see(r)
+				return nil
+			})
+		},
+		plain: storedPlain(),
+		rows:  slices.Concat(stepRows(), outputRows(), limitRows(), proofRows(), []flagRow[requested]{dirRow()}),
+	}
+}
+
+func retryFlags(t *testing.T) flagTable[requested] {
+	plain := storedPlain()
+	plain.States = []batch.State{batch.NotSent}
+	states := func(args string, states ...batch.State) flagRow[requested] {
+		return flagRow[requested]{args, func(o *requested) { o.States = states }}
+	}
+	return flagTable[requested]{
+		command: "runs retry", words: "last token=x --not-sent",
+		build: func(a *app, see func(requested)) *cobra.Command {
+			return newRunsRetry(a, func(_ context.Context, _ *app, o reqOptions, name string, which []batch.State) error {
+				r := requestedBy(t, o)
+				r.Name, r.States = name, which
+				see(r)
+				return nil
+			})
+		},
+		plain: plain,
+		rows: slices.Concat(splitRows(), stepRows(), outputRows(), limitRows(), expectRows(), proofRows(), []flagRow[requested]{
+			dirRow(),
+			states("--failed", batch.Refused, batch.Unverified, batch.NotSent),
+			states("--no-reply", batch.NoReply, batch.NotSent),
+			states("--unknown", batch.NotSent, batch.Unknown),
+		}),
+	}
+}
+
+func checkRequestFlags(t *testing.T, set setFlags) {
+	req := reqFlags(t)
+	req.check(t, set)
+	req.checkFederations(t, set)
+	resumeFlags(t).check(t, set)
+	retryFlags(t).check(t, set)
+}

@@ -1,0 +1,440 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/proof"
+	"fleetctl/internal/run"
+	"fleetctl/rpcclient"
+)
+
+// told is what the writer made of the story on its streams.
+func told(t *testing.T, o Options, set func(s *story)) (out, errs string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStory(t)
+		set(s)
+		if err := s.tell(s.writer(o)); err != nil {
+			t.Error(err)
+		}
+		out, errs = s.out.String(), s.err.String()
+	})
+	return out, errs
+}
+
+const verdictText = "Failed: 2 accepted, 1 refused, 1 no-reply of 4 nodes"
+
+// Every format over the same run: a and d do it, b refuses, c is silent.
+func TestEveryFormatTellsTheSameRun(t *testing.T) {
+	wants := map[Format][]string{ // pieces of stdout, in their order
+		Text:        {"a  ", "Timestamp: 1", "1 node: not today", "b", "Finished processing 3 / 4 hosts", "No Responses from: 1", "c ", verdictText},
+		JSON:        {`"agent": "rpcutil"`, `"sender": "a"`, `"pong": 1`, `"responses": 3`, `"exit_code": 4`, `"verdict": "failed"`, `"identity": "c"`, `"state": "no-reply"`},
+		Lines:       {`{"k":"discovery"`, `"mc"`, `"count":4`, `{"k":"result"`, `{"k":"batch","batch":{"batch":1`, `{"k":"node","node":{"identity":"a"`, `{"k":"stats"`, `{"k":"run"`},
+		Table:       {"Sender", "a", "d"},
+		CSV:         {"Sender,Timestamp\n", "a,1\n", "d,2\n"},
+		Senders:     {"a\nd\n"},
+		Nodeset:     {"a,d\n"},
+		JUnit:       {`tests="4" failures="1" errors="1" skipped="0"`, `<testcase name="a"`, `type="refused"`, `type="no-reply"`},
+		SendersJSON: {`"a"`, `"d"`},
+	}
+	for f := Text; f < formats; f++ {
+		out, errs := told(t, Options{Format: f, NoProgress: true}, func(*story) {})
+		rest := out
+		for _, piece := range wants[f] {
+			_, after, found := strings.Cut(rest, piece)
+			if !found {
+				t.Errorf("%s lacks %q, in its order:\n%s", f, piece, out)
+				break
+			}
+			rest = after
+		}
+		if len(wants[f]) == 0 {
+			t.Errorf("%s is not tested", f)
+		}
+		// The verdict is on stderr where stdout is for programs.
+		if said := strings.Contains(errs, verdictText); said == (f == Text) {
+			t.Errorf("%s: stderr is %q", f, errs)
+		}
+		if searched := strings.Contains(errs, "Discovering nodes using the mc method .... 4\n"); searched != (f == Text || f == Table) {
+			t.Errorf("%s: stderr is %q", f, errs)
+		}
+	}
+}
+
+func TestLinesAreJSONAndInTheOrderOfEvents(t *testing.T) {
+	out, _ := told(t, Options{Format: Lines, NoProgress: true}, func(*story) {})
+	var kinds []string
+	for line := range strings.Lines(out) {
+		var l struct{ K string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Errorf("%v: %q", err, line)
+		}
+		kinds = append(kinds, l.K)
+	}
+	want := strings.Fields("discovery discovery result result batch result batch node node node node summaries stats run")
+	if !slices.Equal(kinds, want) {
+		t.Errorf("got  %q\nwant %q", kinds, want)
+	}
+}
+
+// What is proved counts: an accepted node did not yet do it.
+func TestOnlyWhatIsProvedSucceeded(t *testing.T) {
+	for state, want := range map[batch.State][2]bool{batch.Accepted: {true, false}, batch.Verified: {true, true}, batch.Unverified: {}, batch.Refused: {}, batch.NotSent: {}} {
+		n := batch.Result{State: state}
+		if got := [2]bool{Succeeded(n, false), Succeeded(n, true)}; got != want {
+			t.Errorf("%s: believed and proved %v, want %v", state, got, want)
+		}
+	}
+	out, _ := told(t, Options{Format: Nodeset}, func(s *story) { s.proves = proof.Restart })
+	if strings.Contains(out, "a") {
+		t.Errorf("accepted nodes are named where something is proved: %q", out)
+	}
+}
+
+// Filtered replies are not shown, and count all the same.
+func TestFilteredRepliesCountInTheVerdict(t *testing.T) {
+	expr := func(text string) *filter.ReplyExpr {
+		e, err := filter.CompileReply(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	out, errs := told(t, Options{Format: Senders, Filter: expr(`ok() && sender() == "d"`)}, func(*story) {})
+	if out != "d\n" || !strings.Contains(errs, verdictText) {
+		t.Errorf("stdout %q, stderr %q", out, errs)
+	}
+	if out, _ := told(t, Options{Format: Nodeset, Filter: expr(`sender() == "d"`)}, func(*story) {}); out != "d\n" {
+		t.Errorf("the node set is %q", out)
+	}
+	out, errs = told(t, Options{Format: Senders, Filter: expr(`data("absent") > 1`)}, func(*story) {})
+	if out != "" || !strings.Contains(errs, "warning: --filter-replies hides 3 replies that it cannot be evaluated on: a: ") {
+		t.Errorf("stdout %q, stderr %q", out, errs)
+	}
+}
+
+// Aggregates are those of the replies that are shown.
+func TestAggregatesFollowTheFilter(t *testing.T) {
+	expr, err := filter.CompileReply(`data("value") == "mt"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f, want := range map[*filter.ReplyExpr]string{nil: `"agg":{"value":{"de":1,"mt":1}}`, expr: `"agg":{"value":{"mt":1}}`} {
+		out, _ := told(t, Options{Format: Lines, Filter: f, NoProgress: true}, func(s *story) {
+			s.action, s.batches = "get_fact", [][]string{{"a", "d"}}
+			for name, value := range map[string]string{"a": "mt", "d": "de"} {
+				r := s.replies[name]
+				r.Data = json.RawMessage(`{"fact":"country","value":"` + value + `"}`)
+				s.replies[name] = r
+			}
+		})
+		if !strings.Contains(out, want) {
+			t.Errorf("filtered %t: no %s in\n%s", f != nil, want, out)
+		}
+	}
+}
+
+func TestDisplayAndSort(t *testing.T) {
+	backwards := func(s *story) { s.batches = [][]string{{"d", "b", "a"}} }
+	for display, want := range map[string]string{"": "adb", "ok": "ad", "failed": "b", "all": "abd", "none": ""} {
+		out, _ := told(t, Options{Format: Text, Display: display, Sort: true}, backwards)
+		got := ""
+		for line := range strings.Lines(out) {
+			if name, _, ok := strings.Cut(strings.TrimSpace(line), " "); (ok || len(name) == 1) && strings.Contains("abd", name) && len(name) == 1 {
+				got += name
+			}
+		}
+		if got != want {
+			t.Errorf("display %q shows %q, want %q:\n%s", display, got, want, out)
+		}
+	}
+	if out, _ := told(t, Options{Format: Senders}, backwards); out != "d\na\n" {
+		t.Errorf("unsorted: %q", out)
+	}
+	if out, _ := told(t, Options{Format: Senders, Sort: true}, backwards); out != "a\nd\n" {
+		t.Errorf("sorted: %q", out)
+	}
+}
+
+// A file takes its place when the result is complete, and not otherwise.
+func TestAFileIsWholeOrNotThere(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "result")
+	file := func() *File {
+		f, err := CreateFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	out, errs := told(t, Options{Format: Senders, File: file()}, func(*story) {})
+	if data, err := os.ReadFile(path); err != nil || string(data) != "a\nd\n" || out != "" || !strings.Contains(errs, verdictText) {
+		t.Errorf("%q, %v, stdout %q, stderr %q", data, err, out, errs)
+	}
+	s := newStory(t)
+	w := s.writer(Options{Format: JSON, File: file()})
+	if err := w.End(nil); !errors.Is(err, errIncomplete) {
+		t.Errorf("a result that is not complete: %v", err)
+	}
+	w = s.writer(Options{Format: JSON, File: file()})
+	broken := errors.New("broken")
+	if err := w.End(broken); !errors.Is(err, broken) {
+		t.Errorf("a run that failed: %v", err)
+	}
+	w = s.writer(Options{Format: JSON, File: file()})
+	s.prepare(w)
+	s.report(w, run.Forwarded{Request: "r1"})
+	if err := w.End(nil); err != nil {
+		t.Error(err)
+	}
+	if data, _ := os.ReadFile(path); string(data) != "r1\n" {
+		t.Errorf("forwarded: %q", data)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if list, _ := os.ReadDir(dir); len(list) != 1 {
+		t.Errorf("left over: %v", list)
+	}
+	if _, err := CreateFile(filepath.Join(dir, "no", "folder")); err == nil {
+		t.Error("a file in no folder")
+	}
+	if f, err := CreateFile("/dev/null"); err == nil {
+		if f.Kept() || f.Commit(nil) != nil {
+			t.Error("a device is no file to keep")
+		}
+	}
+}
+
+// lost is a stream whose reader has gone.
+type lost struct{}
+
+func (lost) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// A result that cannot be written does not hide what became of the fleet.
+func TestALostResultStillHasItsVerdict(t *testing.T) {
+	for f := Text; f < formats; f++ {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStory(t)
+			s.result.ID = "20260101-000000-aaaaa"
+			err := s.tell(s.writer(Options{Format: f, Out: Stream{Writer: lost{}}, NoProgress: true}))
+			if err == nil || !strings.Contains(err.Error(), "write the result: ") || !strings.Contains(err.Error(), "broken pipe") {
+				t.Errorf("%s: %v", f, err)
+			}
+			if errs := s.err.String(); !strings.Contains(errs, verdictText) || !strings.Contains(errs, "\nrun 20260101-000000-aaaaa\n") {
+				t.Errorf("%s: stderr is %q", f, errs)
+			}
+		})
+	}
+}
+
+func TestAnErrorIsALine(t *testing.T) {
+	for f, want := range map[Format]string{Lines: `{"k":"error","err":"no way"}` + "\n", JSON: "", Text: ""} {
+		s := newStory(t)
+		if err := s.writer(Options{Format: f}).End(errors.New("no way")); err == nil || s.out.String() != want {
+			t.Errorf("%s: %v, stdout %q", f, err, s.out.String())
+		}
+	}
+}
+
+// The end names the record and the next command; what is to be given again is in it.
+func TestTheNextCommandIsNamed(t *testing.T) {
+	const id = "20260101-000000-aaaaa"
+	for _, tt := range []struct {
+		name string
+		set  func(s *story)
+		want string
+	}{
+		{"no record", func(*story) {}, ""},
+		{"failed", func(s *story) { s.result.ID = id }, "run " + id + "\nhint: to try these nodes again: fleetctl runs retry " + id + " --failed --no-reply\n"},
+		{"with secrets", func(s *story) { s.result.ID, s.result.Secrets = id, []string{"token", "password"} },
+			"fleetctl runs retry " + id + " --failed --no-reply password=@FILE token=@FILE\n"},
+		{"all well", func(s *story) { s.result.ID, s.batches = id, [][]string{{"a"}} }, "run " + id + "\n"},
+		{"open", func(s *story) { s.result.ID, s.stop = id, true }, "run " + id + "\nhint: to go on: fleetctl runs resume " + id + "\n"},
+	} {
+		_, errs := told(t, Options{Format: Senders, NoProgress: true}, tt.set)
+		_, after, _ := strings.Cut(errs, " nodes")
+		if !strings.HasSuffix(errs, tt.want) || tt.want == "" && strings.Contains(after, "hint") {
+			t.Errorf("%s: stderr %q, want %q at its end", tt.name, errs, tt.want)
+		}
+	}
+}
+
+func TestWhatIsNotedGoesToStderr(t *testing.T) {
+	s := newStory(t)
+	w := s.writer(Options{Format: JSON})
+	for _, e := range []run.Event{
+		run.SecretTyped{Key: "token"}, run.Noted{Level: run.Warning, Text: "w"}, run.Noted{Level: run.Hint, Text: "h"}, run.Noted{Level: run.Plain, Text: "p"},
+	} {
+		s.report(w, e)
+	}
+	want := "hint: token on a command line shows in process lists and histories; token=@FILE, token=- or token=env:NAME keep it out\nwarning: w\nhint: h\np\n"
+	if s.err.String() != want || s.out.Len() > 0 {
+		t.Errorf("stderr %q, stdout %q", s.err.String(), s.out.String())
+	}
+}
+
+func TestStraysAndSignersAreNamed(t *testing.T) {
+	_, errs := told(t, Options{Format: Senders}, func(s *story) {
+		s.result.Strays = rpcclient.Strays{
+			Count: map[rpcclient.Kind]int{rpcclient.Stranger: 2, rpcclient.BadHash: 1}, Nodes: map[rpcclient.Kind][]string{rpcclient.Stranger: {"x1", "x2"}, rpcclient.BadHash: {"y"}},
+		}
+	})
+	if !strings.Contains(errs, "warning: replies that were not believed: 1 ") || !strings.Contains(errs, "(x[1-2])") {
+		t.Errorf("stderr is %q", errs)
+	}
+}
+
+// The line of the search stays open only at a terminal that no other program writes to.
+func TestTheSearchIsReported(t *testing.T) {
+	const text = "Discovering nodes using the mc method .... "
+	for _, tt := range []struct {
+		name            string
+		terminal, piped bool
+		err             error
+		want            string
+	}{
+		{"a terminal", true, false, nil, text + "|4\n"}, {"a pipe in", true, true, nil, "|" + text + "4\n"}, {"no terminal", false, false, nil, "|" + text + "4\n"},
+		{"an error at a terminal", true, false, errSignal, text + "|\n"}, {"an error elsewhere", false, false, errSignal, "|"},
+	} {
+		s := newStory(t)
+		w := s.writer(Options{Format: Text, Err: Stream{Terminal: tt.terminal}})
+		s.report(w, run.Searching{Method: "mc", Piped: tt.piped})
+		before := s.err.String()
+		s.report(w, run.Found{Method: "mc", Nodes: 4, Err: tt.err})
+		if got := before + "|" + strings.TrimPrefix(s.err.String(), before); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestPlansAreProposedOnStderrAndPlannedOnStdout(t *testing.T) {
+	plan, err := batch.NewPlan([]batch.Node{{Identity: "n1"}, {Identity: "n2"}}, batch.Policy{Sizes: batch.Sizes{batch.Number(1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := run.Proposal{Agent: "choria_provision", Action: "restart", Plan: plan, Estimate: plan.Estimate(batch.Pace{}), Guards: []string{"at most 9 nodes"}}
+	for f, want := range map[Format]string{Text: "2 nodes in 2 batches", JSON: `"action": "restart"`, Lines: `{"k":"plan"`} {
+		s := newStory(t)
+		w := s.writer(Options{Format: f})
+		s.report(w, run.Proposed{Proposal: p})
+		if !strings.Contains(s.err.String(), "at most 9 nodes") || s.out.Len() > 0 {
+			t.Errorf("%s: proposed on stderr %q, stdout %q", f, s.err.String(), s.out.String())
+		}
+		s.err.Reset()
+		s.report(w, run.Planned{Proposal: p})
+		if !strings.Contains(s.out.String(), want) || !strings.Contains(s.out.String(), "at most 9 nodes") || s.err.Len() > 0 {
+			t.Errorf("%s: planned on stdout %q, stderr %q", f, s.out.String(), s.err.String())
+		}
+		if err := w.End(nil); err != nil {
+			t.Errorf("%s: %v", f, err)
+		}
+	}
+}
+
+// A service has one reply and no run: no node was chosen.
+func TestAServicesReply(t *testing.T) {
+	for f, want := range map[Format]string{Senders: "svc\n", Nodeset: "svc\n", Lines: `{"k":"result"`, JSON: `"sender": "svc"`, Text: "svc", JUnit: `tests="1" failures="0"`} {
+		for _, code := range []int{0, 1} {
+			s := newStory(t)
+			w := s.writer(Options{Format: f, Display: "all"})
+			s.prepare(w)
+			r := rpcclient.Reply{Node: "svc", Message: "OK", Data: json.RawMessage(`{"pong":1}`), Received: time.Now()}
+			if code > 0 {
+				r.Code, r.Message = 1, "no"
+			}
+			s.report(w, run.Answered{Reply: r, Start: time.Now()})
+			if err := w.End(nil); err != nil {
+				t.Error(err)
+			}
+			if got := strings.Contains(s.out.String(), want); got != (code == 0 || f == Lines || f == JSON || f == Text) {
+				t.Errorf("%s, status %d: %q", f, code, s.out.String())
+			}
+			if f == Lines && strings.Contains(s.out.String(), `"k":"run"`) {
+				t.Errorf("a service has no run: %s", s.out.String())
+			}
+		}
+	}
+}
+
+// An interruption says what is waited for, and progress leaves the terminal's line free.
+func TestAnInterruptionSaysWhatFlies(t *testing.T) {
+	_, errs := told(t, Options{Format: Senders}, func(s *story) { s.stop = true })
+	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies still to come: 2 (a second signal ends it at once)\n") {
+		t.Errorf("stderr is %q", errs)
+	}
+	s := newStory(t)
+	w := s.writer(Options{Format: Senders, Err: Stream{Terminal: true}})
+	s.report(w, run.Began{Progress: progressOf(t)})
+	if !strings.Contains(s.err.String(), "0/3 nodes") {
+		t.Errorf("no bar: %q", s.err.String())
+	}
+	s.report(w, run.Asking{})
+	if !strings.HasSuffix(s.err.String(), " \r") {
+		t.Errorf("the line is not free: %q", s.err.String())
+	}
+}
+
+func TestProgressIsALineABatchElsewhere(t *testing.T) {
+	_, errs := told(t, Options{Format: Senders}, func(*story) {})
+	for _, want := range []string{"batch 1/2, 0/4 nodes", "batch 2/2, 2/4 nodes, 1 failed", "4/4 nodes"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("stderr lacks %q: %q", want, errs)
+		}
+	}
+	if _, errs := told(t, Options{Format: Senders, NoProgress: true}, func(*story) {}); strings.Contains(errs, "batch 1/2") {
+		t.Errorf("--no-progress: %q", errs)
+	}
+}
+
+// TestTheWriterKnowsEveryEvent reads the types of internal/run that are events, and the writer's cases.
+func TestTheWriterKnowsEveryEvent(t *testing.T) {
+	fset := token.NewFileSet()
+	parse := func(path string) *ast.File {
+		file, err := parser.ParseFile(fset, path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	events := map[string]bool{}
+	for _, decl := range parse(filepath.Join("..", "run", "events.go")).Decls {
+		if f, ok := decl.(*ast.FuncDecl); ok && f.Recv != nil && f.Name.Name == "event" {
+			events[f.Recv.List[0].Type.(*ast.Ident).Name] = true
+		}
+	}
+	cases := map[string]bool{}
+	for _, decl := range parse("writer.go").Decls {
+		f, ok := decl.(*ast.FuncDecl)
+		if !ok || f.Name.Name != "Report" {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if c, ok := n.(*ast.CaseClause); ok {
+				for _, e := range c.List {
+					if sel, ok := e.(*ast.SelectorExpr); ok {
+						cases[sel.Sel.Name] = true
+					}
+				}
+			}
+			return true
+		})
+	}
+	if len(events) < 13 || !maps.Equal(events, cases) {
+		t.Errorf("events %q\ncases %q", slices.Sorted(maps.Keys(events)), slices.Sorted(maps.Keys(cases)))
+	}
+}

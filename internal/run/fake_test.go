@@ -1,0 +1,380 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+	"fleetctl/internal/choria"
+	"fleetctl/internal/config"
+	"fleetctl/internal/ddl"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/fleet"
+	"fleetctl/internal/secret"
+	"fleetctl/rpcclient"
+)
+
+// errAway is what a broker says that is away.
+var errAway = errors.New("the broker is away")
+
+// world is a fleet of scripted nodes behind a bus in memory, and everything else that a run stands on. It lives in a
+// synctest bubble. It is a Fleet and an rpcclient.Conn.
+type world struct {
+	t      *testing.T
+	dir    string // of the records
+	events *recorder
+	asker  *fakeAsker
+
+	about    fleet.About
+	version  choria.Version // of our protocol
+	settings config.Settings
+	token    string            // of the environment
+	stdin    string            // for secrets
+	vars     map[string]string // for secrets
+	finds    []string          // what discovery finds
+	findErr  error
+	open     bool // the connection has no TLS
+	seal     error
+	files    map[string][]string // lists of nodes
+	outlived int
+
+	mu        sync.Mutex // guards what follows
+	nodes     map[string]*server
+	got       []string // requests as "node agent#action {inputs}", those to rpcutil left out
+	away      bool     // publishing fails
+	dials     int
+	listeners map[string]func([]byte)
+}
+
+// server is one node. The zero value accepts whatever it is asked.
+type server struct {
+	silent bool
+	code   choria.StatusCode
+	says   string            // the reply's message
+	data   string            // the reply's data; "" is {}
+	facts  map[string]string // as JSON
+	start  time.Time         // of its process
+	stuck  bool              // accepts a restart and does nothing
+	down   bool              // has no process
+}
+
+func newWorld(t *testing.T, names ...string) *world {
+	w := &world{
+		t: t, dir: t.TempDir(), events: &recorder{}, asker: &fakeAsker{away: errors.New("there is no terminal to ask at")},
+		about: fleet.About{ConfigFile: "client.conf", Collective: "mcollective", MainCollective: "mcollective"}, version: choria.V1,
+		finds: names, nodes: map[string]*server{}, listeners: map[string]func([]byte){},
+	}
+	for _, name := range names {
+		w.nodes[name] = &server{start: time.Now().Add(-time.Hour)}
+	}
+	return w
+}
+
+func (w *world) context() Context {
+	return Context{
+		Fleet: w, Store: w.store(), Asker: w.asker, Reporter: w.events,
+		Secrets: secret.Source{In: strings.NewReader(w.stdin), Getenv: func(name string) (string, bool) { v, ok := w.vars[name]; return v, ok }},
+		Scrub:   &secret.Scrubber{}, Token: w.token, Settings: w.settings, SettingsFile: "settings.yaml", User: "operator", Host: "desk", Version: "1.2.3",
+		ReadNodes: func(name string) ([]string, error) { return w.files[name], nil }, Outlive: func() { w.outlived++ },
+	}
+}
+
+func (w *world) store() Store { return Store{Dir: w.dir} }
+
+// start is Start with the events of this run alone.
+func (w *world) start(ctx context.Context, r Request) (Result, error) {
+	w.events.seen = nil
+	return Start(ctx, w.context(), r)
+}
+
+// sent are the requests that nodes got.
+func (w *world) sent() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string{}, w.got...)
+}
+
+// last is the newest run's record.
+func (w *world) last() Stored {
+	w.t.Helper()
+	s, err := w.store().Named("last")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// restart is the request of most tests: it changes something, takes a secret and is proved.
+func restart() Request {
+	return Request{Agent: "choria_provision", Action: "restart", Inputs: map[string]string{"token": "s3cret"}}
+}
+
+func ping() Request { return Request{Agent: "rpcutil", Action: "ping"} }
+
+// recorder is a Reporter that keeps what it is told.
+type recorder struct {
+	seen []Event
+	hook func(Event)       // may be nil
+	fail func(Event) error // may be nil
+}
+
+func (r *recorder) Report(e Event) error {
+	r.seen = append(r.seen, e)
+	if r.hook != nil {
+		r.hook(e)
+	}
+	if r.fail != nil {
+		return r.fail(e)
+	}
+	return nil
+}
+
+// names are the events in order; records are their kinds, and notes have their level.
+func (r *recorder) names() []string {
+	var out []string
+	for _, e := range r.seen {
+		name := strings.TrimPrefix(fmt.Sprintf("%T", e), "run.")
+		switch e := e.(type) {
+		case Recorded:
+			name = string(e.Record.Kind)
+		case Noted:
+			name += " " + string(e.Level)
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
+// notes are the texts of what was noted.
+func (r *recorder) notes() string {
+	var out strings.Builder
+	for _, e := range r.seen {
+		if n, ok := e.(Noted); ok {
+			out.WriteString(string(n.Level) + ": " + n.Text + "\n")
+		}
+	}
+	return out.String()
+}
+
+// one returns the only event of a type.
+func one[E Event](t *testing.T, r *recorder) E {
+	t.Helper()
+	var found []E
+	for _, e := range r.seen {
+		if e, ok := e.(E); ok {
+			found = append(found, e)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d events %T in %q", len(found), *new(E), r.names())
+	}
+	return found[0]
+}
+
+// fakeAsker answers the questions of a test in turn.
+type fakeAsker struct {
+	away    error // no question can be asked
+	answers []string
+	asked   []string
+}
+
+func (a *fakeAsker) Reachable() error { return a.away }
+
+func (a *fakeAsker) Line(_ context.Context, question string) (string, error) {
+	a.asked = append(a.asked, question)
+	if len(a.answers) == 0 {
+		return "", nil
+	}
+	answer := a.answers[0]
+	a.answers = a.answers[1:]
+	return answer, nil
+}
+
+func (a *fakeAsker) Yes(ctx context.Context, question string) (bool, error) {
+	text, err := a.Line(ctx, question)
+	return text == "y", err
+}
+
+// The Fleet.
+
+func (w *world) About() fleet.About { return w.about }
+
+func (w *world) Who() (fleet.Caller, error) {
+	return fleet.Caller{ID: w.Caller(), Version: w.version}, nil
+}
+
+func (w *world) Documents() ddl.Resolver { return ddl.Resolver{} }
+
+func (w *world) Find(context.Context, fleet.Targets, filter.Filter, string) (discovery.Result, error) {
+	return discovery.Result{Nodes: w.finds, Took: time.Second}, w.findErr
+}
+
+func (w *world) MethodName(fleet.Targets, filter.Filter) string { return "mc" }
+
+func (w *world) Dial(context.Context) (*rpcclient.Client, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dials++
+	return rpcclient.New(w, w), nil
+}
+
+func (w *world) Private(context.Context) (bool, string, error) {
+	return !w.open, w.URL(), nil
+}
+
+func (w *world) Events() fleet.Events { return nil }
+
+// The identity.
+
+func (w *world) Version() choria.Version { return choria.V1 }
+func (w *world) Caller() string          { return "choria=rip.mcollective" }
+func (w *world) Sender() string          { return "client.example.net" }
+func (w *world) Seal(_ context.Context, request []byte) ([]byte, error) {
+	if w.seal != nil {
+		return nil, w.seal
+	}
+	return choria.EncodeSecureRequest(choria.SecureRequest{Version: choria.V1, Request: request})
+}
+func (w *world) OpenReply(choria.SecureReply, string) (string, error) { return "", nil }
+
+// The connection.
+
+func (w *world) URL() string { return "nats://broker.example.net:4222" }
+
+func (w *world) Flush(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.away {
+		return errAway
+	}
+	return nil
+}
+
+func (w *world) Subscribe(_ context.Context, subject string, deliver func([]byte)) (func(), error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	prefix := strings.TrimRight(subject, "*>")
+	w.listeners[prefix] = deliver
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.listeners, prefix)
+	}, nil
+}
+
+func (w *world) Publish(subject string, data []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.away {
+		return errAway
+	}
+	transport, request, body := decoded(data)
+	name := strings.TrimPrefix(subject, request.Collective+".node.")
+	if service, ok := strings.CutPrefix(subject, request.Collective+".broadcast.service."); ok {
+		name = service
+	}
+	if body.Agent != "rpcutil" {
+		w.got = append(w.got, fmt.Sprintf("%s %s#%s %s", name, body.Agent, body.Action, body.Data))
+	}
+	s := w.nodes[name]
+	if s == nil || s.down || s.silent && body.Action != "daemon_stats" {
+		return nil
+	}
+	reply := s.answer(body)
+	latency := 50*time.Millisecond + time.Duration(len(name))*time.Millisecond + time.Duration(name[len(name)-1])*time.Microsecond
+	time.AfterFunc(latency, func() { w.deliver(transport.ReplyTo, encoded(name, request, reply)) })
+	return nil
+}
+
+func (w *world) deliver(subject string, data []byte) {
+	w.mu.Lock()
+	var to func([]byte)
+	for prefix, deliver := range w.listeners {
+		if strings.HasPrefix(subject, prefix) {
+			to = deliver
+		}
+	}
+	w.mu.Unlock()
+	if to != nil {
+		to(data)
+	}
+}
+
+// answer is what a node says, and does.
+func (s *server) answer(body choria.RPCRequest) choria.RPCReply {
+	reply := choria.RPCReply{Action: body.Action, StatusCode: s.code, StatusMsg: s.says, Data: json.RawMessage("{}")}
+	if reply.StatusMsg == "" {
+		reply.StatusMsg = "OK"
+	}
+	switch {
+	case body.Action == "daemon_stats":
+		reply.StatusCode, reply.Data = choria.OK, fmt.Appendf(nil, `{"starttime":%d,"version":"0.29.4"}`, s.start.Unix())
+	case body.Action == "get_facts":
+		values := map[string]json.RawMessage{}
+		for name, text := range s.facts {
+			values[name] = json.RawMessage(text)
+		}
+		reply.Data, _ = json.Marshal(map[string]any{"values": values}) // of valid JSON
+	case s.data != "":
+		reply.Data = json.RawMessage(s.data)
+	case body.Action == "restart" && s.code == choria.OK:
+		reply.Data = json.RawMessage(`{"message":"Restarting Choria Server after 2s"}`)
+		if !s.stuck {
+			s.start = time.Now().Add(3 * time.Second)
+		}
+	case body.Action == "shutdown" && s.code == choria.OK:
+		s.down = !s.stuck // the reply is on its way already
+	}
+	return reply
+}
+
+func decoded(data []byte) (choria.Transport, choria.Request, choria.RPCRequest) {
+	transport, err := choria.DecodeTransport(data)
+	must(err)
+	secure, err := choria.DecodeSecureRequest(transport.Data)
+	must(err)
+	request, err := choria.DecodeRequest(transport.Version, secure.Request)
+	must(err)
+	body, err := choria.DecodeRPCRequest(request.Body())
+	must(err)
+	return transport, request, body
+}
+
+func encoded(sender string, request choria.Request, body choria.RPCReply) []byte {
+	payload, err := choria.EncodeRPCReply(body)
+	must(err)
+	reply, err := choria.EncodeReply(choria.Reply{
+		Version: choria.V1, RequestID: request.ID, Sender: sender, Agent: request.Agent, Time: time.Now(), Payload: payload,
+	})
+	must(err)
+	secure, err := choria.EncodeSecureReply(choria.SecureReply{Version: choria.V1, Reply: reply})
+	must(err)
+	data, err := choria.EncodeTransport(choria.Transport{Version: choria.V1, Data: secure, Sender: sender})
+	must(err)
+	return data
+}
+
+// must is for what this file encodes itself.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// states are the counts of a result that are not zero.
+func states(s batch.Summary) map[batch.State]int {
+	out := map[batch.State]int{}
+	for _, state := range batch.States() {
+		if n := s.States.Of(state); n > 0 {
+			out[state] = n
+		}
+	}
+	return out
+}

@@ -1,0 +1,298 @@
+package run
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/choria"
+	"fleetctl/internal/fleet"
+)
+
+// guardTests hold each guard back once, and let it pass once.
+var guardTests = []struct {
+	guard string
+	says  string // its sentence in the plan; "" for none
+	error string // "" when it lets the run pass
+	hint  string
+	set   func(w *world, r *Request)
+}{
+	{"read_only", "refused: read_only in settings.yaml", "cannot call choria_provision#restart: only actions that change nothing are allowed here",
+		"read_only in settings.yaml", func(w *world, _ *Request) { w.settings.ReadOnly = true }},
+	{"read_only", "", "", "", func(w *world, r *Request) { w.settings.ReadOnly, *r = true, ping() }},
+	{"require_filter", "refused without a filter: require_filter in settings.yaml", "cannot call choria_provision#restart on every node of the fleet",
+		"name the nodes with a filter or --nodes", func(w *world, _ *Request) { w.settings.RequireFilter = true }},
+	{"require_filter", "", "", "", func(w *world, r *Request) { w.settings.RequireFilter, r.Targets.Filter.Facts = true, []string{"a=b"} }},
+	{"require_filter", "", "", "", func(w *world, r *Request) { w.settings.RequireFilter, r.Targets.NodesFile = true, "f" }},
+	{"max_nodes", "at most 2 nodes: max_nodes in settings.yaml", "cannot restart 3 nodes: limit is 2", "raise --max-nodes and max_nodes",
+		func(w *world, _ *Request) { w.settings.MaxNodes = 2 }},
+	{"max_nodes", "at most 3 nodes: max_nodes in settings.yaml", "", "", func(w *world, _ *Request) { w.settings.MaxNodes = 3 }},
+	{"--max-nodes", "at most 2 nodes: --max-nodes", "cannot shut down 3 nodes: limit is 2", "choose fewer nodes",
+		func(_ *world, r *Request) { r.Action, r.Guards.MaxNodes = "shutdown", Count{2, true} }},
+	{"--max-nodes", "at most 3 nodes: --max-nodes", "", "", func(_ *world, r *Request) { r.Guards.MaxNodes = Count{3, true} }},
+	{"--expect", "exactly 4 nodes: --expect", "cannot go on: expected 4 nodes, found 3", "fleetctl discover",
+		func(_ *world, r *Request) { r.Guards.Expect = Count{4, true} }},
+	{"--expect", "exactly 0 nodes: --expect", "cannot go on: expected 0 nodes, found 3", "", func(_ *world, r *Request) { *r = ping(); r.Guards.Expect = Count{0, true} }},
+	{"--expect", "exactly 3 nodes: --expect", "", "", func(_ *world, r *Request) { r.Guards.Expect = Count{3, true} }},
+	{"--expect-file", "exactly the nodes of f: --expect-file", "cannot go on: the nodes found are not those of f: 1 missing: n4; 1 not expected: n3", "",
+		func(w *world, r *Request) {
+			w.files, r.Guards.ExpectFile = map[string][]string{"f": {"n1", "n2", "n4"}}, "f"
+		}},
+	{"--expect-file", "exactly the nodes of f: --expect-file", "", "", func(w *world, r *Request) {
+		w.files, r.Guards.ExpectFile = map[string][]string{"f": {"n3", "n2", "n1"}}, "f"
+	}},
+	{"--confirm-each", "", "cannot ask between batches: there is no terminal to ask at", "leave out --confirm-each",
+		func(_ *world, r *Request) { r.Pace.ConfirmEach, r.Policy.Sizes = true, batch.Sizes{batch.Number(2)} }},
+	{"--confirm-each", "", "cannot ask between batches: --no-input", "--yes", func(w *world, r *Request) {
+		w.asker.away, r.Guards.NoInput, r.Pace.ConfirmEach, r.Policy.Sizes = nil, true, true, batch.Sizes{batch.Number(2)}
+	}},
+	{"--confirm-each", "", "", "", func(_ *world, r *Request) { r.Pace.ConfirmEach = true }}, // one batch: nothing will be asked
+	{"secrets", "", "cannot send a secret to nats://broker.example.net:4222: the connection has no TLS", "--insecure-token",
+		func(w *world, _ *Request) { w.open = true }},
+	{"secrets", "", "", "", func(w *world, r *Request) { w.open, r.Guards.InsecureToken = true, true }},
+	{"secrets", "", "", "", func(w *world, r *Request) { w.open, *r = true, ping() }},
+	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "say --yes if you mean it",
+		func(_ *world, r *Request) { r.Action = "shutdown" }},
+	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "say --yes if you mean it",
+		func(w *world, _ *Request) { w.settings.Confirm = true }},
+	{"consent", "asks before it begins, at a terminal", "cannot restart 3 nodes without asking", "say --yes", // there is a terminal, and it may not be used
+		func(w *world, r *Request) { w.asker.away, r.Guards.NoInput = nil, true }},
+	{"consent", "asks before it begins, at a terminal", "not confirmed: nothing was sent", "", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"n"} }},
+	{"consent", "asks before it begins, at a terminal", "", "", func(*world, *Request) {}}, // no terminal: a script goes ahead
+	{"consent", "", "", "", func(w *world, r *Request) { w.asker.away, r.Guards.Yes = nil, true }},
+}
+
+func TestEveryGuardRefusesBeforeAnythingIsSent(t *testing.T) {
+	for _, tt := range guardTests {
+		t.Run(tt.guard, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "n1", "n2", "n3")
+				r := restart()
+				tt.set(w, &r)
+				dry := r
+				dry.DryRun = true
+				if _, err := w.start(t.Context(), dry); err != nil {
+					t.Fatal(err)
+				}
+				if sentences := one[Planned](t, w.events).Guards; tt.says != "" && !slices.Contains(sentences, tt.says) {
+					t.Errorf("the plan says %q, not %q", sentences, tt.says)
+				}
+				_, err := w.start(t.Context(), r)
+				if tt.error == "" {
+					if err != nil {
+						t.Errorf("refused: %v", err)
+					}
+					return
+				}
+				e, ok := errors.AsType[*GuardError](err)
+				if !ok || e.Error() != tt.error || !strings.Contains(e.Hint, tt.hint) {
+					t.Errorf("got %v with %+v, want %q with %q", err, e, tt.error, tt.hint)
+				}
+				list, err := w.store().List()
+				if len(w.sent()) > 0 || len(list) > 0 || err != nil {
+					t.Errorf("nodes got %q, %d records, %v", w.sent(), len(list), err)
+				}
+			})
+		})
+	}
+	for _, g := range guards() {
+		kinds := map[bool]bool{}
+		for _, tt := range guardTests {
+			if tt.guard == g.name {
+				kinds[tt.error == ""] = true
+			}
+		}
+		if !kinds[true] || !kinds[false] {
+			t.Errorf("guard %s needs a row that it refuses and a row that it lets pass", g.name)
+		}
+	}
+}
+
+// A guard that does not look at a call has no sentence in its plan.
+func TestAPlanWithoutGuardsHasNoSentences(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1")
+		r := ping()
+		r.DryRun = true
+		if _, err := w.start(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if p := one[Planned](t, w.events); len(p.Guards) > 0 || p.Plan.Nodes() != 1 || p.Agent != "rpcutil" || p.Action != "ping" {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+func TestEveryRuleHasItsSentence(t *testing.T) {
+	r := batch.Rules{
+		MaxFailed: batch.Number(1), MaxNoReply: batch.Percent(2), MaxFailedBatch: batch.Number(3), MaxNoReplyBatch: batch.Percent(4), FailFast: true, StopWhenNothing: true,
+	}
+	want := []string{
+		"stops at 1 failed", "stops at the first failure", "stops at 2% without a reply", "stops at 3 failed in one batch",
+		"stops at 4% without a reply in one batch", "stops when a whole batch comes to nothing",
+	}
+	if got := ruleSentences(r); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if got := ruleSentences(batch.Rules{}); got != nil {
+		t.Errorf("no rules: %q", got)
+	}
+}
+
+func TestTheProofHasItsSentence(t *testing.T) {
+	for _, tt := range []struct {
+		proof Proof
+		want  string
+	}{
+		{Proof{}, "proves each node: restart"}, {Proof{Version: "0.29.4"}, "proves each node: restart, and version 0.29.4"},
+		{Proof{None: true}, ""}, {Proof{Verify: VerifyNone}, ""},
+	} {
+		c := &call{req: restart()}
+		c.req.Proof = tt.proof
+		if got := strings.Join(c.proofSentences(), "; "); got != tt.want {
+			t.Errorf("%+v: got %q, want %q", tt.proof, got, tt.want)
+		}
+	}
+}
+
+// What the operator is asked, and which answers are a yes.
+func TestConsent(t *testing.T) {
+	shutdown := restart()
+	shutdown.Action = "shutdown"
+	for _, tt := range []struct {
+		name, question, answer string
+		r                      Request
+		confirm, ok            bool
+	}{
+		{"yes", "restart 3 nodes?", "y", restart(), false, true},
+		{"no", "restart 3 nodes?", "", restart(), false, false},
+		{"the number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to go on: ", "3", shutdown, false, true},
+		{"a wrong number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to go on: ", "2", shutdown, false, false},
+		{"y is no number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to go on: ", "y", shutdown, false, false},
+		{"a question needs none", "", "", ping(), false, true},
+		{"nor with confirm", "", "", ping(), true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "n1", "n2", "n3")
+				w.asker.away, w.asker.answers, w.settings.Confirm = nil, []string{tt.answer}, tt.confirm
+				_, err := w.start(t.Context(), tt.r)
+				if (err == nil) != tt.ok || strings.Join(w.asker.asked, "|") != tt.question {
+					t.Errorf("asked %q, %v", w.asker.asked, err)
+				}
+				if tt.question != "" {
+					one[Proposed](t, w.events)
+				}
+			})
+		})
+	}
+}
+
+// Between batches the screen is freed, and a no leaves the rest alone.
+func TestConfirmEachAsksBetweenBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		w.asker.away, w.asker.answers = nil, []string{"y", "y", "n"}
+		r := restart()
+		r.Pace.ConfirmEach, r.Policy.Sizes = true, batch.Sizes{batch.Number(1)}
+		res, err := w.start(t.Context(), r)
+		if err != nil || res.Summary.Verdict != batch.Stopped || len(w.sent()) != 2 {
+			t.Errorf("%v, %v, sent %q", res.Summary.Verdict, err, w.sent())
+		}
+		want := "batch 2 is done (1 nodes left); go on with batch 3 of 1 nodes?"
+		if len(w.asker.asked) != 3 || w.asker.asked[2] != want {
+			t.Errorf("asked %q", w.asker.asked)
+		}
+		if names := w.events.names(); !slices.Contains(names, "Asking") {
+			t.Errorf("events %q", names)
+		}
+	})
+}
+
+func TestConfirmFollowsTheGuards(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		guards Guards
+		away   error
+		ok     bool
+		err    error
+	}{
+		{Guards{Yes: true}, errAway, true, nil}, {Guards{NoInput: true}, nil, false, nil}, {Guards{}, errAway, false, errAway}, {Guards{}, nil, true, nil},
+	} {
+		w.asker.away, w.asker.answers = tt.away, []string{"y"}
+		c := &call{Context: w.context(), req: Request{Guards: tt.guards}}
+		if ok, err := c.confirm(t.Context(), batch.Pause{}); ok != tt.ok || !errors.Is(err, tt.err) {
+			t.Errorf("%+v: %t, %v", tt.guards, ok, err)
+		}
+	}
+}
+
+// Nodes of a change are in one federation, and the plan says what cannot be relied on there.
+func TestFederations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1")
+		w.about.Federations = []string{"a", "b"}
+		_, err := w.start(t.Context(), restart())
+		if e, ok := errors.AsType[*fleet.UsageError](err); !ok || !strings.Contains(err.Error(), "in 2 federations at once (a, b)") || !strings.Contains(e.Hint, "--federations") {
+			t.Errorf("two for a change: %v", err)
+		}
+		for federations, want := range map[string]string{
+			"":  "",
+			"a": "sent to federation a; lifecycle events do not cross federations: restarts are proved by polling alone",
+		} {
+			w.about.Federations = strings.Fields(federations)
+			r := restart()
+			r.DryRun = true
+			if _, err := w.start(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			p := one[Planned](t, w.events)
+			if got := strings.Join(p.Plan.Notes, "; "); got != want {
+				t.Errorf("%q: the plan notes %q, want %q", federations, got, want)
+			}
+		}
+		w.about.Federations = []string{"a", "b"}
+		r := ping()
+		r.DryRun = true
+		if _, err := w.start(t.Context(), r); err != nil {
+			t.Errorf("two for a question: %v", err)
+		}
+	})
+}
+
+// Servers of protocol v1 drop requests with a shorter time to live, without a word.
+func TestAShortTimeToLiveIsRefusedForV1(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1")
+		r := restart()
+		r.Pace.TTL = Wait{29 * time.Second, true}
+		if _, err := w.start(t.Context(), r); err == nil || !strings.Contains(err.Error(), "a time to live of 29s is too short") || len(w.sent()) > 0 {
+			t.Errorf("v1: %v", err)
+		}
+		w.version, r.DryRun = choria.V2, true
+		if _, err := w.start(t.Context(), r); err != nil {
+			t.Errorf("v2: %v", err)
+		}
+		w.version, w.about.TTL = choria.V1, 10*time.Second
+		if _, err := w.start(t.Context(), restart()); err == nil || !strings.Contains(err.Error(), "a time to live of 10s") || len(w.sent()) > 0 {
+			t.Errorf("a short one in the configuration: %v", err)
+		}
+	})
+}
+
+// An action that changes something is not sent without an account of it, unless the operator says so.
+func TestRepliesElsewhereNeedAWordOfTheOperator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1")
+		r := restart()
+		r.ReplyTo = "site.x"
+		_, err := w.start(t.Context(), r)
+		if e, ok := errors.AsType[*GuardError](err); !ok || !strings.Contains(e.Hint, "--no-journal") || len(w.sent()) > 0 {
+			t.Errorf("got %v", err)
+		}
+	})
+}
