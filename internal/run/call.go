@@ -65,10 +65,9 @@ type Context struct {
 	User         string // who runs this, for the record
 	Host         string
 	Version      string // of this program
-	// Control pauses and continues the run; may be nil.
-	Control <-chan batch.Control
-	// Outlive is called before a recorded run begins: from then on it must not end because a pipe is closed. May be nil.
-	Outlive func()
+	// Outlive is called before a recorded run begins: from then on the process must not end because a pipe is closed. It
+	// returns what pauses and continues the run, besides Store.Control; may be nil, and may return nil.
+	Outlive func(id string) <-chan batch.Control
 }
 
 // call is an action on a fleet, checked as far as it can be without asking the nodes.
