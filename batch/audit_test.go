@@ -79,7 +79,7 @@ func (a *audit) act(m *machine, c actCmd) {
 		}
 		delete(a.untouched, name)
 	}
-	if sending := p.Counts().Of(Sending); sending != len(c.Nodes) {
+	if sending := p.Batch(c.Batch).States.Of(Sending); sending != len(c.Nodes) || m.win == nil && sending != p.Counts().Of(Sending) {
 		a.t.Errorf("batch %d: %d nodes are sent to, %d recorded as sending", c.Batch, len(c.Nodes), sending)
 	}
 	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
@@ -91,12 +91,16 @@ func (a *audit) act(m *machine, c actCmd) {
 // account checks that the counts add up and that the journal says the same.
 func (a *audit) account(l *ledger) {
 	a.t.Helper()
-	var all tallies
+	var all, pool tallies
 	perBatch := make([]tallies, len(l.batches))
 	for i := range l.rows {
 		r := &l.rows[i]
 		all.count(r, 1)
-		perBatch[r.batch-1].count(r, 1)
+		if r.batch == 0 {
+			pool.count(r, 1)
+		} else {
+			perBatch[r.batch-1].count(r, 1)
+		}
 		open := 0
 		for at := r.last; at > 0; at = l.attempts[at-1].prev {
 			if l.attempts[at-1].fate == fateOpen {
@@ -107,7 +111,7 @@ func (a *audit) account(l *ledger) {
 			a.t.Errorf("%d requests may still reach node %s", open, r.identity)
 		}
 	}
-	if all != l.counts || all.all.Total() != len(l.rows) {
+	if pool != l.pool || all != l.counts || all.all.Total() != len(l.rows) {
 		a.t.Fatalf("counts say %v, nodes %v", l.counts, all)
 	}
 	for i := range l.batches {

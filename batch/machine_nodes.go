@@ -37,7 +37,7 @@ func (m *machine) outcome(now time.Time, o *Outcome) {
 		}
 		m.emit(verifyCmd{[]Target{m.l.target(at)}})
 	}
-	m.judge(now, int(r.batch))
+	m.judge(now, int(r.batch), at)
 }
 
 // verifierGone is what is known of an accepted node after the verification has
@@ -59,7 +59,8 @@ func (m *machine) proof(now time.Time, p Proof) {
 		return // of a node that is not planned, or nothing new
 	}
 	m.emit(recordCmd{Record{Kind: KindProofs, Time: p.Time, Proofs: []Proof{p}}})
-	m.judge(now, int(m.l.rows[m.l.index[p.Node]].batch))
+	at := m.l.index[p.Node]
+	m.judge(now, int(m.l.rows[at].batch), at)
 }
 
 // verifierEnded gives up on the nodes that wait for proof.
@@ -101,31 +102,44 @@ func (m *machine) lookOnce(at time.Time) {
 	}
 }
 
-// judge asks the stop rules, as long as there is something left to stop.
-func (m *machine) judge(at time.Time, batch int) {
+// judge asks the stop rules, as long as there is something left to stop. row is the
+// node that something is new of; below 0: none in particular.
+func (m *machine) judge(at time.Time, batch int, row int32) {
 	if m.halt != haltNone || !m.stoppable() {
 		return
 	}
-	b := &m.l.batches[batch-1]
 	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
-	t := m.l.tally(&b.counts, &b.counts.all, m.proved)
-	fresh := m.l.tally(&b.counts, &b.counts.fresh, m.proved)
-	t.Batch, t.Canary, t.Fresh = batch, b.Canary, &fresh
-	for i := range m.missing.nodes { // they may be back yet
-		if run.Absent--; int(m.l.rows[i].batch) == batch {
-			t.Absent, t.Open = t.Absent-1, t.Open+1
-		}
+	run.Absent -= len(m.missing.nodes) // they may be back yet
+	var t Tally
+	switch {
+	case m.win == nil || batch > 0 && m.l.batches[batch-1].Canary:
+		t = m.tallyBatch(batch)
+	case row >= 0 && m.l.begin.Rules.StopWhenNothing:
+		t = m.inARow(row)
 	}
-	t.Open += len(m.missed(batch)) // other nodes take their place
 	if stop, met := Decide(m.l.begin.Rules, run, t); met {
 		m.stop(at, haltSoft, stop)
 	}
 }
 
+// tallyBatch counts one planned batch.
+func (m *machine) tallyBatch(batch int) Tally {
+	b := &m.l.batches[batch-1]
+	t := m.l.tally(&b.counts, &b.counts.all, m.proved)
+	fresh := m.l.tally(&b.counts, &b.counts.fresh, m.proved)
+	t.Batch, t.Canary, t.Fresh = batch, b.Canary, &fresh
+	for i := range m.missing.nodes {
+		if int(m.l.rows[i].batch) == batch {
+			t.Absent, t.Open = t.Absent-1, t.Open+1
+		}
+	}
+	t.Open += len(m.missed(batch)) // other nodes take their place
+	return t
+}
+
 // stoppable reports whether anything more would be sent.
 func (m *machine) stoppable() bool {
-	return m.l.counts.Of(Planned) > 0 || m.phase == phaseSending || len(m.missing.nodes) > 0 ||
-		m.phase == phaseRecovering && (m.probing || len(m.untouched) > 0)
+	return m.l.counts.Of(Planned) > 0 || m.any(stageLeaving) || len(m.missing.nodes) > 0 || m.probing || len(m.untouched) > 0
 }
 
 // tally counts for the stop rules what is in counts, all or fresh ones.
@@ -199,7 +213,7 @@ func (m *machine) giveUp(at time.Time, which func(int32) bool, reason string) {
 	}
 }
 
-func (m *machine) probed(p Proof) {
+func (m *machine) probed(now time.Time, p Proof) {
 	at, ok := m.l.index[p.Node]
 	if p.Found == Unasked {
 		p.Found = Unproved
@@ -210,6 +224,9 @@ func (m *machine) probed(p Proof) {
 	m.record(Record{Kind: KindProbed, Time: p.Time, Proofs: []Proof{p}})
 	if m.l.rows[at].state == Unknown && !m.l.reached(at) && !m.l.rows[at].barred {
 		m.untouched = append(m.untouched, p.Node)
+	}
+	if m.phase != phaseRecovering { // a window need not wait for all probes
+		m.requeue(now)
 	}
 }
 
@@ -223,8 +240,7 @@ func (m *machine) probeEnded(at time.Time) {
 	}
 }
 
-// requeue makes a batch of the untouched nodes, and lists what is to be sent:
-// requeued batches first, they were due before the others.
+// requeue plans the untouched nodes anew.
 func (m *machine) requeue(at time.Time) {
 	var again []string
 	for _, name := range m.untouched {
@@ -232,10 +248,16 @@ func (m *machine) requeue(at time.Time) {
 			again = append(again, name)
 		}
 	}
-	if m.untouched = nil; len(again) > 0 {
-		m.record(Record{Kind: KindRequeued, Time: at, Batch: len(m.l.batches) + 1, Nodes: again,
-			Reason: "proved untouched after an interruption"})
+	m.untouched = nil
+	number := m.planAnew(at, again, "proved untouched after an interruption")
+	if number > 0 && m.phase != phaseRecovering { // else queuePlanned lists it
+		m.queue = append([]int{number}, m.queue...)
 	}
+}
+
+// queuePlanned lists the batches to be sent: requeued ones first, they were due
+// before the others.
+func (m *machine) queuePlanned() {
 	planned := len(m.l.begin.Plan.Batches)
 	for _, extra := range []bool{true, false} {
 		for i := range m.l.batches {

@@ -69,7 +69,7 @@ func (d *driver) random(rng *rand.Rand, pick func(...string) string) {
 		}
 		d.event("baseline", said)
 	case 6, 7:
-		batch = fmt.Sprint(d.m.cur.batch)
+		batch = fmt.Sprint(d.m.last)
 		d.event("sent", [][]string{{batch}, {batch}, {batch}, {batch, "error"}, {batch, "unsent=" + node}, {batch, "unsent=" + node, "uncertain"}}[rng.IntN(6)])
 	case 8, 9:
 		d.event("proof", []string{node, pick("acted", "acted", "unproved", "unasked")})
@@ -104,8 +104,8 @@ func (d *driver) settle() {
 	}
 	d.event("baseline", said)
 	d.event("confirm", []string{"yes"})
-	if d.m.cur.batch > 0 {
-		d.event("sent", []string{fmt.Sprint(d.m.cur.batch)})
+	if d.m.last > 0 {
+		d.event("sent", []string{fmt.Sprint(d.m.last)})
 	}
 	d.event("probe-ended", nil)
 	for i := range d.m.l.rows {

@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 // trust it for safety.
 //
 //	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
+//	     [rolling] hold=60s rack=a,b [max-per=1] [spread]   node k has the k-th rack, over and over
 //	start                                begin, or resume after kill
 //	reply BATCH NODE ok|CODE [REASON]    a reply comes in
 //	sent BATCH [unsent=a,b|error]        Act returns
@@ -112,7 +113,7 @@ func (d *driver) event(name string, args []string) {
 	case "plan":
 		d.plan(args)
 	case "start":
-		d.do(d.m.start(d.now, d.rules, d.pace, false))
+		d.do(d.m.start(d.now, d.rules, d.pace, false, Shortest))
 	case "reply":
 		o := Outcome{Batch: num(0), Node: args[1], Time: d.now, OK: args[2] == "ok", Reason: strings.Join(args[3:], " ")}
 		if !o.OK {
@@ -215,16 +216,29 @@ func (d *driver) plan(args []string) {
 		d.t.Fatal(err)
 	}
 	p.Canary, _ = strconv.Atoi(set["canary"])
+	_, p.Rolling = set["rolling"]
+	if set["max-per"] != "" {
+		n, err := strconv.Atoi(set["max-per"])
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		p.MaxPer = []MaxPer{{"rack", n}}
+	}
+	if _, spread := set["spread"]; spread {
+		p.SpreadBy = "rack"
+	}
+	racks := strings.Split(set["rack"], ",")
 	_, nothing := set["nothing"]
 	_, confirm := set["confirm"]
 	_, d.verify = set["verify"]
 	_, d.probe = set["probe"]
 	d.rules = Rules{MaxFailed: amount("max-failed"), MaxNoReply: amount("max-no-reply"), MaxFailedBatch: amount("max-failed-batch"),
 		MaxNoReplyBatch: amount("max-no-reply-batch"), MaxAbsent: amount("max-absent"), StopWhenNothing: nothing}
-	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm}
+	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm,
+		SilentHold: length("hold", "1m")}
 	var nodes []Node
 	for i := range count {
-		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1)})
+		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1), Facts: map[string]string{"rack": racks[i%len(racks)]}})
 	}
 	plan, err := NewPlan(nodes, p)
 	if err != nil {
@@ -235,6 +249,9 @@ func (d *driver) plan(args []string) {
 	}
 	for _, b := range plan.Batches {
 		d.say("batch %d: %s (%s)", b.Number, strings.Join(b.Nodes, " "), b.Reason)
+	}
+	if len(plan.Pool) > 0 {
+		d.say("pool: %s", strings.Join(plan.Pool, " "))
 	}
 	progress, err := Begin(Header{Run: "r1"}, plan)
 	if err != nil {
@@ -367,7 +384,7 @@ func describe(r Record) string {
 	if len(r.Nodes) > 0 {
 		b.WriteString(": " + strings.Join(r.Nodes, " "))
 	}
-	if r.Kind == KindLink || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.By != "" {
+	if r.Kind == KindLink || r.Kind == KindNote || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.By != "" {
 		b.WriteString(" (" + r.Reason + r.By + ")")
 	}
 	if r.Stop != nil {
