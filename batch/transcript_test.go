@@ -292,7 +292,7 @@ func (d *driver) kill() {
 	}
 	d.timers = nil
 	d.m = newMachine(p.l, d.verify, d.probe, nil)
-	d.audit.stopped, d.audit.paused, d.audit.away = false, false, false
+	d.audit.stopped, d.audit.paused, d.audit.away, d.audit.sentNow = false, false, false, map[string]bool{}
 	d.say("replayed: %s, open %d, %s", counts(p.Counts()), p.Open(), p.Summary().Verdict)
 }
 
@@ -318,6 +318,7 @@ func counts(c Counts) string {
 
 // do prints the commands, as the runner would carry them out.
 func (d *driver) do(commands []command) {
+	d.audit.now = d.now
 	for _, c := range slices.Clone(commands) {
 		d.audit.command(d.m, c)
 		switch c := c.(type) {
