@@ -14,7 +14,7 @@ func healthy(action string, nodes int, sizes ...int) *spec {
 	s := &spec{
 		seed: 1, version: choria.V1, action: action, ttl: 30 * time.Second, verifyTimeout: 30 * time.Second, settle: settleOf(action),
 		nodes: make([]traits, nodes),
-		pace:  batch.Pace{Sleep: time.Second, ReplyTimeout: 12 * time.Second, LongestDelay: 11 * time.Second, VerifyTimeout: 30 * time.Second, Settle: settleOf(action)},
+		pace:  batch.Pace{Sleep: time.Second, ReplyTimeout: 12 * time.Second, LongestDelay: 11 * time.Second, VerifyTimeout: 30 * time.Second, Settle: settleOf(action), SilentHold: 71 * time.Second},
 	}
 	for _, n := range sizes {
 		s.policy.Sizes = append(s.policy.Sizes, batch.Number(n))
