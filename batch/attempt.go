@@ -202,6 +202,23 @@ func (l *ledger) applyIntent(r *Record) error {
 	return nil
 }
 
+// quickSend is how long after its intent a batch has left for certain, unless the
+// machine slept or what signs was slow.
+const quickSend = 10 * time.Second
+
+// applySent: a batch that left long after its intent counts as sent when it was
+// flushed. What its nodes did in between was not its work.
+func (l *ledger) applySent(r *Record) {
+	for i := len(l.sends) - 1; i >= 0; i-- {
+		if s := &l.sends[i]; int(s.batch) == r.Batch {
+			if r.Time.Sub(timeOf(s.at)) > quickSend {
+				s.at = unixNano(r.Time)
+			}
+			return
+		}
+	}
+}
+
 // leavePool: nodes of the pool become a batch, as they are sent to.
 func (l *ledger) leavePool(r *Record) error {
 	if len(r.Nodes) == 0 {

@@ -286,7 +286,9 @@ func (l *ledger) apply(r *Record) error {
 		return l.applyReplaced(r)
 	case KindPaused, KindContinued:
 		l.paused = r.Kind == KindPaused
-	case KindSent, KindLink, KindNote:
+	case KindSent:
+		l.applySent(r)
+	case KindLink, KindNote:
 	case KindWithdrawn:
 		return l.applyWithdrawn(r)
 	case KindOutcomes:

@@ -123,6 +123,9 @@ func (l *ledger) transfer(names []string, batch int) error {
 	for _, name := range names {
 		at := l.index[name]
 		r := &l.rows[at]
+		if batch == 0 && r.batch == 0 {
+			continue // a node of a retry that was never sent to in this run
+		}
 		if int(r.batch) == batch {
 			return fmt.Errorf("node %q is in batch %d already", name, batch)
 		}

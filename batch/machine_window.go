@@ -118,7 +118,8 @@ func (m *machine) followSlot(at time.Time, row int32) {
 	}
 }
 
-// size is how many nodes may be in flight now.
+// size is how many nodes may be in flight now. Canaries, and nodes that were sent to
+// in an earlier run of the chain, are no steps of a ramp.
 func (m *machine) size() int {
 	c := m.l.counts
 	proved := func(c *tallies) int {
@@ -128,7 +129,7 @@ func (m *machine) size() int {
 		}
 		return n
 	}
-	n := proved(&c)
+	n := proved(&c) - proved(&m.l.pool)
 	for _, b := range m.l.canaries {
 		n -= proved(&m.l.batches[b-1].counts)
 	}

@@ -241,6 +241,15 @@ var faults = map[string]func() *spec{
 		s.lives = []life{{kind: "begin"}}
 		return s
 	},
+	// The operator's machine sleeps between the intent and the sending, and another operator restarts the node meanwhile.
+	"restarted before it was sent to": func() *spec {
+		s := healthy("restart", 2, 1)
+		s.lives = []life{{kind: "begin", events: []*event{
+			at("rec:intent", 1, 0, "suspended: the operator's machine for 45 s", func(w *world) { w.suspend(45 * time.Second) }),
+			at("rec:intent", 1, 0, "another operator: n01", of(func(n *node) { n.byOther("restart") }, 1)),
+		}}}
+		return s
+	},
 	// A server that is frozen is not shut down.
 	"frozen is not down": func() *spec {
 		s := healthy("shutdown", 4)

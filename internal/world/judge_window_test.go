@@ -20,6 +20,9 @@ func (w *world) intend(r *run, rec batch.Record) {
 // flies tells whether a node is in flight for a run: it accepted a request of the run, or of one that this retries, and is
 // neither back as a new process nor (shutdown) gone, within the time in which the run has to wait for it.
 func (w *world) flies(n *node, r *run, planned bool) bool {
+	if w.action == "shutdown" && w.mute503 && r.proved[n.name] {
+		return false // where the broker reports no absence, silence proves a node that accepted
+	}
 	for _, p := range n.pledges {
 		i := w.intents[p.request]
 		if i == nil || i.lost || i.run != r && !(planned && r.descends(i.run)) {
