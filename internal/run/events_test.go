@@ -106,7 +106,7 @@ func TestEventsSayWhatHappened(t *testing.T) {
 		if w.outlived != 1 {
 			t.Errorf("told %d times to outlive its pipes", w.outlived)
 		}
-		if n, _ := w.last().Progress.Node("n2"); n.State != batch.Refused || n.Reason != "no: [redacted]" {
+		if n := result(t, w.last().Progress, "n2"); n.State != batch.Refused || n.Reason != "no: [redacted]" {
 			t.Errorf("the record says %+v", n)
 		}
 	})

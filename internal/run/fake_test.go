@@ -43,6 +43,7 @@ type world struct {
 	open     bool // the connection has no TLS
 	seal     error
 	files    map[string][]string // lists of nodes
+	excluded []discovery.Exclusion
 	outlived int
 
 	mu        sync.Mutex // guards what follows
@@ -50,7 +51,7 @@ type world struct {
 	got       []string // requests as "node agent#action {inputs}", those to rpcutil left out
 	away      bool     // publishing fails
 	dials     int
-	listeners map[string]func([]byte)
+	listeners map[string]func(choria.Message)
 }
 
 // server is one node. The zero value accepts whatever it is asked.
@@ -62,14 +63,14 @@ type server struct {
 	facts  map[string]string // as JSON
 	start  time.Time         // of its process
 	stuck  bool              // accepts a restart and does nothing
-	down   bool              // has no process
+	down   bool              // has no process: the broker reports it as absent
 }
 
 func newWorld(t *testing.T, names ...string) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), events: &recorder{}, asker: &fakeAsker{away: errors.New("there is no terminal to ask at")},
 		about: fleet.About{ConfigFile: "client.conf", Collective: "mcollective", MainCollective: "mcollective"}, version: choria.V1,
-		finds: names, nodes: map[string]*server{}, listeners: map[string]func([]byte){},
+		finds: names, nodes: map[string]*server{}, listeners: map[string]func(choria.Message){},
 	}
 	for _, name := range names {
 		w.nodes[name] = &server{start: time.Now().Add(-time.Hour)}
@@ -82,7 +83,7 @@ func (w *world) context() Context {
 		Fleet: w, Store: w.store(), Asker: w.asker, Reporter: w.events,
 		Secrets: secret.Source{In: strings.NewReader(w.stdin), Getenv: func(name string) (string, bool) { v, ok := w.vars[name]; return v, ok }},
 		Scrub:   &secret.Scrubber{}, Token: w.token, Settings: w.settings, SettingsFile: "settings.yaml", User: "operator", Host: "desk", Version: "1.2.3",
-		ReadNodes: func(name string) ([]string, error) { return w.files[name], nil }, Outlive: func() { w.outlived++ },
+		ReadNodes: func(_ context.Context, name string) ([]string, error) { return w.files[name], nil }, Outlive: func() { w.outlived++ },
 	}
 }
 
@@ -213,7 +214,7 @@ func (w *world) Who() (fleet.Caller, error) {
 func (w *world) Documents() ddl.Resolver { return ddl.Resolver{} }
 
 func (w *world) Find(context.Context, fleet.Targets, filter.Filter, string) (discovery.Result, error) {
-	return discovery.Result{Nodes: w.finds, Took: time.Second}, w.findErr
+	return discovery.Result{Nodes: w.finds, Excluded: w.excluded, Took: time.Second}, w.findErr
 }
 
 func (w *world) MethodName(fleet.Targets, filter.Filter) string { return "mc" }
@@ -230,6 +231,8 @@ func (w *world) Private(context.Context) (bool, string, error) {
 }
 
 func (w *world) Events() fleet.Events { return nil }
+
+func (w *world) Links() <-chan batch.Link { return nil }
 
 // The identity.
 
@@ -257,7 +260,7 @@ func (w *world) Flush(context.Context) error {
 	return nil
 }
 
-func (w *world) Subscribe(_ context.Context, subject string, deliver func([]byte)) (func(), error) {
+func (w *world) Subscribe(_ context.Context, subject string, deliver func(choria.Message)) (func(), error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	prefix := strings.TrimRight(subject, "*>")
@@ -269,11 +272,18 @@ func (w *world) Subscribe(_ context.Context, subject string, deliver func([]byte
 	}, nil
 }
 
-func (w *world) Publish(subject string, data []byte) error {
+func (w *world) Reconnected() (time.Time, bool) { return time.Time{}, false }
+
+func (w *world) Publish(subject, notice string, data []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.away {
 		return errAway
+	}
+	absent := func() { w.deliver(choria.Message{Subject: notice, NoResponders: true}) }
+	if len(data) == 0 { // of a node whose name was made up
+		time.AfterFunc(5*time.Millisecond, absent)
+		return nil
 	}
 	transport, request, body := decoded(data)
 	name := strings.TrimPrefix(subject, request.Collective+".node.")
@@ -284,26 +294,33 @@ func (w *world) Publish(subject string, data []byte) error {
 		w.got = append(w.got, fmt.Sprintf("%s %s#%s %s", name, body.Agent, body.Action, body.Data))
 	}
 	s := w.nodes[name]
-	if s == nil || s.down || s.silent && body.Action != "daemon_stats" {
+	if s == nil || s.down {
+		if notice != "" {
+			time.AfterFunc(5*time.Millisecond, absent)
+		}
+		return nil
+	}
+	if s.silent && body.Action != "daemon_stats" {
 		return nil
 	}
 	reply := s.answer(body)
 	latency := 50*time.Millisecond + time.Duration(len(name))*time.Millisecond + time.Duration(name[len(name)-1])*time.Microsecond
-	time.AfterFunc(latency, func() { w.deliver(transport.ReplyTo, encoded(name, request, reply)) })
+	time.AfterFunc(latency, func() { w.deliver(choria.Message{Subject: transport.ReplyTo, Data: encoded(name, request, reply)}) })
 	return nil
 }
 
-func (w *world) deliver(subject string, data []byte) {
+func (w *world) deliver(m choria.Message) {
 	w.mu.Lock()
-	var to func([]byte)
+	var to func(choria.Message)
 	for prefix, deliver := range w.listeners {
-		if strings.HasPrefix(subject, prefix) {
+		if strings.HasPrefix(m.Subject, prefix) {
 			to = deliver
 		}
 	}
 	w.mu.Unlock()
 	if to != nil {
-		to(data)
+		m.Arrived = time.Now()
+		to(m)
 	}
 }
 
@@ -377,4 +394,16 @@ func states(s batch.Summary) map[batch.State]int {
 		}
 	}
 	return out
+}
+
+// result is what became of one node.
+func result(t *testing.T, p batch.Progress, node string) batch.Result {
+	t.Helper()
+	for r := range p.Results() {
+		if r.Identity == node {
+			return r
+		}
+	}
+	t.Fatalf("the run has no node %s", node)
+	return batch.Result{}
 }
