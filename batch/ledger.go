@@ -275,6 +275,7 @@ func (l *ledger) applyBegin(r *Record) error {
 		return nil
 	}
 	l.resumes++
+	l.begin.Lagging = l.begin.Lagging || r.Begin.Lagging
 	l.stops, l.ended, l.paused = nil, time.Time{}, false
 	l.settle()
 	l.moveAll(0, NotSent, Planned)

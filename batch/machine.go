@@ -96,9 +96,9 @@ func (m *machine) step(e event) []command {
 }
 
 // start begins or resumes the run.
-func (m *machine) start(at time.Time, rules Rules, pace Pace) []command {
+func (m *machine) start(at time.Time, rules Rules, pace Pace, lagging bool) []command {
 	m.out = m.out[:0]
-	begin := Beginning{Rules: rules, Pace: pace, Proved: m.proved}
+	begin := Beginning{Rules: rules, Pace: pace, Proved: m.proved, Lagging: lagging && m.l.begun}
 	kind := KindResumed
 	if !m.l.begun {
 		kind = KindPlan

@@ -239,12 +239,25 @@ func (m *machine) bar(at time.Time, batch int) {
 		return
 	}
 	age := Longest(m.l.started, at) + youngMargin
-	young := slices.DeleteFunc(m.l.plannedIn(batch), func(name string) bool {
-		b := m.prep.said[name]
-		return b.Age <= 0 || b.Age >= age
-	})
-	for group := range slices.Chunk(young, groupSize) {
-		m.record(Record{Kind: KindRestarted, Time: at, Batch: batch, Nodes: group, Reason: "restarted since the run began"})
+	var young, silent []string
+	for _, name := range m.l.plannedIn(batch) {
+		switch b := m.prep.said[name]; {
+		case b.Age > 0 && b.Age < age:
+			young = append(young, name)
+		case b.Age <= 0 && m.l.begin.Lagging:
+			silent = append(silent, name)
+		}
+	}
+	for _, barred := range []struct {
+		nodes  []string
+		reason string
+	}{
+		{young, "restarted since the run began"},
+		{silent, "the record may lack a request to it, and it does not say how long it has run"},
+	} {
+		for group := range slices.Chunk(barred.nodes, groupSize) {
+			m.record(Record{Kind: KindRestarted, Time: at, Batch: batch, Nodes: group, Reason: barred.reason})
+		}
 	}
 }
 

@@ -71,6 +71,13 @@ func Finished(lastLine []byte) bool {
 	return json.Unmarshal(lastLine, &r) == nil && r.Kind == KindRunEnd && r.End != nil && r.End.Open == 0
 }
 
+// MarkLagging says that the record may lack requests that were really sent: a retry then sends to no node before it is
+// known that nothing reached it.
+func (p Progress) MarkLagging() { p.l.begin.Lagging = true }
+
+// Lagging tells whether the record may lack requests that were really sent.
+func (p Progress) Lagging() bool { return p.l.begin.Lagging }
+
 // Header returns what the caller said about the run.
 func (p Progress) Header() Header { return p.l.begin.Header }
 
@@ -254,7 +261,7 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 		switch {
 		case l.reached(int32(at)):
 			doubts = append(doubts, l.target(int32(at)))
-		case r.barred:
+		case r.barred, l.begin.Lagging: // a request that the record lacks may have reached it
 			doubts = append(doubts, Target{Node: r.identity})
 		}
 	}

@@ -68,6 +68,8 @@ type Beginning struct {
 	Rules  Rules  `json:"rules"`
 	Pace   Pace   `json:"pace"`
 	Proved bool   `json:"proved,omitempty"` // accepted is not final: a Verifier is at work
+	// Lagging says that the record may lack requests that were really sent: it is a copy.
+	Lagging bool `json:"lagging,omitempty"`
 }
 
 // Ending is the body of a run-end record.

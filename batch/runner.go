@@ -37,6 +37,11 @@ type Runner struct {
 	// Control pauses and continues. While the run is paused nothing new is sent
 	// and no consent is asked; replies, proof, stop rules and the deadline go on.
 	Control <-chan Control
+
+	// Lagging says, for a resume, that the record may lack requests that were
+	// really sent: nodes that do not say how long they have run are not sent to,
+	// neither now nor in a retry.
+	Lagging bool
 }
 
 // Validate refuses a runner that cannot run.
@@ -80,7 +85,7 @@ func (r Runner) Run(ctx context.Context, from Progress) (Summary, error) {
 		events: make(chan event, maxGroup), timer: time.NewTimer(time.Hour),
 		abandon: ctx.Done(), cause: func() error { return context.Cause(ctx) },
 	}
-	x.do(x.m.start(time.Now(), r.Rules, r.Pace))
+	x.do(x.m.start(time.Now(), r.Rules, r.Pace, r.Lagging))
 	x.flush()
 	for !x.ended {
 		x.handle(x.wait())

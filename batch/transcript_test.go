@@ -112,7 +112,7 @@ func (d *driver) event(name string, args []string) {
 	case "plan":
 		d.plan(args)
 	case "start":
-		d.do(d.m.start(d.now, d.rules, d.pace))
+		d.do(d.m.start(d.now, d.rules, d.pace, false))
 	case "reply":
 		o := Outcome{Batch: num(0), Node: args[1], Time: d.now, OK: args[2] == "ok", Reason: strings.Join(args[3:], " ")}
 		if !o.OK {

@@ -51,6 +51,9 @@ func runDoctor(ctx context.Context, a *app, o doctorOptions) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	if found.Config != nil {
+		a.colorless = !found.Config.Color
+	}
 	shown := checkupOf(ctx, found)
 	var err error
 	if o.asJSON {

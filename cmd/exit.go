@@ -138,6 +138,9 @@ func decided(err error) (code int, hint string, ok bool) {
 	if e, ok := errors.AsType[*fleet.NoNodesError](err); ok {
 		return exitNoNodes, e.Hint, true
 	}
+	if _, ok := errors.AsType[*fleet.FilterRequiredError](err); ok {
+		return exitGuard, "name the nodes with a filter (-I /./ is one) or --nodes", true
+	}
 	if e, ok := errors.AsType[*run.GuardError](err); ok {
 		return exitGuard, e.Hint, true
 	}

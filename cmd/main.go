@@ -22,8 +22,10 @@ type app struct {
 	io    streams
 	env   environment
 	flags globalFlags
-	log   *logFile        // --log-file, nil without
-	scrub secret.Scrubber // the secrets of this process: nothing that is written may hold them
+	log   *logFile // --log-file, nil without
+	// colorless is what the configuration that was read says: color = false.
+	colorless bool
+	scrub     secret.Scrubber // the secrets of this process: nothing that is written may hold them
 }
 
 // globalFlags are understood by every command.

@@ -63,6 +63,9 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 	if _, err := discovery.Choose(discovery.Wish{Method: discovery.MethodBroadcast, Filter: f}); err != nil {
 		return err // servers know neither pql: nor group:
 	}
+	if err := n.MayAsk(o.Targets); err != nil {
+		return err
+	}
 	client, err := n.Dial(ctx)
 	if err != nil {
 		return err
@@ -82,7 +85,13 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 			return err
 		}
 	}
-	if roll.Nodes != nil && (o.expect == 0 || len(pings.Times) < o.expect) {
+	if o.expect > 0 {
+		if n := len(pings.Times); n < o.expect {
+			return refuse("", "expected %d nodes to answer, and %d did", o.expect, n)
+		}
+		return nil
+	}
+	if roll.Nodes != nil {
 		if err := missing(len(roll.Nodes), len(roll.Nodes)-len(pings.Times)-len(absent), absent); err != nil {
 			return &exitError{code: exitNoReply, err: err, hint: "are the names right (case counts), and are the servers up?"}
 		}

@@ -105,6 +105,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 		return errorLine(a, o, err)
 	}
 	defer f.Close()
+	a.colorless = !f.Config.Color
 	w, err := newWriter(a, &o.output)
 	if err != nil {
 		return err

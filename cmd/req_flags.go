@@ -117,13 +117,20 @@ type recordOptions struct {
 	off    bool
 	on     bool
 	resume bool
+	trust  bool
 }
 
 func (r *recordOptions) add(f *pflag.FlagSet) {
 	r.addDir(f)
 	f.BoolVar(&r.off, "no-journal", false, "keep no record: nothing can be resumed, retried or looked up afterwards")
 	f.BoolVar(&r.on, "journal", false, "keep a record of an action that changes nothing, too")
-	f.BoolVar(&r.resume, "resume", false, "go on with this command's interrupted run, if there is one")
+	f.BoolVar(&r.resume, "resume", false, "resume this command's interrupted run, if there is one")
+	r.addTrust(f)
+}
+
+// addTrust is the flag of what resumes and retries.
+func (r *recordOptions) addTrust(f *pflag.FlagSet) {
+	f.BoolVar(&r.trust, "trust-record", false, "take a record for complete that looks like a copy")
 }
 
 func (r *recordOptions) addDir(f *pflag.FlagSet) {
@@ -187,7 +194,7 @@ func (o *reqOptions) value() (run.Request, error) {
 		Proof: run.Proof{
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),
 		},
-		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume},
+		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume, Trust: o.record.trust},
 		Protocol: o.output.streams(),
 		Typed:    run.Typed{Words: o.words, Flags: typedFlags(o.flags)},
 	}, nil

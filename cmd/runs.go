@@ -209,6 +209,7 @@ func (o *reqOptions) addGoOn(f *pflag.FlagSet) {
 	o.output.add(f)
 	o.proof.add(f)
 	o.record.addDir(f)
+	o.record.addTrust(f)
 }
 
 // stored reads what is typed about a recorded run: RUN and the inputs that it needs again.
@@ -228,6 +229,9 @@ func withStored(ctx context.Context, a *app, o *reqOptions, name string, work fu
 		return errorLine(a, o, err)
 	}
 	if a.flags.config == "" {
+		if !stored.Ours { // a record of another user must not say which brokers and programs are ours
+			return errorLine(a, o, refuse("name your own configuration with --config", "cannot use the configuration that the record of run %s names: it belongs to another user", stored.ID))
+		}
 		a.flags.config = stored.Meta.Config
 	}
 	a.flags.federations = stored.Meta.Federations // whatever is configured by now: the nodes are there

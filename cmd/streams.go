@@ -38,7 +38,7 @@ func (a *app) stream(w io.Writer) report.Stream {
 
 // color tells whether a stream gets colors: only a terminal that knows them, and never against the operator's wish.
 func (a *app) color(w io.Writer) bool {
-	if _, set := a.env.getenv("NO_COLOR"); set || a.flags.noColor {
+	if _, set := a.env.getenv("NO_COLOR"); set || a.flags.noColor || a.colorless {
 		return false
 	}
 	if kind, _ := a.env.getenv("TERM"); kind == "dumb" {

@@ -69,5 +69,6 @@ func withFleet(ctx context.Context, a *app, t *targets, work func(n *fleet.Fleet
 		return err
 	}
 	defer n.Close()
+	a.colorless = !n.Config.Color
 	return work(n, parsed)
 }

@@ -17,11 +17,12 @@ type About struct {
 	MainCollective string
 	Federations    []string
 	TTL            time.Duration // of requests, as configured; zero where the configuration has none
+	RequireFilter  bool          // no request may go to every node
 }
 
 // About returns what is configured.
 func (f *Fleet) About() About {
-	a := About{ConfigFile: f.Config.File, Collective: f.Collective, MainCollective: f.Config.MainCollective, Federations: f.Federations}
+	a := About{ConfigFile: f.Config.File, Collective: f.Collective, MainCollective: f.Config.MainCollective, Federations: f.Federations, RequireFilter: f.Config.RequireFilter}
 	if f.Config.TTLSet {
 		a.TTL = f.Config.TTL
 	}

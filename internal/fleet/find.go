@@ -11,6 +11,9 @@ import (
 // Find finds the nodes: from the file where one is named, from the source that flags or configuration choose otherwise.
 // The result is sorted naturally, unique, and never blank. agent is the one that will be called; "" for none.
 func (f *Fleet) Find(ctx context.Context, t Targets, parsed filter.Filter, agent string) (discovery.Result, error) {
+	if err := f.MayAsk(t); err != nil {
+		return discovery.Result{}, err
+	}
 	out, err := discovery.ReadExclusions(ctx, t.Exclude, f.o.Home)
 	if err != nil {
 		return discovery.Result{}, err

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"fleetctl/discovery"
@@ -33,6 +35,30 @@ func (t Targets) Filtered() bool {
 
 // Chosen tells that the nodes were chosen: by a filter, a file or names.
 func (t Targets) Chosen() bool { return t.NodesFile != "" || t.Filtered() }
+
+// Narrowed tells that the operator named the nodes by a filter of his own, or a list: an agent alone is none, as in
+// upstream, where every request has one.
+func (t Targets) Narrowed() bool {
+	t.Filter.Agents = nil
+	return t.Chosen() || slices.ContainsFunc(t.Do, func(option string) bool { return strings.HasPrefix(option, "file") })
+}
+
+// FilterRequiredError says that plugin.choria.require_client_filter forbids to ask every node. Nothing was sent.
+type FilterRequiredError struct{ File string }
+
+// Error implements error.
+func (e *FilterRequiredError) Error() string {
+	return "cannot ask every node of the fleet: plugin.choria.require_client_filter is set in " + e.File
+}
+
+// MayAsk refuses targets without a filter of the operator's own where the configuration forbids those. It returns a
+// *FilterRequiredError.
+func (f *Fleet) MayAsk(t Targets) error {
+	if f.Config.RequireFilter && !t.Narrowed() {
+		return &FilterRequiredError{f.Config.File}
+	}
+	return nil
+}
 
 // Arguments are the targets as they would be typed, for the record.
 func (t Targets) Arguments() []string {

@@ -276,6 +276,7 @@ func (w *Writer) finished(r run.Result) error {
 		w.say("") // the terminal has written ^C
 	}
 	verdict := render.Verdict(r.Summary)
+	w.warnTardy(r)
 	w.warnStrays(r.Strays)
 	w.warnFilter()
 	written := w.write(w.account(r, verdict))
@@ -320,6 +321,19 @@ func (w *Writer) next(r run.Result) {
 			}
 		}
 		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, &again)
+	}
+}
+
+// tardy is how far this process may be behind the network without a warning.
+const tardy = time.Second
+
+// warnTardy reports that this machine is too slow for so many replies.
+func (w *Writer) warnTardy(r run.Result) {
+	if r.Behind > tardy {
+		w.say("warning: this machine cannot keep up: replies that had arrived waited %s to be checked; they were counted", r.Behind.Round(time.Second/10))
+	}
+	if r.Dropped > 0 {
+		w.say("warning: this machine cannot keep up: %d messages arrived and did not fit in memory; nodes without a reply may be among them", r.Dropped)
 	}
 }
 

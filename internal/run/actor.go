@@ -23,12 +23,15 @@ type actor struct {
 	protocol bool // keep each reply's protocol document
 	scrub    *secret.Scrubber
 	outcomes chan batch.Outcome
+	// allowed is asked before each batch; nil allows all. An error keeps the batch from being sent.
+	allowed func(ctx context.Context) error
 
 	mu        sync.Mutex     // guards what follows
 	batches   map[string]int // request id to batch
 	ids       map[int]string // batch to request id
 	published time.Duration  // how long all publishing took
 	signer    error          // why the request signer did not sign, when it did not
+	behind    time.Duration  // the longest that what had arrived waited to be decoded when a wait was over
 }
 
 func newActor(ctx context.Context, client *rpcclient.Client, r rpcclient.Request, scrub *secret.Scrubber, protocol bool) (*actor, error) {
@@ -66,6 +69,11 @@ func (a *actor) Request(number int) string {
 
 // Act implements batch.Actor.
 func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
+	if a.allowed != nil {
+		if err := a.allowed(ctx); err != nil {
+			return &batch.NotSentError{Err: err}
+		}
+	}
 	req := a.request
 	req.ID = a.Request(number)
 	sent, err := a.session.Send(ctx, req, nodes)
@@ -92,7 +100,21 @@ func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 }
 
 // Settle implements batch.Settler.
-func (a *actor) Settle(ctx context.Context, at time.Time) error { return a.session.Settle(ctx, at) }
+func (a *actor) Settle(ctx context.Context, at time.Time) error {
+	_, behind := a.session.Behind()
+	a.mu.Lock()
+	a.behind = max(a.behind, behind)
+	a.mu.Unlock()
+	return a.session.Settle(ctx, at)
+}
+
+// tardiness is how far this process was behind the network at most when a wait for replies was over, and how many messages
+// it dropped because more waited than fit.
+func (a *actor) tardiness() (behind time.Duration, dropped int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.behind, a.session.Dropped()
+}
 
 // unsigned is why the request signer did not sign, nil when it did.
 func (a *actor) unsigned() error {

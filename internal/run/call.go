@@ -18,6 +18,7 @@ import (
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/journal"
 	"fleetctl/internal/proof"
 	"fleetctl/internal/secret"
 	"fleetctl/rpcclient"
@@ -85,6 +86,9 @@ type call struct {
 	// chosen tells that the nodes were chosen: by a filter, a file, names, or an earlier run.
 	chosen bool
 	start  time.Time
+	// clocks judge the times that come from records; lagging says that the record may lack what was sent.
+	clocks  []journal.Clock
+	lagging bool
 }
 
 // minTTL is the shortest time to live that servers of protocol v1 accept.
@@ -155,6 +159,19 @@ func (c *call) canSend() error {
 		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests in silence", ttl), "use --ttl 30 or longer")
 	}
 	return nil
+}
+
+// elapsed is how much time has passed for certain: within this process by its own clocks, since a recorded moment by those
+// of the record.
+func (c *call) elapsed(since, now time.Time) time.Duration {
+	least := batch.Shortest(since, now)
+	if since != since.Round(0) { // it has a monotonic reading: it is of this process
+		return least
+	}
+	for _, clock := range c.clocks {
+		least = min(least, clock.Since(since))
+	}
+	return max(least, 0)
 }
 
 // changes tells that the action changes something.

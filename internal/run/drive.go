@@ -23,6 +23,9 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		return Result{}, err
 	}
 	defer actor.close()
+	if c.door().guarded(secretsGuard) {
+		actor.allowed = c.door().secretsArePrivate // for the broker that we are connected to then
+	}
 	verifier, err := c.verifier(client)
 	if err != nil {
 		return Result{}, err
@@ -32,7 +35,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	watch := &observer{reporter: c.Reporter, progress: from}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
-		Link: c.fleet.Links(), Control: c.Control,
+		Link: c.fleet.Links(), Control: c.Control, Lagging: c.lagging,
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
@@ -49,6 +52,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	}
 	res.Summary, err = runner.Run(context.WithoutCancel(ctx), from)
 	res.Strays, res.Publish, res.Unsigned = actor.session.Strays(), actor.publishTime(), actor.unsigned()
+	res.Behind, res.Dropped = actor.tardiness()
 	if e, ok := errors.AsType[*security.RemoteError](res.Unsigned); ok {
 		res.Fix = e.Hint
 	}

@@ -114,6 +114,8 @@ type Result struct {
 	Unsigned error            // why the request signer did not sign, where it did not
 	Fix      string           // what to do about that
 	Publish  time.Duration    // how long all publishing took
+	Behind   time.Duration    // how far this process was behind the network at most, when a wait for replies was over
+	Dropped  int              // messages that arrived and did not fit: replies may be among them
 	Secrets  []string         // inputs that the next command needs again
 }
 

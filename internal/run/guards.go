@@ -10,6 +10,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
+	"fleetctl/internal/fleet"
 	"fleetctl/internal/proof"
 )
 
@@ -38,6 +39,8 @@ type guard struct {
 	check func(ctx context.Context, c door, p passage) error
 }
 
+const secretsGuard = "secrets"
+
 // guards are judged in this order, after the plan is made and before anything is sent. Consent comes last.
 func guards() []guard {
 	return []guard{
@@ -56,6 +59,16 @@ func guards() []guard {
 			check: func(_ context.Context, c door, _ passage) error {
 				return refuse("require_filter in "+c.SettingsFile+": name the nodes with a filter or --nodes",
 					"cannot call %s#%s on every node of the fleet", c.req.Agent, c.req.Action)
+			},
+		},
+		{
+			name:    "require_client_filter",
+			applies: func(c door) bool { return c.about.RequireFilter && !c.req.stored && !c.req.Targets.Narrowed() },
+			says: func(c door) string {
+				return "refused without a filter: plugin.choria.require_client_filter in " + c.about.ConfigFile
+			},
+			check: func(_ context.Context, c door, _ passage) error {
+				return &fleet.FilterRequiredError{File: c.about.ConfigFile}
 			},
 		},
 		{
@@ -109,7 +122,7 @@ func guards() []guard {
 			check:   func(_ context.Context, c door, p passage) error { return c.canConfirm(p) },
 		},
 		{
-			name:    "secrets",
+			name:    secretsGuard,
 			applies: func(c door) bool { return c.changes() && len(c.inputs.secret) > 0 && !c.req.Guards.InsecureToken },
 			check:   func(ctx context.Context, c door, _ passage) error { return c.secretsArePrivate(ctx) },
 		},
@@ -134,6 +147,16 @@ func (c door) pass(ctx context.Context, p passage) error {
 		}
 	}
 	return nil
+}
+
+// guarded tells whether a guard of the table applies.
+func (c door) guarded(name string) bool {
+	for _, g := range guards() {
+		if g.name == name {
+			return g.applies(c)
+		}
+	}
+	return false
 }
 
 // sentences say what holds this run back, one sentence each: the guards, the stop rules, the proof.

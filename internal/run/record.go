@@ -80,7 +80,10 @@ type Stored struct {
 	Progress batch.Progress
 	Live     bool // a process is at work on it
 	Owner    journal.Owner
-	Torn     int64 // bytes at the record's end that are not whole
+	Torn     int64  // bytes at the record's end that are not whole
+	Ours     bool   // the record belongs to this user
+	Copied   string // why the record may be a copy that lags; "" when nothing hints at one
+	clock    journal.Clock
 }
 
 // Status is the run's state in one word or two, for lists.
@@ -120,7 +123,8 @@ func (s Store) Read(id string) (Stored, error) {
 		return Stored{}, recordError(err)
 	}
 	defer c.Close()
-	run := Stored{ID: id, Live: c.Live(), Owner: c.Owner(), Torn: c.Torn()}
+	run := Stored{ID: id, Live: c.Live(), Owner: c.Owner(), Torn: c.Torn(), Ours: c.Owner().Ours, clock: c.Clock()}
+	_, run.Copied = c.Copy()
 	replay := batch.Replay
 	if run.Live {
 		replay = batch.Follow

@@ -84,6 +84,7 @@ type Record struct {
 	Off    bool // keep no record
 	On     bool // keep one of an action that changes nothing, too
 	Resume bool // resume this command's interrupted run, if there is one
+	Trust  bool // take a record for complete that looks like a copy
 }
 
 // defaultSleep is upstream's: a second between batches when none is named.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"fleetctl/batch"
 	"fleetctl/internal/fleet"
@@ -166,10 +167,42 @@ func (c job) goOn(ctx context.Context, from batch.Progress, file *journal.Journa
 		err := errors.Join(note(Plain, "run %s is finished: there is nothing to go on with", file.ID()), c.Reporter.Report(Finished{res}))
 		return res, errors.Join(err, file.Close())
 	}
+	copied, why := file.Copy()
+	c.lagging = copied && !c.req.Record.Trust
+	if c.lagging && c.proves() == 0 {
+		err := refuse("compare with the original record; if nothing is missing in this one: --trust-record",
+			"cannot resume run %s: its record may be a copy that lags (%s), and nothing can show what was really sent", file.ID(), why)
+		return Result{}, errors.Join(err, file.Close())
+	}
+	c.clocks = append(c.clocks, file.Clock())
 	if err := c.door().pass(ctx, remaining(from)); err != nil {
 		return Result{}, errors.Join(err, file.Close())
 	}
+	if c.lagging {
+		if err := c.outwait(ctx, why); err != nil {
+			return Result{}, errors.Join(err, file.Close())
+		}
+	}
 	return c.driveRecorded(ctx, from, file)
+}
+
+// copyMargin is added to the wait for what a copied record may lack: for clocks that differ.
+const copyMargin = 5 * time.Second
+
+// outwait waits until no request that the record may lack can act any more.
+func (c job) outwait(ctx context.Context, why string) error {
+	longest, _, _ := c.proofLimits()
+	wait := c.message().TTL + longest + copyMargin
+	text := fmt.Sprintf("the record may be a copy that lags (%s): waits %s, until no request that it lacks can act any more; --trust-record does not", why, wait)
+	if err := c.Reporter.Report(Noted{Warning, text}); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Retry begins a new run over the nodes of an earlier one that are in the given states. r comes from Reopen.
@@ -179,6 +212,9 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 		return Result{}, err
 	}
 	j := job{checked}
+	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
+		s.Progress.MarkLagging()
+	}
 	plan, err := batch.Retry(s.Progress, which, j.policy(), nil)
 	if errors.Is(err, batch.ErrNoNodes) {
 		return Result{}, &fleet.NoNodesError{Hint: "the run has no nodes in these states: see `fleetctl runs show " + s.ID + "`"}

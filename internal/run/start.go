@@ -75,6 +75,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	plan.Notes = append(plan.Notes, c.absenceNotes(ctx)...)
 	whole := passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded}
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, whole)
@@ -86,6 +87,22 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 		return Result{}, c.forward(ctx, found.Nodes)
 	}
 	return c.begin(ctx, plan, "")
+}
+
+// absenceNotes tell that this broker does not report nodes that are not connected. A connection that cannot be had is a
+// matter of the next step.
+func (c job) absenceNotes(ctx context.Context) []string {
+	if !c.changes() || len(c.about.Federations) > 0 {
+		return nil
+	}
+	client, err := c.fleet.Dial(ctx)
+	if err != nil {
+		return nil
+	}
+	if reports, err := client.ReportsAbsence(ctx, c.about.Collective); err != nil || reports {
+		return nil
+	}
+	return []string{"this broker does not report absent nodes: timeouts decide"}
 }
 
 // rehearse reports the plan of a dry run, and what would hold it back.

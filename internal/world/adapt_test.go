@@ -26,10 +26,6 @@ const canPause = true
 // notYet are the faults of faults_test.go that this engine still has. A test that passes although it is listed fails.
 var notYet = map[string]bool{}
 
-// copiesBarSilent: after a record was replaced by a copy, planned nodes that are silent or absent at their baseline are
-// not sent to, neither by a resume nor by a retry: their process may be younger than the record.
-const copiesBarSilent = false
-
 var errNotStarted = errors.New("no connection: nothing was begun")
 
 // identity is what the client needs.
@@ -91,7 +87,7 @@ func (p *process) drive(id identity, from batch.Progress) (batch.Summary, error)
 	link, control := make(chan batch.Link, 64), make(chan batch.Control, 16)
 	runner := batch.Runner{
 		Actor: a, Outcomes: a.outcomes, Verifier: v, Prober: v, Journal: p.tape, Rules: p.rules, Pace: p.pace, Interrupt: p.interrupt,
-		Link: link, Control: control,
+		Link: link, Control: control, Lagging: p.lagging,
 	}
 	if p.s.plain {
 		runner.Actor = struct {

@@ -68,6 +68,7 @@ type process struct {
 	pausedAt  time.Time
 	rules     batch.Rules
 	pace      batch.Pace
+	lagging   bool // the record may lack what was sent
 }
 
 // pausing asks for a pause, or for its end.
@@ -203,7 +204,7 @@ func (c *caseRun) live(l life) {
 
 	p := &process{
 		w: c.w, s: c.s, c: c.w.connectLocked(), tape: r.tape, interrupt: make(chan error, 2), control: make(chan pausing, 16),
-		rules: c.s.rules, pace: c.s.pace,
+		rules: c.s.rules, pace: c.s.pace, lagging: r.lagging,
 	}
 	if l.rules != nil {
 		p.rules = *l.rules
@@ -259,6 +260,7 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 				c.w.logf("copy    the record is one that lacks its last %d lines", n)
 				c.w.saw("resumed on a lagging copy")
 				c.w.forget(last)
+				last.lagging = true
 				c.w.mu.Unlock()
 				<-time.After(copyWait(c.s))
 				c.w.mu.Lock()
@@ -298,6 +300,9 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 			if p.Counts().Of(open) > 0 && !slices.Contains(states, open) {
 				states = append(states, open) // left behind, nothing would ever settle them
 			}
+		}
+		if last.lagging {
+			p.MarkLagging()
 		}
 		plan, err := batch.Retry(p, states, c.s.policy, nil)
 		if err != nil {

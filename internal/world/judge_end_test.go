@@ -120,8 +120,9 @@ func (w *world) judgeStates(r *run) {
 // case's, the oldest first; those before first were left behind by the operator, and only what they know counts.
 func (w *world) judgeConverged(runs []*run, first int, began time.Time) {
 	last := map[string]batch.Result{}
-	based := map[string]bool{}
+	based, lagging := map[string]bool{}, false
 	for i, r := range runs {
+		lagging = lagging || r.lagging
 		p, err := batch.Replay(r.tape.all())
 		if errors.Is(err, batch.ErrNoPlan) {
 			continue
@@ -149,7 +150,7 @@ func (w *world) judgeConverged(runs []*run, first int, began time.Time) {
 		case batch.Verified, batch.Refused:
 			continue
 		case batch.Unknown:
-			if n.began.After(began) && (!based[n.name] || res.Sent.IsZero()) {
+			if n.began.After(began) && (!based[n.name] || res.Sent.IsZero()) || lagging && res.Sent.IsZero() {
 				continue
 			}
 		}

@@ -10,13 +10,14 @@ import (
 
 // run is one record of the case: a run, with its resumes. parent is the run that it retries.
 type run struct {
-	id     string
-	parent *run
-	tape   *tape
-	kind   string          // begin or retry
-	states []batch.State   // of a retry
-	proved map[string]bool // a record says that it acted
-	based  map[string]bool // its last batch had a baseline of it
+	id      string
+	parent  *run
+	tape    *tape
+	kind    string          // begin or retry
+	states  []batch.State   // of a retry
+	proved  map[string]bool // a record says that it acted
+	based   map[string]bool // its last batch had a baseline of it
+	lagging bool            // its record was replaced by a copy
 }
 
 // own tells whether an intent is of this run.
