@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/journal"
 	"fleetctl/internal/secret"
 	"fleetctl/rpcclient"
 )
@@ -27,10 +29,12 @@ var errAway = errors.New("the broker is away")
 // world is a fleet of scripted nodes behind a bus in memory, and everything else that a run stands on. It lives in a
 // synctest bubble. It is a Fleet and an rpcclient.Conn.
 type world struct {
-	t      *testing.T
-	dir    string // of the records
-	events *recorder
-	asker  *fakeAsker
+	t   *testing.T
+	dir string // of the records
+	// machine has the bubble's clocks, and cannot say when a file changed.
+	machine journal.Machine
+	events  *recorder
+	asker   *fakeAsker
 
 	about    fleet.About
 	version  choria.Version // of our protocol
@@ -70,8 +74,11 @@ func newWorld(t *testing.T, names ...string) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), events: &recorder{}, asker: &fakeAsker{away: errors.New("there is no terminal to ask at")},
 		about: fleet.About{ConfigFile: "client.conf", Collective: "mcollective", MainCollective: "mcollective"}, version: choria.V1,
-		finds: names, nodes: map[string]*server{}, listeners: map[string]func(choria.Message){},
+		machine: journal.ThisMachine(), finds: names, nodes: map[string]*server{}, listeners: map[string]func(choria.Message){},
 	}
+	booted := time.Now().Add(-time.Hour)
+	w.machine.Now, w.machine.Uptime, w.machine.Began = time.Now, func() time.Duration { return time.Since(booted) }, time.Hour
+	w.machine.Changed = func(fs.FileInfo) time.Time { return time.Time{} }
 	for _, name := range names {
 		w.nodes[name] = &server{start: time.Now().Add(-time.Hour)}
 	}
@@ -87,7 +94,7 @@ func (w *world) context() Context {
 	}
 }
 
-func (w *world) store() Store { return Store{Dir: w.dir} }
+func (w *world) store() Store { return Store{Dir: w.dir, Machine: &w.machine} }
 
 // start is Start with the events of this run alone.
 func (w *world) start(ctx context.Context, r Request) (Result, error) {

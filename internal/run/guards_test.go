@@ -29,6 +29,12 @@ var guardTests = []struct {
 		"name the nodes with a filter or --nodes", func(w *world, _ *Request) { w.settings.RequireFilter = true }},
 	{"require_filter", "", "", "", func(w *world, r *Request) { w.settings.RequireFilter, r.Targets.Filter.Facts = true, []string{"a=b"} }},
 	{"require_filter", "", "", "", func(w *world, r *Request) { w.settings.RequireFilter, r.Targets.NodesFile = true, "f" }},
+	{"require_client_filter", "refused without a filter: plugin.choria.require_client_filter in client.conf",
+		"cannot ask every node of the fleet: plugin.choria.require_client_filter is set in client.conf", "",
+		func(w *world, r *Request) {
+			w.about.RequireFilter, r.Targets.Filter.Agents = true, []string{"choria_provision"}
+		}},
+	{"require_client_filter", "", "", "", func(w *world, r *Request) { w.about.RequireFilter, r.Targets.Filter.Identities = true, []string{"/n/"} }},
 	{"max_nodes", "at most 2 nodes: max_nodes in settings.yaml", "cannot restart 3 nodes: limit is 2", "raise --max-nodes and max_nodes",
 		func(w *world, _ *Request) { w.settings.MaxNodes = 2 }},
 	{"max_nodes", "at most 3 nodes: max_nodes in settings.yaml", "", "", func(w *world, _ *Request) { w.settings.MaxNodes = 3 }},
@@ -90,9 +96,14 @@ func TestEveryGuardRefusesBeforeAnythingIsSent(t *testing.T) {
 				dry.DryRun = true
 				wants := func(when string, err error, refuses bool) {
 					t.Helper()
-					e, ok := errors.AsType[*GuardError](err)
-					if refused := err != nil; refused != refuses || refused && (!ok || e.Error() != tt.error || !strings.Contains(e.Hint, tt.hint)) {
-						t.Errorf("%s: got %v with %+v, want %q with %q", when, err, e, tt.error, tt.hint)
+					hint, ok := "", true
+					if e, guarded := errors.AsType[*GuardError](err); guarded {
+						hint = e.Hint
+					} else if err != nil {
+						_, ok = errors.AsType[*fleet.FilterRequiredError](err)
+					}
+					if refused := err != nil; refused != refuses || refused && (!ok || err.Error() != tt.error || !strings.Contains(hint, tt.hint)) {
+						t.Errorf("%s: got %v with hint %q, want %q with %q", when, err, hint, tt.error, tt.hint)
 					}
 				}
 				_, err := w.start(t.Context(), dry)

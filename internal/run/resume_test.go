@@ -129,7 +129,7 @@ var againTests = []againTest{
 }
 
 // whereNodesAreFound are the guards that judge what discovery found, and what it was asked for.
-var whereNodesAreFound = []string{"require_filter", "--expect", "--expect-file", "--exclude"}
+var whereNodesAreFound = []string{"require_filter", "require_client_filter", "--expect", "--expect-file", "--exclude"}
 
 // Whatever sends again passes the guards, and is asked about, as what sends first.
 func TestAResumeAndARetryAreGuarded(t *testing.T) {
