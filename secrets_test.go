@@ -100,7 +100,7 @@ func TestASecretAppearsNowhere(t *testing.T) {
 func TestACrashShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 2, Token: canarySecret, Faults: lab.Faults{Silent: lab.Amount{N: 2}}})
-	c := f.command(patient(t), "req", "choria_provision", "restart", "--canary", "0")
+	c := f.command(patient(t), append([]string{"req", "choria_provision", "restart", "--canary", "0"}, f.all()...)...)
 	c.Env = append(c.Env, "FLEETCTL_TOKEN="+canarySecret, "GOTRACEBACK=all")
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
