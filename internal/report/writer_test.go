@@ -85,7 +85,7 @@ func TestLinesAreJSONAndInTheOrderOfEvents(t *testing.T) {
 		}
 		kinds = append(kinds, l.K)
 	}
-	want := strings.Fields("discovery discovery result result batch result batch node node node node summaries stats run")
+	want := strings.Fields("run discovery discovery result result batch result batch node node node node summaries stats run")
 	if !slices.Equal(kinds, want) {
 		t.Errorf("got  %q\nwant %q", kinds, want)
 	}
@@ -235,7 +235,7 @@ func TestALostResultStillHasItsVerdict(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "write the result: ") || !strings.Contains(err.Error(), "broken pipe") {
 				t.Errorf("%s: %v", f, err)
 			}
-			if errs := s.err.String(); !strings.Contains(errs, verdictText) || !strings.Contains(errs, "\nrun 20260101-000000-aaaaa\n") {
+			if errs := s.err.String(); !strings.Contains(errs, verdictText) || !strings.Contains(errs, "runs retry 20260101-000000-aaaaa ") {
 				t.Errorf("%s: stderr is %q", f, errs)
 			}
 		})
@@ -260,11 +260,11 @@ func TestTheNextCommandIsNamed(t *testing.T) {
 		want string
 	}{
 		{"no record", func(*story) {}, ""},
-		{"failed", func(s *story) { s.result.ID = id }, "run " + id + "\nhint: to try these nodes again: fleetctl runs retry " + id + " --failed --no-reply\n"},
+		{"failed", func(s *story) { s.result.ID = id }, "hint: to try these nodes again: fleetctl runs retry " + id + " --failed --no-reply\n"},
 		{"with secrets", func(s *story) { s.result.ID, s.result.Secrets = id, []string{"token", "password"} },
 			"fleetctl runs retry " + id + " --failed --no-reply password=@FILE token=@FILE\n"},
-		{"all well", func(s *story) { s.result.ID, s.batches = id, [][]string{{"a"}} }, "run " + id + "\n"},
-		{"open", func(s *story) { s.result.ID, s.stop = id, true }, "run " + id + "\nhint: to resume: fleetctl runs resume " + id + "\n"},
+		{"all well", func(s *story) { s.result.ID, s.batches = id, [][]string{{"a"}} }, ""},
+		{"open", func(s *story) { s.result.ID, s.stop = id, true }, "hint: to resume: fleetctl runs resume " + id + "\n"},
 	} {
 		_, errs := told(t, Options{Format: Senders, NoProgress: true}, tt.set)
 		_, after, _ := strings.Cut(errs, " nodes")
