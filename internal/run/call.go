@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -268,6 +267,3 @@ func (c *call) federationNotes() []string {
 	}
 	return notes
 }
-
-// errInterrupted replaces a missing cause.
-var errInterrupted = errors.New("interrupted")
