@@ -35,6 +35,7 @@ const (
 	exitGuard   = 7
 	exitNoNodes = 8
 	exitNetwork = 9
+	exitHangup  = 129
 	exitInt     = 130
 	exitTerm    = 143
 )
@@ -195,8 +196,11 @@ func met(err error) (code int, hint string, ok bool) {
 }
 
 func signalCode(s syscall.Signal) int {
-	if s == syscall.SIGTERM {
+	switch s {
+	case syscall.SIGTERM:
 		return exitTerm
+	case syscall.SIGHUP:
+		return exitHangup
 	}
 	return exitInt
 }

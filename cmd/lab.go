@@ -104,7 +104,7 @@ func runLab(ctx context.Context, a *app, o labOptions) error {
 	}
 	// A second signal must not end the process before its keys are removed: these are ours until then.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, labSignals()...)
+	signal.Notify(signals, endingSignals()...)
 	defer signal.Stop(signals)
 	l, err := lab.Start(ctx, o.lab)
 	if err != nil {
@@ -130,15 +130,6 @@ func runLab(ctx context.Context, a *app, o labOptions) error {
 		err = ended(128 + int(s))
 	}
 	return err
-}
-
-// labSignals end a lab. A hangup that the starter had us ignore (nohup) stays ignored.
-func labSignals() []os.Signal {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) {
-		signals = append(signals, syscall.SIGHUP)
-	}
-	return signals
 }
 
 // labBanner says what runs and how to talk to it. A token that was given is not repeated.

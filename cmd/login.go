@@ -179,7 +179,7 @@ func askUser(ctx context.Context, a *app) (string, error) {
 	return text, nil
 }
 
-func loginAsker(a *app) (asker, error) {
+func loginAsker(a *app) (*asker, error) {
 	k := newAsker(a)
 	if err := k.Reachable(); err != nil {
 		return k, usage(errors.New("user name and password cannot be asked for: "+err.Error()),

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 
 	"fleetctl/internal/plain"
@@ -25,7 +26,9 @@ type app struct {
 	log   *logFile // --log-file, nil without
 	// colorless is what the configuration that was read says: color = false.
 	colorless bool
-	scrub     secret.Scrubber // the secrets of this process: nothing that is written may hold them
+	running   atomic.Pointer[string] // the id of the recorded run that this process drives, nil for none
+	restore   atomic.Pointer[func()] // puts the terminal back as it was
+	scrub     secret.Scrubber        // the secrets of this process: nothing that is written may hold them
 }
 
 // globalFlags are understood by every command.
@@ -48,8 +51,9 @@ type signalError struct{ signal syscall.Signal }
 
 func (e signalError) Error() string { return e.signal.String() + " signal received" }
 
-// Main runs the command line and returns the exit code. The first SIGINT or SIGTERM ends the context with its signal
-// as the cause; the second kills the process, which is always safe.
+// Main runs the command line and returns the exit code. The first SIGINT, SIGTERM or SIGHUP ends the context with its
+// signal as the cause; the second kills the process, which is always safe. A hangup that was ignored at the start (nohup)
+// stays ignored.
 func Main(args []string) int {
 	// Half of Go's slack: a run over 100,000 nodes holds some 60 MB, and an operator's machine has other things to do.
 	debug.SetGCPercent(50)
@@ -57,15 +61,35 @@ func Main(args []string) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, endingSignals()...)
 	go func() {
-		s, ok := (<-signals).(syscall.Signal)
-		signal.Stop(signals)
-		if ok {
+		if s, ok := (<-signals).(syscall.Signal); ok {
 			cancel(signalError{s})
 		}
+		a.dieBy(<-signals)
 	}()
 	return a.execute(ctx, args)
+}
+
+// endingSignals ask a command to end.
+func endingSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
+// dieBy ends the process at once, by the signal that it got. What is recorded stays, and the operator is told how to resume.
+func (a *app) dieBy(s os.Signal) {
+	if restore := a.restore.Load(); restore != nil {
+		(*restore)()
+	}
+	if id := a.running.Load(); id != nil {
+		fmt.Fprintf(a.io.err, "\nrun %s is left at once: fleetctl runs resume %s\n", *id, *id)
+	}
+	signal.Reset(s)
+	raise(s)
 }
 
 func (a *app) execute(ctx context.Context, args []string) int {

@@ -23,7 +23,8 @@ const tokenVariable = "FLEETCTL_TOKEN"
 // terminal, or none can be opened, no question can be asked.
 type asker struct {
 	out   io.Writer
-	reach bool // stderr is a terminal
+	reach bool  // stderr is a terminal
+	keys  *keys // that read the same terminal between questions; nil for none
 }
 
 // errNoTerminal says that no question can be asked.
@@ -32,10 +33,10 @@ var errNoTerminal = errors.New("there is no terminal to ask at")
 // terminalName is where prompts are read.
 const terminalName = "/dev/tty"
 
-func newAsker(a *app) asker { return asker{out: a.io.err, reach: isTerminal(a.io.err)} }
+func newAsker(a *app) *asker { return &asker{out: a.io.err, reach: isTerminal(a.io.err)} }
 
 // open opens the terminal, or returns errNoTerminal.
-func (k asker) open() (*os.File, error) {
+func (k *asker) open() (*os.File, error) {
 	if !k.reach {
 		return nil, errNoTerminal
 	}
@@ -47,7 +48,7 @@ func (k asker) open() (*os.File, error) {
 }
 
 // Reachable is nil where there is a terminal to ask at.
-func (k asker) Reachable() error {
+func (k *asker) Reachable() error {
 	tty, err := k.open()
 	if err != nil {
 		return err
@@ -56,12 +57,13 @@ func (k asker) Reachable() error {
 }
 
 // Line asks and waits for a line or the end of the context. An answer that comes after the end is lost.
-func (k asker) Line(ctx context.Context, question string) (string, error) {
+func (k *asker) Line(ctx context.Context, question string) (string, error) {
 	tty, err := k.open()
 	if err != nil {
 		return "", err
 	}
 	defer tty.Close()
+	defer k.keys.ask()()
 	forgetTyped(tty)
 	fmt.Fprint(k.out, question)
 	type answer struct {
@@ -87,7 +89,7 @@ func (k asker) Line(ctx context.Context, question string) (string, error) {
 }
 
 // Yes asks for y or n; anything but a clear yes is a no.
-func (k asker) Yes(ctx context.Context, question string) (bool, error) {
+func (k *asker) Yes(ctx context.Context, question string) (bool, error) {
 	text, err := k.Line(ctx, question+" [y/N] ")
 	if err != nil {
 		return false, err
@@ -100,7 +102,7 @@ func (k asker) Yes(ctx context.Context, question string) (bool, error) {
 }
 
 // secret asks without an echo. Leaving at the question is an interrupt.
-func (k asker) secret(ctx context.Context, question string) (string, error) {
+func (k *asker) secret(ctx context.Context, question string) (string, error) {
 	tty, err := k.open()
 	if err != nil {
 		return "", err

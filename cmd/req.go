@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleetctl/batch"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/render"
 	"fleetctl/internal/report"
@@ -111,11 +112,21 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 		return err
 	}
 	token, _ := a.env.getenv(tokenVariable)
+	ask := newAsker(a)
+	defer func() {
+		ask.keys.close()
+		a.running.Store(nil)
+	}()
 	res, err := work(run.Context{
-		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: newAsker(a), Reporter: w,
+		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: w,
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
 		Settings: settings, SettingsFile: a.env.settingsFile(), User: a.env.user(), Host: hostName(), Version: build().Version,
-		Outlive: outlivePipes,
+		Outlive: func(id string) <-chan batch.Control {
+			outlivePipes()
+			a.running.Store(&id)
+			ask.keys = readKeys(a)
+			return ask.keys.control()
+		},
 	})
 	if err := w.End(err); err != nil {
 		return err

@@ -52,6 +52,15 @@ type RunLine struct {
 	Strays        map[string]int `json:"strays,omitempty"`
 }
 
+// runBegun is the first JSON line of a run.
+type runBegun struct {
+	SchemaVersion int    `json:"schema_version"`
+	ID            string `json:"id"`
+}
+
+// RunBegun is what JSON lines say of a run before its first batch: its id.
+func RunBegun(id string) any { return runBegun{SchemaVersion, id} }
+
 // Line is the run without its nodes and batches.
 func (r Run) Line() RunLine {
 	return RunLine{SchemaVersion: SchemaVersion, ID: r.ID, ExitCode: r.ExitCode, Verdict: r.Verdict, States: r.States, Stop: r.Stop, Strays: r.Strays}

@@ -78,6 +78,7 @@ func (w *Writer) textOptions(s batch.Summary, verdict string) render.TextOptions
 // answered writes the one reply of a service agent.
 func (w *Writer) answered(e run.Answered) error {
 	r := e.Reply
+	w.release(nil)
 	w.hear(r)
 	stats := render.Stats{
 		RequestID: r.RequestID, Discovered: 1, Responses: 1, OK: w.heard.ok, Failed: w.heard.failed, Start: e.Start, RequestTime: time.Since(e.Start),

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ type Writer struct {
 	o     Options
 	out   io.Writer
 	lines render.Lines
+	held  *bytes.Buffer // JSON lines from before the run has a name; nil when it has
 	call  run.Prepared
 
 	method   string // of discovery
@@ -65,7 +67,8 @@ func New(o Options) *Writer {
 	if o.File != nil {
 		w.out = bufio.NewWriter(o.File)
 	}
-	w.lines = render.NewLines(w.out)
+	w.held = &bytes.Buffer{}
+	w.lines = render.NewLines(w.held)
 	return w
 }
 
@@ -73,6 +76,7 @@ func New(o Options) *Writer {
 // those were asked for. It returns err, or else what went wrong in writing.
 func (w *Writer) End(err error) error {
 	w.progress.Close(w.snapshot())
+	w.release(nil)
 	if w.o.Format == Lines && err != nil {
 		w.keep(w.lines.Error(err))
 	}
@@ -205,6 +209,7 @@ func (w *Writer) planOptions(s Stream, p run.Proposal) render.PlanOptions {
 }
 
 func (w *Writer) planned(p run.Proposal) error {
+	w.release(nil)
 	w.complete = true
 	doc := render.PlanDocument{
 		SchemaVersion: render.SchemaVersion, Agent: p.Agent, Action: p.Action, Nodes: p.Plan.Nodes(), Plan: p.Plan, Estimate: p.Estimate, Guards: p.Guards,
@@ -222,6 +227,7 @@ func (w *Writer) planned(p run.Proposal) error {
 func (w *Writer) began(e run.Began) {
 	w.start = time.Now()
 	w.meter = meter{progress: e.Progress}
+	w.name(e)
 	switch {
 	case w.o.NoProgress:
 	case w.o.Err.Terminal:
@@ -230,6 +236,31 @@ func (w *Writer) began(e run.Began) {
 	case e.Progress.Batches() > 1:
 		w.progress = render.NewPlain(w.o.Err)
 	}
+}
+
+// name says which run this is, before the first batch: the first of all JSON lines.
+func (w *Writer) name(e run.Began) {
+	if w.o.Format == Lines {
+		w.release(func(l render.Lines) error { return l.Run(render.RunBegun(e.Progress.Header().Run)) })
+		return
+	}
+	if e.ID != "" {
+		w.say("run %s", e.ID)
+	}
+}
+
+// release writes the JSON lines that were held back until the run has a name, behind the line that first writes.
+func (w *Writer) release(first func(render.Lines) error) {
+	if w.held == nil {
+		return
+	}
+	held := w.held
+	w.held, w.lines = nil, render.NewLines(w.out)
+	if first != nil {
+		w.keep(first(w.lines))
+	}
+	_, err := held.WriteTo(w.out)
+	w.keep(err)
 }
 
 func (w *Writer) recorded(e run.Recorded) {
@@ -272,6 +303,7 @@ func (w *Writer) tellRecord(r batch.Record) {
 func (w *Writer) finished(r run.Result) error {
 	w.progress.Close(w.snapshot())
 	w.progress = &render.Progress{}
+	w.release(nil)
 	if r.Signal != nil && w.o.Err.Terminal {
 		w.say("") // the terminal has written ^C
 	}
@@ -302,7 +334,6 @@ func (w *Writer) next(r run.Result) {
 	if r.ID == "" {
 		return
 	}
-	w.say("run %s", r.ID)
 	var again strings.Builder
 	for _, name := range slices.Sorted(slices.Values(r.Secrets)) {
 		again.WriteString(" " + name + "=@FILE")

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -65,10 +64,9 @@ type Context struct {
 	User         string // who runs this, for the record
 	Host         string
 	Version      string // of this program
-	// Control pauses and continues the run; may be nil.
-	Control <-chan batch.Control
-	// Outlive is called before a recorded run begins: from then on it must not end because a pipe is closed. May be nil.
-	Outlive func()
+	// Outlive is called before a recorded run begins: from then on the process must not end because a pipe is closed. It
+	// returns what pauses and continues the run, besides Store.Control; may be nil, and may return nil.
+	Outlive func(id string) <-chan batch.Control
 }
 
 // call is an action on a fleet, checked as far as it can be without asking the nodes.
@@ -269,6 +267,3 @@ func (c *call) federationNotes() []string {
 	}
 	return notes
 }
-
-// errInterrupted replaces a missing cause.
-var errInterrupted = errors.New("interrupted")

@@ -35,7 +35,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	watch := &observer{reporter: c.Reporter, progress: from}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
-		Link: c.fleet.Links(), Control: c.Control, Lagging: c.lagging,
+		Link: c.fleet.Links(), Lagging: c.lagging,
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
@@ -43,9 +43,13 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	res := Result{Secrets: c.secretsAgain()}
 	if file != nil {
 		runner.Journal, res.ID = file, file.ID()
+		var keys <-chan batch.Control
 		if c.Outlive != nil {
-			c.Outlive()
+			keys = c.Outlive(res.ID)
 		}
+		control, stop := c.Store.controls(res.ID, keys)
+		defer stop()
+		runner.Control = control
 	}
 	if err := c.Reporter.Report(Began{ID: res.ID, Progress: from}); err != nil {
 		return Result{}, err

@@ -1,0 +1,163 @@
+package cmd
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fleetctl/batch"
+)
+
+// keys reads single keys at the run's own terminal: space or p pauses and continues. Keys are read only while this
+// process is in the terminal's foreground, and not while a question is asked. The terminal is put back as it was when the
+// process stops, ends, or asks.
+type keys struct {
+	tty   *os.File
+	by    string
+	out   chan batch.Control
+	done  chan struct{}
+	wait  sync.WaitGroup
+	saved *unix.Termios
+
+	mu     sync.Mutex // guards what follows, and the terminal's mode
+	single bool       // keys come one by one, without an echo
+	asking bool       // a question is asked
+	paused bool
+}
+
+// keyPace is how often the terminal is looked at.
+const keyPace = 100 * time.Millisecond
+
+// readKeys begins; nil where stderr is no terminal or none can be opened.
+func readKeys(a *app) *keys {
+	if !isTerminal(a.io.err) || a.flags.noProgress {
+		return nil
+	}
+	tty, err := os.OpenFile(terminalName, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil
+	}
+	saved, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	if err != nil {
+		tty.Close()
+		return nil
+	}
+	k := &keys{tty: tty, by: a.env.user(), out: make(chan batch.Control, 8), done: make(chan struct{}), saved: saved}
+	restore := k.restore
+	a.restore.Store(&restore)
+	k.wait.Go(k.read)
+	return k
+}
+
+// control delivers what was typed.
+func (k *keys) control() <-chan batch.Control {
+	if k == nil {
+		return nil
+	}
+	return k.out
+}
+
+// close stops reading and puts the terminal back.
+func (k *keys) close() {
+	if k == nil {
+		return
+	}
+	close(k.done)
+	k.wait.Wait()
+	k.restore()
+	k.tty.Close()
+}
+
+// ask puts the terminal back for a question, until the function that it returns is called.
+func (k *keys) ask() (answered func()) {
+	if k == nil {
+		return func() {}
+	}
+	k.mu.Lock()
+	k.asking = true
+	k.mu.Unlock()
+	k.restore()
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.asking = false
+	}
+}
+
+func (k *keys) restore() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.single {
+		_ = unix.IoctlSetTermios(int(k.tty.Fd()), unix.TCSETS, k.saved) // it was a terminal a moment ago
+		k.single = false
+	}
+}
+
+// ready makes keys come one by one, where this process may read them now.
+func (k *keys) ready() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	fd := int(k.tty.Fd())
+	if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); k.asking || err != nil || group != unix.Getpgrp() {
+		return false
+	}
+	if !k.single {
+		mode := *k.saved
+		mode.Lflag &^= unix.ICANON | unix.ECHO // signals stay: Ctrl-C is one
+		mode.Cc[unix.VMIN], mode.Cc[unix.VTIME] = 0, 0
+		if unix.IoctlSetTermios(fd, unix.TCSETS, &mode) != nil {
+			return false
+		}
+		k.single = true
+	}
+	return true
+}
+
+func (k *keys) read() {
+	stops := make(chan os.Signal, 1)
+	signal.Notify(stops, syscall.SIGTSTP)
+	defer signal.Stop(stops)
+	ticker := time.NewTicker(keyPace)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-k.done:
+			return
+		case <-stops: // the shell must find the terminal as it was
+			k.restore()
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		case <-ticker.C:
+			if k.ready() {
+				k.take()
+			}
+		}
+	}
+}
+
+// take reads the keys that were typed. VMIN 0 makes it return at once.
+func (k *keys) take() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.single {
+		return
+	}
+	var buf [64]byte
+	n, err := unix.Read(int(k.tty.Fd()), buf[:])
+	if err != nil {
+		return
+	}
+	for _, key := range buf[:max(n, 0)] {
+		if key != ' ' && key != 'p' && key != 'P' {
+			continue
+		}
+		k.paused = !k.paused
+		select {
+		case k.out <- batch.Control{Time: time.Now(), Pause: k.paused, By: k.by}:
+		default: // nobody typed eight pauses in a moment on purpose
+		}
+	}
+}

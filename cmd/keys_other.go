@@ -1,0 +1,14 @@
+//go:build !linux
+
+package cmd
+
+import "fleetctl/batch"
+
+// keys are not read on this system: `fleetctl runs pause` does the same from another terminal.
+type keys struct{}
+
+func readKeys(*app) *keys { return nil }
+
+func (*keys) control() <-chan batch.Control { return nil }
+func (*keys) close()                        {}
+func (*keys) ask() (answered func())        { return func() {} }

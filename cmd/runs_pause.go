@@ -1,0 +1,106 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetctl/batch"
+	"fleetctl/internal/run"
+)
+
+func newRunsPause(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
+	return newPausing(a, "pause", "Send nothing new in a run; replies, proof and stop rules go on",
+		func(ctx context.Context, a *app, o runsOptions) error { return do(ctx, a, o, true) })
+}
+
+func newRunsContinue(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
+	return newPausing(a, "continue", "Let a paused run send again",
+		func(ctx context.Context, a *app, o runsOptions) error { return do(ctx, a, o, false) })
+}
+
+func newPausing(a *app, name, short string, do func(context.Context, *app, runsOptions) error) *cobra.Command {
+	var o runsOptions
+	c := &cobra.Command{
+		Use:               name + " RUN",
+		ValidArgsFunction: completeRun(a, &o.record),
+		Short:             short,
+		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`. It must be in progress on this machine.",
+		Args:              aRun(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.name = args[0]
+			return do(c.Context(), a, o)
+		},
+	}
+	o.record.addDir(c.Flags())
+	return c
+}
+
+// controlWait is how long pause and continue wait for the run to do so.
+const controlWait = 10 * time.Second
+
+// controlPoll is how often they look at its record.
+const controlPoll = 100 * time.Millisecond
+
+func pauseRun(ctx context.Context, a *app, o runsOptions, pause bool) error {
+	store := a.store(o.record)
+	r, err := store.Named(o.name)
+	if err != nil {
+		return err
+	}
+	if err := controllable(r); err != nil {
+		return err
+	}
+	if err := store.Control(r.ID, batch.Control{Time: time.Now(), Pause: pause, By: a.env.user()}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, controlWait, fmt.Errorf("run %s did not answer within %s", r.ID, controlWait))
+	defer cancel()
+	if err := awaitPause(ctx, store, r.ID, pause); err != nil {
+		return err
+	}
+	if pause {
+		fmt.Fprintf(a.io.err, "run %s is paused: nothing new is sent; to continue: fleetctl runs continue %s\n", r.ID, r.ID)
+	} else {
+		fmt.Fprintf(a.io.err, "run %s continues\n", r.ID)
+	}
+	return nil
+}
+
+// controllable refuses a run that no process on this machine drives for this user.
+func controllable(r run.Stored) error {
+	switch {
+	case !r.Live:
+		return refuse("", "run %s has ended: nothing is sent any more", r.ID)
+	case r.Owner.Host != hostName():
+		return refuse("", "cannot control run %s from here: process %d on %s drives it", r.ID, r.Owner.PID, r.Owner.Host)
+	case !r.Ours:
+		return refuse("", "cannot control run %s: it belongs to another user", r.ID)
+	}
+	return nil
+}
+
+// awaitPause waits until the run's record says that it is paused, or is not, or has ended.
+func awaitPause(ctx context.Context, store run.Store, id string, paused bool) error {
+	ticker := time.NewTicker(controlPoll)
+	defer ticker.Stop()
+	for {
+		r, err := store.Read(id)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !r.Live:
+			return refuse("", "run %s has ended meanwhile", id)
+		case r.Progress.Summary().Paused == paused:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}
