@@ -168,7 +168,7 @@ func count(s run.Stored, state batch.State) int { return s.Progress.Counts().Of(
 // resumes them: nobody gets two requests, nobody is lost.
 func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 	t.Parallel()
-	const runs, each = 20, 9
+	const runs, each = 20, 6
 	f := newFleet(t, lab.Options{Nodes: runs * each, Protocol: 2})
 	nodes := f.lab.Nodes()
 	seed := uint64(time.Now().UnixNano())
@@ -176,7 +176,7 @@ func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	var wait sync.WaitGroup
 	for i := range runs {
-		after := time.Duration(rng.Int64N(int64(9 * time.Second)))
+		after := time.Duration(rng.Int64N(int64(7 * time.Second)))
 		var names []string
 		for _, n := range nodes[i*each : (i+1)*each] {
 			names = append(names, n.Identity)
@@ -227,7 +227,7 @@ func (f *fleet) killAndResume(state string, names []string, after time.Duration)
 func TestARunBelongsToOneProcess(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 6})
-	c := f.begin("req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "3", "--batch-sleep", "300")
+	c := f.begin(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "3", "--batch-sleep", "300"}, f.all()...)...)
 	for _, name := range nodesSentTo(f) {
 		if err := f.lab.AwaitReceived(patient(t), name, "choria_provision", "restart", 1); err != nil {
 			t.Fatal(err)
@@ -265,7 +265,7 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 func TestARunOutlivesItsReaders(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 4})
-	c := f.begin("req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "2", "--batch-sleep", "0")
+	c := f.begin(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "2", "--batch-sleep", "0"}, f.all()...)...)
 	if err := c.stderr.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 	defer write.Close()
 	for _, format := range []string{"text", "json"} {
 		var stderr strings.Builder
-		c := f.command(patient(t), "req", "rpcutil", "ping", "--journal", "--output", format)
+		c := f.command(patient(t), append([]string{"req", "rpcutil", "ping", "--journal", "--output", format}, f.all()...)...)
 		c.Stdout, c.Stderr = write, &stderr
 		code := exitCode(t, c.Run())
 		said := stderr.String()
@@ -294,7 +294,7 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat("/dev/full"); err == nil {
-		r := f.run("req", "choria_provision", "restart", "token=wrong", "-o", "/dev/full")
+		r := f.run(append([]string{"req", "choria_provision", "restart", "token=wrong", "-o", "/dev/full"}, f.all()...)...)
 		if r.code != 1 || !strings.Contains(r.stderr, "no space") || !strings.Contains(r.stderr, "4 refused") {
 			t.Errorf("a result on a full disk: exit %d, %s", r.code, r.stderr)
 		}
@@ -328,7 +328,7 @@ func nodesSentTo(f *fleet) []string {
 func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 20, Protocol: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}, Refuse: lab.Amount{N: 3}}})
-	r := f.run("req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "2", "--ttl", "1s", "--json")
+	r := f.run(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "1", "--ttl", "1s", "--json"}, f.all()...)...)
 	if r.code != 3 {
 		t.Fatalf("exit %d: %s", r.code, r.stderr)
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -277,6 +276,3 @@ func (c *call) federationNotes() []string {
 	}
 	return notes
 }
-
-// errInterrupted replaces a missing cause.
-var errInterrupted = errors.New("interrupted")
