@@ -20,7 +20,12 @@ import (
 // operator connects to the lab as its files say.
 func operator(t *testing.T, l *lab.Lab) (*bus.Conn, *rpcclient.Client, string) {
 	t.Helper()
-	cfg, err := config.Load(l.ConfigFile(), config.Environment{Hostname: func() (string, error) { return "operator.example.net", nil }})
+	return connect(t, l, l.ConfigFile())
+}
+
+func connect(t *testing.T, l *lab.Lab, file string) (*bus.Conn, *rpcclient.Client, string) {
+	t.Helper()
+	cfg, err := config.Load(file, config.Environment{Hostname: func() (string, error) { return "operator.example.net", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +38,7 @@ func operator(t *testing.T, l *lab.Lab) (*bus.Conn, *rpcclient.Client, string) {
 		t.Fatal(err)
 	}
 	conn, err := bus.Connect(t.Context(), bus.Options{
-		InProcess: l, Token: id.Token(), SignNonce: id.SignNonce, ReplyPrefix: choria.ReplyPrefix(cfg.MainCollective, id.Caller()),
+		InProcess: l, Token: id.Token(), SignNonce: id.SignNonce, User: cfg.NatsUser, Password: cfg.NatsPass.Reveal(), ReplyPrefix: choria.ReplyPrefix(cfg.MainCollective, id.Caller()),
 	})
 	if err != nil {
 		t.Fatal(err)
