@@ -33,7 +33,7 @@ func operator(t *testing.T, l *lab.Lab) (*bus.Conn, *rpcclient.Client, string) {
 		t.Fatal(err)
 	}
 	conn, err := bus.Connect(t.Context(), bus.Options{
-		InProcess: l, Token: id.Token(), SignNonce: id.SignNonce, ReplyPrefix: choria.ReplyPrefix(cfg.MainCollective, id.Caller()),
+		InProcess: l, Token: id.Token(), SignNonce: id.SignNonce, ReplyPrefixes: []string{choria.ReplyPrefix(cfg.MainCollective, id.Caller(), choria.MD5)},
 	})
 	if err != nil {
 		t.Fatal(err)
