@@ -1,15 +1,39 @@
 package bus
 
 import (
-	"bytes"
+	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"fleetctl/internal/choria"
 )
+
+// logged keeps what is logged, from any goroutine.
+type logged struct {
+	slog.Handler
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.WriteString(r.Message)
+	r.Attrs(func(a slog.Attr) bool { l.text.WriteString(" " + a.String()); return true })
+	return nil
+}
+
+func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
 
 // Brokers say only by a refused subscription which of the reply prefixes they allow. That question is no trouble of the
 // operator's: it is not reported.
@@ -28,8 +52,8 @@ func TestTheFirstReplyPrefixThatTheBrokerAllowsIsTaken(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := broker(t, server.Options{Users: []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
 				Subscribe: &server.SubjectPermission{Allow: tt.allowed}}}}})
-			var log bytes.Buffer
-			c := connect(t, Options{Servers: []string{s.ClientURL()}, User: "u", Password: "p", ReplyPrefixes: tt.prefixes, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			log := &logged{Handler: slog.DiscardHandler}
+			c := connect(t, Options{Servers: []string{s.ClientURL()}, User: "u", Password: "p", ReplyPrefixes: tt.prefixes, Logger: slog.New(log)})
 			inbox := c.nc.NewInbox()
 			if c.ReplyPrefix() != tt.want || tt.want != "" && !strings.HasPrefix(inbox, tt.want+".") {
 				t.Errorf("took %q, an inbox is %q; want %q", c.ReplyPrefix(), inbox, tt.want)
