@@ -55,6 +55,7 @@ type Client struct {
 	ttl         time.Duration
 	hash        choria.CallerHash // of our caller id, in reply subjects
 	settling    time.Duration     // shorter in tests
+	tokens      tokenBook
 
 	mu      sync.Mutex      // guards reports
 	reports map[string]bool // by collective, see ReportsAbsence
@@ -118,6 +119,9 @@ type Reply struct {
 	Sent, Received time.Time
 	// Protocol is the protocol's own reply document, as it was hashed.
 	Protocol json.RawMessage
+	// TokenEnds is when the server's token ends, which came with the reply; zero in protocol v1 and where there was none. It
+	// is as good as the reply: proven where reply signatures are checked.
+	TokenEnds time.Time
 	// Absent: the broker had no subscriber for the node when the request was published, so it reached nothing. Then only
 	// Node, RequestID, Sent and Received are set, and Code is choria.Absent.
 	Absent bool

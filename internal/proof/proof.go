@@ -135,6 +135,9 @@ type Options struct {
 	// Restart and Reprovision Expr may be set too: then the proof also needs it, of rpcutil#daemon_stats.
 	Poll rpcclient.Request
 	Expr *filter.ReplyExpr
+	// Tokens makes Baseline look at the nodes' tokens: those that the client keeps (rpcclient.Client.KeepTokens). Then a
+	// silent node whose token is known has an entry, too.
+	Tokens bool
 }
 
 // Validate tells a combination that proves nothing.
