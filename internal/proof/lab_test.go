@@ -20,6 +20,12 @@ import (
 // operator connects to the lab as its files say.
 func operator(t *testing.T, l *lab.Lab) (*bus.Conn, *rpcclient.Client, string) {
 	t.Helper()
+	conn, id, collective := connection(t, l)
+	return conn, rpcclient.New(conn, id), collective
+}
+
+func connection(t *testing.T, l *lab.Lab) (*bus.Conn, *security.Identity, string) {
+	t.Helper()
 	cfg, err := config.Load(l.ConfigFile(), config.Environment{Hostname: func() (string, error) { return "operator.example.net", nil }})
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +44,7 @@ func operator(t *testing.T, l *lab.Lab) (*bus.Conn, *rpcclient.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn, rpcclient.New(conn, id), cfg.MainCollective
+	return conn, id, cfg.MainCollective
 }
 
 // act sends the real action to every node of the lab, and returns what is known of those that accepted.
