@@ -135,10 +135,11 @@ func (m *machine) stoppable() bool {
 		m.phase == phaseRecovering && (m.probing || len(m.untouched) > 0)
 }
 
-// tally counts for the stop rules what is in counts, all or fresh ones.
+// tally counts for the stop rules what is in counts, all or fresh ones. Nodes that
+// are not-sent before the end were left out because they did not answer.
 func (l *ledger) tally(c *tallies, of *Counts, proved bool) Tally {
 	t := Tally{Nodes: c.all.Total(), Refused: of.Of(Refused), Unverified: of.Of(Unverified), Absent: of.Of(Absent),
-		NoReply: of.Of(NoReply), Open: c.Of(Sending)}
+		NoReply: of.Of(NoReply) + of.Of(NotSent), Open: c.Of(Sending)}
 	if proved {
 		t.Open += c.Of(Accepted)
 	}

@@ -86,6 +86,10 @@ type Rules struct {
 	// node that is not proved is of a kind with a rule of its own above. Callers
 	// set it for actions that change something.
 	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
+	// TokenMargin stops before a batch with a node whose token ends sooner than
+	// this after now. A silent node whose token is not known is not sent to. 0:
+	// tokens do not matter.
+	TokenMargin time.Duration `json:"token_margin,omitempty"`
 }
 
 // Validate refuses amounts that mean nothing.

@@ -197,7 +197,7 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 	if f.conn, err = bus.Connect(ctx, o); err != nil {
 		return nil, err
 	}
-	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl())
+	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl()).WithHash(f.allowedHash(id))
 	return f.client, nil
 }
 
@@ -252,7 +252,7 @@ func (f *Fleet) busOptions(id *security.Identity, servers []string) (bus.Options
 	return bus.Options{
 		Servers: servers, Name: id.Caller(), TLS: tls, Token: id.Token(), SignNonce: id.SignNonce,
 		User: f.Config.NatsUser, Password: f.Config.NatsPass.Reveal(), Credentials: f.Config.NatsCredentials,
-		ReplyPrefix:    choria.ReplyPrefix(f.Collective, id.Caller()),
+		ReplyPrefixes:  f.replyPrefixes(id),
 		ConnectTimeout: f.o.ConnectTimeout, Logger: f.o.Logger,
 	}, nil
 }

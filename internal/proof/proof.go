@@ -148,6 +148,9 @@ type Options struct {
 	// rpcutil#daemon_stats.
 	Poll rpcclient.Request
 	Expr *filter.ReplyExpr
+	// Tokens makes Baseline look at the nodes' tokens: those that the client keeps (rpcclient.Client.KeepTokens). Then a
+	// silent node whose token is known has an entry, too.
+	Tokens bool
 }
 
 // Validate tells a combination that proves nothing.
