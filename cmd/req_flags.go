@@ -79,6 +79,7 @@ type guardOptions struct {
 	expectFile    string
 	yes, noInput  bool
 	insecureToken bool
+	allowExpiring bool
 }
 
 func (g *guardOptions) add(f *pflag.FlagSet) {
@@ -93,6 +94,7 @@ func (g *guardOptions) addLimits(f *pflag.FlagSet) {
 	f.BoolVarP(&g.yes, "yes", "y", false, "answer every prompt with yes")
 	f.BoolVar(&g.noInput, "no-input", false, "refuse instead of asking")
 	f.BoolVar(&g.insecureToken, "insecure-token", false, "send secrets even without TLS")
+	f.BoolVar(&g.allowExpiring, "allow-expiring", false, "restart nodes whose token ends before the run does: they lose their identity")
 }
 
 // proofOptions say how it is proved that nodes did what they accepted.
@@ -190,6 +192,7 @@ func (o *reqOptions) value() (run.Request, error) {
 		},
 		Guards: run.Guards{
 			MaxNodes: g.maxNodes.count(), Expect: g.expect.count(), ExpectFile: g.expectFile, Yes: g.yes, NoInput: g.noInput, InsecureToken: g.insecureToken,
+			AllowExpiring: g.allowExpiring,
 		},
 		Proof: run.Proof{
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),

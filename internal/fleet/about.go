@@ -33,6 +33,8 @@ func (f *Fleet) About() About {
 type Caller struct {
 	ID      string
 	Version choria.Version
+	// ChecksReplies: replies are believed only when their signature and their server's token are good.
+	ChecksReplies bool
 }
 
 // Who opens our credentials.
@@ -41,7 +43,7 @@ func (f *Fleet) Who() (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	return Caller{ID: id.Caller(), Version: id.Version()}, nil
+	return Caller{ID: id.Caller(), Version: id.Version(), ChecksReplies: id.ChecksReplies()}, nil
 }
 
 // Events is a source of lifecycle events.

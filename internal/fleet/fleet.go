@@ -120,6 +120,7 @@ type Fleet struct {
 	links  chan batch.Link
 	handed atomic.Bool // a run reports what happens to the connection
 	lostAt time.Time   // zero: the connection is up; of link alone
+	tokens bool        // the client keeps the nodes' tokens
 }
 
 // Open reads the configuration. No credential is opened and nothing is dialled. An empty collective is the main one.
@@ -198,7 +199,17 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 		return nil, err
 	}
 	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl()).WithHash(f.allowedHash(id))
+	if f.tokens {
+		f.client.KeepTokens()
+	}
 	return f.client, nil
+}
+
+// KeepTokens makes the client of Dial remember when the nodes' tokens end, as their replies show it.
+func (f *Fleet) KeepTokens() {
+	if f.tokens = true; f.client != nil {
+		f.client.KeepTokens()
+	}
 }
 
 // linkBuffer is how many losses and returns of the connection are kept for a run that is busy.

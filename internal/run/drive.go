@@ -25,11 +25,16 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	}
 	defer actor.close()
 	if c.door().guarded(secretsGuard) {
-		actor.allowed = c.door().secretsArePrivate // for the broker that we are connected to then
+		actor.allowed = append(actor.allowed, func(ctx context.Context, _ []string) error {
+			return c.door().secretsArePrivate(ctx) // for the broker that we are connected to then
+		})
 	}
 	verifier, err := c.verifier(client)
 	if err != nil {
 		return Result{}, err
+	}
+	if verifier == nil && c.guardsTokens() {
+		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return c.door().goodTokens(client, nodes) })
 	}
 	interrupt := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()

@@ -20,6 +20,7 @@ type passage struct {
 	nodes    int      // that may be sent to; 0 when only proof is missing
 	found    []string // by discovery; nil where the nodes were not looked for
 	excluded []discovery.Exclusion
+	open     []string // nodes that were sent to and may be sent to again, once a probe has proved them untouched
 	resuming bool
 }
 
@@ -127,6 +128,22 @@ func guards() []guard {
 			check:   func(ctx context.Context, c door, _ passage) error { return c.secretsArePrivate(ctx) },
 		},
 		{
+			name:    "--allow-expiring",
+			applies: func(c door) bool { return c.tokensMatter() },
+			says: func(c door) string {
+				if c.req.Guards.AllowExpiring {
+					return "restarts nodes whose token ends soon, too, which costs them their identity: --allow-expiring"
+				}
+				return "refused while a node's token ends before the run does"
+			},
+			check: func(ctx context.Context, c door, p passage) error {
+				if c.req.Guards.AllowExpiring {
+					return nil
+				}
+				return c.expiring(ctx, p)
+			},
+		},
+		{
 			name:    "consent",
 			applies: func(c door) bool { return c.changes() && !c.req.Guards.Yes },
 			says:    door.consentText,
@@ -186,6 +203,7 @@ func ruleSentences(r batch.Rules) []string {
 	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
 	add(r.StopWhenNothing, "stops when a whole batch comes to nothing")
+	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
 	return out
 }
 

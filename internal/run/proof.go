@@ -139,7 +139,7 @@ func (c *call) verifier(client *rpcclient.Client) (*proof.Verifier, error) {
 	longest, settle, timeout := c.proofLimits()
 	o := proof.Options{
 		Client: client, Collective: c.about.Collective, Action: a, Events: c.fleet.Events(), Timeout: timeout, Settle: settle,
-		LongestDelay: longest, TTL: c.message().TTL, Elapsed: c.elapsed,
+		LongestDelay: longest, TTL: c.message().TTL, Elapsed: c.elapsed, Tokens: c.guardsTokens(),
 	}
 	wanted := c.req.Proof
 	wanted.Version = c.wanted()
