@@ -14,8 +14,14 @@ type Estimates struct {
 	Rolling Estimate `json:"rolling"` // in a window of as many nodes; zero for one batch of everything
 }
 
-// typicalReply is what a healthy fleet needs to answer a batch.
-const typicalReply = time.Second
+// typicalReply is what a healthy fleet needs to answer a batch; typicalWatch what it
+// needs to act, where proof is looked for meanwhile, and lastWatch how long it is
+// looked for at most after a reply.
+const (
+	typicalReply = time.Second
+	typicalWatch = 30 * time.Second
+	lastWatch    = time.Minute
+)
 
 // Estimate says how long the plan takes at a pace, in its own mode. The time of
 // people who confirm is not in it, nor is a deadline.
@@ -43,13 +49,17 @@ func (p Plan) Estimates(pace Pace) Estimates {
 // proof; no sleep follows the last.
 func barriers(batches int, pace Pace) Estimate {
 	n := time.Duration(batches)
+	reply := typicalReply
 	var proof, longestProof time.Duration
-	if pace.VerifyTimeout > 0 {
+	switch {
+	case pace.VerifyTimeout > 0 && pace.Watch:
+		reply, proof, longestProof = typicalWatch, pace.Settle, pace.Settle+min(pace.VerifyTimeout, lastWatch)
+	case pace.VerifyTimeout > 0:
 		proof = pace.LongestDelay + pace.Settle
 		longestProof = proof + pace.VerifyTimeout
 	}
 	return Estimate{
-		Typical: n*min(typicalReply, pace.ReplyTimeout) + (n-1)*max(pace.Sleep, proof) + proof,
+		Typical: n*min(reply, pace.ReplyTimeout) + (n-1)*max(pace.Sleep, proof) + proof,
 		Longest: n*pace.ReplyTimeout + (n-1)*max(pace.Sleep, longestProof) + longestProof,
 	}
 }
@@ -103,7 +113,11 @@ func (p Plan) rolling(pace Pace) Estimate {
 	}
 	rounds = max(rounds, float64(p.rounds()))
 	typical, longest := min(typicalReply, pace.ReplyTimeout), pace.ReplyTimeout
-	if pace.VerifyTimeout > 0 {
+	switch {
+	case pace.VerifyTimeout > 0 && pace.Watch:
+		typical = min(typicalWatch, pace.ReplyTimeout) + pace.Settle
+		longest += pace.Settle + min(pace.VerifyTimeout, lastWatch)
+	case pace.VerifyTimeout > 0:
 		typical += pace.LongestDelay/2 + pace.Settle
 		longest += pace.LongestDelay + pace.Settle + pace.VerifyTimeout
 	}

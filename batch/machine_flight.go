@@ -150,6 +150,9 @@ func (m *machine) sent(e sentEvent) {
 	}
 	f.stage, f.sent = stageCollecting, e.At
 	m.emit(timerCmd{timerReplies, f.batch, e.At.Add(m.l.begin.Pace.ReplyTimeout)})
+	if m.l.begin.Pace.Watch {
+		m.watch(m.l.batches[f.batch-1].rows, Sending)
+	}
 }
 
 // cannotSend is the reason of a stop, in the operator's words.

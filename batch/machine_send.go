@@ -155,6 +155,9 @@ func (m *machine) afterBaseline(at time.Time, f *flight) bool {
 		}
 	}
 	m.bar(at, f)
+	if m.lookAtTokens(at, f); p.question != 0 {
+		return true
+	}
 	switch told := m.told(f); {
 	case m.halt != haltNone: // a rule was met by absent nodes
 		m.drop(f)
@@ -189,7 +192,7 @@ func (m *machine) absent(f *flight) []string {
 
 // told lists the planned nodes of a batch that said how they are.
 func (m *machine) told(f *flight) []string {
-	return slices.DeleteFunc(m.aboard(f), func(name string) bool { _, ok := f.prep.said[name]; return !ok })
+	return slices.DeleteFunc(m.aboard(f), func(name string) bool { b, ok := f.prep.said[name]; return !ok || b.Silent })
 }
 
 // dropAbsent takes absent nodes off a batch. Other planned nodes take the place
@@ -200,18 +203,25 @@ func (m *machine) dropAbsent(at time.Time, f *flight, absent []string) {
 		m.record(Record{Kind: KindAbsent, Time: at, Batch: batch, Nodes: group, Reason: "not connected when asked before sending"})
 	}
 	if m.mayReplace(batch) {
-		nodes := m.successors(len(absent))
-		m.record(Record{Kind: KindReplaced, Time: at, Batch: batch, Nodes: nodes, Reason: replacing(absent)})
-		m.ask(at, f, nodes)
+		m.replace(at, f, absent, "is absent")
 	}
 	m.judge(at, batch, -1)
 }
 
-func replacing(absent []string) string {
-	if len(absent) == 1 {
-		return "in place of " + absent[0] + ", which is absent"
+// replace has other planned nodes take the place of canaries in the batch to be
+// sent, and asks them.
+func (m *machine) replace(at time.Time, f *flight, canaries []string, why string) {
+	nodes := m.successors(len(canaries))
+	m.record(Record{Kind: KindReplaced, Time: at, Batch: f.batch, Nodes: nodes, Reason: replacing(canaries, why)})
+	m.ask(at, f, nodes)
+}
+
+// replacing says in whose place nodes are sent to; why is said of one of them.
+func replacing(canaries []string, why string) string {
+	if len(canaries) == 1 {
+		return "in place of " + canaries[0] + ", which " + why
 	}
-	return fmt.Sprintf("in place of %d absent nodes", len(absent))
+	return fmt.Sprintf("in place of %d nodes, each of which %s", len(canaries), why)
 }
 
 // mayReplace reports whether there are nodes to take the place of absent canaries.
@@ -264,7 +274,7 @@ func (m *machine) replaceMissed(at time.Time, batch int) {
 		return
 	}
 	number := len(m.l.batches) + 1
-	m.record(Record{Kind: KindReplaced, Time: at, Batch: number, Nodes: m.successors(len(missed)), Reason: replacing(missed)})
+	m.record(Record{Kind: KindReplaced, Time: at, Batch: number, Nodes: m.successors(len(missed)), Reason: replacing(missed, "is absent")})
 	m.queue = append([]int{number}, m.queue...)
 }
 

@@ -52,6 +52,7 @@ const (
 	RuleMaxNoReplyBatch = "max-no-reply-batch"
 	RuleNothing         = "whole-batch"
 	RuleInARow          = "in-a-row" // of a window: so many nodes, one after another
+	RuleTokens          = "expiring-tokens"
 )
 
 // Stop is why a run ended early. Comparable; the zero value means that nothing

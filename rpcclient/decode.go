@@ -26,7 +26,7 @@ func (s *Session) receive(m choria.Message) {
 	}
 	switch {
 	case kind == Forged || kind == WrongRequest && !s.inbox.addUnnamed(m):
-		s.strays.add(kind, "")
+		s.strays.Add(kind, "")
 	case kind == WrongRequest:
 		s.strays.count(kind) // and name reads whose it is, when there is nothing else to do
 	}
@@ -90,13 +90,13 @@ func (s *Session) absent(m queued) (Reply, bool) {
 	node, ok := p.absentNode(m.notice)
 	switch {
 	case !ok:
-		s.strays.add(Forged, "")
+		s.strays.Add(Forged, "")
 		return Reply{}, false
 	case !m.NoResponders: // a stream over the subject acknowledges the request
-		s.strays.add(Malformed, "")
+		s.strays.Add(Malformed, "")
 		return Reply{}, false
 	case p.heard[node] != silent:
-		s.strays.add(Duplicate, node)
+		s.strays.Add(Duplicate, node)
 		return Reply{}, false
 	}
 	p.heard[node] = reportedAbsent
@@ -142,7 +142,9 @@ func (s *Session) decode(m queued) (Reply, error) {
 		return r, err
 	}
 	proven, err := s.client.id.OpenReply(secure, s.collective)
+	ends := s.client.tokenEnds(secure)
 	if err != nil {
+		s.client.tokens.refused(inner.Sender, ends, !m.request.open)
 		return r, fmt.Errorf("%w: %w", strayError(BadSignature), err)
 	}
 	if proven != "" && proven != inner.Sender {
@@ -150,7 +152,7 @@ func (s *Session) decode(m queued) (Reply, error) {
 	}
 	r = Reply{
 		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time,
-		Received: m.Arrived, Protocol: secure.Reply,
+		Received: m.Arrived, Protocol: secure.Reply, TokenEnds: ends,
 	}
 	if inner.Agent == discoveryAgent {
 		return r, nil
@@ -189,5 +191,6 @@ func (s *Session) believe(p *pending, r *Reply) error {
 	}
 	p.heard[r.Node] = answered
 	r.Sent = p.sent
+	s.client.tokens.believed(r.Node, r.TokenEnds)
 	return nil
 }

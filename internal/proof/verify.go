@@ -229,8 +229,7 @@ func (l *loop) answerTime() time.Duration {
 
 // ask polls nodes with one request, and plans the next look at them. A poll that could not be sent proves nothing.
 func (l *loop) ask(nodes []*watched) {
-	err := l.send(nodes)
-	now := l.now()
+	now, err := l.send(nodes)
 	if len(nodes) == maxPoll {
 		l.rest = now + window
 	}
@@ -260,9 +259,10 @@ func (l *loop) ask(nodes []*watched) {
 	}
 }
 
-// send polls nodes with one request. The subscription for the answers is made here, as often as it takes: a connection
-// that is away when the first node is due must not cost the run its proofs.
-func (l *loop) send(nodes []*watched) error {
+// send polls nodes with one request, and returns when it had left: the one reading of the clock that this poll is known
+// by. The subscription for the answers is made here, as often as it takes: a connection that is away when the first node
+// is due must not cost the run its proofs.
+func (l *loop) send(nodes []*watched) (moment, error) {
 	l.listen()
 	l.learn()
 	names := make([]string, len(nodes))
@@ -275,7 +275,7 @@ func (l *loop) send(nodes []*watched) error {
 	if l.session == nil {
 		session, err := l.v.o.Client.Open(ctx, l.v.o.Collective)
 		if err != nil {
-			return err
+			return l.now(), err
 		}
 		l.session, l.replies = session, session.Replies()
 	}
@@ -286,7 +286,7 @@ func (l *loop) send(nodes []*watched) error {
 		l.polls = append(l.polls, poll)
 		l.sentAt[sent.ID] = poll
 	}
-	return err
+	return at, err
 }
 
 func (l *loop) reply(r rpcclient.Reply) {
@@ -334,36 +334,6 @@ func (l *loop) reply(r rpcclient.Reply) {
 	}
 	if settled := grid(w.since + l.v.o.Settle); settled < w.next {
 		w.next = settled
-		l.fix(w)
-	}
-}
-
-// event looks at the start of a node: it may be a proof, or a reason to look at once. One that is not later than what
-// is known of the node's past is stale. Repeated ones do no harm.
-func (l *loop) event(e startup) {
-	w, ok := l.nodes[e.node]
-	if !ok {
-		if e.provisioning && l.v.o.Action != Expression && len(l.early) < maxEarly {
-			l.early[e.node] = e
-		}
-		return
-	}
-	if e.arrived.Before(w.sent) || l.v.byStamp(w.past, e.at) == before || w.byClock(e.at) == before || w.base > 0 && e.at <= w.base {
-		return
-	}
-	if e.provisioning {
-		if w.entered = e.at; l.v.o.Action == Reprovision && l.v.o.Expr == nil {
-			w.sees = unseen
-			l.end(w, batch.Acted)
-		}
-		return
-	}
-	look := l.now()
-	if w.asked != never {
-		look = max(look, w.asked+firstPause)
-	}
-	if look = grid(look); look < w.next {
-		w.next, w.pause = look, firstPause
 		l.fix(w)
 	}
 }

@@ -1,10 +1,13 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +20,7 @@ import (
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/journal"
 	"fleetctl/internal/secret"
 	"fleetctl/rpcclient"
 )
@@ -27,13 +31,17 @@ var errAway = errors.New("the broker is away")
 // world is a fleet of scripted nodes behind a bus in memory, and everything else that a run stands on. It lives in a
 // synctest bubble. It is a Fleet and an rpcclient.Conn.
 type world struct {
-	t      *testing.T
-	dir    string // of the records
-	events *recorder
-	asker  *fakeAsker
+	t   *testing.T
+	dir string // of the records
+	// machine has the bubble's clocks, and cannot say when a file changed.
+	machine journal.Machine
+	events  *recorder
+	asker   *fakeAsker
 
 	about    fleet.About
 	version  choria.Version // of our protocol
+	wire     choria.Version // of the messages; zero is V1
+	checks   bool           // replies are checked: one whose token has ended is refused
 	settings config.Settings
 	token    string            // of the environment
 	stdin    string            // for secrets
@@ -43,6 +51,7 @@ type world struct {
 	open     bool // the connection has no TLS
 	seal     error
 	files    map[string][]string // lists of nodes
+	excluded []discovery.Exclusion
 	outlived int
 
 	mu        sync.Mutex // guards what follows
@@ -50,7 +59,8 @@ type world struct {
 	got       []string // requests as "node agent#action {inputs}", those to rpcutil left out
 	away      bool     // publishing fails
 	dials     int
-	listeners map[string]func([]byte)
+	client    *rpcclient.Client
+	listeners map[string]func(choria.Message)
 }
 
 // server is one node. The zero value accepts whatever it is asked.
@@ -61,16 +71,22 @@ type server struct {
 	data   string            // the reply's data; "" is {}
 	facts  map[string]string // as JSON
 	start  time.Time         // of its process
+	runs   string            // its version; "" is 0.29.4
 	stuck  bool              // accepts a restart and does nothing
-	down   bool              // has no process
+	down   bool              // has no process: the broker reports it as absent
+	ends   time.Time         // of its token; zero for none
+	frozen bool              // answers nothing
 }
 
 func newWorld(t *testing.T, names ...string) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), events: &recorder{}, asker: &fakeAsker{away: errors.New("there is no terminal to ask at")},
 		about: fleet.About{ConfigFile: "client.conf", Collective: "mcollective", MainCollective: "mcollective"}, version: choria.V1,
-		finds: names, nodes: map[string]*server{}, listeners: map[string]func([]byte){},
+		machine: journal.ThisMachine(), finds: names, nodes: map[string]*server{}, listeners: map[string]func(choria.Message){},
 	}
+	booted := time.Now().Add(-time.Hour)
+	w.machine.Now, w.machine.Uptime, w.machine.Began = time.Now, func() time.Duration { return time.Since(booted) }, time.Hour
+	w.machine.Changed = func(fs.FileInfo) time.Time { return time.Time{} }
 	for _, name := range names {
 		w.nodes[name] = &server{start: time.Now().Add(-time.Hour)}
 	}
@@ -82,11 +98,15 @@ func (w *world) context() Context {
 		Fleet: w, Store: w.store(), Asker: w.asker, Reporter: w.events,
 		Secrets: secret.Source{In: strings.NewReader(w.stdin), Getenv: func(name string) (string, bool) { v, ok := w.vars[name]; return v, ok }},
 		Scrub:   &secret.Scrubber{}, Token: w.token, Settings: w.settings, SettingsFile: "settings.yaml", User: "operator", Host: "desk", Version: "1.2.3",
-		ReadNodes: func(name string) ([]string, error) { return w.files[name], nil }, Outlive: func() { w.outlived++ },
+		ReadNodes: func(_ context.Context, name string) ([]string, error) { return w.files[name], nil },
+		Outlive: func(string) <-chan batch.Control {
+			w.outlived++
+			return nil
+		},
 	}
 }
 
-func (w *world) store() Store { return Store{Dir: w.dir} }
+func (w *world) store() Store { return Store{Dir: w.dir, Machine: &w.machine} }
 
 // start is Start with the events of this run alone.
 func (w *world) start(ctx context.Context, r Request) (Result, error) {
@@ -207,13 +227,13 @@ func (a *fakeAsker) Yes(ctx context.Context, question string) (bool, error) {
 func (w *world) About() fleet.About { return w.about }
 
 func (w *world) Who() (fleet.Caller, error) {
-	return fleet.Caller{ID: w.Caller(), Version: w.version}, nil
+	return fleet.Caller{ID: w.Caller(), Version: w.version, ChecksReplies: w.checks}, nil
 }
 
 func (w *world) Documents() ddl.Resolver { return ddl.Resolver{} }
 
 func (w *world) Find(context.Context, fleet.Targets, filter.Filter, string) (discovery.Result, error) {
-	return discovery.Result{Nodes: w.finds, Took: time.Second}, w.findErr
+	return discovery.Result{Nodes: w.finds, Excluded: w.excluded, Took: time.Second}, w.findErr
 }
 
 func (w *world) MethodName(fleet.Targets, filter.Filter) string { return "mc" }
@@ -222,27 +242,48 @@ func (w *world) Dial(context.Context) (*rpcclient.Client, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dials++
-	return rpcclient.New(w, w), nil
+	if w.client == nil {
+		w.client = rpcclient.New(w, w)
+	}
+	return w.client, nil
 }
 
 func (w *world) Private(context.Context) (bool, string, error) {
 	return !w.open, w.URL(), nil
 }
 
+func (w *world) KeepTokens() {
+	client, _ := w.Dial(context.Background()) // never an error
+	client.KeepTokens()
+}
+
 func (w *world) Events() fleet.Events { return nil }
+
+func (w *world) Links() <-chan batch.Link { return nil }
 
 // The identity.
 
-func (w *world) Version() choria.Version { return choria.V1 }
+func (w *world) Version() choria.Version { return cmp.Or(w.wire, choria.V1) }
 func (w *world) Caller() string          { return "choria=rip.mcollective" }
 func (w *world) Sender() string          { return "client.example.net" }
 func (w *world) Seal(_ context.Context, request []byte) ([]byte, error) {
 	if w.seal != nil {
 		return nil, w.seal
 	}
-	return choria.EncodeSecureRequest(choria.SecureRequest{Version: choria.V1, Request: request})
+	return choria.EncodeSecureRequest(choria.SecureRequest{Version: w.Version(), Request: request, Caller: "e30.e30.e30"})
 }
-func (w *world) OpenReply(choria.SecureReply, string) (string, error) { return "", nil }
+func (w *world) OpenReply(r choria.SecureReply, _ string) (string, error) {
+	if ends, ok := w.TokenEnds(r.Sender); w.checks && ok && !ends.After(time.Now()) {
+		return "", errors.New("the token has ended")
+	}
+	return "", nil
+}
+
+// TokenEnds: the nodes' tokens are their ends, in unix seconds.
+func (w *world) TokenEnds(token string) (time.Time, bool) {
+	end, err := strconv.ParseInt(token, 10, 64)
+	return time.Unix(end, 0), err == nil
+}
 
 // The connection.
 
@@ -257,7 +298,7 @@ func (w *world) Flush(context.Context) error {
 	return nil
 }
 
-func (w *world) Subscribe(_ context.Context, subject string, deliver func([]byte)) (func(), error) {
+func (w *world) Subscribe(_ context.Context, subject string, deliver func(choria.Message)) (func(), error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	prefix := strings.TrimRight(subject, "*>")
@@ -269,11 +310,18 @@ func (w *world) Subscribe(_ context.Context, subject string, deliver func([]byte
 	}, nil
 }
 
-func (w *world) Publish(subject string, data []byte) error {
+func (w *world) Reconnected() (time.Time, bool) { return time.Time{}, false }
+
+func (w *world) Publish(subject, notice string, data []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.away {
 		return errAway
+	}
+	absent := func() { w.deliver(choria.Message{Subject: notice, NoResponders: true}) }
+	if len(data) == 0 { // of a node whose name was made up
+		time.AfterFunc(5*time.Millisecond, absent)
+		return nil
 	}
 	transport, request, body := decoded(data)
 	name := strings.TrimPrefix(subject, request.Collective+".node.")
@@ -284,26 +332,39 @@ func (w *world) Publish(subject string, data []byte) error {
 		w.got = append(w.got, fmt.Sprintf("%s %s#%s %s", name, body.Agent, body.Action, body.Data))
 	}
 	s := w.nodes[name]
-	if s == nil || s.down || s.silent && body.Action != "daemon_stats" {
+	if s == nil || s.down {
+		if notice != "" {
+			time.AfterFunc(5*time.Millisecond, absent)
+		}
 		return nil
+	}
+	if s.frozen || s.silent && body.Action != "daemon_stats" {
+		return nil
+	}
+	token := ""
+	if !s.ends.IsZero() {
+		token = strconv.FormatInt(s.ends.Unix(), 10)
 	}
 	reply := s.answer(body)
 	latency := 50*time.Millisecond + time.Duration(len(name))*time.Millisecond + time.Duration(name[len(name)-1])*time.Microsecond
-	time.AfterFunc(latency, func() { w.deliver(transport.ReplyTo, encoded(name, request, reply)) })
+	time.AfterFunc(latency, func() {
+		w.deliver(choria.Message{Subject: transport.ReplyTo, Data: encoded(name, request, reply, token)})
+	})
 	return nil
 }
 
-func (w *world) deliver(subject string, data []byte) {
+func (w *world) deliver(m choria.Message) {
 	w.mu.Lock()
-	var to func([]byte)
+	var to func(choria.Message)
 	for prefix, deliver := range w.listeners {
-		if strings.HasPrefix(subject, prefix) {
+		if strings.HasPrefix(m.Subject, prefix) {
 			to = deliver
 		}
 	}
 	w.mu.Unlock()
 	if to != nil {
-		to(data)
+		m.Arrived = time.Now()
+		to(m)
 	}
 }
 
@@ -315,7 +376,7 @@ func (s *server) answer(body choria.RPCRequest) choria.RPCReply {
 	}
 	switch {
 	case body.Action == "daemon_stats":
-		reply.StatusCode, reply.Data = choria.OK, fmt.Appendf(nil, `{"starttime":%d,"version":"0.29.4"}`, s.start.Unix())
+		reply.StatusCode, reply.Data = choria.OK, fmt.Appendf(nil, `{"starttime":%d,"version":%q}`, s.start.Unix(), cmp.Or(s.runs, "0.29.4"))
 	case body.Action == "get_facts":
 		values := map[string]json.RawMessage{}
 		for name, text := range s.facts {
@@ -347,16 +408,16 @@ func decoded(data []byte) (choria.Transport, choria.Request, choria.RPCRequest) 
 	return transport, request, body
 }
 
-func encoded(sender string, request choria.Request, body choria.RPCReply) []byte {
+func encoded(sender string, request choria.Request, body choria.RPCReply, token string) []byte {
 	payload, err := choria.EncodeRPCReply(body)
 	must(err)
 	reply, err := choria.EncodeReply(choria.Reply{
-		Version: choria.V1, RequestID: request.ID, Sender: sender, Agent: request.Agent, Time: time.Now(), Payload: payload,
+		Version: request.Version, RequestID: request.ID, Sender: sender, Agent: request.Agent, Time: time.Now(), Payload: payload,
 	})
 	must(err)
-	secure, err := choria.EncodeSecureReply(choria.SecureReply{Version: choria.V1, Reply: reply})
+	secure, err := choria.EncodeSecureReply(choria.SecureReply{Version: request.Version, Reply: reply, Sender: token})
 	must(err)
-	data, err := choria.EncodeTransport(choria.Transport{Version: choria.V1, Data: secure, Sender: sender})
+	data, err := choria.EncodeTransport(choria.Transport{Version: request.Version, Data: secure, Sender: sender})
 	must(err)
 	return data
 }
@@ -377,4 +438,16 @@ func states(s batch.Summary) map[batch.State]int {
 		}
 	}
 	return out
+}
+
+// result is what became of one node.
+func result(t *testing.T, p batch.Progress, node string) batch.Result {
+	t.Helper()
+	for r := range p.Results() {
+		if r.Identity == node {
+			return r
+		}
+	}
+	t.Fatalf("the run has no node %s", node)
+	return batch.Result{}
 }
