@@ -126,7 +126,7 @@ func newLedger(b Beginning) (*ledger, error) {
 			return nil, fmt.Errorf("%d values of fact %q for %d nodes", len(values), fact, total)
 		}
 	}
-	if !b.Plan.knows(b.Plan.Policy.Facts()) && b.Plan.Policy.Rolling {
+	if !b.Plan.Knows(b.Plan.Policy.Facts()) && b.Plan.Policy.Rolling {
 		return nil, errors.New("a window with caps, and nodes without facts")
 	}
 	for i, d := range b.Plan.Doubts {
@@ -292,7 +292,7 @@ func (l *ledger) apply(r *Record) error {
 		l.paused = r.Kind == KindPaused
 	case KindSent:
 		l.applySent(r)
-	case KindLink, KindNote:
+	case KindLink, KindSlots, KindNote:
 	case KindWithdrawn:
 		return l.applyWithdrawn(r)
 	case KindOutcomes:

@@ -193,7 +193,7 @@ func (m *machine) tellSilent(at time.Time, size int) {
 	if w.silent > 1 {
 		slots = fmt.Sprintf("%d slots wait", w.silent)
 	}
-	m.record(Record{Kind: KindNote, Time: at.Round(0), Reason: fmt.Sprintf("%s for silent nodes: each is kept until %v after the sending",
+	m.record(Record{Kind: KindSlots, Time: at.Round(0), Reason: fmt.Sprintf("%s for silent nodes: each is kept until %v after the sending",
 		slots, m.l.begin.Pace.SilentHold)})
 }
 

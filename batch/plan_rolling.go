@@ -35,8 +35,8 @@ func rollingPlan(nodes []Node, p Policy, first step, notes []string) Plan {
 	return plan
 }
 
-// knows reports whether the plan holds the values of all these facts.
-func (p Plan) knows(facts []string) bool {
+// Knows reports whether the plan holds the values of all these facts.
+func (p Plan) Knows(facts []string) bool {
 	return !slices.ContainsFunc(facts, func(f string) bool { return p.Facts[f] == nil })
 }
 

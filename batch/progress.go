@@ -94,6 +94,14 @@ func (p Progress) Pace() Pace { return p.l.begin.Pace }
 // Counts returns how many nodes are in each state.
 func (p Progress) Counts() Counts { return p.l.counts.all }
 
+// Final is how many nodes need no more waiting: of a silent one, the reply timeout
+// is over.
+func (p Progress) Final() int {
+	l := p.l
+	c := &l.counts
+	return len(l.rows) - c.Of(Planned) - c.Of(NotSent) - c.Of(Sending) - c.Of(Unknown) - l.unproved()
+}
+
 // Batches returns how many batches there are, requeued ones included.
 func (p Progress) Batches() int { return len(p.l.batches) }
 
@@ -155,7 +163,7 @@ func (p Progress) Summary() Summary {
 	l := p.l
 	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
 		Stop: l.stop(), Verdict: l.verdict(), Reason: l.reason(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
-		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: l.paused && l.ended.IsZero(), progress: p,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: l.paused && l.ended.IsZero(), Rolling: l.begin.Plan.Policy.Rolling, progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
 		s.Batches[i] = p.Batch(i + 1)

@@ -37,6 +37,7 @@ const (
 	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
 	KindPaused    Kind = "paused"    // nothing new is sent until continued
 	KindContinued Kind = "continued" // sending goes on
+	KindSlots     Kind = "slots"     // silent nodes hold slots of a window; changes no state
 	KindNote      Kind = "note"      // for people; changes no state
 	KindRunEnd    Kind = "run-end"   // planned became not-sent, sending unknown
 )

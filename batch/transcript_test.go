@@ -394,7 +394,7 @@ func describe(r Record) string {
 	if len(r.Nodes) > 0 {
 		b.WriteString(": " + strings.Join(r.Nodes, " "))
 	}
-	if r.Kind == KindLink || r.Kind == KindNote || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.By != "" {
+	if r.Kind == KindLink || r.Kind == KindSlots || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.By != "" {
 		b.WriteString(" (" + r.Reason + r.By + ")")
 	}
 	if r.Stop != nil {

@@ -16,6 +16,9 @@ import (
 type Snapshot struct {
 	// Batch is the batch that is being worked on, from 1; Batches is how many there are.
 	Batch, Batches int
+	// Window is how many nodes may be in flight; 0 for a run in batches. Batch then counts windows full of nodes that need
+	// no more waiting.
+	Window int
 	// Planned is the size of the plan, Done how many nodes need no more waiting.
 	Planned, Done int
 	// Failed nodes refused or stayed unverified.
@@ -131,7 +134,7 @@ func (p *Progress) draw(content string) {
 
 // line writes a plain line when the batch is a new one, or at the end.
 func (p *Progress) line(s Snapshot, end bool) {
-	head := "batch " + batchOf(s)
+	head := strconv.Itoa(s.Batch)
 	if !end && (s.Batch == 0 || head == p.last) {
 		return
 	}
@@ -140,12 +143,17 @@ func (p *Progress) line(s Snapshot, end bool) {
 	p.write(strings.Join(words, ", ") + "\n")
 }
 
-func batchOf(s Snapshot) string { return fmt.Sprintf("%d/%d", s.Batch, s.Batches) }
+func batchOf(s Snapshot) string {
+	if s.Window > 0 {
+		return fmt.Sprintf("window of %d", s.Window)
+	}
+	return fmt.Sprintf("batch %d/%d", s.Batch, s.Batches)
+}
 
 // parts are the words of a snapshot, the most important ones first; the first few say where the run is and what it waits
 // for. Zero counts of bad things are left out.
 func parts(s Snapshot) (list []string, essential int) {
-	list = []string{"batch " + batchOf(s), fmt.Sprintf("%d/%d nodes", s.Done, s.Planned)}
+	list = []string{batchOf(s), fmt.Sprintf("%d/%d nodes", s.Done, s.Planned)}
 	if s.Failed > 0 {
 		list = append(list, strconv.Itoa(s.Failed)+" failed")
 	}

@@ -210,6 +210,8 @@ func (c *call) pace() batch.Pace {
 	}
 	p := c.req.pace(replies)
 	p.LongestDelay, p.Settle, p.VerifyTimeout, p.Watch = longest, settle, timeout, watch
+	acts := max(longest, proof.LongestDelay(proof.Of(c.req.Agent, c.req.Action), c.splay())) // it acts with --no-verify, too
+	p.SilentHold = c.message().TTL + acts + timeout
 	return p
 }
 

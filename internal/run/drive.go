@@ -42,7 +42,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	watch := &observer{reporter: c.Reporter, progress: from}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
-		Link: links, Lagging: c.lagging,
+		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier

@@ -104,7 +104,8 @@ type Proposal struct {
 	Agent, Action string
 	Plan          batch.Plan
 	Estimate      batch.Estimate
-	Guards        []string // what holds the run back, one sentence each
+	Modes         batch.Estimates // the same nodes in batches, and in a window
+	Guards        []string        // what holds the run back, one sentence each
 }
 
 // Result is what a run came to.

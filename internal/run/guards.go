@@ -177,7 +177,7 @@ func (c door) guarded(name string) bool {
 }
 
 // sentences say what holds this run back, one sentence each: the guards, the stop rules, the proof.
-func (c door) sentences() []string {
+func (c door) sentences(rolling bool) []string {
 	out := []string{}
 	for _, g := range guards() {
 		if g.says != nil && g.applies(c) {
@@ -186,10 +186,10 @@ func (c door) sentences() []string {
 			}
 		}
 	}
-	return append(append(out, ruleSentences(c.rules())...), c.proofSentences()...)
+	return append(append(out, ruleSentences(c.rules(), rolling)...), c.proofSentences()...)
 }
 
-func ruleSentences(r batch.Rules) []string {
+func ruleSentences(r batch.Rules, rolling bool) []string {
 	var out []string
 	add := func(ok bool, format string, args ...any) {
 		if ok {
@@ -202,7 +202,8 @@ func ruleSentences(r batch.Rules) []string {
 	add(!r.MaxAbsent.IsZero(), "stops at %s absent", r.MaxAbsent)
 	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
-	add(r.StopWhenNothing, "stops when a whole batch comes to nothing")
+	add(r.StopWhenNothing && !rolling, "stops when a whole batch comes to nothing")
+	add(r.StopWhenNothing && rolling, "stops when as many nodes in a row as the window has slots come to nothing")
 	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
 	return out
 }
@@ -221,7 +222,8 @@ func (c door) proofSentences() []string {
 }
 
 func (c door) proposal(plan batch.Plan) Proposal {
-	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Guards: c.sentences()}
+	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Modes: plan.Estimates(c.pace()),
+		Guards: c.sentences(plan.Rolls())}
 }
 
 func (c door) atMost(limit, nodes int) error {

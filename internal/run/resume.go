@@ -129,7 +129,9 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
-		c.req.keepPace(run.Progress)
+		if err := c.keep(run.Progress); err != nil {
+			return Result{}, err
+		}
 		if err := c.canSend(); err != nil {
 			return Result{}, err
 		}
@@ -143,11 +145,22 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	c.req.keepPace(from)
+	if err := c.keep(from); err != nil {
+		return Result{}, errors.Join(err, file.Close())
+	}
 	if err := c.canSend(); err != nil {
 		return Result{}, errors.Join(err, file.Close())
 	}
 	return c.goOn(ctx, from, file)
+}
+
+// keep fills in the recorded pace and rules, and refuses what the run's mode has no use for.
+func (c job) keep(p batch.Progress) error {
+	c.req.keepPace(p)
+	if p.Plan().Rolls() {
+		return c.req.rolls()
+	}
+	return nil
 }
 
 // remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched.
@@ -223,7 +236,11 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
-	plan, err := batch.Retry(s.Progress, which, j.policy(), nil)
+	describe, err := j.factsAgain(ctx, s.Progress, which)
+	if err != nil {
+		return Result{}, err
+	}
+	plan, err := batch.Retry(s.Progress, which, j.policy(), describe)
 	if errors.Is(err, batch.ErrNoNodes) {
 		return Result{}, &fleet.NoNodesError{Hint: "the run has no nodes in these states: see `fleetctl runs show " + s.ID + "`"}
 	}

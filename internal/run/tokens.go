@@ -156,11 +156,7 @@ func (c door) goodTokens(client *rpcclient.Client, nodes []string) error {
 
 // targets are the nodes that may be sent to.
 func (p passage) targets() []string {
-	nodes := make([]string, 0, p.nodes)
-	for _, b := range p.plan.Batches {
-		nodes = append(nodes, b.Nodes...)
-	}
-	return append(nodes, p.open...)
+	return append(p.plan.Names(), p.open...)
 }
 
 // openNodes are those that a probe may prove untouched.
