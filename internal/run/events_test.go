@@ -28,7 +28,7 @@ func TestEventsComeInOrder(t *testing.T) {
 		{"at a terminal", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"y"} },
 			checked + " " + looked + " Proposed " + oneBatch, true, 2},
 		{"without a record", func(_ *world, r *Request) { r.Record.Off = true }, checked + " " + looked + " Noted warning " + oneBatch, true, 2},
-		{"a dry run", func(_ *world, r *Request) { r.DryRun = true }, checked + " " + looked + " Planned", false, 0},
+		{"a dry run", func(_ *world, r *Request) { r.DryRun = true }, checked + " " + looked + " Planned", true, 0}, // the broker is asked whether it reports absent nodes
 		{"no node", func(w *world, _ *Request) { w.finds = nil }, checked + " " + looked, false, 0},
 		{"replies elsewhere", func(_ *world, r *Request) { r.ReplyTo, r.Record.Off = "site.x", true }, checked + " " + looked + " Forwarded", true, 2},
 		{"a question", func(_ *world, r *Request) { *r = ping() },
@@ -106,7 +106,7 @@ func TestEventsSayWhatHappened(t *testing.T) {
 		if w.outlived != 1 {
 			t.Errorf("told %d times to outlive its pipes", w.outlived)
 		}
-		if n, _ := w.last().Progress.Node("n2"); n.State != batch.Refused || n.Reason != "no: [redacted]" {
+		if n := result(t, w.last().Progress, "n2"); n.State != batch.Refused || n.Reason != "no: [redacted]" {
 			t.Errorf("the record says %+v", n)
 		}
 	})

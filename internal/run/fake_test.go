@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/journal"
 	"fleetctl/internal/secret"
 	"fleetctl/rpcclient"
 )
@@ -27,10 +29,12 @@ var errAway = errors.New("the broker is away")
 // world is a fleet of scripted nodes behind a bus in memory, and everything else that a run stands on. It lives in a
 // synctest bubble. It is a Fleet and an rpcclient.Conn.
 type world struct {
-	t      *testing.T
-	dir    string // of the records
-	events *recorder
-	asker  *fakeAsker
+	t   *testing.T
+	dir string // of the records
+	// machine has the bubble's clocks, and cannot say when a file changed.
+	machine journal.Machine
+	events  *recorder
+	asker   *fakeAsker
 
 	about    fleet.About
 	version  choria.Version // of our protocol
@@ -43,6 +47,7 @@ type world struct {
 	open     bool // the connection has no TLS
 	seal     error
 	files    map[string][]string // lists of nodes
+	excluded []discovery.Exclusion
 	outlived int
 
 	mu        sync.Mutex // guards what follows
@@ -50,7 +55,7 @@ type world struct {
 	got       []string // requests as "node agent#action {inputs}", those to rpcutil left out
 	away      bool     // publishing fails
 	dials     int
-	listeners map[string]func([]byte)
+	listeners map[string]func(choria.Message)
 }
 
 // server is one node. The zero value accepts whatever it is asked.
@@ -62,15 +67,18 @@ type server struct {
 	facts  map[string]string // as JSON
 	start  time.Time         // of its process
 	stuck  bool              // accepts a restart and does nothing
-	down   bool              // has no process
+	down   bool              // has no process: the broker reports it as absent
 }
 
 func newWorld(t *testing.T, names ...string) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), events: &recorder{}, asker: &fakeAsker{away: errors.New("there is no terminal to ask at")},
 		about: fleet.About{ConfigFile: "client.conf", Collective: "mcollective", MainCollective: "mcollective"}, version: choria.V1,
-		finds: names, nodes: map[string]*server{}, listeners: map[string]func([]byte){},
+		machine: journal.ThisMachine(), finds: names, nodes: map[string]*server{}, listeners: map[string]func(choria.Message){},
 	}
+	booted := time.Now().Add(-time.Hour)
+	w.machine.Now, w.machine.Uptime, w.machine.Began = time.Now, func() time.Duration { return time.Since(booted) }, time.Hour
+	w.machine.Changed = func(fs.FileInfo) time.Time { return time.Time{} }
 	for _, name := range names {
 		w.nodes[name] = &server{start: time.Now().Add(-time.Hour)}
 	}
@@ -82,11 +90,11 @@ func (w *world) context() Context {
 		Fleet: w, Store: w.store(), Asker: w.asker, Reporter: w.events,
 		Secrets: secret.Source{In: strings.NewReader(w.stdin), Getenv: func(name string) (string, bool) { v, ok := w.vars[name]; return v, ok }},
 		Scrub:   &secret.Scrubber{}, Token: w.token, Settings: w.settings, SettingsFile: "settings.yaml", User: "operator", Host: "desk", Version: "1.2.3",
-		ReadNodes: func(name string) ([]string, error) { return w.files[name], nil }, Outlive: func() { w.outlived++ },
+		ReadNodes: func(_ context.Context, name string) ([]string, error) { return w.files[name], nil }, Outlive: func() { w.outlived++ },
 	}
 }
 
-func (w *world) store() Store { return Store{Dir: w.dir} }
+func (w *world) store() Store { return Store{Dir: w.dir, Machine: &w.machine} }
 
 // start is Start with the events of this run alone.
 func (w *world) start(ctx context.Context, r Request) (Result, error) {
@@ -213,7 +221,7 @@ func (w *world) Who() (fleet.Caller, error) {
 func (w *world) Documents() ddl.Resolver { return ddl.Resolver{} }
 
 func (w *world) Find(context.Context, fleet.Targets, filter.Filter, string) (discovery.Result, error) {
-	return discovery.Result{Nodes: w.finds, Took: time.Second}, w.findErr
+	return discovery.Result{Nodes: w.finds, Excluded: w.excluded, Took: time.Second}, w.findErr
 }
 
 func (w *world) MethodName(fleet.Targets, filter.Filter) string { return "mc" }
@@ -230,6 +238,8 @@ func (w *world) Private(context.Context) (bool, string, error) {
 }
 
 func (w *world) Events() fleet.Events { return nil }
+
+func (w *world) Links() <-chan batch.Link { return nil }
 
 // The identity.
 
@@ -257,7 +267,7 @@ func (w *world) Flush(context.Context) error {
 	return nil
 }
 
-func (w *world) Subscribe(_ context.Context, subject string, deliver func([]byte)) (func(), error) {
+func (w *world) Subscribe(_ context.Context, subject string, deliver func(choria.Message)) (func(), error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	prefix := strings.TrimRight(subject, "*>")
@@ -269,11 +279,18 @@ func (w *world) Subscribe(_ context.Context, subject string, deliver func([]byte
 	}, nil
 }
 
-func (w *world) Publish(subject string, data []byte) error {
+func (w *world) Reconnected() (time.Time, bool) { return time.Time{}, false }
+
+func (w *world) Publish(subject, notice string, data []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.away {
 		return errAway
+	}
+	absent := func() { w.deliver(choria.Message{Subject: notice, NoResponders: true}) }
+	if len(data) == 0 { // of a node whose name was made up
+		time.AfterFunc(5*time.Millisecond, absent)
+		return nil
 	}
 	transport, request, body := decoded(data)
 	name := strings.TrimPrefix(subject, request.Collective+".node.")
@@ -284,26 +301,33 @@ func (w *world) Publish(subject string, data []byte) error {
 		w.got = append(w.got, fmt.Sprintf("%s %s#%s %s", name, body.Agent, body.Action, body.Data))
 	}
 	s := w.nodes[name]
-	if s == nil || s.down || s.silent && body.Action != "daemon_stats" {
+	if s == nil || s.down {
+		if notice != "" {
+			time.AfterFunc(5*time.Millisecond, absent)
+		}
+		return nil
+	}
+	if s.silent && body.Action != "daemon_stats" {
 		return nil
 	}
 	reply := s.answer(body)
 	latency := 50*time.Millisecond + time.Duration(len(name))*time.Millisecond + time.Duration(name[len(name)-1])*time.Microsecond
-	time.AfterFunc(latency, func() { w.deliver(transport.ReplyTo, encoded(name, request, reply)) })
+	time.AfterFunc(latency, func() { w.deliver(choria.Message{Subject: transport.ReplyTo, Data: encoded(name, request, reply)}) })
 	return nil
 }
 
-func (w *world) deliver(subject string, data []byte) {
+func (w *world) deliver(m choria.Message) {
 	w.mu.Lock()
-	var to func([]byte)
+	var to func(choria.Message)
 	for prefix, deliver := range w.listeners {
-		if strings.HasPrefix(subject, prefix) {
+		if strings.HasPrefix(m.Subject, prefix) {
 			to = deliver
 		}
 	}
 	w.mu.Unlock()
 	if to != nil {
-		to(data)
+		m.Arrived = time.Now()
+		to(m)
 	}
 }
 
@@ -377,4 +401,16 @@ func states(s batch.Summary) map[batch.State]int {
 		}
 	}
 	return out
+}
+
+// result is what became of one node.
+func result(t *testing.T, p batch.Progress, node string) batch.Result {
+	t.Helper()
+	for r := range p.Results() {
+		if r.Identity == node {
+			return r
+		}
+	}
+	t.Fatalf("the run has no node %s", node)
+	return batch.Result{}
 }

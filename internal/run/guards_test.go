@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/discovery"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/fleet"
 )
@@ -28,6 +29,12 @@ var guardTests = []struct {
 		"name the nodes with a filter or --nodes", func(w *world, _ *Request) { w.settings.RequireFilter = true }},
 	{"require_filter", "", "", "", func(w *world, r *Request) { w.settings.RequireFilter, r.Targets.Filter.Facts = true, []string{"a=b"} }},
 	{"require_filter", "", "", "", func(w *world, r *Request) { w.settings.RequireFilter, r.Targets.NodesFile = true, "f" }},
+	{"require_client_filter", "refused without a filter: plugin.choria.require_client_filter in client.conf",
+		"cannot ask every node of the fleet: plugin.choria.require_client_filter is set in client.conf", "",
+		func(w *world, r *Request) {
+			w.about.RequireFilter, r.Targets.Filter.Agents = true, []string{"choria_provision"}
+		}},
+	{"require_client_filter", "", "", "", func(w *world, r *Request) { w.about.RequireFilter, r.Targets.Filter.Identities = true, []string{"/n/"} }},
 	{"max_nodes", "at most 2 nodes: max_nodes in settings.yaml", "cannot restart 3 nodes: limit is 2", "raise --max-nodes and max_nodes",
 		func(w *world, _ *Request) { w.settings.MaxNodes = 2 }},
 	{"max_nodes", "at most 3 nodes: max_nodes in settings.yaml", "", "", func(w *world, _ *Request) { w.settings.MaxNodes = 3 }},
@@ -45,12 +52,24 @@ var guardTests = []struct {
 	{"--expect-file", "exactly the nodes of f: --expect-file", "", "", func(w *world, r *Request) {
 		w.files, r.Guards.ExpectFile = map[string][]string{"f": {"n3", "n2", "n1"}}, "f"
 	}},
-	{"--confirm-each", "", "cannot ask between batches: there is no terminal to ask at", "leave out --confirm-each",
-		func(_ *world, r *Request) { r.Pace.ConfirmEach, r.Policy.Sizes = true, batch.Sizes{batch.Number(2)} }},
-	{"--confirm-each", "", "cannot ask between batches: --no-input", "--yes", func(w *world, r *Request) {
-		w.asker.away, r.Guards.NoInput, r.Pace.ConfirmEach, r.Policy.Sizes = nil, true, true, batch.Sizes{batch.Number(2)}
+	{"--exclude", "", "cannot go on: --exclude \"n9\" excludes no node", "--exclude @FILE", func(w *world, r *Request) {
+		r.Targets.Exclude, w.excluded = []string{"n9"}, []discovery.Exclusion{{Spec: "n9"}}
 	}},
-	{"--confirm-each", "", "", "", func(_ *world, r *Request) { r.Pace.ConfirmEach = true }}, // one batch: nothing will be asked
+	{"--exclude", "", "", "", func(w *world, r *Request) {
+		r.Targets.Exclude, w.excluded = []string{"n4"}, []discovery.Exclusion{{Spec: "n4", Out: 1}}
+	}},
+	{"--exclude", "", "", "", func(w *world, r *Request) {
+		*r = ping()
+		r.Targets.Exclude, w.excluded = []string{"n9"}, []discovery.Exclusion{{Spec: "n9"}}
+	}},
+	{"--confirm-each", "", "cannot ask between batches: there is no terminal to ask at", "leave out --confirm-each",
+		func(_ *world, r *Request) {
+			r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(2)}
+		}},
+	{"--confirm-each", "", "cannot ask between batches: --no-input", "--yes", func(w *world, r *Request) {
+		w.asker.away, r.Guards.NoInput, r.Pace.ConfirmEach, r.Policy.Sizes = nil, true, Wish{true, true}, batch.Sizes{batch.Number(2)}
+	}},
+	{"--confirm-each", "", "", "", func(_ *world, r *Request) { r.Pace.ConfirmEach = Wish{true, true} }}, // one batch: nothing will be asked
 	{"secrets", "", "cannot send a secret to nats://broker.example.net:4222: the connection has no TLS", "--insecure-token",
 		func(w *world, _ *Request) { w.open = true }},
 	{"secrets", "", "", "", func(w *world, r *Request) { w.open, r.Guards.InsecureToken = true, true }},
@@ -75,22 +94,30 @@ func TestEveryGuardRefusesBeforeAnythingIsSent(t *testing.T) {
 				tt.set(w, &r)
 				dry := r
 				dry.DryRun = true
-				if _, err := w.start(t.Context(), dry); err != nil {
-					t.Fatal(err)
+				wants := func(when string, err error, refuses bool) {
+					t.Helper()
+					hint, ok := "", true
+					if e, guarded := errors.AsType[*GuardError](err); guarded {
+						hint = e.Hint
+					} else if err != nil {
+						_, ok = errors.AsType[*fleet.FilterRequiredError](err)
+					}
+					if refused := err != nil; refused != refuses || refused && (!ok || err.Error() != tt.error || !strings.Contains(hint, tt.hint)) {
+						t.Errorf("%s: got %v with hint %q, want %q with %q", when, err, hint, tt.error, tt.hint)
+					}
 				}
+				_, err := w.start(t.Context(), dry)
+				wants("a dry run", err, tt.error != "" && tt.guard != "consent") // which asks nothing
 				if sentences := one[Planned](t, w.events).Guards; tt.says != "" && !slices.Contains(sentences, tt.says) {
 					t.Errorf("the plan says %q, not %q", sentences, tt.says)
 				}
-				_, err := w.start(t.Context(), r)
-				if tt.error == "" {
-					if err != nil {
-						t.Errorf("refused: %v", err)
-					}
-					return
+				if len(w.sent()) > 0 {
+					t.Fatalf("a dry run sent %q", w.sent())
 				}
-				e, ok := errors.AsType[*GuardError](err)
-				if !ok || e.Error() != tt.error || !strings.Contains(e.Hint, tt.hint) {
-					t.Errorf("got %v with %+v, want %q with %q", err, e, tt.error, tt.hint)
+				_, err = w.start(t.Context(), r)
+				wants("the run", err, tt.error != "")
+				if tt.error == "" {
+					return
 				}
 				list, err := w.store().List()
 				if len(w.sent()) > 0 || len(list) > 0 || err != nil {
@@ -129,10 +156,10 @@ func TestAPlanWithoutGuardsHasNoSentences(t *testing.T) {
 
 func TestEveryRuleHasItsSentence(t *testing.T) {
 	r := batch.Rules{
-		MaxFailed: batch.Number(1), MaxNoReply: batch.Percent(2), MaxFailedBatch: batch.Number(3), MaxNoReplyBatch: batch.Percent(4), FailFast: true, StopWhenNothing: true,
+		MaxFailed: batch.Number(1), MaxAbsent: batch.Number(5), MaxNoReply: batch.Amount{Millionths: 20_000}, MaxFailedBatch: batch.Number(3), MaxNoReplyBatch: batch.Amount{Millionths: 40_000}, FailFast: true, StopWhenNothing: true,
 	}
 	want := []string{
-		"stops at 1 failed", "stops at the first failure", "stops at 2% without a reply", "stops at 3 failed in one batch",
+		"stops at 1 failed", "stops at the first failure", "stops at 2% without a reply", "stops at 5 absent", "stops at 3 failed in one batch",
 		"stops at 4% without a reply in one batch", "stops when a whole batch comes to nothing",
 	}
 	if got := ruleSentences(r); !slices.Equal(got, want) {
@@ -153,7 +180,7 @@ func TestTheProofHasItsSentence(t *testing.T) {
 	} {
 		c := &call{req: restart()}
 		c.req.Proof = tt.proof
-		if got := strings.Join(c.proofSentences(), "; "); got != tt.want {
+		if got := strings.Join(c.door().proofSentences(), "; "); got != tt.want {
 			t.Errorf("%+v: got %q, want %q", tt.proof, got, tt.want)
 		}
 	}
@@ -170,9 +197,9 @@ func TestConsent(t *testing.T) {
 	}{
 		{"yes", "restart 3 nodes?", "y", restart(), false, true},
 		{"no", "restart 3 nodes?", "", restart(), false, false},
-		{"the number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to go on: ", "3", shutdown, false, true},
-		{"a wrong number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to go on: ", "2", shutdown, false, false},
-		{"y is no number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to go on: ", "y", shutdown, false, false},
+		{"the number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to confirm: ", "3", shutdown, false, true},
+		{"a wrong number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to confirm: ", "2", shutdown, false, false},
+		{"y is no number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to confirm: ", "y", shutdown, false, false},
 		{"a question needs none", "", "", ping(), false, true},
 		{"nor with confirm", "", "", ping(), true, true},
 	} {
@@ -198,19 +225,42 @@ func TestConfirmEachAsksBetweenBatches(t *testing.T) {
 		w := newWorld(t, "n1", "n2", "n3")
 		w.asker.away, w.asker.answers = nil, []string{"y", "y", "n"}
 		r := restart()
-		r.Pace.ConfirmEach, r.Policy.Sizes = true, batch.Sizes{batch.Number(1)}
+		r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
 		res, err := w.start(t.Context(), r)
 		if err != nil || res.Summary.Verdict != batch.Stopped || len(w.sent()) != 2 {
 			t.Errorf("%v, %v, sent %q", res.Summary.Verdict, err, w.sent())
 		}
-		want := "batch 2 is done (1 nodes left); go on with batch 3 of 1 nodes?"
+		want := "Send batch 3 to 1 node? [y/N, d for details] "
 		if len(w.asker.asked) != 3 || w.asker.asked[2] != want {
 			t.Errorf("asked %q", w.asker.asked)
 		}
-		if names := w.events.names(); !slices.Contains(names, "Asking") {
-			t.Errorf("events %q", names)
+		var steps []batch.Step
+		for _, e := range w.events.seen {
+			if e, ok := e.(Asking); ok && !e.Details {
+				steps = append(steps, e.Step)
+			}
+		}
+		if len(steps) != 2 || steps[1].Done != 2 || steps[1].Next != 3 || steps[1].Left != 1 || steps[1].Last.States.Of(batch.Verified) != 1 {
+			t.Errorf("shown %+v", steps)
 		}
 	})
+}
+
+// Details are shown as often as they are asked for, and are no answer.
+func TestConfirmEachShowsDetails(t *testing.T) {
+	w := newWorld(t)
+	w.asker.away, w.asker.answers = nil, []string{"d", "details", "Y"}
+	c := job{&call{Context: w.context()}}
+	if ok, err := c.confirm(t.Context(), batch.Step{Next: 2, Nodes: 5}); !ok || err != nil || len(w.asker.asked) != 3 {
+		t.Errorf("%t, %v, asked %q", ok, err, w.asker.asked)
+	}
+	var details []bool
+	for _, e := range w.events.seen {
+		details = append(details, e.(Asking).Details)
+	}
+	if !slices.Equal(details, []bool{false, true, true}) {
+		t.Errorf("details %v", details)
+	}
 }
 
 func TestConfirmFollowsTheGuards(t *testing.T) {
@@ -224,8 +274,8 @@ func TestConfirmFollowsTheGuards(t *testing.T) {
 		{Guards{Yes: true}, errAway, true, nil}, {Guards{NoInput: true}, nil, false, nil}, {Guards{}, errAway, false, errAway}, {Guards{}, nil, true, nil},
 	} {
 		w.asker.away, w.asker.answers = tt.away, []string{"y"}
-		c := &call{Context: w.context(), req: Request{Guards: tt.guards}}
-		if ok, err := c.confirm(t.Context(), batch.Pause{}); ok != tt.ok || !errors.Is(err, tt.err) {
+		c := job{&call{Context: w.context(), req: Request{Guards: tt.guards}}}
+		if ok, err := c.confirm(t.Context(), batch.Step{}); ok != tt.ok || !errors.Is(err, tt.err) {
 			t.Errorf("%+v: %t, %v", tt.guards, ok, err)
 		}
 	}

@@ -71,7 +71,18 @@ func newID(now time.Time) string {
 }
 
 // Store is the folder of the runs' records.
-type Store struct{ Dir string }
+type Store struct {
+	Dir string
+	// Machine has the clocks that date and judge the records; nil is this machine.
+	Machine *journal.Machine
+}
+
+func (s Store) machine() journal.Machine {
+	if s.Machine != nil {
+		return *s.Machine
+	}
+	return journal.ThisMachine()
+}
 
 // Stored is a run that was read from its record.
 type Stored struct {
@@ -103,10 +114,10 @@ func (s Stored) Proves() bool { return s.Meta.Proof.Proves(s.Meta.Agent, s.Meta.
 
 // create makes the record of a new run, and deletes what is long finished.
 func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
-	if _, err := journal.Prune(s.Dir, journal.Retention{MaxAge: keepAge, Keep: keepRuns, Finished: batch.Finished}, time.Now()); err != nil {
+	if _, err := s.machine().Prune(s.Dir, journal.Retention{MaxAge: keepAge, Keep: keepRuns, Finished: batch.Finished}, time.Now()); err != nil {
 		_ = report.Report(Noted{Warning, err.Error()}) // the run itself is not concerned
 	}
-	file, err := journal.Create(s.Dir, id)
+	file, err := s.machine().Create(s.Dir, id)
 	if err != nil {
 		return nil, &RecordError{
 			Err:  fmt.Errorf("cannot record the run: %w", err),
@@ -118,7 +129,7 @@ func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
 
 // Read reads a run without taking it. A live one is shown as it is, a dead one as it is to be judged.
 func (s Store) Read(id string) (Stored, error) {
-	c, err := journal.Read(s.Dir, id)
+	c, err := s.machine().Read(s.Dir, id)
 	if err != nil {
 		return Stored{}, recordError(err)
 	}
@@ -156,7 +167,7 @@ func recordError(err error) error {
 
 // List returns the runs, the newest first.
 func (s Store) List() ([]journal.Info, error) {
-	list, err := journal.List(s.Dir)
+	list, err := s.machine().List(s.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +235,7 @@ func (s Store) unfinished(mark string) (Stored, bool) {
 
 // take opens a run's record for this process alone, and rebuilds where it was.
 func (s Store) take(id string) (*journal.Journal, batch.Progress, error) {
-	file, err := journal.Open(s.Dir, id)
+	file, err := s.machine().Open(s.Dir, id)
 	if err != nil {
 		return nil, batch.Progress{}, recordError(err)
 	}

@@ -36,8 +36,12 @@ func TestFindCompletesNames(t *testing.T) {
 		t.Errorf("last of none: %v", err)
 	}
 	makeRecords(t, s.Dir, "20260102-000000-bbbbb", "20260101-000000-aaaaa", "20260101-000000-aabbb", "20260101-000000-aab")
+	written := time.Now().Add(time.Minute) // after all the others, though another one was begun later
+	if err := os.Chtimes(filepath.Join(s.Dir, "20260101-000000-aabbb.journal"), written, written); err != nil {
+		t.Fatal(err)
+	}
 	for name, want := range map[string]string{
-		"last": "20260102-000000-bbbbb", "20260102": "20260102-000000-bbbbb", "20260101-000000-aaa": "20260101-000000-aaaaa",
+		"last": "20260101-000000-aabbb", "20260102": "20260102-000000-bbbbb", "20260101-000000-aaa": "20260101-000000-aaaaa",
 		"20260101-000000-aab": "20260101-000000-aab", // a whole id, though another one begins so
 	} {
 		if got, err := s.Find(name); got != want || err != nil {
@@ -45,7 +49,7 @@ func TestFindCompletesNames(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"2027": `no run "2027"`, "../20260102": "no run", "20260101-000000-aa": `is the beginning of 3 runs: 20260101-000000-aabbb, 20260101-000000-aab, 20260101-000000-aaaaa`,
+		"": "which run? Its name is empty", "2027": `no run "2027"`, "../20260102": "no run", "20260101-000000-aa": `is the beginning of 3 runs: 20260101-000000-aabbb, 20260101-000000-aab, 20260101-000000-aaaaa`,
 	} {
 		_, err := s.Find(name)
 		if _, ok := errors.AsType[*fleet.UsageError](err); !ok || !strings.Contains(err.Error(), want) {
@@ -63,7 +67,8 @@ func TestFindCompletesNames(t *testing.T) {
 func TestARecordWithoutAPlanHasSentNothing(t *testing.T) {
 	s := Store{Dir: t.TempDir()}
 	makeRecords(t, s.Dir, "20260101-000000-aaaaa")
-	if _, err := s.Named("last"); !errors.Is(err, batch.ErrNoPlan) {
+	_, err := s.Named("last")
+	if e, ok := errors.AsType[*GuardError](err); !ok || !errors.Is(err, batch.ErrNoPlan) || e.Hint != "type the command again" {
 		t.Errorf("read: %v", err)
 	}
 	if _, _, err := s.take("20260101-000000-aaaaa"); !errors.Is(err, batch.ErrNoPlan) {
@@ -95,7 +100,7 @@ func TestTheRecordDescribesTheRun(t *testing.T) {
 			Agent: "choria_provision", Action: "restart", Inputs: map[string]string{"splay": "1"}, Secrets: []string{"token"}, Collective: "sub",
 			Federations: []string{"fed"}, Caller: "choria=rip.mcollective", Config: "client.conf", Proof: Proof{Version: "0.29.4"},
 			Timeout: time.Minute, Settle: time.Second, SettleSet: true, TTL: 40 * time.Second, Mark: s.Meta.Mark, User: "operator", Host: "desk", Version: "1.2.3",
-			Command: []string{"req", "choria_provision", "restart", "splay=1", "token=[redacted]", "-F", "a=b", "-T", "sub", "--federations", "fed"},
+			Command: []string{"req", "choria_provision", "restart", "splay=1", "token=[redacted]", "-F", "a=b", "-T", "sub"},
 		}
 		if !reflect.DeepEqual(s.Meta, want) || s.Meta.Mark == "" {
 			t.Errorf("got  %+v\nwant %+v", s.Meta, want)
@@ -245,9 +250,20 @@ func TestTheRecordedCommandShowsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	action, _ := doc.Action("restart")
-	r := Request{Agent: "choria_provision", Action: "restart", Inputs: map[string]string{"token": "s3cret", "Token": "s3cret", "PASSWORD": "s3cret", "splay": "1", "other": "x"}}
-	want := []string{"req", "choria_provision", "restart", "PASSWORD=[redacted]", "Token=[redacted]", "other=x", "splay=1", "token=[redacted]", "--federations", "a"}
-	if got := r.typed(action, []string{"a"}); !slices.Equal(got, want) {
-		t.Errorf("got %q", got)
+	typed := map[string]string{"token": "s3cret", "Token": "s3cret", "PASSWORD": "s3cret", "splay": "1", "other": "x"}
+	inputs := []string{"PASSWORD=[redacted]", "Token=[redacted]", "other=x", "splay=1", "token=[redacted]"}
+	r := Request{Agent: "choria_provision", Action: "restart", Targets: fleet.Targets{Limit: "5"}}
+	for _, tt := range []struct {
+		typed Typed
+		want  []string
+	}{
+		{Typed{}, slices.Concat([]string{"req", "choria_provision", "restart"}, inputs, []string{"--limit", "5"})},
+		{Typed{[]string{"rpc", "choria_provision", "restart"}, []string{"-T", "sub"}}, slices.Concat([]string{"rpc", "choria_provision", "restart"}, inputs, []string{"-T", "sub"})},
+		{Typed{[]string{"runs", "retry", "last"}, nil}, slices.Concat([]string{"runs", "retry", "last"}, inputs)},
+	} {
+		r.Typed = tt.typed
+		if got := r.command(action, typed); !slices.Equal(got, tt.want) {
+			t.Errorf("got  %q\nwant %q", got, tt.want)
+		}
 	}
 }

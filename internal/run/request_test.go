@@ -84,7 +84,7 @@ func TestReopenMergesTheRecordAndWhatIsGiven(t *testing.T) {
 		want  func(r *Request)
 	}{
 		{"nothing", func(*Request) {}, func(*Request) {}},
-		{"the secret", func(r *Request) { r.Inputs = map[string]string{"token": "@f"} }, func(r *Request) { r.Inputs["token"] = "@f" }},
+		{"the secret", func(r *Request) { r.Inputs = map[string]string{"token": "@f"} }, func(r *Request) { r.Inputs["token"] = "@f"; r.given = map[string]string{"token": "@f"} }},
 		{"another sleep", func(r *Request) { r.Pace.Sleep = Wait{time.Minute, true} }, func(r *Request) { r.Pace.Sleep = Wait{time.Minute, true} }},
 		{"no sleep", func(r *Request) { r.Pace.Sleep.Set = true }, func(*Request) {}},
 		{"another timeout", func(r *Request) { r.Pace.ReplyTimeout = Wait{time.Hour, true} }, func(r *Request) { r.Pace.ReplyTimeout = Wait{time.Hour, true} }},
@@ -140,7 +140,7 @@ func TestDefaultsOfThePace(t *testing.T) {
 	if want := (batch.Pace{Sleep: time.Second, ReplyTimeout: 7 * time.Second}); got != want {
 		t.Errorf("got %+v", got)
 	}
-	got = Request{Pace: Pace{Sleep: Wait{0, true}, ReplyTimeout: Wait{time.Second, true}, Deadline: time.Hour, ConfirmEach: true}}.pace(7 * time.Second)
+	got = Request{Pace: Pace{Sleep: Wait{0, true}, ReplyTimeout: Wait{time.Second, true}, Deadline: Wait{time.Hour, true}, ConfirmEach: Wish{true, true}}}.pace(7 * time.Second)
 	if want := (batch.Pace{ReplyTimeout: time.Second, Deadline: time.Hour, ConfirmEach: true}); got != want {
 		t.Errorf("got %+v", got)
 	}

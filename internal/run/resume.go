@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func (c job) sameBatches(run Stored) bool {
 func differences(r Request, p batch.Progress) []string {
 	var out []string
 	add := func(typed bool, flag string, now, then any) {
-		if n, t := fmt.Sprint(now), fmt.Sprint(then); typed && n != t {
+		if n, t := fmt.Sprint(now), cmp.Or(fmt.Sprint(then), "none"); typed && n != t {
 			out = append(out, fmt.Sprintf("%s is now %s, and was %s", flag, n, t))
 		}
 	}

@@ -19,8 +19,20 @@ import (
 // errSignal is the cause of an interruption.
 var errSignal = errors.New("interrupt signal received")
 
-// interrupted is a run over n1 and n2, a node a batch, that a signal has ended after the first.
+// interrupted is a run over the nodes, one a batch, that a signal has ended after the first.
 func interrupted(t *testing.T, w *world) Stored {
+	t.Helper()
+	return interruptedOf(t, w, slowly(restart()))
+}
+
+// slowly is a request that sends to a node every five minutes.
+func slowly(r Request) Request {
+	r.Policy.Sizes = batch.Sizes{batch.Number(1)}
+	r.Pace.Sleep = Wait{5 * time.Minute, true}
+	return r
+}
+
+func interruptedOf(t *testing.T, w *world, r Request) Stored {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	w.events.hook = func(e Event) {
@@ -28,9 +40,6 @@ func interrupted(t *testing.T, w *world) Stored {
 			cancel(errSignal)
 		}
 	}
-	r := restart()
-	r.Policy.Sizes = batch.Sizes{batch.Number(1)}
-	r.Pace.Sleep = Wait{5 * time.Minute, true}
 	res, err := w.start(ctx, r)
 	w.events.hook = nil
 	if err != nil || res.Summary.Verdict != batch.Interrupted || !errors.Is(res.Signal, errSignal) {
@@ -94,31 +103,92 @@ func TestAnInterruptedRunIsResumed(t *testing.T) {
 	})
 }
 
-// A resume passes the guards that do not look for nodes.
-func TestAResumeIsGuarded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "n1", "n2")
-		s := interrupted(t, w)
-		for want, set := range map[string]func(w *world, r *Request){
-			"only actions that change nothing": func(w *world, _ *Request) { w.settings.ReadOnly = true },
-			"the connection has no TLS":        func(w *world, _ *Request) { w.open = true },
-			"cannot ask between batches":       func(_ *world, r *Request) { r.Pace.ConfirmEach = true },
-		} {
-			w.settings.ReadOnly, w.open = false, false
-			given := Request{}
-			set(w, &given)
-			c, r := w.again(t, given, s)
-			if _, err := Resume(t.Context(), c, r, s); err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("got %v, want %q", err, want)
-			}
+// againTest is a guard over what sends again: a resume of three nodes that are left, or a retry of them.
+type againTest struct {
+	guard, action string
+	error         string // "" when it lets the run pass
+	set           func(w *world, r *Request)
+}
+
+var againTests = []againTest{
+	{"read_only", "restart", "cannot call choria_provision#restart: only actions that change nothing are allowed here", func(w *world, _ *Request) { w.settings.ReadOnly = true }},
+	{"max_nodes", "restart", "cannot restart 3 nodes: limit is 2", func(w *world, _ *Request) { w.settings.MaxNodes = 2 }},
+	{"--max-nodes", "shutdown", "cannot shut down 3 nodes: limit is 2", func(_ *world, r *Request) { r.Guards = Guards{MaxNodes: Count{2, true}, Yes: true} }},
+	{"--max-nodes", "restart", "", func(_ *world, r *Request) { r.Guards.MaxNodes = Count{3, true} }},
+	{"--confirm-each", "restart", "cannot ask between batches: there is no terminal to ask at", func(_ *world, r *Request) {
+		r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
+	}},
+	{"secrets", "restart", "cannot send a secret to nats://broker.example.net:4222: the connection has no TLS", func(w *world, _ *Request) { w.open = true }},
+	{"consent", "shutdown", "cannot shut down 3 nodes without asking", func(*world, *Request) {}},
+	{"consent", "restart", "cannot restart 3 nodes without asking", func(w *world, r *Request) { w.asker.away, r.Guards.NoInput = nil, true }},
+	{"consent", "restart", "not confirmed: nothing was sent", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"n"} }},
+	{"consent", "shutdown", "not confirmed: nothing was sent", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"4"} }},
+	{"consent", "restart", "", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"y"} }},
+	{"consent", "shutdown", "", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"3"} }},
+	{"consent", "shutdown", "", func(_ *world, r *Request) { r.Guards.Yes = true }},
+}
+
+// whereNodesAreFound are the guards that judge what discovery found, and what it was asked for.
+var whereNodesAreFound = []string{"require_filter", "require_client_filter", "--expect", "--expect-file", "--exclude"}
+
+// Whatever sends again passes the guards, and is asked about, as what sends first.
+func TestAResumeAndARetryAreGuarded(t *testing.T) {
+	paths := map[string]func(ctx context.Context, w *world, r Request, s Stored) (Result, error){
+		"resume": func(ctx context.Context, w *world, r Request, s Stored) (Result, error) {
+			return Resume(ctx, w.context(), r, s)
+		},
+		"retry": func(ctx context.Context, w *world, r Request, s Stored) (Result, error) {
+			return Retry(ctx, w.context(), r, s, []batch.State{batch.NotSent})
+		},
+	}
+	for path, again := range paths {
+		for _, tt := range againTests {
+			t.Run(path+"/"+tt.guard, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, "n1", "n2", "n3", "n4")
+					first := slowly(restart())
+					first.Action, first.Guards.Yes = tt.action, true
+					s := interruptedOf(t, w, first)
+					var given Request
+					tt.set(w, &given)
+					_, r := w.again(t, given, s)
+					r.DryRun = true
+					_, err := again(t.Context(), w, r, s)
+					if tt.error != "" && tt.guard != "consent" && tt.guard != "secrets" { // a dry run needs no secret
+						refusedBy(t, err, tt.error)
+					} else if err != nil {
+						t.Errorf("a dry run: %v", err)
+					}
+					one[Planned](t, w.events)
+					r.DryRun = false
+					_, err = again(t.Context(), w, r, s)
+					if tt.error == "" {
+						if err != nil || len(w.sent()) != 4 {
+							t.Errorf("%v, nodes got %q", err, w.sent())
+						}
+						return
+					}
+					refusedBy(t, err, tt.error)
+					if list, err := w.store().List(); len(w.sent()) != 1 || len(list) != 1 || err != nil {
+						t.Errorf("nodes got %q, %d records, %v", w.sent(), len(list), err)
+					}
+				})
+			})
 		}
-		w.settings.ReadOnly, w.open = false, false
-		w.asker.away = nil // consent was given when the run began
-		c, r := w.again(t, Request{}, s)
-		if _, err := Resume(t.Context(), c, r, s); err != nil || len(w.asker.asked) > 0 {
-			t.Errorf("%v, asked %q", err, w.asker.asked)
+	}
+	for _, g := range guards() {
+		tested := slices.ContainsFunc(againTests, func(tt againTest) bool { return tt.guard == g.name })
+		if tested == slices.Contains(whereNodesAreFound, g.name) {
+			t.Errorf("guard %s: shown for a resume and a retry: %t", g.name, tested)
 		}
-	})
+	}
+}
+
+func refusedBy(t *testing.T, err error, want string) {
+	t.Helper()
+	if e, ok := errors.AsType[*GuardError](err); !ok || e.Error() != want {
+		t.Errorf("got %v, want %q", err, want)
+	}
 }
 
 // The record's end may be cut short by a crash: that is said, and costs nothing.
@@ -148,33 +218,38 @@ func TestATornRecordIsResumed(t *testing.T) {
 
 // The same command meets its interrupted run: it resumes it where it is told to, asks where it can, and hints elsewhere.
 func TestTheSameCommandMeetsItsInterruptedRun(t *testing.T) {
-	const question = " of this command was interrupted. Go on with it?"
+	const hint = "hint: run RUN of this command was interrupted; to resume it: fleetctl runs resume RUN\n"
+	const left = ": Run RUN of this command was interrupted: 1 nodes are left to be sent to, 1 open in all.\n"
 	for _, tt := range []struct {
 		name    string
 		set     func(w *world, r *Request)
 		resumes bool
-		asks    bool
+		asks    string // between strokes
 		notes   string
 	}{
-		{"--resume", func(_ *world, r *Request) { r.Record.Resume = true }, true, false, ""},
-		{"no terminal", func(*world, *Request) {}, false, false, "hint: run RUN of this command was interrupted; to go on with it: fleetctl runs resume RUN\n"},
-		{"--no-input", func(w *world, r *Request) {
-			w.asker.away, r.Guards.NoInput, r.Action = nil, true, "restart"
-			r.DryRun = false
-		}, false, false, "hint: run RUN of this command"},
-		{"yes", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"y"} }, true, true, ""},
-		{"no", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"n", "y"} }, false, true, ""},
-		{"a dry run", func(_ *world, r *Request) { r.DryRun = true }, false, false, ""},
-		{"a dry run with --resume", func(_ *world, r *Request) { r.DryRun, r.Record.Resume = true, true }, true, false, ""},
-		{"another command", func(_ *world, r *Request) { r.Inputs["splay"] = "1" }, false, false, ""},
-		{"without a record", func(_ *world, r *Request) { r.Record.Off = true }, false, false, "warning: no record is kept"},
+		{"--resume", func(_ *world, r *Request) { r.Record.Resume = true }, true, "", ""},
+		{"no terminal", func(*world, *Request) {}, false, "", hint},
+		{"--no-input", func(w *world, r *Request) { w.asker.away, r.Guards.NoInput = nil, true }, false, "", hint},
+		{"yes", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"y", "y"} }, true, "Resume it?|restart 1 node?", left},
+		{"other flags", func(w *world, r *Request) {
+			w.asker.away, w.asker.answers = nil, []string{"y", "y"}
+			r.Pace.Sleep, r.Rules.MaxFailed = Wait{0, true}, batch.Number(2)
+		}, true, "Resume it?|restart 1 node?", strings.TrimSuffix(left, "\n") + "\n  --batch-sleep is now 0s, and was 5m0s\n  --max-failed is now 2, and was none\n"},
+		{"no", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"n", "y"} }, false, "Resume it?|restart 2 nodes?", left},
+		{"other batches", func(w *world, r *Request) {
+			w.asker.away, w.asker.answers, r.Policy.Sizes = nil, []string{"y"}, batch.Sizes{batch.Number(2)}
+		}, false, "restart 2 nodes?", hint},
+		{"a dry run", func(_ *world, r *Request) { r.DryRun = true }, false, "", ""},
+		{"a dry run with --resume", func(_ *world, r *Request) { r.DryRun, r.Record.Resume = true, true }, true, "", ""},
+		{"another command", func(_ *world, r *Request) { r.Inputs["splay"] = "1" }, false, "", ""},
+		{"without a record", func(_ *world, r *Request) { r.Record.Off = true }, false, "", "warning: no record is kept: this run cannot be resumed, retried or looked up\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, "n1", "n2")
 				s := interrupted(t, w)
 				w.events.seen, w.asker.asked = nil, nil
-				r := restart()
+				r := slowly(restart())
 				tt.set(w, &r)
 				_, err := w.start(t.Context(), r)
 				if _, refused := errors.AsType[*GuardError](err); err != nil && !(refused && tt.name == "--no-input") {
@@ -183,15 +258,59 @@ func TestTheSameCommandMeetsItsInterruptedRun(t *testing.T) {
 				if resumed := !slices.Contains(w.events.names(), "Searching"); resumed != tt.resumes {
 					t.Errorf("resumed: %t; events %q", resumed, w.events.names())
 				}
-				if asked := slices.Contains(w.asker.asked, "Run "+s.ID+question); asked != tt.asks {
-					t.Errorf("asked %q", w.asker.asked)
+				if asked := strings.Join(w.asker.asked, "|"); asked != tt.asks {
+					t.Errorf("asked %q, want %q", asked, tt.asks)
 				}
-				if notes := strings.ReplaceAll(w.events.notes(), s.ID, "RUN"); !strings.HasPrefix(notes, tt.notes) || tt.notes == "" && notes != "" {
+				if notes := strings.ReplaceAll(w.events.notes(), s.ID, "RUN"); notes != tt.notes {
 					t.Errorf("noted %q, want %q", notes, tt.notes)
 				}
 			})
 		})
 	}
+}
+
+// What a rule stopped is not offered: it would be stopped again.
+func TestARunThatARuleStoppedIsNotOffered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2")
+		w.nodes["n1"].code = 1
+		r := slowly(restart())
+		r.Rules.FailFast = true
+		if res, err := w.start(t.Context(), r); err != nil || res.Summary.Verdict != batch.Stopped {
+			t.Fatalf("%v, %v", res.Summary.Verdict, err)
+		}
+		w.nodes["n1"].code = 0
+		w.asker.away, w.asker.answers = nil, []string{"y"}
+		if _, err := w.start(t.Context(), r); err != nil || !slices.Equal(w.asker.asked, []string{"restart 2 nodes?"}) || !strings.HasPrefix(w.events.notes(), "hint: run ") {
+			t.Errorf("%v, asked %q, noted %q", err, w.asker.asked, w.events.notes())
+		}
+	})
+}
+
+// A retry is about some nodes of another run: the command typed again does not mean it.
+func TestARetryIsNotTheSameCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		s := interrupted(t, w)
+		_, r := w.again(t, slowly(Request{Typed: Typed{Words: []string{"runs", "retry", "last"}, Flags: []string{"--not-sent"}}}), s)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		w.events.hook = func(e Event) {
+			if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindBatchEnd {
+				cancel(errSignal)
+			}
+		}
+		<-time.After(time.Second) // ids are in seconds
+		res, err := Retry(ctx, w.context(), r, s, []batch.State{batch.NotSent})
+		if err != nil || res.Summary.Verdict != batch.Interrupted {
+			t.Fatalf("%v, %v", res.Summary.Verdict, err)
+		}
+		if got, want := w.last().Meta.Command, []string{"runs", "retry", "last", "token=[redacted]", "--not-sent"}; !slices.Equal(got, want) {
+			t.Errorf("the record has the command %q", got)
+		}
+		if run, found := w.store().unfinished(s.Meta.Mark); !found || run.ID != s.ID {
+			t.Errorf("the unfinished run is %s, %t, want %s", run.ID, found, s.ID)
+		}
+	})
 }
 
 // A run that another process is doing is not taken over, and not begun a second time unseen.
