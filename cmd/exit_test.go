@@ -36,6 +36,7 @@ var errorCodes = []struct {
 }{
 	{usage(errX, "h"), 2, "h"}, {&fleet.UsageError{Err: errX, Hint: "h"}, 2, "h"},
 	{&report.FormatError{Name: "x", Offered: []report.Format{report.Text, report.CSV}}, 2, "use one of text, csv"},
+	{&report.FileError{Err: errX, Hint: "h"}, 2, "h"},
 	{&ddl.InputError{Hint: "h"}, 2, "h"}, {&ddl.UnknownAgentError{Known: []string{"a", "b"}}, 2, "there are documents for a, b; those of other agents are looked for in libdir"},
 	{&filter.SurpriseError{}, 2, ""}, {&secret.ReadError{Err: errX}, 2, ""},
 	{&config.NotFoundError{}, 2, "name a Choria client configuration with --config or FLEETCTL_CONFIG; `fleetctl lab` makes a practice fleet with one"},
@@ -46,6 +47,7 @@ var errorCodes = []struct {
 	{inventory.ErrNoReply, 4, "is the name right (case counts), is the server up, and is this caller allowed?"},
 	{&run.NoServiceError{Err: errX, Hint: "h"}, 4, "h"},
 	{&run.GuardError{Err: errX, Hint: "h"}, 7, "h"}, {refuse("h", "no"), 7, "h"},
+	{&fleet.FilterRequiredError{File: "f"}, 7, "name the nodes with a filter (-I /./ is one) or --nodes"},
 	{&fleet.NoNodesError{Hint: "h"}, 8, "h"}, {noNodes("h"), 8, "h"},
 	{&bus.Problem{What: "x", Hint: "h"}, 9, "h"}, {&security.CredentialError{Problem: "x", Hint: "h"}, 9, "h"}, {&security.RemoteError{Hint: "h"}, 9, "h"},
 	{signalError{syscall.SIGTERM}, 143, ""},

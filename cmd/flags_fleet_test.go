@@ -165,7 +165,7 @@ func inventoryFleetRows() []flagRow[inventoryOptions] {
 		row("--diff f --to g", func(o *fleetOptions) { o.diff, o.to = "f", "g" }),
 		row("--diff f --ignore-fact a --ignore-fact b", func(o *fleetOptions) { o.diff, o.ignoreFacts = "f", []string{"a", "b"} }),
 	}
-	for _, f := range fleetFormats {
+	for _, f := range report.FleetFormats {
 		rows = append(rows, row("--output "+f.String(), func(o *fleetOptions) { o.output, o.kind = f.String(), f }))
 	}
 	return rows

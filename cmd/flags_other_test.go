@@ -44,6 +44,15 @@ func labFlags() flagTable[labOptions] {
 			{"--no-return 1", func(o *labOptions) { o.lab.Faults.NoReturn = lab.Amount{N: 1} }},
 			{"--duplicate 1", func(o *labOptions) { o.lab.Faults.Duplicate = lab.Amount{N: 1} }},
 			{"--forge 1", func(o *labOptions) { o.lab.Faults.Forge = lab.Amount{N: 1} }},
+			{"--gone 1", func(o *labOptions) { o.lab.Faults.Gone = lab.Amount{N: 1} }},
+			{"--protocol 2 --expiring 1", func(o *labOptions) { o.lab.Protocol, o.lab.Faults.Expiring = 2, lab.Amount{N: 1} }},
+			{"--protocol 2 --expiring 1 --expiring-in 9", func(o *labOptions) {
+				o.lab.Protocol, o.lab.Faults.Expiring, o.expiringIn, o.lab.ExpiringIn = 2, lab.Amount{N: 1}, waiting(9*time.Second), 9*time.Second
+			}},
+			{"--protocol 2 --fips", func(o *labOptions) { o.lab.Protocol, o.lab.FIPS = 2, true }},
+			{"--update-late 1", func(o *labOptions) { o.lab.Faults.UpdateLate = lab.Amount{N: 1} }},
+			{"--update-fail 1", func(o *labOptions) { o.lab.Faults.UpdateFail = lab.Amount{N: 1} }},
+			{"--update-broken 1", func(o *labOptions) { o.lab.Faults.UpdateBroken = lab.Amount{N: 1} }},
 			{"-- sh -c true", func(o *labOptions) { o.command = []string{"sh", "-c", "true"} }},
 		},
 	}

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ func requestedBy(t *testing.T, o reqOptions) requested {
 	if r.Request, err = o.value(); err != nil {
 		t.Error(err)
 	}
+	r.Request.Typed = run.Typed{} // see TestWhatWasTypedIsKept
 	return r
 }
 
@@ -49,16 +51,17 @@ func row(args string, set func(r *run.Request)) flagRow[requested] {
 
 func stepRows() []flagRow[requested] {
 	return []flagRow[requested]{
-		row("--confirm-each", func(r *run.Request) { r.Pace.ConfirmEach = true }),
+		row("--confirm-each", func(r *run.Request) { r.Pace.ConfirmEach = run.Wish{On: true, Set: true} }),
 		row("--batch-sleep 5m", func(r *run.Request) { r.Pace.Sleep = given(5 * time.Minute) }),
 		row("--batch-sleep 0", func(r *run.Request) { r.Pace.Sleep = given(0) }),
 		row("--reply-timeout 7", func(r *run.Request) { r.Pace.ReplyTimeout = given(7 * time.Second) }),
-		row("--deadline 1h", func(r *run.Request) { r.Pace.Deadline = time.Hour }),
+		row("--deadline 1h", func(r *run.Request) { r.Pace.Deadline = given(time.Hour) }),
 		row("--ttl 60", func(r *run.Request) { r.Pace.TTL = given(time.Minute) }),
 		row("--max-failed 2", func(r *run.Request) { r.Rules.MaxFailed = batch.Number(2) }),
-		row("--max-no-reply 5%", func(r *run.Request) { r.Rules.MaxNoReply = batch.Percent(5) }),
+		row("--max-no-reply 5%", func(r *run.Request) { r.Rules.MaxNoReply = batch.Amount{Millionths: 50_000} }),
+		row("--max-absent 6", func(r *run.Request) { r.Rules.MaxAbsent = batch.Number(6) }),
 		row("--max-failed-batch 3", func(r *run.Request) { r.Rules.MaxFailedBatch = batch.Number(3) }),
-		row("--max-no-reply-batch 4%", func(r *run.Request) { r.Rules.MaxNoReplyBatch = batch.Percent(4) }),
+		row("--max-no-reply-batch 4%", func(r *run.Request) { r.Rules.MaxNoReplyBatch = batch.Amount{Millionths: 40_000} }),
 		row("--fail-fast", func(r *run.Request) { r.Rules.FailFast = true }),
 		row("--dry-run", func(r *run.Request) { r.DryRun = true }),
 		{"--workers 9", func(o *requested) { o.Workers = 9 }},
@@ -68,7 +71,7 @@ func stepRows() []flagRow[requested] {
 func splitRows() []flagRow[requested] {
 	return []flagRow[requested]{
 		row("--batch 1,10,5%", func(r *run.Request) {
-			r.Policy.Sizes = batch.Sizes{batch.Number(1), batch.Number(10), batch.Percent(5)}
+			r.Policy.Sizes = batch.Sizes{batch.Number(1), batch.Number(10), batch.Amount{Millionths: 50_000}}
 		}),
 		row("--canary 3", func(r *run.Request) { r.Policy.Canary = 3 }),
 		row("--canary 0", func(r *run.Request) { r.Policy.Canary = batch.CanaryOff }),
@@ -141,6 +144,10 @@ func expectRows() []flagRow[requested] {
 	}
 }
 
+func trustRow() flagRow[requested] {
+	return row("--trust-record", func(r *run.Request) { r.Record.Trust = true })
+}
+
 func dirRow() flagRow[requested] {
 	return flagRow[requested]{"--state-dir d", func(o *requested) { o.StateDir = "d" }}
 }
@@ -153,6 +160,7 @@ func reqFlags(t *testing.T) flagTable[requested] {
 			return newReq(a, func(_ context.Context, _ *app, o reqOptions) error {
 				r := requestedBy(t, o)
 				r.Request = o.request // what is done is what was validated
+				r.Request.Typed = run.Typed{}
 				see(r)
 				return nil
 			})
@@ -163,7 +171,7 @@ func reqFlags(t *testing.T) flagTable[requested] {
 		},
 		rows: slices.Concat(filterRows(targets), sourceRows(targets), limitOfNodesRows(targets), splitRows(), stepRows(), outputRows(), limitRows(),
 			expectRows(), proofRows(), []flagRow[requested]{
-				dirRow(),
+				dirRow(), trustRow(),
 				row("--discovery-timeout 4", func(r *run.Request) { r.Targets.Timeout = 4 * time.Second }),
 				row("--verify-expr ok()", func(r *run.Request) { r.Proof.Expr = "ok()" }),
 				row("--no-journal", func(r *run.Request) { r.Record.Off = true }),
@@ -195,7 +203,7 @@ func resumeFlags(t *testing.T) flagTable[requested] {
 			})
 		},
 		plain: storedPlain(),
-		rows:  slices.Concat(stepRows(), outputRows(), limitRows(), proofRows(), []flagRow[requested]{dirRow()}),
+		rows:  slices.Concat(stepRows(), outputRows(), limitRows(), proofRows(), []flagRow[requested]{dirRow(), trustRow()}),
 	}
 }
 
@@ -217,11 +225,48 @@ func retryFlags(t *testing.T) flagTable[requested] {
 		},
 		plain: plain,
 		rows: slices.Concat(splitRows(), stepRows(), outputRows(), limitRows(), expectRows(), proofRows(), []flagRow[requested]{
-			dirRow(),
+			dirRow(), trustRow(),
 			states("--failed", batch.Refused, batch.Unverified, batch.NotSent),
+			states("--absent", batch.Absent, batch.NotSent),
 			states("--no-reply", batch.NoReply, batch.NotSent),
 			states("--unknown", batch.NotSent, batch.Unknown),
 		}),
+	}
+}
+
+// The record gets the command as it was typed: the inputs, which may be secret, are added to it by others.
+func TestWhatWasTypedIsKept(t *testing.T) {
+	typed := func(o reqOptions) run.Typed {
+		r, err := o.value()
+		if err != nil {
+			t.Error(err)
+		}
+		return r.Typed
+	}
+	req := flagTable[run.Typed]{command: "req", words: "rpcutil ping a=b", build: func(a *app, see func(run.Typed)) *cobra.Command {
+		return newReq(a, func(_ context.Context, _ *app, o reqOptions) error { see(typed(o)); return nil })
+	}}
+	retry := flagTable[run.Typed]{command: "runs retry", words: "last a=b", build: func(a *app, see func(run.Typed)) *cobra.Command {
+		return newRunsRetry(a, func(_ context.Context, _ *app, o reqOptions, _ string, _ []batch.State) error {
+			see(typed(o))
+			return nil
+		})
+	}}
+	for _, tt := range []struct {
+		table flagTable[run.Typed]
+		flags string
+		want  run.Typed
+	}{
+		{req, "", run.Typed{Words: []string{"req", "rpcutil", "ping"}}},
+		{req, "-I x,y --batch 5 -F c=d -F e=f --canary 0 -y --no-journal=false --config f", run.Typed{
+			Words: []string{"req", "rpcutil", "ping"},
+			Flags: []string{"--batch", "5", "--canary", "0", "--config", "f", "--no-journal=false", "-F", "c=d", "-F", "e=f", "-I", "x,y", "-y"},
+		}},
+		{retry, "--failed --ttl 60", run.Typed{Words: []string{"runs", "retry", "last"}, Flags: []string{"--failed", "--ttl", "1m0s"}}},
+	} {
+		if got, _ := tt.table.seen(t, setFlags{}, tt.flags); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s %s: got %q, want %q", tt.table.command, tt.flags, got, tt.want)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func TestCommandsThatLook(t *testing.T) {
 		{"facts country --table -I " + all, 0, []string{"│ Fact │ Matches │"}},
 		{"facts country --chart -r -I " + all, 0, []string{"█"}},
 		{"facts country -v -I " + first, 0, []string{first}},
-		{"facts country " + gone, exitNoReply, []string{"2 of 2 nodes did not reply"}},
+		{"facts country " + gone, exitNoReply, []string{"2 of 2 nodes are not connected: nobody.example.net,nowhere.example.net"}},
 		{"facts country " + nothing, exitNoNodes, []string{"no node matched"}},
 
 		{"inventory " + first, 0, []string{"Inventory for " + first, "Facts:"}},
@@ -52,7 +52,7 @@ func TestCommandsThatLook(t *testing.T) {
 		{"inventory nobody.example.net --reply-timeout 0.3", exitNoReply, []string{"is the name right (case counts)"}},
 		{"inventory --collectives -I " + all, 0, []string{"12"}},
 		{"inventory --collectives --json -I " + all, 0, []string{`"collectives"`}},
-		{"inventory --collectives " + gone, exitNoReply, []string{"2 of 2 nodes did not reply"}},
+		{"inventory --collectives " + gone, exitNoReply, []string{"2 of 2 nodes are not connected: nobody.example.net,nowhere.example.net"}},
 		{"inventory " + nothing, exitNoNodes, []string{"no node matched"}},
 
 		{"doctor --discovery-timeout 0.5", 0, []string{"all 12 steps passed", "12 nodes answered"}},
@@ -161,7 +161,7 @@ func TestTheInventoryCountsWhatTheLabMade(t *testing.T) {
 		{inventory + "--group-by upgradable --output csv", 0, []string{"yes,10,10\n", "no,20,0\n"}},
 		{inventory + "--group-by agent", 0, []string{"rpcutil"}},
 		{inventory + "--version <0.1", exitNoNodes, []string{"30 nodes answered, and none is of the kind that was asked for"}},
-		{"inventory -I nobody -I " + p.names[0] + " --reply-timeout 0.3", exitNoReply, []string{"warning: 1 node did not reply: nobody"}},
+		{"inventory -I nobody -I " + p.names[0] + " --reply-timeout 0.3", exitNoReply, []string{"warning: not connected: 1 node: nobody"}},
 		{inventory + "--save " + p.path("all.snap"), 0, []string{"Saved 30 nodes to "}},
 		{inventory + "--diff " + p.path("all.snap"), 0, []string{"No difference: 30 nodes the same."}},
 		{inventory + "--save " + p.path("fewer.snap") + " --exclude " + p.names[0] + "," + p.names[1], 0, []string{"Saved 28 nodes"}},
@@ -176,7 +176,7 @@ func TestTheInventoryCountsWhatTheLabMade(t *testing.T) {
 	if data, err := os.ReadFile(p.path("all.snap")); err != nil || strings.Contains(string(data), "uptime") || strings.Contains(string(data), "start_time") {
 		t.Errorf("a snapshot holds what changes by itself: %v", err)
 	}
-	if info, err := os.Stat(p.path("all.snap")); err != nil || info.Mode().Perm() != snapshotMode {
+	if info, err := os.Stat(p.path("all.snap")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 	natural := p.run("discover --nodes " + p.path("all")).out
@@ -198,7 +198,7 @@ func TestARequestFromTheCommandLine(t *testing.T) {
 		{"req choria_registry names plugin_type=agent", 0, nil},
 		{"req choria_provision restart splay=1 --no-verify --canary 0 --jsonl" + all, exitRefused, []string{`"exit_code":3`, "Failed: 3 accepted, 1 refused of 4 nodes", "runs retry "}},
 		{"runs list", 0, []string{"choria_provision#restart", "failed"}},
-		{"runs show last", 0, []string{"req choria_provision restart splay=1 -I ", "3 accepted, 1 refused"}},
+		{"runs show last", 0, []string{"req choria_provision restart splay=1 --canary 0 --jsonl --no-verify -I ", "3 accepted, 1 refused"}},
 		{"runs resume last", exitRefused, []string{"is finished: there is nothing to go on with"}},
 		{"runs retry last --failed --dry-run", 0, []string{"1 node in 1 batch"}},
 		{"runs retry last --not-sent", exitNoNodes, []string{"the run has no nodes in these states"}},

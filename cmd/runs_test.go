@@ -73,10 +73,10 @@ func TestRecordedRunsAreListedAndShown(t *testing.T) {
 		t.Errorf("an empty folder: %+v", got)
 	}
 	const id = "20260102-030405-aaaaa"
-	if err := record(t, dir, id, pinging(), half()...).Close(); err != nil {
+	if err := record(t, dir, "20260101-000000-died0", pinging(), batch.Record{Kind: batch.KindIntent, Batch: 1}).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := record(t, dir, "20260101-000000-died0", pinging(), batch.Record{Kind: batch.KindIntent, Batch: 1}).Close(); err != nil {
+	if err := record(t, dir, id, pinging(), half()...).Close(); err != nil {
 		t.Fatal(err)
 	}
 	report := filepath.Join(dir, "report.xml")
@@ -94,7 +94,7 @@ func TestRecordedRunsAreListedAndShown(t *testing.T) {
 		{"report last --output nodeset", 0, []string{"a\n"}},
 		{"report last --output json", 0, []string{`"exit_code": 130`}},
 		{"report last --output junit -o " + report, 0, nil},
-		{"watch " + id, exitInt, []string{"Interrupted: 1 accepted, 1 refused, 1 not-sent of 3 nodes", "hint: to go on: fleetctl runs resume " + id}},
+		{"watch " + id, exitInt, []string{"Interrupted: 1 accepted, 1 refused, 1 not-sent of 3 nodes", "hint: to resume: fleetctl runs resume " + id}},
 		{"watch", exitInt, []string{"Interrupted"}},
 		{"stop last", 0, []string{"run " + id + " has ended already"}},
 		{"report last --output junit -o " + filepath.Join(dir, "no", "folder"), exitUsage, []string{"no such file"}},

@@ -303,20 +303,20 @@ func TestNoSignatureIsCheckedInVain(t *testing.T) {
 func TestStraysAreCountedBySender(t *testing.T) {
 	var s Strays
 	for range 3 {
-		s.add(WrongRequest, "loud")
+		s.Add(WrongRequest, "loud")
 	}
-	s.add(Duplicate, "loud")
-	s.add(Duplicate, "quiet")
-	s.add(Malformed, "")
-	s.add(Malformed, strings.Repeat("x", 300))
-	s.add(Malformed, "no name")
+	s.Add(Duplicate, "loud")
+	s.Add(Duplicate, "quiet")
+	s.Add(Malformed, "")
+	s.Add(Malformed, strings.Repeat("x", 300))
+	s.Add(Malformed, "no name")
 	if got := fmt.Sprint(s.Senders()); got != "[{loud 4} {quiet 1}]" || s.Others != 3 || s.Total() != 8 {
 		t.Errorf("senders %s, others %d, total %d", got, s.Others, s.Total())
 	}
 	for i := range 2 * maxNamed {
-		s.add(Stranger, fmt.Sprintf("forged%d", i))
+		s.Add(Stranger, fmt.Sprintf("forged%d", i))
 	}
-	s.add(WrongRequest, "loud")
+	s.Add(WrongRequest, "loud")
 	if len(s.senders) != maxNamed || s.Others != maxNamed+3+3 || s.Senders()[0].Strays != 5 || s.Count[Stranger] != 2*maxNamed {
 		t.Errorf("%d names, %d others, loudest %+v", len(s.senders), s.Others, s.Senders()[0])
 	}

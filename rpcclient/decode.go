@@ -26,7 +26,7 @@ func (s *Session) receive(m choria.Message) {
 	}
 	switch {
 	case kind == Forged || kind == WrongRequest && !s.inbox.addUnnamed(m):
-		s.strays.add(kind, "")
+		s.strays.Add(kind, "")
 	case kind == WrongRequest:
 		s.strays.count(kind) // and name reads whose it is, when there is nothing else to do
 	}
@@ -90,13 +90,13 @@ func (s *Session) absent(m queued) (Reply, bool) {
 	node, ok := p.absentNode(m.notice)
 	switch {
 	case !ok:
-		s.strays.add(Forged, "")
+		s.strays.Add(Forged, "")
 		return Reply{}, false
 	case !m.NoResponders: // a stream over the subject acknowledges the request
-		s.strays.add(Malformed, "")
+		s.strays.Add(Malformed, "")
 		return Reply{}, false
 	case p.heard[node] != silent:
-		s.strays.add(Duplicate, node)
+		s.strays.Add(Duplicate, node)
 		return Reply{}, false
 	}
 	p.heard[node] = reportedAbsent

@@ -143,7 +143,7 @@ func (s *Session) Strays() Strays {
 func (s *Session) stray(k Kind, node string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.strays.add(k, node)
+	s.strays.Add(k, node)
 }
 
 // Send publishes one direct request to every node, the same bytes to each, and returns once the broker has taken

@@ -100,7 +100,8 @@ func (s Strays) Senders() []SenderCount {
 	return list
 }
 
-func (s *Strays) add(k Kind, node string) {
+// Add counts a stray of a kind, for the sender that it claims.
+func (s *Strays) Add(k Kind, node string) {
 	s.count(k)
 	s.name(k, node)
 }

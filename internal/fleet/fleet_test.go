@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"fleetctl/discovery"
 	"fleetctl/internal/bus"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/config"
@@ -280,7 +281,7 @@ func TestNodesComeFromFilesExclusionsAndLimits(t *testing.T) {
 	}
 	for _, wrong := range []Targets{{Exclude: []string{"n[1-"}}, {Exclude: []string{"@/nowhere"}}, {Limit: "none"}} {
 		wrong.NodesFile = nodes
-		if _, err := f.Find(t.Context(), wrong, filter.Filter{}, ""); func() bool { _, ok := errors.AsType[*UsageError](err); return !ok }() {
+		if _, err := f.Find(t.Context(), wrong, filter.Filter{}, ""); !misused(err) {
 			t.Errorf("%+v: %v", wrong, err)
 		}
 	}
@@ -289,18 +290,27 @@ func TestNodesComeFromFilesExclusionsAndLimits(t *testing.T) {
 	}
 }
 
+// misused tells that an error is about what the operator typed.
+func misused(err error) bool {
+	if e, ok := errors.AsType[*discovery.SourceError](err); ok {
+		return e.Kind == discovery.Misuse
+	}
+	_, ok := errors.AsType[*UsageError](err)
+	return ok
+}
+
 func TestListsOfNodesAreReadFromFilesAndStdin(t *testing.T) {
 	p := newPlace(t)
 	p.Stdin = strings.NewReader("n2\nn1\n")
-	if nodes, err := p.ReadNodes("-"); err != nil || len(nodes) != 2 {
+	if nodes, err := p.ReadNodes(t.Context(), "-"); err != nil || len(nodes) != 2 {
 		t.Errorf("stdin: %q, %v", nodes, err)
 	}
-	if nodes, err := p.ReadNodes(writeFile(t, "nodes", `["n1"]`)); err != nil || !slices.Equal(nodes, []string{"n1"}) {
+	if nodes, err := p.ReadNodes(t.Context(), writeFile(t, "nodes", `["n1"]`)); err != nil || !slices.Equal(nodes, []string{"n1"}) {
 		t.Errorf("JSON: %q, %v", nodes, err)
 	}
 	p.Stdin = strings.NewReader("a b c [")
 	for _, name := range []string{"/nowhere", "-", writeFile(t, "bad", "nodes: 1\n")} {
-		if nodes, err := p.ReadNodes(name); func() bool { _, ok := errors.AsType[*UsageError](err); return !ok }() {
+		if nodes, err := p.ReadNodes(t.Context(), name); !misused(err) {
 			t.Errorf("%s: %q, %v", name, nodes, err)
 		}
 	}

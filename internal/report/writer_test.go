@@ -264,7 +264,7 @@ func TestTheNextCommandIsNamed(t *testing.T) {
 		{"with secrets", func(s *story) { s.result.ID, s.result.Secrets = id, []string{"token", "password"} },
 			"fleetctl runs retry " + id + " --failed --no-reply password=@FILE token=@FILE\n"},
 		{"all well", func(s *story) { s.result.ID, s.batches = id, [][]string{{"a"}} }, "run " + id + "\n"},
-		{"open", func(s *story) { s.result.ID, s.stop = id, true }, "run " + id + "\nhint: to go on: fleetctl runs resume " + id + "\n"},
+		{"open", func(s *story) { s.result.ID, s.stop = id, true }, "run " + id + "\nhint: to resume: fleetctl runs resume " + id + "\n"},
 	} {
 		_, errs := told(t, Options{Format: Senders, NoProgress: true}, tt.set)
 		_, after, _ := strings.Cut(errs, " nodes")
@@ -290,9 +290,9 @@ func TestWhatIsNotedGoesToStderr(t *testing.T) {
 
 func TestStraysAndSignersAreNamed(t *testing.T) {
 	_, errs := told(t, Options{Format: Senders}, func(s *story) {
-		s.result.Strays = rpcclient.Strays{
-			Count: map[rpcclient.Kind]int{rpcclient.Stranger: 2, rpcclient.BadHash: 1}, Nodes: map[rpcclient.Kind][]string{rpcclient.Stranger: {"x1", "x2"}, rpcclient.BadHash: {"y"}},
-		}
+		s.result.Strays.Add(rpcclient.Stranger, "x1")
+		s.result.Strays.Add(rpcclient.Stranger, "x2")
+		s.result.Strays.Add(rpcclient.BadHash, "y")
 	})
 	if !strings.Contains(errs, "warning: replies that were not believed: 1 ") || !strings.Contains(errs, "(x[1-2])") {
 		t.Errorf("stderr is %q", errs)
@@ -383,8 +383,8 @@ func TestAnInterruptionSaysWhatFlies(t *testing.T) {
 	if !strings.Contains(s.err.String(), "0/3 nodes") {
 		t.Errorf("no bar: %q", s.err.String())
 	}
-	s.report(w, run.Asking{})
-	if !strings.HasSuffix(s.err.String(), " \r") {
+	s.report(w, run.Asking{Step: batch.Step{Done: 1, Next: 2, Nodes: 1, Left: 1}})
+	if !strings.Contains(s.err.String(), " \rbatch 1: ") {
 		t.Errorf("the line is not free: %q", s.err.String())
 	}
 }
