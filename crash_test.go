@@ -43,6 +43,25 @@ func newFleet(t *testing.T, o lab.Options) *fleet {
 	return &fleet{t: t, lab: l, dir: t.TempDir()}
 }
 
+// all names every node: a search may miss one on a busy machine, and takes two seconds elsewhere.
+func (f *fleet) all() []string {
+	var args []string
+	for _, n := range f.lab.Nodes() {
+		args = append(args, "-I", n.Identity)
+	}
+	return args
+}
+
+// patience is how long a test waits for a program or a node: what hangs is killed, and fails with what it has said.
+const patience = 2 * time.Minute
+
+// patient is the test's context, with an end to its patience.
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // command is fleetctl with this fleet's configuration: the test binary is fleetctl when it is called so.
 func (f *fleet) command(ctx context.Context, args ...string) *exec.Cmd {
 	self, err := os.Executable()
@@ -65,7 +84,7 @@ type result struct {
 
 func (f *fleet) run(args ...string) result {
 	var out, stderr bytes.Buffer
-	c := f.command(f.t.Context(), args...)
+	c := f.command(patient(f.t), args...)
 	c.Stdout, c.Stderr = &out, &stderr
 	return result{exitCode(f.t, c.Run()), out.String(), stderr.String()}
 }
@@ -80,7 +99,7 @@ type begun struct {
 // begin starts fleetctl and returns when it says that the first of two batches is on its way.
 func (f *fleet) begin(args ...string) begun {
 	f.t.Helper()
-	c := f.command(f.t.Context(), args...)
+	c := f.command(patient(f.t), args...)
 	pipe, err := c.StderrPipe()
 	if err != nil {
 		f.t.Fatal(err)
@@ -210,7 +229,7 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	f := newFleet(t, lab.Options{Nodes: 6})
 	c := f.begin("req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "3", "--batch-sleep", "300")
 	for _, name := range nodesSentTo(f) {
-		if err := f.lab.AwaitReceived(t.Context(), name, "choria_provision", "restart", 1); err != nil {
+		if err := f.lab.AwaitReceived(patient(t), name, "choria_provision", "restart", 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -266,7 +285,7 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 	defer write.Close()
 	for _, format := range []string{"text", "json"} {
 		var stderr strings.Builder
-		c := f.command(t.Context(), "req", "rpcutil", "ping", "--journal", "--output", format)
+		c := f.command(patient(t), "req", "rpcutil", "ping", "--journal", "--output", format)
 		c.Stdout, c.Stderr = write, &stderr
 		code := exitCode(t, c.Run())
 		said := stderr.String()
@@ -285,9 +304,8 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 // TestAnInterruptSaysWhatIsWaitedFor: without a word, the wait for silent nodes looks as if Ctrl-C did nothing.
 func TestAnInterruptSaysWhatIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, lab.Options{Nodes: 1})
-	c := f.begin("req", "choria_provision", "restart", "splay=1", "-I", "gone[1-2].example.net", "--canary", "0", "--batch", "1",
-		"--reply-timeout", "2")
+	f := newFleet(t, lab.Options{Nodes: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}}})
+	c := f.begin(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--batch", "1", "--reply-timeout", "2"}, f.all()...)...)
 	if err := c.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}

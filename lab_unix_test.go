@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -37,7 +38,8 @@ func TestSignalsEndTheLabAndRemoveItsKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			temporary := t.TempDir()
-			c := exec.CommandContext(t.Context(), self)
+			ctx := patient(t)
+			c := exec.CommandContext(ctx, self)
 			c.Args = append([]string{"fleetctl", "lab", "--nodes", "1"}, tt.command...)
 			c.Env = append(os.Environ(), "TMPDIR="+temporary, "HOME="+temporary, "USER=operator")
 			c.Stderr = os.Stderr
@@ -48,6 +50,7 @@ func TestSignalsEndTheLabAndRemoveItsKeys(t *testing.T) {
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
 			}
+			defer context.AfterFunc(ctx, func() { out.Close() })() // the command may outlive a lab that was killed
 			lines := bufio.NewScanner(out)
 			for lines.Scan() && lines.Text() != "ready" && !strings.Contains(lines.Text(), "fleetctl req") {
 			}

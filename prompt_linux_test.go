@@ -75,7 +75,8 @@ func (term *terminal) text() string {
 	return term.screen.String()
 }
 
-// await waits until the program has written the words, and reports whether it did before it ended.
+// await waits until the program has written the words, and reports whether it did before it ended. The program ends at the
+// latest when a test's patience does.
 func (term *terminal) await(words string, ended <-chan struct{}) bool {
 	term.t.Helper()
 	for !strings.Contains(term.text(), words) {
@@ -92,7 +93,7 @@ func (term *terminal) await(words string, ended <-chan struct{}) bool {
 // talk runs fleetctl at the terminal, waits for each question and types its answer.
 func (f *fleet) talk(term *terminal, dialogue [][2]string, args ...string) result {
 	f.t.Helper()
-	c := f.command(f.t.Context(), args...)
+	c := f.command(patient(f.t), args...)
 	var out bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = term.tty, &out, term.tty
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -191,15 +192,6 @@ func TestATokenTypedAtTheTerminalIsNotEchoed(t *testing.T) {
 	}
 }
 
-// all names every node: a search may miss one on a busy machine, and takes two seconds elsewhere.
-func (f *fleet) all() []string {
-	var args []string
-	for _, n := range f.lab.Nodes() {
-		args = append(args, "-I", n.Identity)
-	}
-	return args
-}
-
 // dangerous counts the requests that restart or shut down.
 func (f *fleet) dangerous() int {
 	total := 0
@@ -212,7 +204,7 @@ func (f *fleet) dangerous() int {
 // settle waits until every node has acted: a request meanwhile would get no answer.
 func (f *fleet) settle(before []lab.NodeInfo) {
 	f.t.Helper()
-	err := f.lab.AwaitFunc(f.t.Context(), func() bool {
+	err := f.lab.AwaitFunc(patient(f.t), func() bool {
 		for _, n := range before {
 			now, _ := f.lab.Node(n.Identity)
 			if now.State != lab.Down && (now.State != lab.Up || !now.Started.After(n.Started)) {

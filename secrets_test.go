@@ -63,7 +63,7 @@ func TestASecretAppearsNowhere(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var out bytes.Buffer
-		c := f.command(t.Context(), tt.args...)
+		c := f.command(patient(t), tt.args...)
 		c.Stdout, c.Stderr, c.Stdin = &out, &out, strings.NewReader(tt.stdin)
 		for i, v := range c.Env {
 			if strings.HasPrefix(v, "FLEETCTL_TOKEN=") {
@@ -91,7 +91,7 @@ func TestASecretAppearsNowhere(t *testing.T) {
 func TestACrashShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 2, Token: canarySecret, Faults: lab.Faults{Silent: lab.Amount{N: 2}}})
-	c := f.command(t.Context(), "req", "choria_provision", "restart", "--canary", "0")
+	c := f.command(patient(t), "req", "choria_provision", "restart", "--canary", "0")
 	c.Env = append(c.Env, "FLEETCTL_TOKEN="+canarySecret, "GOTRACEBACK=all")
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
@@ -99,7 +99,7 @@ func TestACrashShowsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range f.lab.Nodes() {
-		if err := f.lab.AwaitReceived(t.Context(), n.Identity, "choria_provision", "restart", 1); err != nil {
+		if err := f.lab.AwaitReceived(patient(t), n.Identity, "choria_provision", "restart", 1); err != nil {
 			t.Fatal(err)
 		}
 	}

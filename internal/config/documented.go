@@ -85,7 +85,7 @@ var table = []Documented{
 	key("Go's secure ones", "TLS", "plugin.security.cipher_suites", "plugin.security.ecc_curves"),
 
 	variable("the Choria client configuration", "cmd/completion_test.go", "FLEETCTL_CONFIG"),
-	variable("our own settings file", "testdata/script/guards.txtar", "FLEETCTL_SETTINGS"),
+	variable("our own settings file", "cmd/refusals_test.go", "FLEETCTL_SETTINGS"),
 	variable("the provisioning token, for `choria_provision` only, when no `token=` is given", "secrets_test.go", "FLEETCTL_TOKEN"),
 	variable("where the records of runs are kept, below `runs/`; `--state-dir` wins", "crash_test.go", "FLEETCTL_STATE_DIR"),
 	variable("who logs in with `fleetctl login`", "cmd/login_test.go", "FLEETCTL_USERNAME", "FLEETCTL_PASSWORD"),
@@ -100,8 +100,8 @@ var table = []Documented{
 	variable("`true`: neither signatures nor TLS, for servers that were built so", "", "INSECURE_YES_REALLY"),
 	variable("replaces `plugin.choria.srv_domain`", "", "CHORIA_SRV_DOMAIN"),
 	variable("replaces the registry's cache folder, where the key is in a file; empty: the registry is not asked", "", "CHORIA_REGISTRY"),
-	variable("where our settings are, below `fleetctl/`", "cmd/signer_test.go", "XDG_CONFIG_HOME"),
-	variable("where the records of runs are kept without that, below `fleetctl/runs/`; else `~/.local/state`", "cmd/signer_test.go", "XDG_STATE_HOME"),
+	variable("where our settings are, below `fleetctl/`", "cmd/site_test.go", "XDG_CONFIG_HOME"),
+	variable("where the records of runs are kept without that, below `fleetctl/runs/`; else `~/.local/state`", "cmd/site_test.go", "XDG_STATE_HOME"),
 
 	own("refuse larger plans; 0 is no limit", "max_nodes"),
 	own("`true`: refuse runs without a filter or a list of nodes", "require_filter"),

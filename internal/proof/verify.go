@@ -338,36 +338,6 @@ func (l *loop) reply(r rpcclient.Reply) {
 	}
 }
 
-// event looks at the start of a node: it may be a proof, or a reason to look at once. One that is not later than what
-// is known of the node's past is stale. Repeated ones do no harm.
-func (l *loop) event(e startup) {
-	w, ok := l.nodes[e.node]
-	if !ok {
-		if e.provisioning && l.v.o.Action != Expression && len(l.early) < maxEarly {
-			l.early[e.node] = e
-		}
-		return
-	}
-	if e.arrived.Before(w.sent) || l.v.byStamp(w.past, e.at) == before || w.byClock(e.at) == before || w.base > 0 && e.at <= w.base {
-		return
-	}
-	if e.provisioning {
-		if w.entered = e.at; l.v.o.Action == Reprovision && l.v.o.Expr == nil {
-			w.sees = unseen
-			l.end(w, batch.Acted)
-		}
-		return
-	}
-	look := l.now()
-	if w.asked != never {
-		look = max(look, w.asked+firstPause)
-	}
-	if look = grid(look); look < w.next {
-		w.next, w.pause = look, firstPause
-		l.fix(w)
-	}
-}
-
 // drain handles every answer that has arrived by now.
 func (l *loop) drain() {
 	if l.session == nil {

@@ -90,7 +90,11 @@ func (w *world) context() Context {
 		Fleet: w, Store: w.store(), Asker: w.asker, Reporter: w.events,
 		Secrets: secret.Source{In: strings.NewReader(w.stdin), Getenv: func(name string) (string, bool) { v, ok := w.vars[name]; return v, ok }},
 		Scrub:   &secret.Scrubber{}, Token: w.token, Settings: w.settings, SettingsFile: "settings.yaml", User: "operator", Host: "desk", Version: "1.2.3",
-		ReadNodes: func(_ context.Context, name string) ([]string, error) { return w.files[name], nil }, Outlive: func() { w.outlived++ },
+		ReadNodes: func(_ context.Context, name string) ([]string, error) { return w.files[name], nil },
+		Outlive: func(string) <-chan batch.Control {
+			w.outlived++
+			return nil
+		},
 	}
 }
 
