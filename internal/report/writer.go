@@ -214,6 +214,9 @@ func (w *Writer) planned(p run.Proposal) error {
 	doc := render.PlanDocument{
 		SchemaVersion: render.SchemaVersion, Agent: p.Agent, Action: p.Action, Nodes: p.Plan.Nodes(), Plan: p.Plan, Estimate: p.Estimate, Guards: p.Guards,
 	}
+	for _, r := range p.Refusals {
+		doc.Refused = append(doc.Refused, render.Refusal(r))
+	}
 	switch w.o.Format {
 	case JSON:
 		return render.IndentedJSON(w.out, doc)

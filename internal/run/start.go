@@ -40,8 +40,8 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	if j.doc.Metadata.Service {
-		return j.service(ctx, parsed)
+	if j.service() {
+		return j.askService(ctx, parsed)
 	}
 	return j.nodes(ctx, parsed)
 }
@@ -103,14 +103,6 @@ func (c job) absenceNotes(ctx context.Context) []string {
 		return nil
 	}
 	return []string{"this broker does not report absent nodes: timeouts decide"}
-}
-
-// rehearse reports the plan of a dry run, and what would hold it back.
-func (c job) rehearse(ctx context.Context, p passage) error {
-	if err := c.Reporter.Report(Planned{c.door().proposal(p.plan)}); err != nil {
-		return err
-	}
-	return c.door().pass(ctx, p)
 }
 
 // begin records a new run and runs it.
