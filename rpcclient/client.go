@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ type Client struct {
 	federations []string // none: the broker's own collectives
 	ttl         time.Duration
 	settling    time.Duration // shorter in tests
+	log         *slog.Logger
 
 	mu      sync.Mutex      // guards reports
 	reports map[string]bool // by collective, see ReportsAbsence
@@ -61,13 +63,22 @@ type Client struct {
 
 // New returns a client. It neither owns nor closes the connection.
 func New(conn Conn, id Identity) *Client {
-	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, reports: map[string]bool{}}
+	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, reports: map[string]bool{}, log: slog.New(slog.DiscardHandler)}
 }
 
 // WithTTL makes d the time to live of every request that names none, discovery included, in place of DefaultTTL; zero
 // keeps it. It is for the moment after New, and returns its client.
 func (c *Client) WithTTL(d time.Duration) *Client {
 	c.ttl = cmp.Or(d, c.ttl)
+	return c
+}
+
+// WithLogger logs every request and every reply, without their data; nil logs nothing. It is for the moment after New, and
+// returns its client.
+func (c *Client) WithLogger(l *slog.Logger) *Client {
+	if l != nil {
+		c.log = l
+	}
 	return c
 }
 
@@ -101,6 +112,8 @@ type Reply struct {
 	Data json.RawMessage
 	// Time is the server's clock when it replied: whole seconds in protocol v1.
 	Time time.Time
+	// Delay is how long after its reply a provisioning server will act, as it announces; zero when it does not say.
+	Delay time.Duration
 	// Sent is when publishing of the request began, Received when the reply arrived, both by our clock.
 	Sent, Received time.Time
 	// Protocol is the protocol's own reply document, as it was hashed.

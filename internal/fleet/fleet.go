@@ -193,7 +193,7 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 	if f.conn, err = bus.Connect(ctx, o); err != nil {
 		return nil, err
 	}
-	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl())
+	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl()).WithLogger(f.o.Logger)
 	return f.client, nil
 }
 

@@ -181,14 +181,6 @@ func (c *call) changes() bool { return !c.doc.ReadOnly(c.req.Action) }
 // service tells that one server answers, whichever: no node is chosen.
 func (c *call) service() bool { return c.doc.Metadata.Service }
 
-// log is where this run says what it does.
-func (c *call) log() *slog.Logger {
-	if c.Logger == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return c.Logger
-}
-
 // message is the request that every batch sends.
 func (c *call) message() rpcclient.Request {
 	ttl := c.req.Pace.TTL.D

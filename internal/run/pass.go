@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"fleetctl/internal/fleet"
@@ -27,7 +26,7 @@ func (c door) judge(ctx context.Context, g guard, p passage) error {
 		return nil
 	}
 	err := named(g.name, g.check(ctx, c, p))
-	c.log().LogAttrs(ctx, slog.LevelDebug, "guard", slog.String("guard", g.name), slog.Bool("passed", err == nil), slog.Any("error", err))
+	c.logGuard(ctx, g.name, err)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"fleetctl/batch"
 	"fleetctl/internal/filter"
@@ -75,6 +76,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
 	plan.Notes = append(plan.Notes, c.absenceNotes(ctx)...)
 	whole := passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded}
 	if c.req.DryRun {
@@ -87,6 +89,17 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 		return Result{}, c.forward(ctx, found.Nodes)
 	}
 	return c.begin(ctx, plan, "")
+}
+
+// keepSeed puts the seed that --limit drew into the recorded command, so that it means the same nodes, and notes it in the
+// plan.
+func (c job) keepSeed(seed int64) []string {
+	if seed == 0 || c.req.Targets.LimitSeed != 0 {
+		return nil
+	}
+	text := strconv.FormatInt(seed, 10)
+	c.command = append(c.command, "--limit-seed", text)
+	return []string{"--limit chose the nodes at random: --limit-seed " + text + " makes the same choice of the same nodes"}
 }
 
 // absenceNotes tell that this broker does not report nodes that are not connected. A connection that cannot be had is a
