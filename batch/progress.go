@@ -140,6 +140,26 @@ func (p Progress) Results() iter.Seq[Result] {
 	}
 }
 
+// State is a node's state; unset for a node that is not planned.
+func (p Progress) State(node string) State {
+	at, ok := p.l.index[node]
+	if !ok {
+		return 0
+	}
+	return p.l.rows[at].state
+}
+
+// InBatch yields the nodes that are in a batch now, with their states; batches count from 1.
+func (p Progress) InBatch(number int) iter.Seq2[string, State] {
+	return func(yield func(string, State) bool) {
+		for _, at := range p.l.batches[number-1].rows {
+			if r := &p.l.rows[at]; !yield(r.identity, r.state) {
+				return
+			}
+		}
+	}
+}
+
 // Summary is what the run came to, so far.
 func (p Progress) Summary() Summary {
 	l := p.l

@@ -203,7 +203,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 		return err
 	}
 	for _, version := range slices.Sorted(maps.Keys(selected.Odd())) {
-		fmt.Fprintf(a.io.err, "warning: version %q of %d nodes cannot be compared with %q: they are not selected\n", version, selected.Odd()[version], o.fleet.Version)
+		a.say("warning: version %q of %d nodes cannot be compared with %q: they are not selected", version, selected.Odd()[version], o.fleet.Version)
 	}
 	warnOfMissing(a, tally)
 	return fleetEnd(tally)
@@ -218,10 +218,10 @@ func warnOfMissing(a *app, t *inventory.Tally) {
 		return fmt.Sprintf("%d nodes", n)
 	}
 	if n := len(t.Absent); n > 0 {
-		fmt.Fprintf(a.io.err, "warning: not connected: %s: %s\n", nodes(n), discovery.Fold(t.Absent))
+		a.say("warning: not connected: %s: %s", nodes(n), discovery.Fold(t.Absent))
 	}
 	if silent := discovery.Without(t.Silent, t.Absent); len(silent) > 0 {
-		fmt.Fprintf(a.io.err, "warning: %s did not reply: %s\n", nodes(len(silent)), discovery.Fold(silent))
+		a.say("warning: %s did not reply: %s", nodes(len(silent)), discovery.Fold(silent))
 	}
 	for _, problems := range [][]inventory.Problem{t.Problems, t.Partial} {
 		byReason := map[string][]string{}
@@ -230,7 +230,7 @@ func warnOfMissing(a *app, t *inventory.Tally) {
 		}
 		for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 			names := byReason[reason]
-			fmt.Fprintf(a.io.err, "warning: %s: %s: %s\n", nodes(len(names)), reason, discovery.Fold(names))
+			a.say("warning: %s: %s: %s", nodes(len(names)), reason, discovery.Fold(names))
 		}
 	}
 }

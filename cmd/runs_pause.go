@@ -62,9 +62,9 @@ func pauseRun(ctx context.Context, a *app, o runsOptions, pause bool) error {
 		return err
 	}
 	if pause {
-		fmt.Fprintf(a.io.err, "run %s is paused: nothing new is sent; to continue: fleetctl runs continue %s\n", r.ID, r.ID)
+		a.say("run %s is paused: nothing new is sent; to continue: fleetctl runs continue %s", r.ID, r.ID)
 	} else {
-		fmt.Fprintf(a.io.err, "run %s continues\n", r.ID)
+		a.say("run %s continues", r.ID)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func watchRun(ctx context.Context, a *app, o runsOptions) error {
 func endWatch(a *app, id string, s batch.Summary) error {
 	_, err := fmt.Fprintln(a.io.out, render.Verdict(s))
 	if s.Open > 0 {
-		fmt.Fprintf(a.io.err, "hint: to resume: fleetctl runs resume %s\n", id)
+		a.say("hint: to resume: fleetctl runs resume %s", id)
 	}
 	return err
 }
@@ -129,7 +129,7 @@ func stopRun(ctx context.Context, a *app, o runsOptions) error {
 		return err
 	}
 	if !r.Live {
-		fmt.Fprintf(a.io.err, "run %s has ended already\n", r.ID)
+		a.say("run %s has ended already", r.ID)
 		return nil
 	}
 	switch err := r.Owner.Signal(syscall.SIGINT); {
@@ -140,7 +140,7 @@ func stopRun(ctx context.Context, a *app, o runsOptions) error {
 	case err != nil:
 		return fmt.Errorf("ask process %d to end run %s: %w", r.Owner.PID, r.ID, err)
 	}
-	fmt.Fprintf(a.io.err, "asked process %d to end run %s; what is in flight is still collected\n", r.Owner.PID, r.ID)
+	a.say("asked process %d to end run %s; what is in flight is still collected", r.Owner.PID, r.ID)
 	ctx, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
 	s, err := follow(ctx, a, store, r.ID)

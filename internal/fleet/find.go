@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"log/slog"
 
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
@@ -11,6 +12,18 @@ import (
 // Find finds the nodes: from the file where one is named, from the source that flags or configuration choose otherwise.
 // The result is sorted naturally, unique, and never blank. agent is the one that will be called; "" for none.
 func (f *Fleet) Find(ctx context.Context, t Targets, parsed filter.Filter, agent string) (discovery.Result, error) {
+	res, err := f.find(ctx, t, parsed, agent)
+	if log := f.o.Logger; log != nil && log.Enabled(ctx, slog.LevelDebug) {
+		args := []any{"method", f.MethodName(t, parsed), "collective", f.Collective, "nodes", len(res.Nodes), "took", res.Took}
+		if err != nil {
+			args = append(args, "error", err)
+		}
+		log.DebugContext(ctx, "discovery", args...)
+	}
+	return res, err
+}
+
+func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent string) (discovery.Result, error) {
 	if err := f.MayAsk(t); err != nil {
 		return discovery.Result{}, err
 	}

@@ -240,6 +240,14 @@ type PlanDocument struct {
 	Estimate      batch.Estimate `json:"estimate"`
 	// Guards say what holds the run back.
 	Guards []string `json:"guards"`
+	// Refused are the guards that would not let the run pass.
+	Refused []Refusal `json:"refused,omitempty"`
+}
+
+// Refusal is a guard's, with its reason.
+type Refusal struct {
+	Guard  string `json:"guard"`
+	Reason string `json:"reason"`
 }
 
 // RunFacts are what is known of a run besides its nodes.

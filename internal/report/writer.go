@@ -179,7 +179,7 @@ func (w *Writer) searching(e run.Searching) {
 	case w.o.Format.forPeople():
 		// A line is left open only where no other program writes: in a pipeline the other one does, until it has ended.
 		if w.lineOpen = w.o.Err.Terminal && !e.Piped; w.lineOpen {
-			fmt.Fprintf(w.o.Err, searchingText, e.Method)
+			fmt.Fprintf(w.o.Err, searchingText, plain.Line(e.Method))
 		}
 	}
 }
@@ -194,7 +194,7 @@ func (w *Writer) found(e run.Found) {
 		w.keep(w.lines.Discovered(e.Nodes, e.Took, w.method))
 	case w.o.Format.forPeople():
 		if !w.lineOpen {
-			fmt.Fprintf(w.o.Err, searchingText, w.method)
+			fmt.Fprintf(w.o.Err, searchingText, plain.Line(w.method))
 		}
 		w.say("%d", e.Nodes)
 	}
@@ -214,6 +214,9 @@ func (w *Writer) planned(p run.Proposal) error {
 	w.complete = true
 	doc := render.PlanDocument{
 		SchemaVersion: render.SchemaVersion, Agent: p.Agent, Action: p.Action, Nodes: p.Plan.Nodes(), Plan: p.Plan, Estimate: p.Estimate, Guards: p.Guards,
+	}
+	for _, r := range p.Refusals {
+		doc.Refused = append(doc.Refused, render.Refusal(r))
 	}
 	switch w.o.Format {
 	case JSON:
