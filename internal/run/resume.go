@@ -144,6 +144,9 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 		return Result{}, err
 	}
 	c.req.keepPace(from)
+	if c.lacking != nil && remaining(from).nodes > 0 {
+		return Result{}, errors.Join(c.lacking, file.Close())
+	}
 	if err := c.canSend(); err != nil {
 		return Result{}, errors.Join(err, file.Close())
 	}
@@ -220,6 +223,9 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 		return Result{}, err
 	}
 	j := job{checked}
+	if j.lacking != nil {
+		return Result{}, j.lacking
+	}
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
