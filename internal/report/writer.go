@@ -359,6 +359,8 @@ func (w *Writer) next(r run.Result) {
 			}
 		}
 		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, &again)
+	case s.States.Of(batch.Unknown) > 0:
+		w.say("hint: no look can tell what the unknown nodes did: see their hosts; only a new run that names them sends to them")
 	}
 }
 

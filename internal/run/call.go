@@ -83,6 +83,8 @@ type call struct {
 	action *ddl.Action
 	inputs inputs
 	data   json.RawMessage
+	// lacking is why the inputs of a recorded run cannot be sent, as when a secret was not given again. Proof needs none.
+	lacking error
 	// command is what was typed, without secrets, for the record.
 	command []string
 	// chosen tells that the nodes were chosen: by a filter, a file, names, or an earlier run.
@@ -143,7 +145,9 @@ func (c *call) resolve(ctx context.Context) error {
 	for _, v := range c.inputs.secret {
 		c.Scrub.Add(v)
 	}
-	c.data, err = c.inputs.check(c.req.Agent, action)
+	if c.data, err = c.inputs.check(c.req.Agent, action); c.req.stored {
+		c.lacking, err = err, nil
+	}
 	return err
 }
 

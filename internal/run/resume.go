@@ -151,6 +151,9 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 		note := Noted{Plain, fmt.Sprintf("run %s is finished: there is nothing to go on with", id)}
 		return res, errors.Join(c.Reporter.Report(note), c.Reporter.Report(Finished{res}))
 	}
+	if c.lacking != nil && left.nodes > 0 {
+		return Result{}, c.lacking
+	}
 	if err := c.door().pass(ctx, left); err != nil {
 		return Result{}, err
 	}
@@ -227,6 +230,9 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 		return Result{}, err
 	}
 	j := job{checked}
+	if j.lacking != nil {
+		return Result{}, j.lacking
+	}
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
