@@ -308,7 +308,7 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 		c.Stdout, c.Stderr = write, &stderr
 		code := exitCode(t, c.Run())
 		said := stderr.String()
-		if code != 1 || !strings.Contains(said, "broken pipe") || !strings.Contains(said, "Done: 4 accepted") || !strings.Contains(said, "run 2") {
+		if code != 1 || !strings.Contains(said, "broken pipe") || !strings.Contains(said, "Done: 4 accepted") || !strings.Contains("\n"+said, "\nrun ") {
 			t.Errorf("%s without a reader of stdout: exit %d, %s", format, code, said)
 		}
 	}

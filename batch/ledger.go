@@ -67,6 +67,7 @@ type ledger struct {
 	started, ended time.Time
 	resumes, late  int
 	replaced       int // absent canaries that another node took the place of
+	leftOut        int // nodes that are not-sent for a reason of their own, in this life
 	ignored        int // not recorded one by one; restored from the run-end record
 	reasons        map[string]string
 	undo           []undoEntry // changes since the last commit
@@ -206,7 +207,7 @@ func (l *ledger) apply(r *Record) error {
 		return fmt.Errorf("a %s record in this place", r.Kind)
 	}
 	switch r.Kind {
-	case KindBaseline, KindIntent, KindSent, KindWithdrawn, KindReplies, KindBatchEnd, KindAbsent, KindRestarted:
+	case KindBaseline, KindIntent, KindSent, KindWithdrawn, KindReplies, KindBatchEnd, KindAbsent, KindRestarted, KindLeftOut:
 		if r.Batch < 1 || r.Batch > len(l.batches) {
 			return fmt.Errorf("%s of batch %d, and there are %d", r.Kind, r.Batch, len(l.batches))
 		}
@@ -226,6 +227,9 @@ func (l *ledger) apply(r *Record) error {
 		return l.applySkipped(r, Absent)
 	case KindRestarted:
 		return l.applySkipped(r, Unknown)
+	case KindLeftOut:
+		l.leftOut += len(r.Nodes)
+		return l.applySkipped(r, NotSent)
 	case KindReplaced:
 		return l.applyReplaced(r)
 	case KindPaused, KindContinued:
@@ -276,7 +280,7 @@ func (l *ledger) applyBegin(r *Record) error {
 	}
 	l.resumes++
 	l.begin.Lagging = l.begin.Lagging || r.Begin.Lagging
-	l.stops, l.ended, l.paused = nil, time.Time{}, false
+	l.stops, l.ended, l.paused, l.leftOut = nil, time.Time{}, false, 0
 	l.settle()
 	l.moveAll(0, NotSent, Planned)
 	clear(l.baselines)

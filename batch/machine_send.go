@@ -124,6 +124,9 @@ func (m *machine) afterBaseline(at time.Time) phase {
 		}
 	}
 	m.bar(at, batch)
+	if m.lookAtTokens(at, batch); p.question != 0 {
+		return phaseBaseline
+	}
 	if m.halt != haltNone {
 		return phaseEnding
 	}
@@ -155,7 +158,7 @@ func (m *machine) absent(batch int) []string {
 
 // told lists the planned nodes of a batch that said how they are.
 func (m *machine) told(batch int) []string {
-	return slices.DeleteFunc(m.l.plannedIn(batch), func(name string) bool { _, ok := m.prep.said[name]; return !ok })
+	return slices.DeleteFunc(m.l.plannedIn(batch), func(name string) bool { b, ok := m.prep.said[name]; return !ok || b.Silent })
 }
 
 // dropAbsent takes absent nodes off a batch. Other planned nodes take the place
@@ -166,18 +169,25 @@ func (m *machine) dropAbsent(at time.Time, absent []string) {
 		m.record(Record{Kind: KindAbsent, Time: at, Batch: batch, Nodes: group, Reason: "not connected when asked before sending"})
 	}
 	if m.mayReplace(batch) {
-		nodes := m.successors(len(absent))
-		m.record(Record{Kind: KindReplaced, Time: at, Batch: batch, Nodes: nodes, Reason: replacing(absent)})
-		m.ask(at, nodes)
+		m.replace(at, batch, absent, "is absent")
 	}
 	m.judge(at, batch)
 }
 
-func replacing(absent []string) string {
-	if len(absent) == 1 {
-		return "in place of " + absent[0] + ", which is absent"
+// replace has other planned nodes take the place of canaries in the batch to be
+// sent, and asks them.
+func (m *machine) replace(at time.Time, batch int, canaries []string, why string) {
+	nodes := m.successors(len(canaries))
+	m.record(Record{Kind: KindReplaced, Time: at, Batch: batch, Nodes: nodes, Reason: replacing(canaries, why)})
+	m.ask(at, nodes)
+}
+
+// replacing says in whose place nodes are sent to; why is said of one of them.
+func replacing(canaries []string, why string) string {
+	if len(canaries) == 1 {
+		return "in place of " + canaries[0] + ", which " + why
 	}
-	return fmt.Sprintf("in place of %d absent nodes", len(absent))
+	return fmt.Sprintf("in place of %d nodes, each of which %s", len(canaries), why)
 }
 
 // mayReplace reports whether there are nodes to take the place of absent canaries.
@@ -227,7 +237,7 @@ func (m *machine) replaceMissed(at time.Time) {
 		return
 	}
 	number := len(m.l.batches) + 1
-	m.record(Record{Kind: KindReplaced, Time: at, Batch: number, Nodes: m.successors(len(missed)), Reason: replacing(missed)})
+	m.record(Record{Kind: KindReplaced, Time: at, Batch: number, Nodes: m.successors(len(missed)), Reason: replacing(missed, "is absent")})
 	m.queue = append([]int{number}, m.queue...)
 }
 

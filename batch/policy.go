@@ -86,6 +86,10 @@ type Rules struct {
 	// node that is not proved is of a kind with a rule of its own above. Callers
 	// set it for actions that change something.
 	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
+	// TokenMargin stops before a batch with a node whose token ends sooner than
+	// this after now. A silent node whose token is not known is not sent to. 0:
+	// tokens do not matter.
+	TokenMargin time.Duration `json:"token_margin,omitempty"`
 }
 
 // Validate refuses amounts that mean nothing.
@@ -111,6 +115,10 @@ type Pace struct {
 	ReplyTimeout time.Duration `json:"reply_timeout"`      // from the moment a batch was sent; must be positive
 	Deadline     time.Duration `json:"deadline,omitempty"` // of the whole run (or resume), from its start; 0 none
 	ConfirmEach  bool          `json:"confirm_each,omitempty"`
+
+	// Watch hands nodes to the Verifier as soon as they were sent to, for actions that reply late or not at all: proof
+	// ends the wait for a reply.
+	Watch bool `json:"watch,omitempty"`
 
 	// Only for estimates; the Verifier holds its own limits.
 	LongestDelay  time.Duration `json:"longest_delay,omitempty"`  // between a reply and the act

@@ -219,13 +219,13 @@ func (l *ledger) verdict() Verdict {
 		return Fault
 	case l.stop().Kind == StopSignal:
 		return Interrupted
-	case c.Of(Planned)+c.Of(NotSent) > 0:
+	case c.Of(Planned)+c.Of(NotSent) > l.leftOut:
 		return Stopped
 	case c.Of(Sending)+c.Of(Unknown)+l.unproved() > 0:
 		return Uncertain
 	case c.Failed() > 0:
 		return Failed
-	case c.Of(NoReply)+c.Of(Absent) > 0:
+	case c.Of(NoReply)+c.Of(Absent)+l.leftOut > 0:
 		return Silent
 	}
 	return Done

@@ -24,6 +24,7 @@ const (
 	KindAbsent    Kind = "absent"    // planned nodes that were not connected at their baseline: not sent to
 	KindReplaced  Kind = "replaced"  // planned nodes of later batches take the place of absent canaries
 	KindRestarted Kind = "restarted" // planned nodes whose process began after the run did: not sent to, unknown
+	KindLeftOut   Kind = "left-out"  // planned nodes that must not be sent to as things are: not-sent, planned again in a resume
 	KindBaseline  Kind = "baseline"  // how nodes were just before their batch
 	KindIntent    Kind = "intent"    // the batch may leave from now on
 	KindSent      Kind = "sent"      // the batch left, flushed
@@ -48,7 +49,7 @@ type Record struct {
 	Batch     int               `json:"b,omitempty"`
 	Begin     *Beginning        `json:"plan,omitempty"`      // plan; resumed without Plan and Header
 	Request   string            `json:"request,omitempty"`   // intent
-	Nodes     []string          `json:"nodes,omitempty"`     // intent (when not the whole batch), requeued, absent, replaced, restarted, withdrawn
+	Nodes     []string          `json:"nodes,omitempty"`     // intent (when not the whole batch), requeued, absent, replaced, restarted, left-out, withdrawn
 	Baselines map[string]string `json:"baselines,omitempty"` // baseline
 	Outcomes  []Outcome         `json:"outcomes,omitempty"`
 	Proofs    []Proof           `json:"proofs,omitempty"` // probed, proofs

@@ -84,6 +84,10 @@ type Baseline struct {
 	Text   string        // the Verifier's own, opaque; "" when the node did not say
 	Absent bool          // not connected: it is not sent to
 	Age    time.Duration // of the node's process, by the node's own clock; 0 when not known
+	// TokenEnds is when the token ends without which the node cannot start again; zero: not known. Silent: the node did
+	// not answer, and this is all that is known of it.
+	TokenEnds time.Time
+	Silent    bool
 }
 
 // Proof is what the Verifier or the Prober found out about a node.
@@ -141,13 +145,14 @@ func (f *Finding) UnmarshalText(text []byte) error {
 // may run while Verify does.
 type Verifier interface {
 	// Baseline notes how nodes are just before they are sent to. A node without
-	// an entry is silent, and is sent to anyway. Baseline is also asked whether
+	// an entry is silent, and is sent to anyway, unless Rules.TokenMargin forbids it. Baseline is also asked whether
 	// nodes are connected again after the connection was lost. An error is shown
 	// to the observer and does not stop the run.
 	Baseline(ctx context.Context, nodes []string) (map[string]Baseline, error)
 
 	// Verify is called once a run. Targets come in groups as replies are in,
-	// until the channel is closed.
+	// until the channel is closed; with Pace.Watch they come silent as soon as
+	// they were sent to, and again with their reply.
 	//
 	// It yields one Proof for each target that replied, within its own time
 	// limits: Acted, Unproved, or Unasked when the connection was away. The run

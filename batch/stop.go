@@ -51,6 +51,7 @@ const (
 	RuleMaxFailedBatch  = "max-failed-batch"
 	RuleMaxNoReplyBatch = "max-no-reply-batch"
 	RuleNothing         = "whole-batch"
+	RuleTokens          = "expiring-tokens"
 )
 
 // Stop is why a run ended early. Comparable; the zero value means that nothing

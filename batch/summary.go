@@ -16,7 +16,7 @@ const (
 	Stopped                        // a stop left nodes unsent
 	Uncertain                      // some nodes' outcome is unknown, or they could not be asked for proof
 	Failed                         // some nodes refused or are unverified
-	Silent                         // some nodes were absent or did not reply, none refused
+	Silent                         // some nodes were absent, did not reply or were left out, none refused
 	Done                           // every node did it
 	verdictEnd
 )

@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 // invariants (see audit) are checked all the same, so read the diff for sense and
 // trust it for safety.
 //
-//	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
+//	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] [watch] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
 //	start                                begin, or resume after kill
 //	reply BATCH NODE ok|CODE [REASON]    a reply comes in
 //	sent BATCH [unsent=a,b|error]        Act returns
@@ -151,8 +151,15 @@ func (d *driver) event(name string, args []string) {
 		e := baselineEvent{At: d.now, Question: num(0), Baselines: map[string]Baseline{}}
 		for _, a := range args[1:] {
 			k, v, _ := strings.Cut(a, "=")
+			v, ends, _ := strings.Cut(v, "+") // a token that ends so much later
 			text, age, _ := strings.Cut(v, "@")
 			b := Baseline{Text: text}
+			if text == "silent" {
+				b = Baseline{Silent: true}
+			}
+			if left, err := time.ParseDuration(ends); err == nil {
+				b.TokenEnds = d.now.Add(left)
+			}
 			if age != "" {
 				b.Age, _ = time.ParseDuration(age)
 			}
@@ -217,11 +224,13 @@ func (d *driver) plan(args []string) {
 	p.Canary, _ = strconv.Atoi(set["canary"])
 	_, nothing := set["nothing"]
 	_, confirm := set["confirm"]
+	_, watch := set["watch"]
 	_, d.verify = set["verify"]
 	_, d.probe = set["probe"]
 	d.rules = Rules{MaxFailed: amount("max-failed"), MaxNoReply: amount("max-no-reply"), MaxFailedBatch: amount("max-failed-batch"),
-		MaxNoReplyBatch: amount("max-no-reply-batch"), MaxAbsent: amount("max-absent"), StopWhenNothing: nothing}
-	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm}
+		MaxNoReplyBatch: amount("max-no-reply-batch"), MaxAbsent: amount("max-absent"), StopWhenNothing: nothing,
+		TokenMargin: length("tokens", "0s")}
+	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm, Watch: watch}
 	var nodes []Node
 	for i := range count {
 		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1)})
@@ -367,7 +376,7 @@ func describe(r Record) string {
 	if len(r.Nodes) > 0 {
 		b.WriteString(": " + strings.Join(r.Nodes, " "))
 	}
-	if r.Kind == KindLink || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.By != "" {
+	if r.Kind == KindLink || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.By != "" {
 		b.WriteString(" (" + r.Reason + r.By + ")")
 	}
 	if r.Stop != nil {

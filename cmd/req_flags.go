@@ -79,6 +79,7 @@ type guardOptions struct {
 	expectFile    string
 	yes, noInput  bool
 	insecureToken bool
+	allowExpiring bool
 }
 
 func (g *guardOptions) add(f *pflag.FlagSet) {
@@ -93,6 +94,7 @@ func (g *guardOptions) addLimits(f *pflag.FlagSet) {
 	f.BoolVarP(&g.yes, "yes", "y", false, "answer every prompt with yes")
 	f.BoolVar(&g.noInput, "no-input", false, "refuse instead of asking")
 	f.BoolVar(&g.insecureToken, "insecure-token", false, "send secrets even without TLS")
+	f.BoolVar(&g.allowExpiring, "allow-expiring", false, "restart nodes whose token ends before the run does: they lose their identity")
 }
 
 // proofOptions say how it is proved that nodes did what they accepted.
@@ -106,8 +108,8 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&p.verify, "verify", run.VerifyAuto, "`HOW` to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
 	f.BoolVar(&p.none, "no-verify", false, "believe the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
-	f.StringVar(&p.version, "verify-version", "", "restart and reprovision: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
-	f.Var(&p.timeout, "verify-timeout", "how long to look for proof after the delay that a node announced (60s)")
+	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
+	f.Var(&p.timeout, "verify-timeout", "how long to look for proof after the delay that a node announced (60s); of release_update, from the sending (5m)")
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
 }
 
@@ -190,6 +192,7 @@ func (o *reqOptions) value() (run.Request, error) {
 		},
 		Guards: run.Guards{
 			MaxNodes: g.maxNodes.count(), Expect: g.expect.count(), ExpectFile: g.expectFile, Yes: g.yes, NoInput: g.noInput, InsecureToken: g.insecureToken,
+			AllowExpiring: g.allowExpiring,
 		},
 		Proof: run.Proof{
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),

@@ -53,7 +53,9 @@ type Client struct {
 	id          Identity
 	federations []string // none: the broker's own collectives
 	ttl         time.Duration
-	settling    time.Duration // shorter in tests
+	hash        choria.CallerHash // of our caller id, in reply subjects
+	settling    time.Duration     // shorter in tests
+	tokens      tokenBook
 
 	mu      sync.Mutex      // guards reports
 	reports map[string]bool // by collective, see ReportsAbsence
@@ -69,6 +71,18 @@ func New(conn Conn, id Identity) *Client {
 func (c *Client) WithTTL(d time.Duration) *Client {
 	c.ttl = cmp.Or(d, c.ttl)
 	return c
+}
+
+// WithHash chooses the hash of our caller id in the subjects that replies go to: the broker allows some alone. It is for
+// the moment after New, and returns its client.
+func (c *Client) WithHash(h choria.CallerHash) *Client {
+	c.hash = h
+	return c
+}
+
+// ReplyPrefix is what the subjects of replies in a collective begin with.
+func (c *Client) ReplyPrefix(collective string) (prefix string, h choria.CallerHash) {
+	return choria.ReplyPrefix(collective, c.id.Caller(), c.hash), c.hash
 }
 
 // Request is one RPC request, whoever it goes to.
@@ -105,6 +119,9 @@ type Reply struct {
 	Sent, Received time.Time
 	// Protocol is the protocol's own reply document, as it was hashed.
 	Protocol json.RawMessage
+	// TokenEnds is when the server's token ends, which came with the reply; zero in protocol v1 and where there was none. It
+	// is as good as the reply: proven where reply signatures are checked.
+	TokenEnds time.Time
 	// Absent: the broker had no subscriber for the node when the request was published, so it reached nothing. Then only
 	// Node, RequestID, Sent and Received are set, and Code is choria.Absent.
 	Absent bool

@@ -178,6 +178,7 @@ func request(t *testing.T, m message) (choria.Transport, choria.Request) {
 // answer is a server's reply to a request, with room to be wrong.
 type answer struct {
 	sender, id, agent string
+	token             string // the server's
 	payload           []byte
 	hash              []byte
 }
@@ -195,7 +196,7 @@ func (a answer) encode(t *testing.T, v choria.Version) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sec, err := choria.EncodeSecureReply(choria.SecureReply{Version: v, Reply: reply, Hash: a.hash})
+	sec, err := choria.EncodeSecureReply(choria.SecureReply{Version: v, Reply: reply, Hash: a.hash, Sender: a.token})
 	if err != nil {
 		t.Fatal(err)
 	}

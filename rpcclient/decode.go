@@ -142,7 +142,9 @@ func (s *Session) decode(m queued) (Reply, error) {
 		return r, err
 	}
 	proven, err := s.client.id.OpenReply(secure, s.collective)
+	ends := s.client.tokenEnds(secure)
 	if err != nil {
+		s.client.tokens.refused(inner.Sender, ends, !m.request.open)
 		return r, fmt.Errorf("%w: %w", strayError(BadSignature), err)
 	}
 	if proven != "" && proven != inner.Sender {
@@ -150,7 +152,7 @@ func (s *Session) decode(m queued) (Reply, error) {
 	}
 	r = Reply{
 		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time,
-		Received: m.Arrived, Protocol: secure.Reply,
+		Received: m.Arrived, Protocol: secure.Reply, TokenEnds: ends,
 	}
 	if inner.Agent == discoveryAgent {
 		return r, nil
@@ -189,5 +191,6 @@ func (s *Session) believe(p *pending, r *Reply) error {
 	}
 	p.heard[r.Node] = answered
 	r.Sent = p.sent
+	s.client.tokens.believed(r.Node, r.TokenEnds)
 	return nil
 }

@@ -95,7 +95,7 @@ func (c *Client) Open(ctx context.Context, collective string) (*Session, error) 
 func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r Reply, done <-chan struct{})) (*Session, error) {
 	s := &Session{
 		client: c, collective: collective,
-		prefix:  choria.ReplyPrefix(collective, c.id.Caller()) + "." + strings.ToLower(rand.Text()[:16]) + ".",
+		prefix:  choria.ReplyPrefix(collective, c.id.Caller(), c.hash) + "." + strings.ToLower(rand.Text()[:16]) + ".",
 		deliver: deliver,
 		inbox:   newInbox(),
 		done:    make(chan struct{}),

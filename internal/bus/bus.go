@@ -57,8 +57,9 @@ type Options struct {
 	User, Password string
 	// Credentials is a NATS credentials file.
 	Credentials string
-	// ReplyPrefix is the inbox prefix that the broker's permissions allow.
-	ReplyPrefix string
+	// ReplyPrefixes are the inbox prefixes that the broker's permissions may allow. Connect takes the first one of them that
+	// they do allow, for as long as the connection lives; see Conn.ReplyPrefix. One alone is not tried.
+	ReplyPrefixes []string
 	// ConnectTimeout bounds the whole of Connect, every server and every try; zero is DefaultConnectTimeout.
 	ConnectTimeout time.Duration
 	InProcess      InProcess
@@ -76,6 +77,8 @@ type Conn struct {
 	log   *slog.Logger
 	// onLink is Options.OnLink.
 	onLink func(up, gone bool, at time.Time, err error)
+	// inbox is the one of Options.ReplyPrefixes that the broker allows.
+	inbox string
 
 	down    atomic.Bool // between a loss and the return; known without the lock that nats.go holds while it dials
 	closing atomic.Bool // Close was called
@@ -119,6 +122,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		if err == nil {
 			c.nc = nc
 			c.dials.connected()
+			c.chooseInbox(ctx, o.ReplyPrefixes)
 			return c, nil
 		}
 		problem := c.explain(err, o)
@@ -176,8 +180,8 @@ func (c *Conn) natsOptions(o Options, budget time.Duration) ([]nats.Option, erro
 		nats.Timeout(min(dialTimeout, budget)), nats.SetCustomDialer(c.dials),
 		nats.ErrorHandler(c.reported), nats.DisconnectErrHandler(c.lost), nats.ReconnectHandler(c.returned), nats.ClosedHandler(c.gone),
 	}
-	if o.ReplyPrefix != "" {
-		opts = append(opts, nats.CustomInboxPrefix(o.ReplyPrefix))
+	if len(o.ReplyPrefixes) > 0 {
+		opts = append(opts, nats.CustomInboxPrefix(o.ReplyPrefixes[0]))
 	}
 	if o.TLS != nil {
 		opts = append(opts, nats.Secure(o.TLS)) // at every reconnect: nats.go then refuses a broker without TLS
@@ -291,10 +295,10 @@ func (c *Conn) flush(ctx context.Context, about string) error {
 		defer cancel()
 	}
 	if c.down.Load() {
-		return lostWhile("wait for the broker")
+		return lostWhile("")
 	}
 	if err := c.nc.FlushWithContext(ctx); err != nil {
-		return c.asProblem(err, "wait for the broker")
+		return c.asProblem(err, "")
 	}
 	// nats.go sets this error before it reads the answer to the flush.
 	err := c.nc.LastError()

@@ -85,5 +85,8 @@ func (c *Conn) reported(_ *nats.Conn, sub *nats.Subscription, err error) {
 		c.log.Warn("messages were dropped: this client cannot keep up", "subject", sub.Subject)
 		return
 	}
+	if refusedInbox(err) {
+		return // it was a question
+	}
 	c.log.Warn("the broker reports", "error", words(err))
 }

@@ -3,6 +3,7 @@ package choria
 import (
 	"crypto/md5"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -31,10 +32,36 @@ func ServiceSubject(collective, agent string) string {
 	return collective + ".broadcast.service." + agent
 }
 
-// CallerHash is the lower-case hex MD5 of a full caller id, such as
-// "choria=admin.mcollective": the token that brokers let a caller subscribe to
-// (docs/protocol.md, subjects). It names, it protects nothing.
-func CallerHash(caller string) string {
+// CallerHash is how a caller id becomes the token that brokers let the caller
+// subscribe to (docs/protocol.md, subjects). It names, it protects nothing. The
+// zero value is MD5, which every broker outside FIPS mode knows. Brokers in FIPS
+// mode know SHA256 alone, those of version 0.30 and later outside it both.
+type CallerHash uint8
+
+// The hashes.
+const (
+	MD5 CallerHash = iota
+	SHA256
+)
+
+// String is total.
+func (h CallerHash) String() string {
+	switch h {
+	case MD5:
+		return "MD5"
+	case SHA256:
+		return "SHA-256"
+	}
+	return fmt.Sprintf("hash(%d)", uint8(h))
+}
+
+// Of is the lower-case hex hash of a full caller id, such as
+// "choria=admin.mcollective".
+func (h CallerHash) Of(caller string) string {
+	if h == SHA256 {
+		sum := sha256.Sum256([]byte(caller))
+		return hex.EncodeToString(sum[:])
+	}
 	sum := md5.Sum([]byte(caller))
 	return hex.EncodeToString(sum[:])
 }
@@ -42,8 +69,8 @@ func CallerHash(caller string) string {
 // ReplyPrefix is <collective>.reply.<hash of the caller>. Replies go to
 // subjects one token below it; brokers allow no other shape (docs/protocol.md,
 // broker rights).
-func ReplyPrefix(collective, caller string) string {
-	return collective + ".reply." + CallerHash(caller)
+func ReplyPrefix(collective, caller string, h CallerHash) string {
+	return collective + ".reply." + h.Of(caller)
 }
 
 // FederationSubject is where the brokers of a federation take requests from

@@ -163,7 +163,7 @@ func (c *vectorCheck) request(tr Transport, inner, body json.RawMessage) {
 	if !bytes.Equal(again, secure.Request) {
 		c.t.Errorf("request is not encoded as the real client does\n got %s\nwant %s", again, secure.Request)
 	}
-	if prefix := ReplyPrefix(req.Collective, req.Caller); req.Agent == "discovery" && !strings.HasPrefix(tr.ReplyTo, prefix+".") {
+	if prefix := ReplyPrefix(req.Collective, req.Caller, MD5); req.Agent == "discovery" && !strings.HasPrefix(tr.ReplyTo, prefix+".") {
 		c.t.Errorf("reply subject %q, want below %q", tr.ReplyTo, prefix)
 	}
 	if req.Agent == "discovery" {

@@ -96,6 +96,23 @@ func TestTheWayToAHealthyFleet(t *testing.T) {
 	}
 }
 
+// The reply subject says whether the broker is in FIPS mode.
+func TestTheHashOfTheReplySubjectIsNamed(t *testing.T) {
+	for fips, want := range map[bool]string{false: " (MD5 of the caller id)", true: " (SHA-256 of the caller id: the broker allows no other, it is in FIPS mode)"} {
+		l, err := lab.Start(t.Context(), lab.Options{Nodes: 1, Protocol: 2, FIPS: fips, Dir: filepath.Join(t.TempDir(), "lab"), Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		o := walker(t, l.ConfigFile(), nil)
+		o.DiscoveryTimeout = time.Second
+		r := Walk(t.Context(), o)
+		if s := stepOf(t, r, "replies"); r.Failure() != nil || !strings.HasSuffix(s.Detail, want) {
+			t.Errorf("FIPS %t: %s, %q", fips, r.Verdict(), s.Detail)
+		}
+	}
+}
+
 // A step that fails ends the walk: those after it are skipped, and all are listed.
 func TestTheWalkEndsAtTheFirstFailure(t *testing.T) {
 	broken := errors.New("broken")

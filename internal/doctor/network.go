@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"crypto/fips140"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -127,7 +128,12 @@ func (c *checkup) authenticate(ctx context.Context) finding {
 func (c *checkup) replies(ctx context.Context) finding {
 	var err error
 	c.session, err = c.client.Open(ctx, c.n.Collective)
-	return finding{detail: choria.ReplyPrefix(c.n.Collective, c.id.Caller()), err: err}
+	prefix, hash := c.client.ReplyPrefix(c.n.Collective)
+	detail := fmt.Sprintf("%s (%s of the caller id", prefix, hash)
+	if hash == choria.SHA256 && !fips140.Enabled() {
+		detail += ": the broker allows no other, it is in FIPS mode"
+	}
+	return finding{detail: detail + ")", err: err}
 }
 
 // events listens for lifecycle events. They make proofs quicker; only reprovisioning may need them.

@@ -33,6 +33,8 @@ func (f *Fleet) About() About {
 type Caller struct {
 	ID      string
 	Version choria.Version
+	// ChecksReplies: replies are believed only when their signature and their server's token are good.
+	ChecksReplies bool
 }
 
 // Who opens our credentials.
@@ -41,7 +43,7 @@ func (f *Fleet) Who() (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	return Caller{ID: id.Caller(), Version: id.Version()}, nil
+	return Caller{ID: id.Caller(), Version: id.Version(), ChecksReplies: id.ChecksReplies()}, nil
 }
 
 // Events is a source of lifecycle events.
@@ -58,8 +60,12 @@ func (f *Fleet) Events() Events {
 	return f.conn
 }
 
-// Links delivers what happens to the connection, nil before Dial.
-func (f *Fleet) Links() <-chan batch.Link { return f.links }
+// Links delivers what happens to the connection, also what happened since Dial; nil before Dial. The caller reports it
+// from now on.
+func (f *Fleet) Links() <-chan batch.Link {
+	f.handed.Store(true)
+	return f.links
+}
 
 // Private tells whether what is sent now can be read by nobody on the way: the connection has TLS, or the broker is on
 // this machine. It dials if need be; an error says that the connection is lost.

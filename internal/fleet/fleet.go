@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"fleetctl/batch"
@@ -115,7 +116,11 @@ type Fleet struct {
 	id     *security.Identity
 	conn   *bus.Conn
 	client *rpcclient.Client
+
 	links  chan batch.Link
+	handed atomic.Bool // a run reports what happens to the connection
+	lostAt time.Time   // zero: the connection is up; of link alone
+	tokens bool        // the client keeps the nodes' tokens
 }
 
 // Open reads the configuration. No credential is opened and nothing is dialled. An empty collective is the main one.
@@ -193,15 +198,37 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 	if f.conn, err = bus.Connect(ctx, o); err != nil {
 		return nil, err
 	}
-	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl())
+	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl()).WithHash(f.allowedHash(id))
+	if f.tokens {
+		f.client.KeepTokens()
+	}
 	return f.client, nil
+}
+
+// KeepTokens makes the client of Dial remember when the nodes' tokens end, as their replies show it.
+func (f *Fleet) KeepTokens() {
+	if f.tokens = true; f.client != nil {
+		f.client.KeepTokens()
+	}
 }
 
 // linkBuffer is how many losses and returns of the connection are kept for a run that is busy.
 const linkBuffer = 256
 
-// link hands on what happens to the connection. It must not block: with so many unread ones another tells nothing new.
+// link hands on what happens to the connection, and reports it at once while no run does. It must not block: with so many
+// unread ones another tells nothing new.
 func (f *Fleet) link(up, gone bool, at time.Time, err error) {
+	switch report := !f.handed.Load(); {
+	case up && !f.lostAt.IsZero():
+		if report {
+			f.o.tell("%s", batch.LinkBack(at.Sub(f.lostAt)))
+		}
+		f.lostAt = time.Time{}
+	case !up && !gone && f.lostAt.IsZero():
+		if f.lostAt = at; report {
+			f.o.tell("%s", batch.LinkLost(err))
+		}
+	}
 	select {
 	case f.links <- batch.Link{Time: at, Up: up, Gone: gone, Err: err}:
 	default:
@@ -236,7 +263,7 @@ func (f *Fleet) busOptions(id *security.Identity, servers []string) (bus.Options
 	return bus.Options{
 		Servers: servers, Name: id.Caller(), TLS: tls, Token: id.Token(), SignNonce: id.SignNonce,
 		User: f.Config.NatsUser, Password: f.Config.NatsPass.Reveal(), Credentials: f.Config.NatsCredentials,
-		ReplyPrefix:    choria.ReplyPrefix(f.Collective, id.Caller()),
+		ReplyPrefixes:  f.replyPrefixes(id),
 		ConnectTimeout: f.o.ConnectTimeout, Logger: f.o.Logger,
 	}, nil
 }

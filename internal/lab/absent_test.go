@@ -19,7 +19,7 @@ import (
 func (c *client) absent(a ask) bool {
 	c.t.Helper()
 	a.agent, a.action = "rpcutil", "ping"
-	prefix := choria.ReplyPrefix(c.collective, c.id.Caller()) + ".absent."
+	prefix := choria.ReplyPrefix(c.collective, c.id.Caller(), choria.MD5) + ".absent."
 	answers := make(chan *nats.Msg, 8)
 	sub, err := c.conn.ChanSubscribe(prefix+"*", answers)
 	if err != nil {
@@ -162,7 +162,7 @@ func TestNodesIgnoreTheReplySubjectOfNATS(t *testing.T) {
 		l := start(t, Options{Nodes: 3, Protocol: protocol, KeepLog: true})
 		c := dial(t, l)
 		node := l.Nodes()[0].Identity
-		inbox := choria.ReplyPrefix(c.collective, c.id.Caller()) + ".inbox.1"
+		inbox := choria.ReplyPrefix(c.collective, c.id.Caller(), choria.MD5) + ".inbox.1"
 		direct, err := c.conn.SubscribeSync(inbox)
 		if err != nil {
 			t.Fatal(err)
@@ -265,11 +265,11 @@ func TestSlowNodesAreSlowToBeDiscovered(t *testing.T) {
 func TestFIPSBrokerKnowsOneHashOnly(t *testing.T) {
 	l := start(t, Options{Nodes: 2, Protocol: 2, FIPS: true})
 	c := dial(t, l)
-	for _, prefix := range []string{fmt.Sprintf("choria.reply.%s", sha256Hex(c.id.Caller())), choria.ReplyPrefix("choria", c.id.Caller())} {
+	for _, prefix := range []string{fmt.Sprintf("choria.reply.%s", sha256Hex(c.id.Caller())), choria.ReplyPrefix("choria", c.id.Caller(), choria.MD5)} {
 		c.replyPrefix = prefix
 		sub := c.publish(ask{agent: "rpcutil", action: "ping", nodes: []string{l.Nodes()[0].Identity}})
 		want := 1
-		if prefix == choria.ReplyPrefix("choria", c.id.Caller()) {
+		if prefix == choria.ReplyPrefix("choria", c.id.Caller(), choria.MD5) {
 			want = 0
 			select {
 			case <-c.problems:

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
@@ -123,9 +122,9 @@ func (d *doorkeeper) clientRights(claims *security.ClientClaims) *server.Permiss
 		return &server.Permissions{Publish: all, Subscribe: all}
 	}
 	publish := append([]string{"$SYS.REQ.USER.INFO"}, claims.PubSubjects...)
-	subscribe := append([]string{fmt.Sprintf("*.reply.%x.>", sha256.Sum256([]byte(claims.CallerID)))}, claims.SubSubjects...)
+	subscribe := append([]string{"*.reply." + choria.SHA256.Of(claims.CallerID) + ".>"}, claims.SubSubjects...)
 	if !d.fips {
-		subscribe = append(subscribe, "*.reply."+choria.CallerHash(claims.CallerID)+".>")
+		subscribe = append(subscribe, "*.reply."+choria.MD5.Of(claims.CallerID)+".>")
 	}
 	if p.FleetManagement || p.SignedFleetManagement {
 		publish = append(publish, "*.broadcast.agent.>", "*.broadcast.service.>", "*.node.>", "choria.federation.*.federation")

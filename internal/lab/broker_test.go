@@ -84,14 +84,14 @@ func TestBrokerRefusesTheWrongPeople(t *testing.T) {
 func TestV2BrokerRefusesOtherSubjects(t *testing.T) {
 	l := start(t, Options{Nodes: 1, Protocol: 2})
 	c := dial(t, l)
-	own := choria.ReplyPrefix("choria", c.id.Caller())
+	own := choria.ReplyPrefix("choria", c.id.Caller(), choria.MD5)
 	for _, tt := range []struct {
 		subject   string
 		subscribe bool
 		allowed   bool
 	}{
 		{own + ".x", true, true}, {own + ".run.*", true, true}, {"_INBOX.x", true, false}, {"choria.reply.>", true, false},
-		{choria.ReplyPrefix("choria", "choria=other") + ".x", true, false}, {"choria.lifecycle.event.>", true, true},
+		{choria.ReplyPrefix("choria", "choria=other", choria.MD5) + ".x", true, false}, {"choria.lifecycle.event.>", true, true},
 		{"choria.node.>", true, false}, {"choria.node.a.example.net", false, true}, {"choria.broadcast.agent.rpcutil", false, true},
 		{"choria.lifecycle.event.startup.server", false, false}, {own + ".x", false, false},
 	} {

@@ -163,7 +163,7 @@ func (c *client) publish(a ask) *nats.Subscription {
 	}
 	prefix := c.replyPrefix
 	if prefix == "" {
-		prefix = choria.ReplyPrefix(a.collective, c.id.Caller())
+		prefix = choria.ReplyPrefix(a.collective, c.id.Caller(), choria.MD5)
 	}
 	subject := prefix + "." + r.ID
 	transport, err := choria.EncodeTransport(choria.Transport{Version: v, Data: sealed, ReplyTo: subject, Sender: c.id.Sender()})

@@ -61,11 +61,15 @@ const absentPause = 2 * time.Second
 // Baseline asks every node for its start time. Silent nodes, and those that refuse to tell, have no entry. A node that
 // the broker does not know is absent; for 30 s after our connection was lost and is back, such nodes are asked again
 // every 2 s first: servers come back to a restarted broker later than we do. On an error it returns what it learned
-// before, and no node is absent that could not be asked again.
+// before, and no node is absent that could not be asked again. Of an Expression only Options.Tokens has anything to ask
+// for.
 func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]batch.Baseline, error) {
 	out := make(map[string]batch.Baseline, len(nodes))
-	if v.o.Action == Expression {
+	if v.o.Action == Expression && !v.o.Tokens {
 		return out, nil
+	}
+	if v.o.Tokens {
+		defer v.tokens(nodes, out)
 	}
 	for ask := nodes; ; {
 		absent := map[string]bool{}
@@ -75,7 +79,10 @@ func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]bat
 				return true
 			}
 			delete(absent, r.Node)
-			if start, ok := startTime(r); ok && !r.Time.IsZero() {
+			if v.o.Tokens { // it answered, whatever it tells
+				out[r.Node] = batch.Baseline{}
+			}
+			if start, ok := startTime(r); ok && v.o.Action != Expression && !r.Time.IsZero() {
 				b := baseline{start: start, clock: r.Time, asked: asked, took: r.Received.Sub(asked)}
 				out[r.Node] = batch.Baseline{Text: b.text(), Age: b.age()}
 			}
@@ -96,6 +103,21 @@ func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]bat
 		}
 		pause(ctx, min(left, absentPause))
 		ask = slices.Sorted(maps.Keys(absent))
+	}
+}
+
+// tokens fills in when the nodes' tokens end. What a refused reply says counts only where it is bad news: the token has
+// ended, which is why the node looks silent.
+func (v *Verifier) tokens(nodes []string, out map[string]batch.Baseline) {
+	now := time.Now()
+	for _, node := range nodes {
+		b, answered := out[node]
+		t, seen := v.o.Client.Token(node)
+		if !seen || b.Absent || !t.Believed && t.Ends.After(now) {
+			continue
+		}
+		b.TokenEnds, b.Silent = t.Ends, !answered
+		out[node] = b
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"fleetctl/batch"
 	"fleetctl/internal/run"
@@ -102,6 +103,20 @@ func TestAnInterruptionSaysWhatFlies(t *testing.T) {
 	s.report(w, run.Asking{Step: batch.Step{Done: 1, Next: 2, Nodes: 1, Left: 1}})
 	if !strings.Contains(s.err.String(), " \rbatch 1: ") {
 		t.Errorf("the line is not free: %q", s.err.String())
+	}
+}
+
+// A loss while nodes were looked for was reported when it happened.
+func TestTheConnectionIsReportedOnce(t *testing.T) {
+	s := newStory(t)
+	w := s.writer(Options{Format: Senders})
+	began := time.Now()
+	s.report(w, run.Began{Progress: progressOf(t), Links: began})
+	for _, at := range []time.Duration{-time.Minute, time.Minute} {
+		s.report(w, run.Recorded{Record: batch.Record{Kind: batch.KindLink, Time: began.Add(at), Reason: "lost at " + at.String()}, Progress: progressOf(t)})
+	}
+	if got := s.err.String(); strings.Contains(got, "lost at -1m0s") || !strings.Contains(got, "lost at 1m0s\n") {
+		t.Errorf("stderr is %q", got)
 	}
 }
 

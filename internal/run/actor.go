@@ -23,8 +23,8 @@ type actor struct {
 	protocol bool // keep each reply's protocol document
 	scrub    *secret.Scrubber
 	outcomes chan batch.Outcome
-	// allowed is asked before each batch; nil allows all. An error keeps the batch from being sent.
-	allowed func(ctx context.Context) error
+	// allowed are asked before each batch. An error keeps the batch from being sent.
+	allowed []func(ctx context.Context, nodes []string) error
 
 	mu        sync.Mutex     // guards what follows
 	batches   map[string]int // request id to batch
@@ -69,8 +69,8 @@ func (a *actor) Request(number int) string {
 
 // Act implements batch.Actor.
 func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
-	if a.allowed != nil {
-		if err := a.allowed(ctx); err != nil {
+	for _, allowed := range a.allowed {
+		if err := allowed(ctx, nodes); err != nil {
 			return &batch.NotSentError{Err: err}
 		}
 	}

@@ -35,6 +35,8 @@ type Fleet interface {
 	Events() fleet.Events // after Dial
 	// Links delivers what happens to the connection, nil before Dial. It is read by one run.
 	Links() <-chan batch.Link
+	// KeepTokens makes the client remember the nodes' tokens, from before the first question on.
+	KeepTokens()
 }
 
 // Asker asks the operator.
@@ -87,6 +89,7 @@ type call struct {
 	// clocks judge the times that come from records; lagging says that the record may lack what was sent.
 	clocks  []journal.Clock
 	lagging bool
+	tokens  *tokenLook // nil before the nodes' tokens were looked at
 }
 
 // minTTL is the shortest time to live that servers of protocol v1 accept.
@@ -99,6 +102,9 @@ func prepare(ctx context.Context, c Context, r Request) (*call, error) {
 		return nil, err
 	}
 	if err := j.forwardable(); err != nil {
+		return nil, err
+	}
+	if err := j.checkVersion(); err != nil {
 		return nil, err
 	}
 	return j, nil
@@ -156,6 +162,9 @@ func (c *call) canSend() error {
 	if ttl := c.message().TTL; who.Version == choria.V1 && ttl < minTTL {
 		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests in silence", ttl), "use --ttl 30 or longer")
 	}
+	if c.guardsTokens() {
+		c.fleet.KeepTokens()
+	}
 	return nil
 }
 
@@ -189,24 +198,27 @@ func (c *call) message() rpcclient.Request {
 func (c *call) proves() proof.Action { return c.req.Proof.Proves(c.req.Agent, c.req.Action) }
 
 func (c *call) proofLimits() (longest, settle, timeout time.Duration) {
-	var in struct {
-		Splay float64 `json:"splay"`
-	}
-	if json.Unmarshal(c.data, &in) != nil {
-		in.Splay = 0
-	}
-	return c.req.Proof.limits(c.req.Agent, c.req.Action, time.Duration(in.Splay)*time.Second)
+	return c.req.Proof.limits(c.req.Agent, c.req.Action, c.splay())
 }
 
 func (c *call) pace() batch.Pace {
-	p := c.req.pace(fleet.ReplyTimeout(c.doc))
-	p.LongestDelay, p.Settle, p.VerifyTimeout = c.proofLimits()
+	longest, settle, timeout := c.proofLimits()
+	replies := fleet.ReplyTimeout(c.doc)
+	watch := c.proves() == proof.Update // most of its replies are dropped: proof is what is waited for
+	if watch {
+		replies = max(replies, timeout)
+	}
+	p := c.req.pace(replies)
+	p.LongestDelay, p.Settle, p.VerifyTimeout, p.Watch = longest, settle, timeout, watch
 	return p
 }
 
 func (c *call) rules() batch.Rules {
 	r := c.req.Rules
 	r.StopWhenNothing = c.changes()
+	if c.guardsTokens() {
+		r.TokenMargin = c.batchMargin()
+	}
 	return r
 }
 

@@ -1,11 +1,13 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +40,8 @@ type world struct {
 
 	about    fleet.About
 	version  choria.Version // of our protocol
+	wire     choria.Version // of the messages; zero is V1
+	checks   bool           // replies are checked: one whose token has ended is refused
 	settings config.Settings
 	token    string            // of the environment
 	stdin    string            // for secrets
@@ -55,6 +59,7 @@ type world struct {
 	got       []string // requests as "node agent#action {inputs}", those to rpcutil left out
 	away      bool     // publishing fails
 	dials     int
+	client    *rpcclient.Client
 	listeners map[string]func(choria.Message)
 }
 
@@ -66,8 +71,11 @@ type server struct {
 	data   string            // the reply's data; "" is {}
 	facts  map[string]string // as JSON
 	start  time.Time         // of its process
+	runs   string            // its version; "" is 0.29.4
 	stuck  bool              // accepts a restart and does nothing
 	down   bool              // has no process: the broker reports it as absent
+	ends   time.Time         // of its token; zero for none
+	frozen bool              // answers nothing
 }
 
 func newWorld(t *testing.T, names ...string) *world {
@@ -219,7 +227,7 @@ func (a *fakeAsker) Yes(ctx context.Context, question string) (bool, error) {
 func (w *world) About() fleet.About { return w.about }
 
 func (w *world) Who() (fleet.Caller, error) {
-	return fleet.Caller{ID: w.Caller(), Version: w.version}, nil
+	return fleet.Caller{ID: w.Caller(), Version: w.version, ChecksReplies: w.checks}, nil
 }
 
 func (w *world) Documents() ddl.Resolver { return ddl.Resolver{} }
@@ -234,11 +242,19 @@ func (w *world) Dial(context.Context) (*rpcclient.Client, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dials++
-	return rpcclient.New(w, w), nil
+	if w.client == nil {
+		w.client = rpcclient.New(w, w)
+	}
+	return w.client, nil
 }
 
 func (w *world) Private(context.Context) (bool, string, error) {
 	return !w.open, w.URL(), nil
+}
+
+func (w *world) KeepTokens() {
+	client, _ := w.Dial(context.Background()) // never an error
+	client.KeepTokens()
 }
 
 func (w *world) Events() fleet.Events { return nil }
@@ -247,16 +263,27 @@ func (w *world) Links() <-chan batch.Link { return nil }
 
 // The identity.
 
-func (w *world) Version() choria.Version { return choria.V1 }
+func (w *world) Version() choria.Version { return cmp.Or(w.wire, choria.V1) }
 func (w *world) Caller() string          { return "choria=rip.mcollective" }
 func (w *world) Sender() string          { return "client.example.net" }
 func (w *world) Seal(_ context.Context, request []byte) ([]byte, error) {
 	if w.seal != nil {
 		return nil, w.seal
 	}
-	return choria.EncodeSecureRequest(choria.SecureRequest{Version: choria.V1, Request: request})
+	return choria.EncodeSecureRequest(choria.SecureRequest{Version: w.Version(), Request: request, Caller: "e30.e30.e30"})
 }
-func (w *world) OpenReply(choria.SecureReply, string) (string, error) { return "", nil }
+func (w *world) OpenReply(r choria.SecureReply, _ string) (string, error) {
+	if ends, ok := w.TokenEnds(r.Sender); w.checks && ok && !ends.After(time.Now()) {
+		return "", errors.New("the token has ended")
+	}
+	return "", nil
+}
+
+// TokenEnds: the nodes' tokens are their ends, in unix seconds.
+func (w *world) TokenEnds(token string) (time.Time, bool) {
+	end, err := strconv.ParseInt(token, 10, 64)
+	return time.Unix(end, 0), err == nil
+}
 
 // The connection.
 
@@ -311,12 +338,18 @@ func (w *world) Publish(subject, notice string, data []byte) error {
 		}
 		return nil
 	}
-	if s.silent && body.Action != "daemon_stats" {
+	if s.frozen || s.silent && body.Action != "daemon_stats" {
 		return nil
+	}
+	token := ""
+	if !s.ends.IsZero() {
+		token = strconv.FormatInt(s.ends.Unix(), 10)
 	}
 	reply := s.answer(body)
 	latency := 50*time.Millisecond + time.Duration(len(name))*time.Millisecond + time.Duration(name[len(name)-1])*time.Microsecond
-	time.AfterFunc(latency, func() { w.deliver(choria.Message{Subject: transport.ReplyTo, Data: encoded(name, request, reply)}) })
+	time.AfterFunc(latency, func() {
+		w.deliver(choria.Message{Subject: transport.ReplyTo, Data: encoded(name, request, reply, token)})
+	})
 	return nil
 }
 
@@ -343,7 +376,7 @@ func (s *server) answer(body choria.RPCRequest) choria.RPCReply {
 	}
 	switch {
 	case body.Action == "daemon_stats":
-		reply.StatusCode, reply.Data = choria.OK, fmt.Appendf(nil, `{"starttime":%d,"version":"0.29.4"}`, s.start.Unix())
+		reply.StatusCode, reply.Data = choria.OK, fmt.Appendf(nil, `{"starttime":%d,"version":%q}`, s.start.Unix(), cmp.Or(s.runs, "0.29.4"))
 	case body.Action == "get_facts":
 		values := map[string]json.RawMessage{}
 		for name, text := range s.facts {
@@ -375,16 +408,16 @@ func decoded(data []byte) (choria.Transport, choria.Request, choria.RPCRequest) 
 	return transport, request, body
 }
 
-func encoded(sender string, request choria.Request, body choria.RPCReply) []byte {
+func encoded(sender string, request choria.Request, body choria.RPCReply, token string) []byte {
 	payload, err := choria.EncodeRPCReply(body)
 	must(err)
 	reply, err := choria.EncodeReply(choria.Reply{
-		Version: choria.V1, RequestID: request.ID, Sender: sender, Agent: request.Agent, Time: time.Now(), Payload: payload,
+		Version: request.Version, RequestID: request.ID, Sender: sender, Agent: request.Agent, Time: time.Now(), Payload: payload,
 	})
 	must(err)
-	secure, err := choria.EncodeSecureReply(choria.SecureReply{Version: choria.V1, Reply: reply})
+	secure, err := choria.EncodeSecureReply(choria.SecureReply{Version: request.Version, Reply: reply, Sender: token})
 	must(err)
-	data, err := choria.EncodeTransport(choria.Transport{Version: choria.V1, Data: secure, Sender: sender})
+	data, err := choria.EncodeTransport(choria.Transport{Version: request.Version, Data: secure, Sender: sender})
 	must(err)
 	return data
 }

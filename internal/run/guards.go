@@ -20,6 +20,7 @@ type passage struct {
 	nodes    int      // that may be sent to; 0 when only proof is missing
 	found    []string // by discovery; nil where the nodes were not looked for
 	excluded []discovery.Exclusion
+	open     []string // nodes that were sent to and may be sent to again, once a probe has proved them untouched
 	resuming bool
 }
 
@@ -127,6 +128,22 @@ func guards() []guard {
 			check:   func(ctx context.Context, c door, _ passage) error { return c.secretsArePrivate(ctx) },
 		},
 		{
+			name:    "--allow-expiring",
+			applies: func(c door) bool { return c.tokensMatter() },
+			says: func(c door) string {
+				if c.req.Guards.AllowExpiring {
+					return "restarts nodes whose token ends soon, too, which costs them their identity: --allow-expiring"
+				}
+				return "refused while a node's token ends before the run does"
+			},
+			check: func(ctx context.Context, c door, p passage) error {
+				if c.req.Guards.AllowExpiring {
+					return nil
+				}
+				return c.expiring(ctx, p)
+			},
+		},
+		{
 			name:    "consent",
 			applies: func(c door) bool { return c.changes() && !c.req.Guards.Yes },
 			says:    door.consentText,
@@ -186,11 +203,15 @@ func ruleSentences(r batch.Rules) []string {
 	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
 	add(r.StopWhenNothing, "stops when a whole batch comes to nothing")
+	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
 	return out
 }
 
 func (c door) proofSentences() []string {
-	switch version := c.req.Proof.Version; {
+	switch version := c.wanted(); {
+	case c.proves() == proof.Update:
+		_, _, timeout := c.proofLimits()
+		return []string{fmt.Sprintf("proves each node: a later start with version %s, within %s of the sending, with a reply or without", cmp.Or(version, "as --verify-expr has it"), timeout)}
 	case version != "":
 		return []string{fmt.Sprintf("proves each node: %s, and version %s", c.proves(), version)}
 	case c.proves() != 0:
@@ -274,7 +295,7 @@ func (c door) asks() (q question, always bool) {
 		return countNodes, true
 	case c.Settings.Confirm:
 		return yesQuestion, true
-	case a == proof.Restart, a == proof.Reprovision:
+	case a == proof.Restart, a == proof.Reprovision, a == proof.Update:
 		return yesQuestion, false
 	}
 	return noQuestion, false
@@ -323,13 +344,16 @@ func (c door) put(ctx context.Context, q question, nodes int) (bool, error) {
 		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, countNoun(nodes, "node")))
 		return text == strconv.Itoa(nodes), err
 	}
-	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", c.req.Action, countNoun(nodes, "node")))
+	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", verb(c.req.Action), countNoun(nodes, "node")))
 }
 
 // verb is an action as one says it of nodes.
 func verb(action string) string {
-	if action == "shutdown" {
+	switch action {
+	case "shutdown":
 		return "shut down"
+	case "release_update":
+		return "update"
 	}
 	return action
 }

@@ -74,6 +74,18 @@ var guardTests = []struct {
 		func(w *world, _ *Request) { w.open = true }},
 	{"secrets", "", "", "", func(w *world, r *Request) { w.open, r.Guards.InsecureToken = true, true }},
 	{"secrets", "", "", "", func(w *world, r *Request) { w.open, *r = true, ping() }},
+	{"--allow-expiring", "refused while a node's token ends before the run does", "cannot restart 2 nodes: the token ends within 10m12s, and a server that starts with " +
+		"an expired token deletes its identity and goes into provisioning: n[1-2]", "renew their tokens, leave them out: --exclude 'n[1-2]'; or go ahead all the same: --allow-expiring",
+		func(w *world, _ *Request) { w.expiring(10*time.Minute+10*time.Second, -time.Minute) }}, // one that has ended, too
+	{"--allow-expiring", "refused while a node's token ends before the run does", "", "", func(w *world, _ *Request) { w.expiring(time.Hour) }},
+	{"--allow-expiring", "restarts nodes whose token ends soon, too, which costs them their identity: --allow-expiring", "", "",
+		func(w *world, r *Request) { w.expiring(time.Minute); r.Guards.AllowExpiring = true }},
+	{"--allow-expiring", "", "", "", func(w *world, r *Request) { w.expiring(time.Minute); w.about.Collective = fleet.ProvisioningCollective }},
+	{"--allow-expiring", "", "", "", func(w *world, _ *Request) { w.expiring(time.Minute); w.checks = false }}, // nothing that replies show is believed
+	{"--allow-expiring", "", "cannot restart 1 node without a look at the token first: n2", "leave them out: --exclude 'n2'", func(w *world, r *Request) {
+		w.expiring(time.Hour) // without proof nothing looks at it again
+		w.nodes["n2"].frozen, r.Proof.None = true, true
+	}},
 	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "say --yes if you mean it",
 		func(_ *world, r *Request) { r.Action = "shutdown" }},
 	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "say --yes if you mean it",
@@ -83,6 +95,17 @@ var guardTests = []struct {
 	{"consent", "asks before it begins, at a terminal", "not confirmed: nothing was sent", "", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"n"} }},
 	{"consent", "asks before it begins, at a terminal", "", "", func(*world, *Request) {}}, // no terminal: a script goes ahead
 	{"consent", "", "", "", func(w *world, r *Request) { w.asker.away, r.Guards.Yes = nil, true }},
+}
+
+// expiring makes a world of protocol v2, in which the nodes' tokens end after these times, in turn, the others' in a year.
+func (w *world) expiring(left ...time.Duration) {
+	w.version, w.wire, w.checks = choria.V2, choria.V2, true
+	for i, name := range w.finds {
+		w.nodes[name].ends = time.Now().Add(365 * 24 * time.Hour)
+		if i < len(left) {
+			w.nodes[name].ends = time.Now().Add(left[i])
+		}
+	}
 }
 
 func TestEveryGuardRefusesBeforeAnythingIsSent(t *testing.T) {
@@ -184,6 +207,17 @@ func TestTheProofHasItsSentence(t *testing.T) {
 			t.Errorf("%+v: got %q, want %q", tt.proof, got, tt.want)
 		}
 	}
+	for want, p := range map[string]Proof{
+		"a later start with version 0.30.2, within 5m0s of the sending":          {},
+		"a later start with version 0.30.3, within 1m0s of the sending":          {Version: "0.30.3", Timeout: Wait{time.Minute, true}},
+		"a later start with version as --verify-expr has it, within 5m0s of the": {Expr: "ok()"},
+	} {
+		c := &call{req: releaseUpdate()}
+		c.req.Proof = p
+		if got := strings.Join(c.door().proofSentences(), "; "); !strings.Contains(got, want) {
+			t.Errorf("%+v: got %q, want %q", p, got, want)
+		}
+	}
 }
 
 // What the operator is asked, and which answers are a yes.
@@ -197,6 +231,7 @@ func TestConsent(t *testing.T) {
 	}{
 		{"yes", "restart 3 nodes?", "y", restart(), false, true},
 		{"no", "restart 3 nodes?", "", restart(), false, false},
+		{"no update", "update 3 nodes?", "n", releaseUpdate(), false, false},
 		{"the number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to confirm: ", "3", shutdown, false, true},
 		{"a wrong number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to confirm: ", "2", shutdown, false, false},
 		{"y is no number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to confirm: ", "y", shutdown, false, false},

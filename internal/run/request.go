@@ -77,6 +77,7 @@ type Guards struct {
 	ExpectFile    string // refuse unless exactly these nodes were found
 	Yes, NoInput  bool   // answer every question with yes; refuse in place of asking
 	InsecureToken bool   // send secrets even without TLS
+	AllowExpiring bool   // restart nodes whose token ends before the run does
 }
 
 // Record says whether a run is recorded. Where, is the Store's matter.

@@ -133,7 +133,11 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 		if err := c.canSend(); err != nil {
 			return Result{}, err
 		}
-		return Result{}, c.rehearse(ctx, remaining(run.Progress)) // it touches neither the fleet nor the record
+		left, err := c.withTokens(ctx, remaining(run.Progress))
+		if err != nil {
+			return Result{}, err
+		}
+		return Result{}, c.rehearse(ctx, left) // it sends nothing and touches no record
 	}
 	file, from, err := c.Store.take(id)
 	if err != nil {
@@ -149,7 +153,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 // remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched.
 func remaining(p batch.Progress) passage {
 	plan, counts := p.Remaining(), p.Counts()
-	return passage{plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending), resuming: true}
+	return passage{plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending), open: openNodes(p), resuming: true}
 }
 
 // goOn resumes a run whose record is open, and closes the record.
@@ -175,7 +179,11 @@ func (c job) goOn(ctx context.Context, from batch.Progress, file *journal.Journa
 		return Result{}, errors.Join(err, file.Close())
 	}
 	c.clocks = append(c.clocks, file.Clock())
-	if err := c.door().pass(ctx, remaining(from)); err != nil {
+	left, err := c.withTokens(ctx, remaining(from))
+	if err == nil {
+		err = c.door().pass(ctx, left)
+	}
+	if err != nil {
 		return Result{}, errors.Join(err, file.Close())
 	}
 	if c.lagging {
@@ -229,15 +237,16 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again := passage{plan: plan, nodes: plan.Nodes()}
-	for _, b := range plan.Batches {
-		again.found = append(again.found, b.Nodes...)
+	again, err := j.withTokens(ctx, passage{plan: plan, nodes: plan.Nodes()})
+	if err != nil {
+		return Result{}, err
 	}
+	again.found = again.targets()
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
 	}
 	if err := j.door().pass(ctx, again); err != nil {
 		return Result{}, err
 	}
-	return j.begin(ctx, plan, s.ID)
+	return j.begin(ctx, again.plan, s.ID)
 }

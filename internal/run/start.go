@@ -76,7 +76,10 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 		return Result{}, err
 	}
 	plan.Notes = append(plan.Notes, c.absenceNotes(ctx)...)
-	whole := passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded}
+	whole, err := c.withTokens(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
+	if err != nil {
+		return Result{}, err
+	}
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, whole)
 	}
@@ -86,7 +89,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if c.req.ReplyTo != "" {
 		return Result{}, c.forward(ctx, found.Nodes)
 	}
-	return c.begin(ctx, plan, "")
+	return c.begin(ctx, whole.plan, "")
 }
 
 // absenceNotes tell that this broker does not report nodes that are not connected. A connection that cannot be had is a

@@ -40,7 +40,8 @@ type Identity struct {
 	token   string
 	seed    ed25519.PrivateKey
 	issuers issuers
-	tokens  *tokenCache
+	tokens  *tokenCache // verified ones
+	ends    *tokenCache // those that were only read
 
 	tls tlsParts
 }
@@ -61,7 +62,7 @@ func Open(o Options, now time.Time) (*Identity, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	i := &Identity{options: o, tokens: newTokenCache(maxCachedTokens)}
+	i := &Identity{options: o, tokens: newTokenCache(maxCachedTokens), ends: newTokenCache(maxCachedTokens)}
 	var err error
 	if i.tls.suites, i.tls.curves, err = o.tlsChoices(); err != nil {
 		return nil, err

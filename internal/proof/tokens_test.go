@@ -1,0 +1,144 @@
+package proof
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/choria"
+	"fleetctl/internal/filter"
+	"fleetctl/internal/lab"
+	"fleetctl/internal/security"
+	"fleetctl/rpcclient"
+)
+
+// Baselines say when each node's token ends, also of nodes that fell silent after their token was seen, and of those whose
+// replies are refused because it has ended.
+func TestBaselinesSayWhenTokensEnd(t *testing.T) {
+	for _, action := range []Action{Restart, Expression} {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			const left = 2 * time.Minute
+			l, err := lab.Start(t.Context(), lab.Options{Nodes: 6, Protocol: 2, Dir: dir, InProcess: true, Seed: 3, ExpiringIn: left, Faults: lab.Faults{Expiring: lab.Amount{N: 2}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			end := time.Now().Add(left)
+			conn, client, collective := operator(t, l)
+			defer conn.Close()
+			var nodes, expiring, good []string
+			for _, n := range l.Nodes() {
+				nodes = append(nodes, n.Identity)
+				if n.Fault == lab.Expiring {
+					expiring = append(expiring, n.Identity)
+				} else {
+					good = append(good, n.Identity)
+				}
+			}
+			o := Options{Client: client, Collective: collective, Action: action, Tokens: true}
+			if action == Expression {
+				expr, err := filter.CompileReply("ok()")
+				if err != nil {
+					t.Fatal(err)
+				}
+				o.Poll, o.Expr = rpcclient.Request{Agent: "rpcutil", Action: "ping"}, expr
+			}
+			client.KeepTokens()
+			ask := func() map[string]batch.Baseline {
+				b, err := New(o).Baseline(t.Context(), nodes)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return b
+			}
+			first := ask()
+			for _, n := range nodes {
+				b, ok := first[n]
+				if soon := !b.TokenEnds.After(end.Add(time.Second)); !ok || b.TokenEnds.IsZero() || b.Silent || soon != (n == expiring[0] || n == expiring[1]) {
+					t.Errorf("%v: baseline of %s: %+v", action, n, b)
+				}
+			}
+			// One falls silent, one disappears, and tokens end.
+			must := func(err error) {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			must(l.Freeze(good[0]))
+			must(l.Kill(good[1]))
+			<-time.After(left + 10*time.Second)
+			again := ask()
+			for n, want := range map[string]batch.Baseline{
+				good[0]: {TokenEnds: first[good[0]].TokenEnds, Silent: true}, good[1]: {Absent: true},
+				expiring[0]: {TokenEnds: first[expiring[0]].TokenEnds, Silent: true},
+			} {
+				if got, ok := again[n]; !ok || got != want {
+					t.Errorf("%v: later baseline of %s: %+v, %t; want %+v", action, n, got, ok, want)
+				}
+			}
+			// Another client has never seen the tokens while they were good: what it was refused is bad news, and only that.
+			conn2, other, _ := operator(t, l)
+			defer conn2.Close()
+			other.KeepTokens()
+			o.Client = other
+			fresh := ask()
+			if b, ok := fresh[expiring[1]]; !ok || !b.Silent || b.TokenEnds.After(time.Now()) {
+				t.Errorf("%v: of a token that has ended: %+v, %t", action, b, ok)
+			}
+			if b, ok := fresh[good[0]]; ok {
+				t.Errorf("%v: a frozen node whose token nobody saw has a baseline %+v", action, b)
+			}
+			if b := fresh[good[2]]; b.TokenEnds.IsZero() || b.Silent {
+				t.Errorf("%v: of a good one: %+v", action, b)
+			}
+		})
+	}
+}
+
+// What a refused reply says of its token is believed only where it is bad news, whatever it was refused for.
+func TestARefusedTokenIsOnlyBadNews(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := lab.Start(t.Context(), lab.Options{Nodes: 2, Protocol: 2, Dir: dir, InProcess: true, Seed: 3, ExpiringIn: time.Minute, Faults: lab.Faults{Expiring: lab.Amount{N: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		conn, id, collective := connection(t, l, l.ConfigFile())
+		defer conn.Close()
+		nodes := []string{l.Nodes()[0].Identity, l.Nodes()[1].Identity}
+		for _, later := range []bool{false, true} {
+			if later {
+				<-time.After(time.Minute + 10*time.Second)
+			}
+			o := Options{Client: rpcclient.New(conn, doubting{id}), Collective: collective, Action: Restart, Tokens: true}
+			b, err := New(o).Baseline(t.Context(), nodes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range l.Nodes() {
+				got, ok := b[n.Identity]
+				if want := later && n.Fault == lab.Expiring; ok != want || ok && (!got.Silent || got.TokenEnds.After(time.Now())) {
+					t.Errorf("later %t: %s has baseline %+v, %t", later, n.Identity, got, ok)
+				}
+			}
+		}
+	})
+}
+
+// doubting is an identity that believes no reply.
+type doubting struct{ *security.Identity }
+
+func (doubting) OpenReply(choria.SecureReply, string) (string, error) {
+	return "", security.ErrSignature
+}

@@ -1,0 +1,175 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+	"fleetctl/internal/choria"
+	"fleetctl/internal/fleet"
+	"fleetctl/internal/proof"
+	"fleetctl/rpcclient"
+)
+
+// A server of protocol v2 that starts with an expired token deletes its token and its seed, and goes into provisioning
+// (docs/protocol.md, expired server tokens). So a restart is not sent to a node whose token ends soon, unless the operator
+// says so.
+
+// tokenMargin is how long a token must be good after the restart at the latest.
+const tokenMargin = 10 * time.Minute
+
+// tokensMatter tells whether a restart can cost nodes their identity, and whether it can be seen beforehand: replies carry
+// the token, and are checked. Nodes in provisioning mode have none.
+func (c *call) tokensMatter() bool {
+	if proof.Of(c.req.Agent, c.req.Action) != proof.Restart || c.about.Collective == fleet.ProvisioningCollective {
+		return false
+	}
+	who, err := c.fleet.Who()
+	return err == nil && who.Version == choria.V2 && who.ChecksReplies
+}
+
+// guardsTokens tells whether nodes with an expiring token are kept from the restart.
+func (c *call) guardsTokens() bool { return c.tokensMatter() && !c.req.Guards.AllowExpiring }
+
+// splay is the input of restart, zero where none was given.
+func (c *call) splay() time.Duration {
+	var in struct {
+		Splay float64 `json:"splay"`
+	}
+	if c.data == nil { // not resolved: a dry run of what is left of a run
+		in.Splay, _ = strconv.ParseFloat(c.req.Inputs["splay"], 64)
+	} else if json.Unmarshal(c.data, &in) != nil {
+		in.Splay = 0
+	}
+	return time.Duration(in.Splay) * time.Second
+}
+
+// batchMargin is how long the tokens of a batch must be good when it is sent.
+func (c *call) batchMargin() time.Duration {
+	return proof.LongestDelay(proof.Restart, c.splay()) + tokenMargin
+}
+
+// tokenLook is what was seen of the tokens of all nodes that may be sent to.
+type tokenLook struct {
+	within           time.Duration // those that end sooner from now are expiring
+	expiring, unseen []string      // nodes; absent ones are neither
+}
+
+// lookAtTokens looks at the token of every node that may be sent to, once a call: that of a reply to the discovery where
+// there was any, else of a reply to the question for the baseline.
+func (c *call) lookAtTokens(ctx context.Context, p passage) (tokenLook, error) {
+	if c.tokens != nil {
+		return *c.tokens, nil
+	}
+	client, err := c.fleet.Dial(ctx)
+	if err != nil {
+		return tokenLook{}, err
+	}
+	var ask []string
+	nodes := p.targets()
+	for _, n := range nodes {
+		if t, seen := client.Token(n); !seen || !t.Believed {
+			ask = append(ask, n)
+		}
+	}
+	o := proof.Options{Client: client, Collective: c.about.Collective, Action: proof.Restart, TTL: c.message().TTL, Tokens: true}
+	asked, err := proof.New(o).Baseline(ctx, ask)
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return tokenLook{}, fmt.Errorf("look at the nodes' tokens: %w", err)
+	}
+	look := tokenLook{within: p.plan.Estimate(c.pace()).Typical + tokenMargin}
+	limit := time.Now().Add(look.within)
+	for _, n := range nodes {
+		switch t, seen := client.Token(n); {
+		case asked[n].Absent:
+		case seen && t.Ends.Before(limit):
+			look.expiring = append(look.expiring, n)
+		case !seen, !t.Believed:
+			look.unseen = append(look.unseen, n)
+		}
+	}
+	c.tokens = &look
+	return look, nil
+}
+
+// withTokens adds to the plan what it must say of the nodes' tokens.
+func (c *call) withTokens(ctx context.Context, p passage) (passage, error) {
+	if !c.guardsTokens() || p.nodes == 0 {
+		return p, nil
+	}
+	look, err := c.lookAtTokens(ctx, p)
+	if err == nil && len(look.unseen) > 0 {
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the token of %s was not seen: %s; one that is silent before its batch, too, is not sent to",
+			countNoun(len(look.unseen), "node"), discovery.Fold(look.unseen)))
+	}
+	return p, err
+}
+
+// expiring is the guard's check.
+func (c door) expiring(ctx context.Context, p passage) error {
+	if p.nodes == 0 {
+		return nil
+	}
+	look, err := c.lookAtTokens(ctx, p)
+	if err != nil {
+		return err
+	}
+	hint := func(nodes []string, first string) string {
+		if p.resuming || c.req.stored {
+			return first + "or go ahead all the same: --allow-expiring"
+		}
+		return fmt.Sprintf("%sleave them out: --exclude '%s'; or go ahead all the same: --allow-expiring", first, discovery.Fold(nodes))
+	}
+	if n := len(look.expiring); n > 0 {
+		return refuse(hint(look.expiring, "renew their tokens, "),
+			"cannot restart %s: the token ends within %s, and a server that starts with an expired token deletes its identity and goes into provisioning: %s",
+			countNoun(n, "node"), look.within.Round(time.Second), discovery.Fold(look.expiring))
+	}
+	if n := len(look.unseen); n > 0 && (c.proves() == 0 || c.req.ReplyTo != "") { // nothing looks at them again before they are sent to
+		return refuse(hint(look.unseen, ""), "cannot restart %s without a look at the token first: %s", countNoun(n, "node"), discovery.Fold(look.unseen))
+	}
+	return nil
+}
+
+// goodTokens looks at the tokens of a batch where there are no baselines to do so.
+func (c door) goodTokens(client *rpcclient.Client, nodes []string) error {
+	limit := time.Now().Add(c.batchMargin())
+	var expiring []string
+	for _, n := range nodes {
+		if t, seen := client.Token(n); seen && t.Ends.Before(limit) {
+			expiring = append(expiring, n)
+		}
+	}
+	if len(expiring) == 0 {
+		return nil
+	}
+	return errors.New("the token of " + countNoun(len(expiring), "node") + " ends within " + c.batchMargin().String() + ": " + discovery.Fold(expiring))
+}
+
+// targets are the nodes that may be sent to.
+func (p passage) targets() []string {
+	nodes := make([]string, 0, p.nodes)
+	for _, b := range p.plan.Batches {
+		nodes = append(nodes, b.Nodes...)
+	}
+	return append(nodes, p.open...)
+}
+
+// openNodes are those that a probe may prove untouched.
+func openNodes(p batch.Progress) []string {
+	var nodes []string
+	for r := range p.Results() {
+		if r.State == batch.Unknown || r.State == batch.Sending {
+			nodes = append(nodes, r.Identity)
+		}
+	}
+	return nodes
+}
