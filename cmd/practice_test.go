@@ -198,7 +198,7 @@ func TestARequestFromTheCommandLine(t *testing.T) {
 		{"req choria_registry names plugin_type=agent", 0, nil},
 		{"req choria_provision restart splay=1 --no-verify --canary 0 --jsonl" + all, exitRefused, []string{`"exit_code":3`, "Failed: 3 accepted, 1 refused of 4 nodes", "runs retry "}},
 		{"runs list", 0, []string{"choria_provision#restart", "failed"}},
-		{"runs show last", 0, []string{"req choria_provision restart splay=1 --canary 0 --jsonl --no-verify -I ", "3 accepted, 1 refused"}},
+		{"runs show last", 0, []string{"req choria_provision restart splay=1 --canary 0 --connect-timeout 30s --jsonl --no-verify -I ", "3 accepted, 1 refused"}},
 		{"runs resume last", exitRefused, []string{"is finished: there is nothing to go on with"}},
 		{"runs retry last --failed --dry-run", 0, []string{"1 node in 1 batch"}},
 		{"runs retry last --not-sent", exitNoNodes, []string{"the run has no nodes in these states"}},
