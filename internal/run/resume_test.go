@@ -119,6 +119,12 @@ var againTests = []againTest{
 		r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
 	}},
 	{"secrets", "restart", "cannot send a secret to nats://broker.example.net:4222: the connection has no TLS", func(w *world, _ *Request) { w.open = true }},
+	{"--allow-expiring", "restart", "cannot restart 1 node: the token ends within 20m14s, and a server that starts with an expired token deletes its identity and " +
+		"goes into provisioning: n2", func(w *world, r *Request) {
+		w.expiring(time.Hour, 20*time.Minute)
+		r.Policy.Sizes = batch.Sizes{batch.Number(1)}
+	}},
+	{"--allow-expiring", "restart", "", func(w *world, r *Request) { w.expiring(time.Hour, time.Minute); r.Guards.AllowExpiring = true }},
 	{"consent", "shutdown", "cannot shut down 3 nodes without asking", func(*world, *Request) {}},
 	{"consent", "restart", "cannot restart 3 nodes without asking", func(w *world, r *Request) { w.asker.away, r.Guards.NoInput = nil, true }},
 	{"consent", "restart", "not confirmed: nothing was sent", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"n"} }},
