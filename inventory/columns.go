@@ -51,6 +51,7 @@ var columns = []Column{
 	{Name: "agent_versions", Title: "Agent Versions", Agents: true, Text: func(a Answer) string {
 		return strings.Join(AgentNames(a), ", ")
 	}},
+	{Name: "token-expires", Title: "Token Expires", Text: expiry},
 	{Name: "classes", Title: "Classes", Text: func(a Answer) string { return strings.Join(a.Node.Classes, " ") }},
 }
 
@@ -115,6 +116,10 @@ func Grouping(by string) (values func(Answer) []string, byFact bool) {
 	case "upgradable":
 		return func(a Answer) []string { return []string{YesNo(a.Node.Upgradable)} }, false
 	}
+	if by == "token-expiry" {
+		now := time.Now()
+		return func(a Answer) []string { return expiryBucket(a, now) }, false
+	}
 	path := strings.TrimPrefix(by, FactPrefix)
 	return func(a Answer) []string {
 		if text, ok := filter.TextAt(a.Node.Facts, path); ok {
@@ -125,7 +130,7 @@ func Grouping(by string) (values func(Answer) []string, byFact bool) {
 }
 
 // GroupNames are what Grouping counts without facts.
-var GroupNames = []string{"version", "class", "collective", "agent", "upgradable"}
+var GroupNames = []string{"version", "class", "collective", "agent", "upgradable", "token-expiry"}
 
 // UptimeText is a duration as people say it: its two largest units.
 func UptimeText(d time.Duration) string {

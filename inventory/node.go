@@ -25,6 +25,8 @@ type Node struct {
 	Facts json.RawMessage
 	// Stats is nil when the node told what it is and not how it fares.
 	Stats *Stats
+	// TokenExpires is when the server's token ends, as its reply showed it (protocol v2); zero where it showed none.
+	TokenExpires time.Time
 }
 
 // Machine is one autonomous agent.
@@ -90,8 +92,9 @@ func (n Node) MarshalJSON() ([]byte, error) {
 		Machines       []Machine       `json:"machines"`
 		Facts          json.RawMessage `json:"facts"`
 		Stats          *Stats          `json:"stats"`
+		TokenExpires   time.Time       `json:"token_expires,omitzero"`
 	}{SchemaVersion, n.Identity, n.Version, n.Upgradable, n.MainCollective, notNil(n.Collectives), notNil(n.Agents),
-		notNil(n.Classes), notNil(n.DataPlugins), notNil(n.Machines), facts, n.Stats})
+		notNil(n.Classes), notNil(n.DataPlugins), notNil(n.Machines), facts, n.Stats, n.TokenExpires.UTC()})
 }
 
 func notNil[T any](list []T) []T {

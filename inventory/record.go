@@ -18,6 +18,7 @@ type Record struct {
 	Machines       []Machine         `json:"machines"`
 	StartTime      time.Time         `json:"start_time,omitzero"`
 	UptimeSeconds  *int64            `json:"uptime_seconds,omitempty"`
+	TokenExpires   time.Time         `json:"token_expires,omitzero"`
 	// Facts is the JSON object of the node's facts; nil where they are left out.
 	Facts json.RawMessage `json:"facts,omitempty"`
 }
@@ -28,7 +29,7 @@ func RecordOf(a Answer) Record {
 	r := Record{
 		Identity: n.Identity, Version: n.Version, Upgradable: n.Upgradable, MainCollective: n.MainCollective,
 		Collectives: notNil(n.Collectives), Agents: notNil(n.Agents), AgentVersions: a.AgentVersions,
-		Classes: notNil(n.Classes), Machines: notNil(n.Machines), Facts: n.Facts,
+		Classes: notNil(n.Classes), Machines: notNil(n.Machines), Facts: n.Facts, TokenExpires: n.TokenExpires,
 	}
 	if n.Stats != nil {
 		r.StartTime = n.Stats.StartTime.UTC()

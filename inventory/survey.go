@@ -50,7 +50,7 @@ type Answer struct {
 	AgentVersions map[string]string
 	// Uptime is by the node's own clock, and zero without Stats.
 	Uptime time.Duration
-	// Err says what is missing: ErrNoReply or ErrAbsent (wrapped), *RefusedError or *PayloadError. With a Node, less important things
+	// Err says what is missing: ErrNoReply, ErrAbsent or ErrExpired (wrapped), *RefusedError or *PayloadError. With a Node, less important things
 	// are missing.
 	Err error
 }
@@ -134,6 +134,7 @@ type chunk struct {
 	nodes   []string
 	byName  map[string]*pending
 	left    []*pending // not delivered, in the order of nodes
+	caller  Caller
 	out     chan<- part
 	release func()
 	carry   sync.WaitGroup
@@ -165,6 +166,7 @@ type said struct {
 }
 
 func (c *chunk) run(ctx context.Context, caller Caller) {
+	c.caller = caller
 	defer c.release()
 	defer c.carry.Wait()
 	asked, cancel := context.WithCancel(ctx)
@@ -244,7 +246,7 @@ func (p *pending) read(r said, facts bool) error {
 	var err error
 	switch r.action {
 	case actionInventory:
-		if p.node, err = decodeInventory(p.answer.Identity, r.reply.Data); err != nil {
+		if p.node, err = readInventory(r.reply); err != nil {
 			return err
 		}
 		if !facts {
@@ -265,11 +267,11 @@ func (p *pending) read(r said, facts bool) error {
 }
 
 // finish makes the answer: what has not come is missing.
-func (p *pending) finish(actions []string) Answer {
+func (p *pending) finish(caller Caller, actions []string) Answer {
 	p.node.Stats = p.stats
 	for _, action := range actions {
 		if !p.heard[action] && p.answer.Err == nil {
-			p.answer.Err = fmt.Errorf("%w to rpcutil#%s from %s", ErrNoReply, action, p.answer.Identity)
+			p.answer.Err = silence(caller, p.answer.Identity, action)
 		}
 	}
 	return p.answer
@@ -284,7 +286,7 @@ func (c *chunk) deliver(ctx context.Context, all bool) {
 		if !all && len(p.heard) < len(actions) {
 			return false
 		}
-		ready = append(ready, p.finish(actions))
+		ready = append(ready, p.finish(c.caller, actions))
 		return true
 	})
 	c.carry.Go(func() {
