@@ -142,7 +142,7 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 		{"y", [][2]string{{"[y/N]", "y\n"}}, restart, 0, true},
 		{"the number", [][2]string{{"number of nodes", "3\n"}}, shutdown, 0, true},
 	}
-	for _, tt := range tests {
+	for i, tt := range tests {
 		before, nodes := f.dangerous(), f.lab.Nodes()
 		r := f.talk(newTerminal(t), tt.dialogue, tt.args...)
 		if r.code != tt.code {
@@ -151,7 +151,7 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 		if got := f.dangerous() - before; got != map[bool]int{false: 0, true: 3}[tt.sent] {
 			t.Errorf("%s: %d nodes got a request", tt.name, got)
 		}
-		if tt.sent {
+		if tt.sent && i+1 < len(tests) {
 			f.settle(nodes)
 		}
 	}
@@ -186,7 +186,7 @@ func TestATokenTypedAtTheTerminalIsNotEchoed(t *testing.T) {
 		t.Errorf("exit code %d: %s", r.code, r.out)
 	}
 	noSecret(t, "terminal", []byte(r.stderr))
-	r = f.talk(newTerminal(t), [][2]string{{"token: ", "\x03"}}, "req", "choria_provision", "restart", "token=-")
+	r = f.talk(newTerminal(t), [][2]string{{"token: ", "\x03"}}, append([]string{"req", "choria_provision", "restart", "token=-"}, f.all()...)...)
 	if r.code != 130 {
 		t.Errorf("Ctrl-C at the question: exit code %d, want 130: %s", r.code, r.stderr)
 	}

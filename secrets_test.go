@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -61,26 +63,33 @@ func TestASecretAppearsNowhere(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(f.dir, "nobroker.conf"), bytes.ReplaceAll(conf, []byte(address), []byte("127.0.0.1:1")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, tt := range tests {
-		var out bytes.Buffer
-		c := f.command(patient(t), tt.args...)
-		c.Stdout, c.Stderr, c.Stdin = &out, &out, strings.NewReader(tt.stdin)
-		for i, v := range c.Env {
-			if strings.HasPrefix(v, "FLEETCTL_TOKEN=") {
-				c.Env[i] = "FLEETCTL_TOKEN="
+	// Those that reach the fleet one after another are few: a node that is about to restart replies to nothing else.
+	var wait sync.WaitGroup
+	for i, tt := range tests {
+		try := func() {
+			var out bytes.Buffer
+			c := f.command(patient(t), tt.args...)
+			c.Stdout, c.Stderr, c.Stdin = &out, &out, strings.NewReader(tt.stdin)
+			for i, v := range c.Env {
+				if strings.HasPrefix(v, "FLEETCTL_TOKEN=") {
+					c.Env[i] = "FLEETCTL_TOKEN="
+				}
 			}
+			c.Env = append(c.Env, tt.env)
+			code := exitCode(t, c.Run())
+			if !slices.Contains(tt.codes, code) {
+				t.Errorf("%s: exit code %d, want one of %v: %s", tt.name, code, tt.codes, out.String())
+			}
+			noSecret(t, tt.name, out.Bytes())
 		}
-		c.Env = append(c.Env, tt.env)
-		code := exitCode(t, c.Run())
-		ok := false
-		for _, want := range tt.codes {
-			ok = ok || code == want
+		if i == 0 || strings.HasPrefix(tt.args[0], "runs") {
+			wait.Wait()
+			try()
+			continue
 		}
-		if !ok {
-			t.Errorf("%s: exit code %d, want one of %v: %s", tt.name, code, tt.codes, out.String())
-		}
-		noSecret(t, tt.name, out.Bytes())
+		wait.Go(try)
 	}
+	wait.Wait()
 	noSecretFiles(t, f.dir)
 	if info, err := os.Stat(log); err != nil || info.Size() == 0 {
 		t.Errorf("the debug log is empty: %v", err)
@@ -91,7 +100,7 @@ func TestASecretAppearsNowhere(t *testing.T) {
 func TestACrashShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 2, Token: canarySecret, Faults: lab.Faults{Silent: lab.Amount{N: 2}}})
-	c := f.command(patient(t), "req", "choria_provision", "restart", "--canary", "0")
+	c := f.command(patient(t), append([]string{"req", "choria_provision", "restart", "--canary", "0"}, f.all()...)...)
 	c.Env = append(c.Env, "FLEETCTL_TOKEN="+canarySecret, "GOTRACEBACK=all")
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out

@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -89,6 +90,34 @@ func TestNothingIsSentWhileTheConnectionIsAway(t *testing.T) {
 		}
 		if want := "the connection was lost: the broker closed it; the connection is back after 12s"; strings.Join(told, "; ") != want {
 			t.Errorf("on record: %q", told)
+		}
+	})
+}
+
+// What happened while nodes were looked for is news when the run begins: servers may still be on their way. It is
+// reported with its own times.
+func TestALossBeforeTheRunBeganKeepsItsTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, tp := newFleet(), &tape{}
+		w := &watcher{tape: tp}
+		begin := time.Now()
+		news := make(chan Link, 2)
+		news <- Link{Time: begin.Add(-26 * time.Second)}
+		news <- Link{Time: begin.Add(-20 * time.Second), Up: true}
+		f.gone["n2"] = true // it is down, and was so before
+		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Journal: tp, Observer: w, Pace: calm, Link: news}, fleetPlan(2, Policy{}))
+		expect(t, s, Silent, map[State]int{Verified: 1, Absent: 1})
+		var told []string
+		for _, r := range w.seen {
+			if r.Kind == KindLink {
+				told = append(told, fmt.Sprint(begin.Sub(r.Time), " ", r.Reason))
+			}
+		}
+		if want := "26s the connection was lost; 20s the connection is back after 6s"; strings.Join(told, "; ") != want {
+			t.Errorf("on record: %q", told)
+		}
+		if after := s.Batches[0].Sent.Sub(begin); after < 10*time.Second || after > 13*time.Second {
+			t.Errorf("sent after %v: servers have 30 s from the return to be back", after)
 		}
 	})
 }

@@ -207,6 +207,9 @@ func (m *machine) enter(p phase, at time.Time) {
 		m.send(at)
 	case phaseCollecting:
 		m.emit(timerCmd{timerReplies, m.cur.batch, at.Add(m.l.begin.Pace.ReplyTimeout)})
+		if m.l.begin.Pace.Watch {
+			m.watch(m.l.batches[m.cur.batch-1].rows, Sending)
+		}
 	case phaseProving:
 		m.repliesIn(at)
 	case phaseSleeping:

@@ -47,16 +47,23 @@ func (m *machine) linked(e linkEvent) {
 		m.stop(e.At, haltHard, Stop{Kind: StopLost, Reason: "the connection was lost and could not be made again" + because(e.Err)})
 	case !e.Up && k.down.IsZero():
 		k.down, k.questions = e.At, m.questions
-		m.record(Record{Kind: KindLink, Time: e.Time, Reason: "the connection was lost" + because(e.Err)})
+		m.record(Record{Kind: KindLink, Time: e.Time, Reason: LinkLost(e.Err)})
 	case e.Up && !k.down.IsZero():
 		away := Longest(k.down, e.At)
 		k.down, k.back = time.Time{}, e.At
-		m.record(Record{Kind: KindLink, Time: e.Time, Up: true, Away: away,
-			Reason: fmt.Sprintf("the connection is back after %v", away.Round(100*time.Millisecond))})
+		m.record(Record{Kind: KindLink, Time: e.Time, Up: true, Away: away, Reason: LinkBack(away)})
 		if m.halt == haltNone {
 			m.emit(timerCmd{timerGrace, 0, e.At.Add(graceTime)})
 		}
 	}
+}
+
+// LinkLost is the report of a lost connection; err may be nil.
+func LinkLost(err error) string { return "the connection was lost" + because(err) }
+
+// LinkBack is the report of a connection that is back.
+func LinkBack(away time.Duration) string {
+	return fmt.Sprintf("the connection is back after %v", away.Round(100*time.Millisecond))
 }
 
 func because(err error) string {

@@ -78,19 +78,26 @@ func (m *machine) verifierEnded(at time.Time) {
 
 // verifySilent has silent nodes watched: proof may come without a reply.
 func (m *machine) verifySilent(rows []int32) {
+	for _, t := range m.watch(rows, NoReply) {
+		m.unseen[m.l.index[t.Node]] = struct{}{}
+	}
+}
+
+// watch hands the nodes that are in a state, and may act, to the Verifier.
+func (m *machine) watch(rows []int32, state State) []Target {
 	if !m.proved || m.noVerifier {
-		return
+		return nil
 	}
 	var targets []Target
 	for _, at := range rows {
-		if m.l.rows[at].state == NoReply && m.l.reached(at) {
+		if m.l.rows[at].state == state && m.l.reached(at) {
 			targets = append(targets, m.l.target(at))
-			m.unseen[at] = struct{}{}
 		}
 	}
 	if len(targets) > 0 {
 		m.emit(verifyCmd{targets})
 	}
+	return targets
 }
 
 // lookOnce bounds the wait for the Verifier's look at silent nodes.

@@ -159,8 +159,14 @@ type Estimate struct {
 	Longest time.Duration `json:"longest"` // when every batch meets every time limit
 }
 
-// typicalReply is what a healthy fleet needs to answer a batch.
-const typicalReply = time.Second
+// typicalReply is what a healthy fleet needs to answer a batch; typicalWatch what it
+// needs to act, where proof is looked for meanwhile, and lastWatch how long it is
+// looked for at most after a reply.
+const (
+	typicalReply = time.Second
+	typicalWatch = 30 * time.Second
+	lastWatch    = time.Minute
+)
 
 // Estimate says how long the plan takes at a pace: each batch needs its replies,
 // then the longer of the sleep and the proof; no sleep follows the last. The
@@ -170,13 +176,17 @@ func (p Plan) Estimate(pace Pace) Estimate {
 	if n == 0 {
 		return Estimate{}
 	}
+	reply := typicalReply
 	var proof, longestProof time.Duration
-	if pace.VerifyTimeout > 0 {
+	switch {
+	case pace.VerifyTimeout > 0 && pace.Watch:
+		reply, proof, longestProof = typicalWatch, pace.Settle, pace.Settle+min(pace.VerifyTimeout, lastWatch)
+	case pace.VerifyTimeout > 0:
 		proof = pace.LongestDelay + pace.Settle
 		longestProof = proof + pace.VerifyTimeout
 	}
 	return Estimate{
-		Typical: n*min(typicalReply, pace.ReplyTimeout) + (n-1)*max(pace.Sleep, proof) + proof,
+		Typical: n*min(reply, pace.ReplyTimeout) + (n-1)*max(pace.Sleep, proof) + proof,
 		Longest: n*pace.ReplyTimeout + (n-1)*max(pace.Sleep, longestProof) + longestProof,
 	}
 }

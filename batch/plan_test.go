@@ -229,6 +229,10 @@ func TestEstimate(t *testing.T) {
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+	got = plan.Estimate(Pace{Sleep: 5 * time.Second, ReplyTimeout: 5 * time.Minute, LongestDelay: 5 * time.Minute, VerifyTimeout: 5 * time.Minute, Watch: true})
+	if want := (Estimate{Typical: 100 * time.Second, Longest: 18 * time.Minute}); got != want {
+		t.Errorf("watched: got %+v, want %+v", got, want)
+	}
 	got = plan.Estimate(Pace{Sleep: 5 * time.Second, ReplyTimeout: 500 * time.Millisecond})
 	if want := (Estimate{11500 * time.Millisecond, 11500 * time.Millisecond}); got != want {
 		t.Errorf("without proof: got %+v, want %+v", got, want)

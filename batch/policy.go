@@ -116,6 +116,10 @@ type Pace struct {
 	Deadline     time.Duration `json:"deadline,omitempty"` // of the whole run (or resume), from its start; 0 none
 	ConfirmEach  bool          `json:"confirm_each,omitempty"`
 
+	// Watch hands nodes to the Verifier as soon as they were sent to, for actions that reply late or not at all: proof
+	// ends the wait for a reply.
+	Watch bool `json:"watch,omitempty"`
+
 	// Only for estimates; the Verifier holds its own limits.
 	LongestDelay  time.Duration `json:"longest_delay,omitempty"`  // between a reply and the act
 	Settle        time.Duration `json:"settle,omitempty"`         // how long a proof must last

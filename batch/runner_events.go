@@ -105,7 +105,11 @@ func (x *execution) takeLinks() {
 }
 
 func linked(l Link) linkEvent {
-	return linkEvent{time.Now(), Link{timeOr(l.Time), l.Up, l.Gone, l.Err}}
+	at := l.Time // when it happened: news from before the run is handled late
+	if at.IsZero() {
+		at = time.Now()
+	}
+	return linkEvent{at, Link{timeOr(l.Time), l.Up, l.Gone, l.Err}}
 }
 
 // takeReplies handles replies that are in, at most a group of them.

@@ -151,7 +151,8 @@ type Verifier interface {
 	Baseline(ctx context.Context, nodes []string) (map[string]Baseline, error)
 
 	// Verify is called once a run. Targets come in groups as replies are in,
-	// until the channel is closed.
+	// until the channel is closed; with Pace.Watch they come silent as soon as
+	// they were sent to, and again with their reply.
 	//
 	// It yields one Proof for each target that replied, within its own time
 	// limits: Acted, Unproved, or Unasked when the connection was away. The run

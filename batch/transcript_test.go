@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 // invariants (see audit) are checked all the same, so read the diff for sense and
 // trust it for safety.
 //
-//	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
+//	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] [watch] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
 //	start                                begin, or resume after kill
 //	reply BATCH NODE ok|CODE [REASON]    a reply comes in
 //	sent BATCH [unsent=a,b|error]        Act returns
@@ -224,12 +224,13 @@ func (d *driver) plan(args []string) {
 	p.Canary, _ = strconv.Atoi(set["canary"])
 	_, nothing := set["nothing"]
 	_, confirm := set["confirm"]
+	_, watch := set["watch"]
 	_, d.verify = set["verify"]
 	_, d.probe = set["probe"]
 	d.rules = Rules{MaxFailed: amount("max-failed"), MaxNoReply: amount("max-no-reply"), MaxFailedBatch: amount("max-failed-batch"),
 		MaxNoReplyBatch: amount("max-no-reply-batch"), MaxAbsent: amount("max-absent"), StopWhenNothing: nothing,
 		TokenMargin: length("tokens", "0s")}
-	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm}
+	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm, Watch: watch}
 	var nodes []Node
 	for i := range count {
 		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1)})

@@ -61,11 +61,3 @@ func TestFederationsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 		}
 	}
 }
-
-func TestEveryCommandOfTheFleetTakesFederations(t *testing.T) {
-	for _, command := range []string{"req", "discover", "ping", "facts", "inventory", "doctor"} {
-		if _, out, _ := runApp(t, nil, "help", command); !strings.Contains(out, "--federations") {
-			t.Errorf("%s has no --federations", command)
-		}
-	}
-}

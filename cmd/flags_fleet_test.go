@@ -85,15 +85,12 @@ func pingFlags() flagTable[pingOptions] {
 			{"--names", func(o *pingOptions) { o.names = true }},
 			{"--graph", func(o *pingOptions) { o.graph = true }},
 			{"--expect 4", func(o *pingOptions) { o.expect = 4 }},
-			{"--timeout 4", func(o *pingOptions) { o.pingOptionsTimeout(4 * time.Second) }},
+			{"--timeout 4", func(o *pingOptions) { o.timeout = waiting(4 * time.Second) }},
 			{"--workers 4", func(o *pingOptions) { o.workers = 4 }},
 			{"--no-silent", func(o *pingOptions) { o.loud = true }},
 		}),
 	}
 }
-
-// pingOptionsTimeout sets ping's own timeout, not that of discovery, which is in the targets under the same name.
-func (o *pingOptions) pingOptionsTimeout(d time.Duration) { o.timeout = waiting(d) }
 
 func factsFlags() flagTable[factsOptions] {
 	targets := func(o *factsOptions) *fleet.Targets { return &o.Targets }

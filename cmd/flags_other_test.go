@@ -151,7 +151,15 @@ func runsFlags() []flagTable[runsOptions] {
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
 		{command: "runs stop", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsStop(a, see(o)) }},
+		{command: "runs pause", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsPause(a, pausing(o)) }},
+		{command: "runs continue", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsContinue(a, pausing(o)) }},
 	}
+}
+
+func pausing(see func(runsOptions)) func(context.Context, *app, runsOptions, bool) error {
+	return func(_ context.Context, _ *app, o runsOptions, _ bool) error { see(o); return nil }
 }
 
 func reportFlags() flagTable[reportOptions] {

@@ -158,7 +158,7 @@ func (o *inventoryOptions) shown(a *app, collective string, agentVersions bool) 
 	return out
 }
 
-// reportFleet asks the nodes and hands each answer to the sinks as it comes.
+// reportFleet asks the nodes and hands each node to the sinks as it comes.
 func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOptions, nodes []string, wait time.Duration) error {
 	selected, err := o.fleet.Selector()
 	if err != nil {
@@ -177,18 +177,18 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 	by, _ := inventory.Grouping(o.fleet.groupBy)
 	tally := inventory.NewTally(by)
 	var seen factsSeen
-	for answer, err := range survey.Ask(ctx, client, nodes) {
+	for node, err := range survey.Ask(ctx, client, nodes) {
 		switch {
 		case err != nil:
 			return err
-		case answer.Node == nil:
-			tally.Miss(answer)
-		case !selected.Wants(answer.Node):
-			tally.Skip(answer)
+		case !node.Told():
+			tally.Miss(node)
+		case !selected.Wants(node):
+			tally.Skip(node)
 		default:
-			tally.Add(answer)
-			seen.add(answer)
-			if err := sinks.Add(answer); err != nil {
+			tally.Add(node)
+			seen.add(node)
+			if err := sinks.Add(node); err != nil {
 				return err
 			}
 		}

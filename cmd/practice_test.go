@@ -221,7 +221,7 @@ func TestNodesInProvisioningModeAreReachedWithTheProvisionersLogin(t *testing.T)
 	for _, protocol := range []int{1, 2} {
 		t.Run(fmt.Sprint("protocol ", protocol), func(t *testing.T) {
 			t.Parallel()
-			p := newPractice(t, lab.Options{Nodes: 3, Protocol: protocol, ProvisionAfter: -1})
+			p := newPractice(t, lab.Options{Nodes: 3, Protocol: protocol, ProvisionAfter: -1, Seed: 7})
 			node := p.names[0]
 			there := " -T provisioning --config " + filepath.Join(filepath.Dir(p.lab.ConfigFile()), "provisioner.conf")
 			p.check([]practiceRow{

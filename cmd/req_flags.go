@@ -108,8 +108,8 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&p.verify, "verify", run.VerifyAuto, "`HOW` to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
 	f.BoolVar(&p.none, "no-verify", false, "believe the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
-	f.StringVar(&p.version, "verify-version", "", "restart and reprovision: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
-	f.Var(&p.timeout, "verify-timeout", "how long to look for proof after the delay that a node announced (60s)")
+	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
+	f.Var(&p.timeout, "verify-timeout", "how long to look for proof after the delay that a node announced (60s); of release_update, from the sending (5m)")
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
 }
 

@@ -106,10 +106,10 @@ type output struct {
 
 // acts are outputs of what changes nodes, one after another: the fleet has a node that refuses and a silent one.
 var acts = []output{
-	{"lines", 5, "req choria_provision restart token=wrong --jsonl --canary 1 --reply-timeout 1 --state-dir DIR/c"},
-	{"req", 5, "req choria_provision restart token=wrong --json --canary 1 --reply-timeout 1 --state-dir DIR/b"},
-	{"req", 3, "req choria_provision restart splay=1 --json --canary 0 --reply-timeout 1 --verify-timeout 10 --state-dir DIR/a"},
-	{"inventory-diff", 0, "inventory --diff DIR/snapshot --output json"},
+	{"lines", 5, "req choria_provision restart token=wrong --nodes DIR/all --jsonl --canary 1 --reply-timeout 1 --state-dir DIR/c"},
+	{"req", 5, "req choria_provision restart token=wrong --nodes DIR/all --json --canary 1 --reply-timeout 1 --state-dir DIR/b"},
+	{"req", 3, "req choria_provision restart splay=1 --nodes DIR/all --json --canary 0 --reply-timeout 1 --verify-timeout 4 --state-dir DIR/a"},
+	{"inventory-diff", 0, "inventory --nodes DIR/all --diff DIR/snapshot --output json"},
 	{"runs-list", 0, "runs list --json --state-dir DIR/a"},
 	{"runs-show", 0, "runs show last --json --state-dir DIR/a"},
 	{"runs-show", 0, "runs report last --output json --state-dir DIR/a"},
@@ -149,6 +149,10 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	s := loadSchemas(t)
 	t.Run("real output", func(t *testing.T) {
+		t.Run("interrupted", func(t *testing.T) {
+			t.Parallel()
+			interruptedOutput(t, s)
+		})
 		for _, protocol := range []int{1, 2} {
 			t.Run(strconv.Itoa(protocol), func(t *testing.T) {
 				t.Parallel()
@@ -158,7 +162,8 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 					outputs = results[:6]
 				}
 				writeAt(t, p.path("nobroker.conf"), "identity = nobody.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
-				if r := p.run("inventory --save " + p.path("snapshot")); r.code != 0 {
+				writeAt(t, p.path("all"), strings.Join(p.names, "\n"))
+				if r := p.run("inventory --nodes " + p.path("all") + " --save " + p.path("snapshot")); r.code != 0 {
 					t.Errorf("save: exit code %d: %s", r.code, r.err)
 				}
 				var wait sync.WaitGroup
@@ -173,7 +178,6 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 			})
 		}
 	})
-	t.Run("interrupted", func(t *testing.T) { interruptedOutput(t, s) })
 	for name := range s.compiled {
 		if !s.used[name] {
 			t.Errorf("no output was held against %s", name)
@@ -215,7 +219,7 @@ func interruptedOutput(t *testing.T, s *schemas) {
 	ctx, signal := context.WithCancelCause(t.Context())
 	ended := make(chan int, 1)
 	go func() {
-		ended <- a.execute(ctx, strings.Fields("req choria_provision restart splay=1 --canary 0 --batch 2 --batch-sleep 300 --json"))
+		ended <- a.execute(ctx, strings.Fields("req choria_provision restart splay=1 --canary 0 --batch 2 --batch-sleep 300 --json -I "+strings.Join(p.names, ",")))
 	}()
 	received := func() bool {
 		for _, n := range p.names {

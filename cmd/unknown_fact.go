@@ -27,15 +27,15 @@ type factsSeen struct {
 // enoughFacts is how many nodes are looked at for the names of facts.
 const enoughFacts = 50
 
-func (s *factsSeen) add(a inventory.Answer) {
-	if s.nodes == enoughFacts || len(a.Node.Facts) == 0 {
+func (s *factsSeen) add(n inventory.Node) {
+	if s.nodes == enoughFacts || len(n.Facts) == 0 {
 		return
 	}
 	s.nodes++
 	if s.names == nil {
 		s.names = map[string]bool{}
 	}
-	for _, name := range filter.FactNames(a.Node.Facts) {
+	for _, name := range filter.FactNames(n.Facts) {
 		s.names[name] = true
 	}
 }

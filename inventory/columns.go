@@ -14,11 +14,11 @@ import (
 // Column is what a table or CSV shows of a node, and how it is sorted.
 type Column struct {
 	Name, Title string
-	Text        func(a Answer) string
+	Text        func(n Node) string
 	// What has to be asked for it.
 	Stats, Agents, Facts bool
 
-	key     func(a Answer) string // what is sorted; nil is the text
+	key     func(n Node) string   // what is sorted; nil is the text
 	compare func(a, b string) int // nil is strings.Compare
 }
 
@@ -29,30 +29,30 @@ var DefaultColumns = []string{"node", "version", "upgradable", "collectives", "a
 const FactPrefix = "fact:"
 
 var columns = []Column{
-	{Name: "node", Title: "Node", Text: func(a Answer) string { return a.Identity },
-		key: func(a Answer) string { return fmt.Sprintf("%09d", a.Place) }}, // the list is in natural order
-	{Name: "version", Title: "Version", Text: func(a Answer) string { return a.Node.Version }, compare: filter.CompareVersions},
-	{Name: "upgradable", Title: "Upgradable", Text: func(a Answer) string { return YesNo(a.Node.Upgradable) }},
-	{Name: "uptime", Title: "Uptime", Stats: true, Text: func(a Answer) string {
-		if a.Node.Stats == nil {
+	{Name: "node", Title: "Node", Text: func(n Node) string { return n.Identity },
+		key: func(n Node) string { return fmt.Sprintf("%09d", n.Place) }}, // the list is in natural order
+	{Name: "version", Title: "Version", Text: func(n Node) string { return n.Version }, compare: filter.CompareVersions},
+	{Name: "upgradable", Title: "Upgradable", Text: func(n Node) string { return YesNo(n.Upgradable) }},
+	{Name: "uptime", Title: "Uptime", Stats: true, Text: func(n Node) string {
+		if n.Stats == nil {
 			return ""
 		}
-		return UptimeText(a.Uptime)
-	}, key: func(a Answer) string { return fmt.Sprintf("%015d", a.Uptime/time.Second) }},
-	{Name: "started", Title: "Started", Stats: true, Text: func(a Answer) string {
-		if a.Node.Stats == nil {
+		return UptimeText(n.Uptime)
+	}, key: func(n Node) string { return fmt.Sprintf("%015d", n.Uptime/time.Second) }},
+	{Name: "started", Title: "Started", Stats: true, Text: func(n Node) string {
+		if n.Stats == nil {
 			return ""
 		}
-		return a.Node.Stats.StartTime.UTC().Format(time.RFC3339)
+		return n.Stats.StartTime.UTC().Format(time.RFC3339)
 	}},
-	{Name: "main_collective", Title: "Main Collective", Text: func(a Answer) string { return a.Node.MainCollective }},
-	{Name: "collectives", Title: "Collectives", Text: func(a Answer) string { return strings.Join(a.Node.Collectives, " ") }},
-	{Name: "agents", Title: "Agents", Text: func(a Answer) string { return strings.Join(a.Node.Agents, " ") }},
-	{Name: "agent_versions", Title: "Agent Versions", Agents: true, Text: func(a Answer) string {
-		return strings.Join(AgentNames(a), ", ")
+	{Name: "main_collective", Title: "Main Collective", Text: func(n Node) string { return n.MainCollective }},
+	{Name: "collectives", Title: "Collectives", Text: func(n Node) string { return strings.Join(n.Collectives, " ") }},
+	{Name: "agents", Title: "Agents", Text: func(n Node) string { return strings.Join(n.Agents, " ") }},
+	{Name: "agent_versions", Title: "Agent Versions", Agents: true, Text: func(n Node) string {
+		return strings.Join(AgentNames(n), ", ")
 	}},
 	{Name: "token-expires", Title: "Token Expires", Text: expiry},
-	{Name: "classes", Title: "Classes", Text: func(a Answer) string { return strings.Join(a.Node.Classes, " ") }},
+	{Name: "classes", Title: "Classes", Text: func(n Node) string { return strings.Join(n.Classes, " ") }},
 }
 
 // YesNo is a truth as tables show it.
@@ -78,8 +78,8 @@ func ColumnOf(name string) (Column, error) {
 		return columns[i], nil
 	}
 	if path, ok := strings.CutPrefix(name, FactPrefix); ok && path != "" {
-		return Column{Name: name, Title: path, Facts: true, compare: compareNumbers, Text: func(a Answer) string {
-			text, _ := filter.TextAt(a.Node.Facts, path)
+		return Column{Name: name, Title: path, Facts: true, compare: compareNumbers, Text: func(n Node) string {
+			text, _ := filter.TextAt(n.Facts, path)
 			return text
 		}}, nil
 	}
@@ -101,28 +101,28 @@ func compareNumbers(a, b string) int {
 }
 
 // Grouping is what --group-by counts; nil for none. byFact tells that the nodes have to be asked for their facts.
-func Grouping(by string) (values func(Answer) []string, byFact bool) {
+func Grouping(by string) (values func(Node) []string, byFact bool) {
 	switch by {
 	case "":
 		return nil, false
 	case "version":
-		return func(a Answer) []string { return []string{a.Node.Version} }, false
+		return func(n Node) []string { return []string{n.Version} }, false
 	case "class":
-		return func(a Answer) []string { return a.Node.Classes }, false
+		return func(n Node) []string { return n.Classes }, false
 	case "collective":
-		return func(a Answer) []string { return a.Node.Collectives }, false
+		return func(n Node) []string { return n.Collectives }, false
 	case "agent":
 		return AgentNames, false
 	case "upgradable":
-		return func(a Answer) []string { return []string{YesNo(a.Node.Upgradable)} }, false
+		return func(n Node) []string { return []string{YesNo(n.Upgradable)} }, false
 	}
 	if by == "token-expiry" {
 		now := time.Now()
-		return func(a Answer) []string { return expiryBucket(a, now) }, false
+		return func(n Node) []string { return expiryBucket(n, now) }, false
 	}
 	path := strings.TrimPrefix(by, FactPrefix)
-	return func(a Answer) []string {
-		if text, ok := filter.TextAt(a.Node.Facts, path); ok {
+	return func(n Node) []string {
+		if text, ok := filter.TextAt(n.Facts, path); ok {
 			return []string{text}
 		}
 		return nil

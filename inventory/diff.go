@@ -118,10 +118,10 @@ func NewComparison(before *Snapshot, ignoredFacts []string, agentVersions bool) 
 }
 
 // Add compares one node. An error is the snapshot's file's.
-func (c *Comparison) Add(after Record) error {
+func (c *Comparison) Add(after Node) error {
 	c.after++
 	c.seen[after.Identity] = true
-	before, ok, err := c.before.Record(after.Identity)
+	before, ok, err := c.before.Node(after.Identity)
 	if err != nil {
 		return err
 	}
@@ -162,8 +162,8 @@ func (c *Comparison) differ(node string, s subject, change fromTo) {
 	ways[change] = append(ways[change], node)
 }
 
-// compare tells whether two records of a node differ.
-func (c *Comparison) compare(a, b Record) (differ bool) {
+// compare tells whether two surveys of a node differ.
+func (c *Comparison) compare(a, b Node) (differ bool) {
 	node := b.Identity
 	one := func(what, name, from, to string) {
 		if from != to {

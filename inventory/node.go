@@ -10,24 +10,36 @@ const SchemaVersion = 1
 
 // Node is one node, as it described itself.
 type Node struct {
-	Identity string
-	// Version is the server's, such as 0.29.4.
-	Version string
+	Identity string `json:"identity"`
+	// Version is the server's, such as 0.29.4. It is empty when the node did not tell what it is.
+	Version string `json:"version"`
 	// Upgradable says that the server may upgrade itself during provisioning (docs/protocol.md, upgradable).
-	Upgradable     bool
-	MainCollective string
-	Collectives    []string
-	Agents         []string
-	Classes        []string
-	DataPlugins    []string
-	Machines       []Machine
-	// Facts is the JSON object of the node's facts.
-	Facts json.RawMessage
-	// Stats is nil when the node told what it is and not how it fares.
-	Stats *Stats
+	Upgradable     bool     `json:"upgradable"`
+	MainCollective string   `json:"main_collective"`
+	Collectives    []string `json:"collectives"`
+	Agents         []string `json:"agents"`
+	// AgentVersions is nil when they were not asked or not told.
+	AgentVersions map[string]string `json:"agent_versions,omitempty"`
+	Classes       []string          `json:"classes"`
+	DataPlugins   []string          `json:"data_plugins,omitzero"`
+	Machines      []Machine         `json:"machines"`
 	// TokenExpires is when the server's token ends, as its reply showed it (protocol v2); zero where it showed none.
-	TokenExpires time.Time
+	TokenExpires time.Time `json:"token_expires,omitzero"`
+	// Facts is the JSON object of the node's facts; nil where they are left out.
+	Facts json.RawMessage `json:"-"`
+	// Stats is nil when the node told what it is and not how it fares.
+	Stats *Stats `json:"-"`
+	// Uptime is by the node's own clock, and zero without Stats.
+	Uptime time.Duration `json:"-"`
+	// Place is the node's place in the list that a survey asked.
+	Place int `json:"-"`
+	// Err is what a survey misses: ErrNoReply, ErrAbsent or ErrExpired (wrapped), *RefusedError or *PayloadError. Where the node told
+	// what it is, less important things are missing.
+	Err error `json:"-"`
 }
+
+// Told reports whether the node told what it is.
+func (n Node) Told() bool { return n.Version != "" }
 
 // Machine is one autonomous agent.
 type Machine struct {
@@ -75,26 +87,45 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 // MarshalJSON writes the document of `fleetctl inventory IDENTITY --json`: lists are never null, stats is null when
 // the node did not tell.
 func (n Node) MarshalJSON() ([]byte, error) {
-	facts := n.Facts
+	m, facts := n.members(), n.Facts
+	m.AgentVersions, m.DataPlugins = nil, notNil(n.DataPlugins)
 	if len(facts) == 0 {
 		facts = json.RawMessage("{}")
 	}
 	return json.Marshal(struct {
-		SchemaVersion  int             `json:"schema_version"`
-		Identity       string          `json:"identity"`
-		Version        string          `json:"version"`
-		Upgradable     bool            `json:"upgradable"`
-		MainCollective string          `json:"main_collective"`
-		Collectives    []string        `json:"collectives"`
-		Agents         []string        `json:"agents"`
-		Classes        []string        `json:"classes"`
-		DataPlugins    []string        `json:"data_plugins"`
-		Machines       []Machine       `json:"machines"`
-		Facts          json.RawMessage `json:"facts"`
-		Stats          *Stats          `json:"stats"`
-		TokenExpires   time.Time       `json:"token_expires,omitzero"`
-	}{SchemaVersion, n.Identity, n.Version, n.Upgradable, n.MainCollective, notNil(n.Collectives), notNil(n.Agents),
-		notNil(n.Classes), notNil(n.DataPlugins), notNil(n.Machines), facts, n.Stats, n.TokenExpires.UTC()})
+		SchemaVersion int `json:"schema_version"`
+		members
+		Facts json.RawMessage `json:"facts"`
+		Stats *Stats          `json:"stats"`
+	}{SchemaVersion, m, facts, n.Stats})
+}
+
+// members are the keys of a node that all documents share, in their order. Its lists are never null.
+type members Node
+
+func (n Node) members() members {
+	n.Collectives, n.Agents, n.Classes, n.Machines = notNil(n.Collectives), notNil(n.Agents), notNil(n.Classes), notNil(n.Machines)
+	return members(n)
+}
+
+// record is a node in documents about many: reports, JSON lines and snapshots.
+type record struct {
+	members
+	StartTime     time.Time       `json:"start_time,omitzero"`
+	UptimeSeconds *int64          `json:"uptime_seconds,omitempty"`
+	Facts         json.RawMessage `json:"facts,omitempty"`
+}
+
+// Record is the node as documents about many write it, without its data plugins.
+func (n Node) Record() ([]byte, error) { return json.Marshal(n.record()) }
+
+func (n Node) record() record {
+	r := record{members: n.members(), Facts: n.Facts}
+	r.DataPlugins = nil
+	if n.Stats != nil {
+		r.StartTime, r.UptimeSeconds = n.Stats.StartTime.UTC(), new(int64(n.Uptime/time.Second))
+	}
+	return r
 }
 
 func notNil[T any](list []T) []T {

@@ -46,11 +46,11 @@ type Line struct {
 	keys  []string
 }
 
-// Line is an answer's line, without cells and text.
-func (o Order) Line(a Answer) Line {
-	l := Line{place: a.Place}
+// Line is a node's line, without cells and text.
+func (o Order) Line(n Node) Line {
+	l := Line{place: n.Place}
 	for _, s := range o {
-		l.keys = append(l.keys, s.key(a))
+		l.keys = append(l.keys, s.key(n))
 	}
 	return l
 }

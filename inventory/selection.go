@@ -27,7 +27,7 @@ func (s Selection) Selector() (*Selector, error) {
 }
 
 // Wants tells whether a node is selected.
-func (s *Selector) Wants(n *Node) bool {
+func (s *Selector) Wants(n Node) bool {
 	if s.s.Upgradable && !n.Upgradable || s.s.NotUpgradable && n.Upgradable {
 		return false
 	}

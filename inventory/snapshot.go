@@ -34,7 +34,7 @@ type snapshotHead struct {
 
 type snapshotNode struct {
 	Kind string `json:"k"`
-	Record
+	record
 }
 
 type snapshotEnd struct {
@@ -77,10 +77,10 @@ func (s *SnapshotWriter) line(v any) error {
 }
 
 // Add writes a node. What changes by itself, its start time and uptime, is left out.
-func (s *SnapshotWriter) Add(r Record) error {
+func (s *SnapshotWriter) Add(n Node) error {
 	s.nodes++
-	r.StartTime, r.UptimeSeconds = time.Time{}, nil
-	return s.line(snapshotNode{kindNode, r})
+	n.Stats = nil
+	return s.line(snapshotNode{kindNode, n.record()})
 }
 
 // Close ends the snapshot: without it the file is cut short. It does not close the underlying writer.
@@ -181,15 +181,15 @@ func (s *Snapshot) member(line []byte, offset int64) (ended bool, err error) {
 	}
 	switch kind.Kind {
 	case kindNode:
-		r, err := readRecord(line)
+		n, err := readNode(line)
 		if err != nil {
 			return false, err
 		}
-		if _, twice := s.at[r.Identity]; twice {
-			return false, fmt.Errorf("node %s is there twice", r.Identity)
+		if _, twice := s.at[n.Identity]; twice {
+			return false, fmt.Errorf("node %s is there twice", n.Identity)
 		}
-		s.at[r.Identity] = span{offset, len(line)}
-		s.order = append(s.order, r.Identity)
+		s.at[n.Identity] = span{offset, len(line)}
+		s.order = append(s.order, n.Identity)
 	case kindEnd:
 		var end snapshotEnd
 		if err := json.Unmarshal(line, &end); err != nil {
@@ -206,51 +206,52 @@ func (s *Snapshot) member(line []byte, offset int64) (ended bool, err error) {
 	return false, nil
 }
 
-func readRecord(line []byte) (Record, error) {
-	var n snapshotNode
-	if err := json.Unmarshal(line, &n); err != nil {
-		return Record{}, err
+func readNode(line []byte) (Node, error) {
+	var read snapshotNode
+	if err := json.Unmarshal(line, &read); err != nil {
+		return Node{}, err
 	}
-	facts := bytes.TrimSpace(n.Facts)
+	n := Node(read.members)
+	n.Facts = bytes.TrimSpace(read.Facts)
 	switch {
 	case n.Identity == "":
-		return Record{}, errors.New("a node without a name")
+		return Node{}, errors.New("a node without a name")
 	case n.Version == "":
-		return Record{}, fmt.Errorf("node %s has no version", n.Identity)
-	case len(facts) > 0 && facts[0] != '{':
-		return Record{}, fmt.Errorf("node %s: its facts are no object", n.Identity)
+		return Node{}, fmt.Errorf("node %s has no version", n.Identity)
+	case len(n.Facts) > 0 && n.Facts[0] != '{':
+		return Node{}, fmt.Errorf("node %s: its facts are no object", n.Identity)
 	}
-	return n.Record, nil
+	return n, nil
 }
 
 // Len is the number of nodes.
 func (s *Snapshot) Len() int { return len(s.order) }
 
-// Record reads a node again; ok is false where the snapshot has none of that name.
-func (s *Snapshot) Record(identity string) (r Record, ok bool, err error) {
+// Node reads a node again; ok is false where the snapshot has none of that name.
+func (s *Snapshot) Node(identity string) (n Node, ok bool, err error) {
 	where, ok := s.at[identity]
 	if !ok {
-		return Record{}, false, nil
+		return Node{}, false, nil
 	}
 	line := make([]byte, where.length)
 	if _, err := s.file.ReadAt(line, where.offset); err != nil {
-		return Record{}, true, fmt.Errorf("read snapshot again: %w", err)
+		return Node{}, true, fmt.Errorf("read snapshot again: %w", err)
 	}
-	if r, err = readRecord(line); err == nil && r.Identity != identity {
+	if n, err = readNode(line); err == nil && n.Identity != identity {
 		err = errors.New("it has been changed meanwhile")
 	}
 	if err != nil {
-		return Record{}, true, fmt.Errorf("read snapshot again: %w", err)
+		return Node{}, true, fmt.Errorf("read snapshot again: %w", err)
 	}
-	return r, true, nil
+	return n, true, nil
 }
 
-// Records reads every node again, in the order of the file.
-func (s *Snapshot) Records() iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
+// Nodes reads every node again, in the order of the file.
+func (s *Snapshot) Nodes() iter.Seq2[Node, error] {
+	return func(yield func(Node, error) bool) {
 		for _, identity := range s.order {
-			r, _, err := s.Record(identity)
-			if !yield(r, err) || err != nil {
+			n, _, err := s.Node(identity)
+			if !yield(n, err) || err != nil {
 				return
 			}
 		}

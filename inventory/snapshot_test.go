@@ -12,20 +12,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func exampleRecord(name, version, facts string) Record {
-	return Record{Identity: name, Version: version, MainCollective: "m", Collectives: []string{"m"}, Agents: []string{"rpcutil"},
+func nodeWith(name, version, facts string) Node {
+	return Node{Identity: name, Version: version, MainCollective: "m", Collectives: []string{"m"}, Agents: []string{"rpcutil"},
 		Classes: []string{"common"}, Machines: []Machine{}, Facts: json.RawMessage(facts)}
 }
 
-func snapshotBytes(t testing.TB, info SnapshotInfo, silent []string, records ...Record) []byte {
+func snapshotBytes(t testing.TB, info SnapshotInfo, silent []string, nodes ...Node) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := NewSnapshotWriter(&b, info)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range records {
-		if err := w.Add(r); err != nil {
+	for _, n := range nodes {
+		if err := w.Add(n); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -40,10 +40,10 @@ func readBack(data []byte) (*Snapshot, error) {
 }
 
 func TestSnapshotKeepsWhatNodesSaid(t *testing.T) {
-	a := exampleRecord("n1", "0.29.4", `{"a":{"b":[1,2]}}`)
-	a.AgentVersions, a.StartTime, a.UptimeSeconds = map[string]string{"rpcutil": "1"}, time.Unix(5, 0), new(int64(3))
+	a := nodeWith("n1", "0.29.4", `{"a":{"b":[1,2]}}`)
+	a.AgentVersions, a.Stats, a.Uptime = map[string]string{"rpcutil": "1"}, &Stats{StartTime: time.Unix(5, 0)}, 3*time.Second
 	info := SnapshotInfo{Taken: time.Date(2026, 7, 28, 10, 0, 0, 0, time.UTC), Collective: "m", Selection: []string{"-F", "a=b"}, AgentVersions: true}
-	data := snapshotBytes(t, info, []string{"n9"}, a, exampleRecord("n2", "0.28.0", "{}"))
+	data := snapshotBytes(t, info, []string{"n9"}, a, nodeWith("n2", "0.28.0", "{}"))
 	s, err := readBack(data)
 	if err != nil {
 		t.Fatal(err)
@@ -54,27 +54,27 @@ func TestSnapshotKeepsWhatNodesSaid(t *testing.T) {
 	if s.Len() != 2 || len(s.Silent) != 1 || s.Silent[0] != "n9" {
 		t.Errorf("%d nodes, silent %v", s.Len(), s.Silent)
 	}
-	a.StartTime, a.UptimeSeconds = time.Time{}, nil // they change by themselves
-	got, ok, err := s.Record("n1")
+	a.Stats, a.Uptime = nil, 0 // they change by themselves
+	got, ok, err := s.Node("n1")
 	if diff := cmp.Diff(a, got); diff != "" || !ok || err != nil {
 		t.Errorf("%v, %v, -want +got\n%s", ok, err, diff)
 	}
-	if _, ok, err := s.Record("n3"); ok || err != nil {
+	if _, ok, err := s.Node("n3"); ok || err != nil {
 		t.Errorf("a node that is not there: %v, %v", ok, err)
 	}
 	n := 0
-	for _, err := range s.Records() {
+	for _, err := range s.Nodes() {
 		if n++; err != nil {
 			t.Error(err)
 		}
 	}
 	if n != 2 {
-		t.Errorf("%d records, want 2", n)
+		t.Errorf("%d nodes, want 2", n)
 	}
 }
 
 func TestDamagedSnapshotsAreRefused(t *testing.T) {
-	whole := string(snapshotBytes(t, SnapshotInfo{}, nil, exampleRecord("n1", "1", "{}"), exampleRecord("n2", "1", "{}")))
+	whole := string(snapshotBytes(t, SnapshotInfo{}, nil, nodeWith("n1", "1", "{}"), nodeWith("n2", "1", "{}")))
 	lines := strings.SplitAfter(whole, "\n")
 	for name, tt := range map[string]struct{ data, want string }{
 		"empty":      {"", "empty"},
@@ -99,15 +99,15 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	}
 }
 
-func compareWith(t *testing.T, before []byte, ignored []string, after []Record, silent ...string) Difference {
+func compareWith(t *testing.T, before []byte, ignored []string, after []Node, silent ...string) Difference {
 	t.Helper()
 	s, err := readBack(before)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := NewComparison(s, ignored, true)
-	for _, r := range after {
-		if err := c.Add(r); err != nil {
+	for _, n := range after {
+		if err := c.Add(n); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,15 +128,15 @@ func texts(d Difference) []string {
 }
 
 func TestDifferenceIsFoldedIntoGroups(t *testing.T) {
-	before := []Record{
-		exampleRecord("n1", "0.28.0", `{"os":{"full":"9.4","name":"A"},"up":1}`), exampleRecord("n2", "0.28.0", `{"os":{"full":"9.4","name":"A"},"up":1}`),
-		exampleRecord("n3", "0.28.0", `{"os":{"full":"9.4","name":"A"}}`), exampleRecord("n4", "0.29.4", `{}`),
-		exampleRecord("n5", "0.29.4", `{}`), exampleRecord("n6", "0.29.4", `{"l":[1, 2],"a.b":null}`),
+	before := []Node{
+		nodeWith("n1", "0.28.0", `{"os":{"full":"9.4","name":"A"},"up":1}`), nodeWith("n2", "0.28.0", `{"os":{"full":"9.4","name":"A"},"up":1}`),
+		nodeWith("n3", "0.28.0", `{"os":{"full":"9.4","name":"A"}}`), nodeWith("n4", "0.29.4", `{}`),
+		nodeWith("n5", "0.29.4", `{}`), nodeWith("n6", "0.29.4", `{"l":[1, 2],"a.b":null}`),
 	}
-	after := []Record{
-		exampleRecord("n1", "0.29.4", `{"os":{"full":"9.5","name":"A"},"up":2}`), exampleRecord("n2", "0.29.4", `{"os":{"name":"A","full":"9.5"},"up":3}`),
-		exampleRecord("n3", "0.29.4", `{"os":{"full":"9.4","name":"A"}}`), exampleRecord("n4", "0.29.4", ` {} `),
-		exampleRecord("n6", "0.29.4", `{"l":[1,3],"new":"x"}`), exampleRecord("n9", "0.29.4", `{}`),
+	after := []Node{
+		nodeWith("n1", "0.29.4", `{"os":{"full":"9.5","name":"A"},"up":2}`), nodeWith("n2", "0.29.4", `{"os":{"name":"A","full":"9.5"},"up":3}`),
+		nodeWith("n3", "0.29.4", `{"os":{"full":"9.4","name":"A"}}`), nodeWith("n4", "0.29.4", ` {} `),
+		nodeWith("n6", "0.29.4", `{"l":[1,3],"new":"x"}`), nodeWith("n9", "0.29.4", `{}`),
 	}
 	after[2].Upgradable, after[2].Agents = true, []string{"rpcutil", "scout"}
 	after[2].Classes = nil
@@ -165,11 +165,11 @@ func TestDifferenceIsFoldedIntoGroups(t *testing.T) {
 }
 
 func TestChangesOfAThousandKindsAreOne(t *testing.T) {
-	var before, after []Record
+	var before, after []Node
 	for i := range 50 {
 		name := fmt.Sprintf("n%02d", i)
-		before = append(before, exampleRecord(name, "1", fmt.Sprintf(`{"uptime":%d,"k":"v"}`, i)))
-		after = append(after, exampleRecord(name, "1", fmt.Sprintf(`{"uptime":%d,"k":"w"}`, i+1000)))
+		before = append(before, nodeWith(name, "1", fmt.Sprintf(`{"uptime":%d,"k":"v"}`, i)))
+		after = append(after, nodeWith(name, "1", fmt.Sprintf(`{"uptime":%d,"k":"w"}`, i+1000)))
 	}
 	got := compareWith(t, snapshotBytes(t, SnapshotInfo{}, nil, before...), nil, after)
 	if len(got.Groups) != 1 {
@@ -184,28 +184,28 @@ func TestChangesOfAThousandKindsAreOne(t *testing.T) {
 }
 
 func TestAgentVersionsCountOnlyWhereBothSidesKnowThem(t *testing.T) {
-	a, b := exampleRecord("n1", "1", "{}"), exampleRecord("n1", "1", "{}")
+	a, b := nodeWith("n1", "1", "{}"), nodeWith("n1", "1", "{}")
 	a.AgentVersions, b.AgentVersions = map[string]string{"rpcutil": "1", "old": "1"}, map[string]string{"rpcutil": "2"}
-	if got := texts(compareWith(t, snapshotBytes(t, SnapshotInfo{AgentVersions: true}, nil, a), nil, []Record{b})); len(got) != 1 || got[0] != "1: agent version rpcutil 1 -> 2: n1" {
+	if got := texts(compareWith(t, snapshotBytes(t, SnapshotInfo{AgentVersions: true}, nil, a), nil, []Node{b})); len(got) != 1 || got[0] != "1: agent version rpcutil 1 -> 2: n1" {
 		t.Errorf("%v", got)
 	}
-	if got := texts(compareWith(t, snapshotBytes(t, SnapshotInfo{}, nil, a), nil, []Record{b})); len(got) != 0 {
+	if got := texts(compareWith(t, snapshotBytes(t, SnapshotInfo{}, nil, a), nil, []Node{b})); len(got) != 0 {
 		t.Errorf("%v, want nothing", got)
 	}
 }
 
 // Whatever the bytes: no panic; what is read is all there, and a prefix of a snapshot is none.
 func FuzzReadSnapshot(f *testing.F) {
-	f.Add(snapshotBytes(f, SnapshotInfo{Collective: "m"}, []string{"s"}, exampleRecord("n1", "1", `{"a":1}`), exampleRecord("n2", "1", "{}")), 20)
+	f.Add(snapshotBytes(f, SnapshotInfo{Collective: "m"}, []string{"s"}, nodeWith("n1", "1", `{"a":1}`), nodeWith("n2", "1", "{}")), 20)
 	f.Add([]byte("{}\n"), 1)
-	f.Add(bytes.ReplaceAll(snapshotBytes(f, SnapshotInfo{}, nil, exampleRecord("n1", "1", "{}")), []byte("\n"), []byte("\r\n")), 0)
+	f.Add(bytes.ReplaceAll(snapshotBytes(f, SnapshotInfo{}, nil, nodeWith("n1", "1", "{}")), []byte("\n"), []byte("\r\n")), 0)
 	f.Fuzz(func(t *testing.T, data []byte, cut int) {
 		s, err := readBack(data)
 		if err != nil {
 			return
 		}
 		n := 0
-		for r, err := range s.Records() {
+		for r, err := range s.Nodes() {
 			if err != nil {
 				t.Fatalf("a node that was read before: %v", err)
 			}

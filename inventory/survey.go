@@ -39,22 +39,6 @@ const (
 	firstQuiet = time.Second
 )
 
-// Answer is what one node said.
-type Answer struct {
-	// Place is the node's place in the list that was asked.
-	Place    int
-	Identity string
-	// Node is nil when the node did not tell what it is; its Stats may be nil.
-	Node *Node
-	// AgentVersions is nil when they were not asked or not told.
-	AgentVersions map[string]string
-	// Uptime is by the node's own clock, and zero without Stats.
-	Uptime time.Duration
-	// Err says what is missing: ErrNoReply, ErrAbsent or ErrExpired (wrapped), *RefusedError or *PayloadError. With a Node, less important things
-	// are missing.
-	Err error
-}
-
 func (s Survey) withDefaults() Survey {
 	s.Timeout, s.Flight = cmp.Or(s.Timeout, defaultTimeout), cmp.Or(s.Flight, defaultFlight)
 	if s.Chunk == 0 {
@@ -77,12 +61,12 @@ func (s Survey) actions() []string {
 	return list
 }
 
-// Ask asks every node and yields one Answer for each, in no order that can be relied on: answers as they come, silence
+// Ask asks every node and yields a Node for each, in no order that can be relied on: answers as they come, silence
 // when the time is up. However many nodes there are, only a few chunks are in memory. An error ends the sequence; so
 // does the end of the context, without an error: the caller knows its cause. Stopping the loop stops the work.
-func (s Survey) Ask(ctx context.Context, caller Caller, nodes []string) iter.Seq2[Answer, error] {
+func (s Survey) Ask(ctx context.Context, caller Caller, nodes []string) iter.Seq2[Node, error] {
 	s = s.withDefaults()
-	return func(yield func(Answer, error) bool) {
+	return func(yield func(Node, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		out := make(chan part)
 		var wait sync.WaitGroup
@@ -91,11 +75,11 @@ func (s Survey) Ask(ctx context.Context, caller Caller, nodes []string) iter.Seq
 		wait.Go(func() { s.dispatch(ctx, caller, nodes, out) })
 		for p := range out {
 			if p.err != nil {
-				yield(Answer{}, p.err)
+				yield(Node{}, p.err)
 				return
 			}
-			for _, a := range p.answers {
-				if !yield(a, nil) {
+			for _, n := range p.nodes {
+				if !yield(n, nil) {
 					return
 				}
 			}
@@ -103,10 +87,10 @@ func (s Survey) Ask(ctx context.Context, caller Caller, nodes []string) iter.Seq
 	}
 }
 
-// part is some answers of a chunk, or the error that ends the survey.
+// part is some nodes of a chunk, or the error that ends the survey.
 type part struct {
-	answers []Answer
-	err     error
+	nodes []Node
+	err   error
 }
 
 func (s Survey) dispatch(ctx context.Context, caller Caller, nodes []string, out chan<- part) {
@@ -142,16 +126,14 @@ type chunk struct {
 
 // pending is a node of a chunk.
 type pending struct {
-	answer Answer
-	node   Node
-	stats  *Stats
-	heard  map[string]bool // by action
+	node  Node
+	heard map[string]bool // by action
 }
 
 func newChunk(s Survey, place int, nodes []string) *chunk {
 	c := &chunk{survey: s, nodes: nodes, byName: make(map[string]*pending, len(nodes))}
 	for i, name := range nodes {
-		p := &pending{answer: Answer{Place: place + i, Identity: name}, heard: map[string]bool{}}
+		p := &pending{node: Node{Place: place + i, Identity: name}, heard: map[string]bool{}}
 		c.byName[name] = p
 		c.left = append(c.left, p)
 	}
@@ -237,51 +219,51 @@ func (c *chunk) note(r said) {
 	case err == nil:
 		err = p.read(r, c.survey.Facts)
 	}
-	if err != nil && (p.answer.Err == nil || r.action == actionInventory) {
-		p.answer.Err = err
+	if err != nil && (p.node.Err == nil || r.action == actionInventory) {
+		p.node.Err = err
 	}
 }
 
-func (p *pending) read(r said, facts bool) error {
-	var err error
+func (p *pending) read(r said, facts bool) (err error) {
+	n := &p.node
 	switch r.action {
 	case actionInventory:
-		if p.node, err = readInventory(r.reply); err != nil {
-			return err
-		}
-		if !facts {
-			p.node.Facts = nil
-		}
-		p.answer.Node = &p.node
-	case actionStats:
-		stats, err := decodeStats(p.answer.Identity, r.reply.Data)
+		told, err := readInventory(r.reply)
 		if err != nil {
 			return err
 		}
-		p.stats = &stats
-		p.answer.Uptime = max(r.reply.Time.Sub(stats.StartTime), 0)
+		if !facts {
+			told.Facts = nil
+		}
+		told.Place, told.AgentVersions, told.Stats, told.Uptime, told.Err = n.Place, n.AgentVersions, n.Stats, n.Uptime, n.Err
+		*n = told
+	case actionStats:
+		stats, err := decodeStats(n.Identity, r.reply.Data)
+		if err != nil {
+			return err
+		}
+		n.Stats, n.Uptime = &stats, max(r.reply.Time.Sub(stats.StartTime), 0)
 	case actionAgents:
-		p.answer.AgentVersions, err = decodeAgents(p.answer.Identity, r.reply.Data)
+		n.AgentVersions, err = decodeAgents(n.Identity, r.reply.Data)
 	}
 	return err
 }
 
-// finish makes the answer: what has not come is missing.
-func (p *pending) finish(caller Caller, actions []string) Answer {
-	p.node.Stats = p.stats
+// finish makes the node whole: what has not come is missing.
+func (p *pending) finish(caller Caller, actions []string) Node {
 	for _, action := range actions {
-		if !p.heard[action] && p.answer.Err == nil {
-			p.answer.Err = silence(caller, p.answer.Identity, action)
+		if !p.heard[action] && p.node.Err == nil {
+			p.node.Err = silence(caller, p.node.Identity, action)
 		}
 	}
-	return p.answer
+	return p.node
 }
 
 // deliver hands on what is complete, or all that is left. It never waits for the reader: that would make nodes look
 // silent that are not. The slot is free when the reader has taken the answers.
 func (c *chunk) deliver(ctx context.Context, all bool) {
 	actions := c.survey.actions()
-	var ready []Answer
+	var ready []Node
 	c.left = slices.DeleteFunc(c.left, func(p *pending) bool {
 		if !all && len(p.heard) < len(actions) {
 			return false
@@ -290,7 +272,7 @@ func (c *chunk) deliver(ctx context.Context, all bool) {
 		return true
 	})
 	c.carry.Go(func() {
-		c.send(ctx, part{answers: ready})
+		c.send(ctx, part{nodes: ready})
 		c.release()
 	})
 }

@@ -68,9 +68,9 @@ func plainReply(action string) *rpcclient.Reply {
 	return r
 }
 
-func ask(t *testing.T, s Survey, caller Caller, nodes []string) map[string]Answer {
+func ask(t *testing.T, s Survey, caller Caller, nodes []string) map[string]Node {
 	t.Helper()
-	got := map[string]Answer{}
+	got := map[string]Node{}
 	for a, err := range s.Ask(t.Context(), caller, nodes) {
 		if err != nil {
 			t.Fatal(err)
@@ -109,24 +109,23 @@ func TestSurveyAnswersForEveryNodeOnce(t *testing.T) {
 		}
 		whole := got["n000000"]
 		node := exampleNode()
-		node.Identity = "n000000"
-		want := Answer{Identity: "n000000", Node: &node, Uptime: 90 * time.Second,
-			AgentVersions: map[string]string{"rpcutil": "0.29.4", "choria_provision": "0.29.4"}}
-		if diff := cmp.Diff(want, whole); diff != "" {
+		node.Identity, node.Uptime = "n000000", 90*time.Second
+		node.AgentVersions = map[string]string{"rpcutil": "0.29.4", "choria_provision": "0.29.4"}
+		if diff := cmp.Diff(node, whole); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}
 		for _, name := range []string{"n000003", "n000005"} {
-			if a := got[name]; a.Node != nil || !errors.Is(a.Err, ErrNoReply) || !strings.Contains(a.Err.Error(), "rpcutil#inventory") {
+			if a := got[name]; a.Told() || !errors.Is(a.Err, ErrNoReply) || !strings.Contains(a.Err.Error(), "rpcutil#inventory") {
 				t.Errorf("%+v, want silence to rpcutil#inventory", a)
 			}
 		}
-		if a := got["n000004"]; a.Node == nil || a.Node.Stats != nil || !errors.Is(a.Err, ErrNoReply) || a.AgentVersions != nil {
+		if a := got["n000004"]; !a.Told() || a.Stats != nil || !errors.Is(a.Err, ErrNoReply) || a.AgentVersions != nil {
 			t.Errorf("%+v, want a node without statistics", a)
 		}
-		if _, refused := errors.AsType[*RefusedError](got["n000006"].Err); !refused || got["n000006"].Node != nil {
+		if _, refused := errors.AsType[*RefusedError](got["n000006"].Err); !refused || got["n000006"].Told() {
 			t.Errorf("%+v, want a refusal", got["n000006"])
 		}
-		if odd, ok := errors.AsType[*PayloadError](got["n000007"].Err); !ok || odd.Action != actionStats || got["n000007"].Node == nil {
+		if odd, ok := errors.AsType[*PayloadError](got["n000007"].Err); !ok || odd.Action != actionStats || !got["n000007"].Told() {
 			t.Errorf("%+v, want a node with odd statistics", got["n000007"])
 		}
 	})
@@ -141,7 +140,7 @@ func TestSurveyAsksOnlyWhatIsWanted(t *testing.T) {
 		return plainReply(action)
 	})
 	got := ask(t, Survey{}, caller, namesOf(3))
-	if a := got["n000001"]; a.Err != nil || a.Node == nil || a.Node.Facts != nil || a.Node.Stats != nil || stats.Load() != 0 {
+	if a := got["n000001"]; a.Err != nil || !a.Told() || a.Facts != nil || a.Stats != nil || stats.Load() != 0 {
 		t.Errorf("%+v and %d more requests, want a node without facts and statistics, and no more requests", a, stats.Load())
 	}
 	if got := ask(t, Survey{}, caller, nil); len(got) != 0 {
@@ -214,7 +213,7 @@ func TestSurveyNeedsLittleMemory(t *testing.T) {
 	var before, now runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	tally := NewTally(func(a Answer) []string { return []string{string(a.Node.Facts[:12])} })
+	tally := NewTally(func(n Node) []string { return []string{string(n.Facts[:12])} })
 	most := uint64(0)
 	for a, err := range (Survey{Facts: true, Chunk: 20}).Ask(t.Context(), caller, namesOf(nodes)) {
 		if err != nil {
@@ -236,22 +235,22 @@ func TestSurveyNeedsLittleMemory(t *testing.T) {
 }
 
 func TestTallyCounts(t *testing.T) {
-	node := func(name, version string, upgradable bool, classes ...string) Answer {
-		return Answer{Identity: name, Node: &Node{Identity: name, Version: version, Upgradable: upgradable, Classes: classes,
-			Collectives: []string{"m", "m"}, Agents: []string{"rpcutil"}}}
+	node := func(name, version string, upgradable bool, classes ...string) Node {
+		return Node{Identity: name, Version: version, Upgradable: upgradable, Classes: classes,
+			Collectives: []string{"m", "m"}, Agents: []string{"rpcutil"}}
 	}
 	timed := node("n4", "0.28.0", false)
-	timed.Node.Stats, timed.Uptime = &Stats{}, time.Hour
+	timed.Stats, timed.Uptime = &Stats{}, time.Hour
 	timed.AgentVersions = map[string]string{"rpcutil": "2"}
-	answers := []Answer{node("n1", "0.29.4", true, "a", "b"), node("n2", "0.29.4", false, "a"), node("n3", "0.28.0", true), timed}
-	plain, grouped := NewTally(nil), NewTally(func(a Answer) []string { return a.Node.Classes })
+	answers := []Node{node("n1", "0.29.4", true, "a", "b"), node("n2", "0.29.4", false, "a"), node("n3", "0.28.0", true), timed}
+	plain, grouped := NewTally(nil), NewTally(func(n Node) []string { return n.Classes })
 	for _, a := range answers {
 		plain.Add(a)
 		grouped.Add(a)
 	}
 	plain.Skip(node("n5", "1", true))
-	plain.Miss(Answer{Identity: "n6", Err: fmt.Errorf("%w to x", ErrNoReply)})
-	plain.Miss(Answer{Identity: "n7", Err: &RefusedError{Node: "n7", Action: "inventory", Message: "no"}})
+	plain.Miss(Node{Identity: "n6", Err: fmt.Errorf("%w to x", ErrNoReply)})
+	plain.Miss(Node{Identity: "n7", Err: &RefusedError{Node: "n7", Action: "inventory", Message: "no"}})
 	if plain.Asked() != 7 || plain.Selected != 4 || plain.Told != 5 || plain.Upgradable != 2 || plain.Timed != 1 || plain.Shortest != time.Hour {
 		t.Errorf("%+v", plain)
 	}
@@ -292,7 +291,7 @@ func TestWhatArrivedInTimeCountsHoweverLongItsCheckTakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		caller := lateCaller{callFunc(func(action, _ string) *rpcclient.Reply { return plainReply(action) })}
 		for name, a := range ask(t, Survey{Stats: true, Timeout: time.Second, Chunk: 20}, caller, namesOf(60)) {
-			if a.Node == nil || a.Err != nil {
+			if !a.Told() || a.Err != nil {
 				t.Errorf("%s: %v", name, a.Err)
 			}
 		}
@@ -323,12 +322,12 @@ func TestAbsentNodesAreNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		got := ask(t, Survey{Stats: true}, caller, namesOf(3))["n000001"]
-		if got.Node != nil || !errors.Is(got.Err, ErrAbsent) || !errors.Is(got.Err, ErrNoReply) || got.Err.Error() != "n000001 is not connected" {
+		if got.Told() || !errors.Is(got.Err, ErrAbsent) || !errors.Is(got.Err, ErrNoReply) || got.Err.Error() != "n000001 is not connected" {
 			t.Errorf("got %+v, %v", got, got.Err)
 		}
 		tally := NewTally(nil)
 		tally.Miss(got)
-		tally.Miss(Answer{Identity: "n9", Err: ErrNoReply})
+		tally.Miss(Node{Identity: "n9", Err: ErrNoReply})
 		if !slices.Equal(tally.Silent, []string{"n000001", "n9"}) || !slices.Equal(tally.Absent, []string{"n000001"}) {
 			t.Errorf("silent %q, absent %q", tally.Silent, tally.Absent)
 		}

@@ -24,7 +24,7 @@ type Tally struct {
 	Timed             int
 
 	versions, collectives, agents map[string]int
-	groupBy                       func(Answer) []string
+	groupBy                       func(Node) []string
 	groups                        map[string]*GroupCount
 	ungrouped                     GroupCount
 }
@@ -40,63 +40,63 @@ type GroupCount struct {
 
 // NewTally counts versions, collectives and agents; with groupBy it counts the nodes of each of the values that this
 // returns instead. A node without a value is counted as absent.
-func NewTally(groupBy func(Answer) []string) *Tally {
+func NewTally(groupBy func(Node) []string) *Tally {
 	return &Tally{versions: map[string]int{}, collectives: map[string]int{}, agents: map[string]int{},
 		groupBy: groupBy, groups: map[string]*GroupCount{}, ungrouped: GroupCount{Absent: true}}
 }
 
 // Miss counts a node that did not tell what it is.
-func (t *Tally) Miss(a Answer) {
-	if errors.Is(a.Err, ErrNoReply) {
-		t.Silent = append(t.Silent, a.Identity)
-		if errors.Is(a.Err, ErrAbsent) {
-			t.Absent = append(t.Absent, a.Identity)
+func (t *Tally) Miss(n Node) {
+	if errors.Is(n.Err, ErrNoReply) {
+		t.Silent = append(t.Silent, n.Identity)
+		if errors.Is(n.Err, ErrAbsent) {
+			t.Absent = append(t.Absent, n.Identity)
 		}
-		if expired(a.Err) {
-			t.Expired = append(t.Expired, a.Identity)
+		if errors.Is(n.Err, ErrExpired) {
+			t.Expired = append(t.Expired, n.Identity)
 		}
 		return
 	}
-	t.Problems = append(t.Problems, Problem{Node: a.Identity, Err: a.Err})
+	t.Problems = append(t.Problems, Problem{Node: n.Identity, Err: n.Err})
 }
 
 // Skip counts a node that told what it is and is not wanted.
-func (t *Tally) Skip(Answer) { t.Told++ }
+func (t *Tally) Skip(Node) { t.Told++ }
 
 // Add counts a node that is wanted.
-func (t *Tally) Add(a Answer) {
+func (t *Tally) Add(n Node) {
 	t.Told++
 	t.Selected++
-	if a.Err != nil {
-		t.Partial = append(t.Partial, Problem{Node: a.Identity, Err: a.Err})
+	if n.Err != nil {
+		t.Partial = append(t.Partial, Problem{Node: n.Identity, Err: n.Err})
 	}
-	if a.Node.Upgradable {
+	if n.Upgradable {
 		t.Upgradable++
 	}
-	if a.Node.Stats != nil {
-		if t.Timed == 0 || a.Uptime < t.Shortest {
-			t.Shortest = a.Uptime
+	if n.Stats != nil {
+		if t.Timed == 0 || n.Uptime < t.Shortest {
+			t.Shortest = n.Uptime
 		}
-		t.Longest = max(t.Longest, a.Uptime)
+		t.Longest = max(t.Longest, n.Uptime)
 		t.Timed++
 	}
 	if t.groupBy != nil {
-		t.group(a)
+		t.group(n)
 		return
 	}
-	t.versions[a.Node.Version]++
-	for name := range unique(a.Node.Collectives) {
+	t.versions[n.Version]++
+	for name := range unique(n.Collectives) {
 		t.collectives[name]++
 	}
-	for name := range unique(AgentNames(a)) {
+	for name := range unique(AgentNames(n)) {
 		t.agents[name]++
 	}
 }
 
-func (t *Tally) group(a Answer) {
-	values := unique(t.groupBy(a))
+func (t *Tally) group(n Node) {
+	values := unique(t.groupBy(n))
 	if len(values) == 0 {
-		t.ungrouped.add(a)
+		t.ungrouped.add(n)
 	}
 	for value := range values {
 		g, ok := t.groups[value]
@@ -104,25 +104,25 @@ func (t *Tally) group(a Answer) {
 			g = &GroupCount{Name: value}
 			t.groups[value] = g
 		}
-		g.add(a)
+		g.add(n)
 	}
 }
 
-func (g *GroupCount) add(a Answer) {
+func (g *GroupCount) add(n Node) {
 	g.Nodes++
-	if a.Node.Upgradable {
+	if n.Upgradable {
 		g.Upgradable++
 	}
 }
 
 // AgentNames are the node's agents, each with its version where that is known.
-func AgentNames(a Answer) []string {
-	if a.AgentVersions == nil {
-		return a.Node.Agents
+func AgentNames(n Node) []string {
+	if n.AgentVersions == nil {
+		return n.Agents
 	}
-	names := slices.Clone(a.Node.Agents)
+	names := slices.Clone(n.Agents)
 	for i, name := range names {
-		if v := a.AgentVersions[name]; v != "" {
+		if v := n.AgentVersions[name]; v != "" {
 			names[i] = name + " " + v
 		}
 	}

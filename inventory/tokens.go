@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -36,8 +35,8 @@ func silence(caller Caller, node, action string) error {
 const endless = 9999
 
 // expiry is when a node's token ends, as columns show it.
-func expiry(a Answer) string {
-	switch end := a.Node.TokenExpires; {
+func expiry(n Node) string {
+	switch end := n.TokenExpires; {
 	case end.IsZero():
 		return ""
 	case end.Year() >= endless:
@@ -54,17 +53,14 @@ var buckets = []struct {
 }{{"expired", 0}, {"1 day", 24 * time.Hour}, {"1 week", 7 * 24 * time.Hour}, {"1 month", 30 * 24 * time.Hour}}
 
 // expiryBucket is the bucket of a node's token; none where it has no token.
-func expiryBucket(a Answer, now time.Time) []string {
-	if a.Node.TokenExpires.IsZero() {
+func expiryBucket(n Node, now time.Time) []string {
+	if n.TokenExpires.IsZero() {
 		return nil
 	}
 	for _, b := range buckets {
-		if !a.Node.TokenExpires.After(now.Add(b.within)) {
+		if !n.TokenExpires.After(now.Add(b.within)) {
 			return []string{b.name}
 		}
 	}
 	return []string{"later"}
 }
-
-// expired tells whether a missing answer is that of a node whose token has ended.
-func expired(err error) bool { return errors.Is(err, ErrExpired) }

@@ -166,10 +166,11 @@ func (g *gathering) wait(ctx context.Context) error {
 	if time.Since(g.since) < patience {
 		return nil
 	}
-	if err := g.session.client.conn.Flush(ctx); err != nil { // it knows the words
-		return err
+	err := g.session.client.conn.Flush(ctx) // it knows the words
+	if err == nil {
+		err = ErrLost
 	}
-	return ErrLost
+	return fmt.Errorf("%w, and did not come back within %v", err, patience)
 }
 
 // close takes what arrived before the end, however long its check takes. False: the end has moved.

@@ -128,8 +128,8 @@ func TestAConnectionThatStaysAwayIsAnError(t *testing.T) {
 			b := newFakeBus()
 			b.serve = server(t, 20*time.Millisecond, "silent")
 			outage(b, time.Second, 0)
-			if err := ask(t, New(b, fakeIdentity{version: choria.V1})); !errors.Is(err, errAway) {
-				t.Errorf("%s: got %v, want the connection's own words", name, err)
+			if err := ask(t, New(b, fakeIdentity{version: choria.V1})); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "did not come back within 30s") {
+				t.Errorf("%s: got %v, want the connection's own words, and how long it was waited for", name, err)
 			}
 		})
 	}

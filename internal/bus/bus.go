@@ -295,10 +295,10 @@ func (c *Conn) flush(ctx context.Context, about string) error {
 		defer cancel()
 	}
 	if c.down.Load() {
-		return lostWhile("wait for the broker")
+		return lostWhile("")
 	}
 	if err := c.nc.FlushWithContext(ctx); err != nil {
-		return c.asProblem(err, "wait for the broker")
+		return c.asProblem(err, "")
 	}
 	// nats.go sets this error before it reads the answer to the flush.
 	err := c.nc.LastError()

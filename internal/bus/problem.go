@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/nats-io/nats.go"
 )
@@ -186,6 +187,8 @@ var ours = []struct {
 	{nats.ErrNoServers, "no broker answers"},
 	{nats.ErrTimeout, "no answer in time"},
 	{io.EOF, "the broker has closed it"},
+	{syscall.ECONNRESET, "the broker has closed it"},
+	{syscall.EPIPE, "the broker has closed it"},
 }
 
 // words is an error of nats.go without what only its programmers understand.
@@ -209,7 +212,15 @@ func plain(err error) error {
 
 // lostWhile is the problem of an act that needs a connection which is down.
 func lostWhile(act string) *Problem {
-	return &Problem{What: "the connection to the broker is lost", Err: errors.New(act), Lost: true}
+	return &Problem{What: "the connection to the broker is lost", Err: during(act), Lost: true}
+}
+
+// during is what failed, nil where that goes without saying.
+func during(act string) error {
+	if act == "" {
+		return nil
+	}
+	return errors.New(act)
 }
 
 // asProblem words an error of a connection in use.
@@ -221,7 +232,7 @@ func (c *Conn) asProblem(err error, act string) error {
 		errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrStaleConnection):
 		return lostWhile(act)
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Problem{What: "the broker does not answer in time", Err: errors.New(act), Lost: true}
+		return &Problem{What: "the broker does not answer in time", Err: during(act), Lost: true}
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", act, err)
 	}

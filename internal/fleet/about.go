@@ -60,8 +60,12 @@ func (f *Fleet) Events() Events {
 	return f.conn
 }
 
-// Links delivers what happens to the connection, nil before Dial.
-func (f *Fleet) Links() <-chan batch.Link { return f.links }
+// Links delivers what happens to the connection, also what happened since Dial; nil before Dial. The caller reports it
+// from now on.
+func (f *Fleet) Links() <-chan batch.Link {
+	f.handed.Store(true)
+	return f.links
+}
 
 // Private tells whether what is sent now can be read by nobody on the way: the connection has TLS, or the broker is on
 // this machine. It dials if need be; an error says that the connection is lost.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"fleetctl/batch"
@@ -115,8 +116,11 @@ type Fleet struct {
 	id     *security.Identity
 	conn   *bus.Conn
 	client *rpcclient.Client
+
 	links  chan batch.Link
-	tokens bool // the client keeps the nodes' tokens
+	handed atomic.Bool // a run reports what happens to the connection
+	lostAt time.Time   // zero: the connection is up; of link alone
+	tokens bool        // the client keeps the nodes' tokens
 }
 
 // Open reads the configuration. No credential is opened and nothing is dialled. An empty collective is the main one.
@@ -211,8 +215,20 @@ func (f *Fleet) KeepTokens() {
 // linkBuffer is how many losses and returns of the connection are kept for a run that is busy.
 const linkBuffer = 256
 
-// link hands on what happens to the connection. It must not block: with so many unread ones another tells nothing new.
+// link hands on what happens to the connection, and reports it at once while no run does. It must not block: with so many
+// unread ones another tells nothing new.
 func (f *Fleet) link(up, gone bool, at time.Time, err error) {
+	switch report := !f.handed.Load(); {
+	case up && !f.lostAt.IsZero():
+		if report {
+			f.o.tell("%s", batch.LinkBack(at.Sub(f.lostAt)))
+		}
+		f.lostAt = time.Time{}
+	case !up && !gone && f.lostAt.IsZero():
+		if f.lostAt = at; report {
+			f.o.tell("%s", batch.LinkLost(err))
+		}
+	}
 	select {
 	case f.links <- batch.Link{Time: at, Up: up, Gone: gone, Err: err}:
 	default:

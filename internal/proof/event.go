@@ -15,7 +15,7 @@ func (l *loop) event(e startup) {
 	if e.arrived.Before(w.sent) || l.v.byStamp(w.past, e.at) == before || w.byClock(e.at) == before || w.base > 0 && e.at <= w.base {
 		return
 	}
-	if e.provisioning {
+	if e.provisioning && l.v.o.Action != Update { // an updated node stays in provisioning mode
 		if w.entered = e.at; l.v.o.Action == Reprovision && l.v.o.Expr == nil {
 			w.sees = unseen
 			l.end(w, batch.Acted)

@@ -110,7 +110,7 @@ func TestSilentTargetsAreLookedAtOnceAndThenWatched(t *testing.T) {
 			want: []batch.Finding{batch.Acted}, first: timeout},
 		{name: "nothing known of it", action: Restart, target: func(t *batch.Target) { noBaseline(t); t.Sent = time.Time{} }, want: []batch.Finding{batch.Unproved}, first: timeout + firstPause},
 		{name: "not asked while the connection is away", action: Restart, act: func(f *fleet) { f.lost(20*sec, 40*sec) }, want: []batch.Finding{batch.Unproved}, first: 40 * sec},
-		{name: "the connection stays away", action: Restart, act: func(f *fleet) { f.lost(20*sec, time.Hour) }, want: []batch.Finding{batch.Unasked}, first: timeout + DefaultTimeout},
+		{name: "the connection stays away", action: Restart, act: func(f *fleet) { f.lost(20*sec, time.Hour) }, want: []batch.Finding{batch.Unasked}, first: timeout + defaultTimeout},
 		{name: "the reply to a shutdown was lost", action: Shutdown, act: func(f *fleet) { f.node("n", stop) }, want: []batch.Finding{batch.Acted}, first: timeout + 25*sec},
 		{name: "a shutdown without a baseline", action: Shutdown, act: func(f *fleet) { f.node("n", stop) }, target: noBaseline, want: []batch.Finding{batch.Unproved}, first: timeout},
 		{name: "a frozen server", action: Shutdown, act: func(f *fleet) { f.node("n", freeze) }, want: []batch.Finding{batch.Unproved}, first: timeout + answerTime},
@@ -220,7 +220,7 @@ func TestNoDelayIsBelievedThatNoActionHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet("n")
 		target := f.accepted("n", 8760*time.Hour)
-		if _, took := verify(t, f.options(Restart), group{targets: []batch.Target{target}}); took < MaxDelay || took > MaxDelay+DefaultTimeout+5*sec {
+		if _, took := verify(t, f.options(Restart), group{targets: []batch.Target{target}}); took < MaxDelay || took > MaxDelay+defaultTimeout+5*sec {
 			t.Errorf("verified for %v", took)
 		}
 		begin := time.Now()
@@ -242,7 +242,7 @@ func TestAnswersCountByTheirArrival(t *testing.T) {
 		settle time.Duration
 		want   batch.Finding
 	}{
-		{Restart, func(f *fleet) { f.restartIn(delay, DefaultTimeout-500*time.Millisecond, "n") }, 0, batch.Acted},
+		{Restart, func(f *fleet) { f.restartIn(delay, defaultTimeout-500*time.Millisecond, "n") }, 0, batch.Acted},
 		{Shutdown, func(f *fleet) {}, 25 * sec, batch.Unproved},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -148,6 +148,8 @@ func (v *Verifier) unproved(w *watched, noEvents bool) string {
 		return reprovisionSilent(w, noEvents)
 	case w.silent() && w.sees == later:
 		return "had started again, and no longer answers: see the host"
+	case w.silent() && w.gone != never && v.o.Action == Update:
+		return "is not connected: it may not have come back, or was provisioned meanwhile: see the host and the provisioner"
 	case w.silent() && w.gone != never:
 		return "is not connected, it may not have come back: see the host"
 	case w.silent() && v.o.Action == Restart:
@@ -157,7 +159,10 @@ func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	}
 	switch w.sees {
 	case sameProcess:
-		if !w.replied {
+		switch {
+		case !w.replied && v.o.Action == Update:
+			return "is still the same process: the update failed without a reply, or has not ended: see its log"
+		case !w.replied:
 			return "is still the same process"
 		}
 		return "accepted, and is still the same process: see its log"

@@ -20,13 +20,18 @@ import (
 // operator connects to the lab as its files say.
 func operator(t *testing.T, l *lab.Lab) (*bus.Conn, *rpcclient.Client, string) {
 	t.Helper()
-	conn, id, collective := connection(t, l)
+	return connect(t, l, l.ConfigFile())
+}
+
+func connect(t *testing.T, l *lab.Lab, file string) (*bus.Conn, *rpcclient.Client, string) {
+	t.Helper()
+	conn, id, collective := connection(t, l, file)
 	return conn, rpcclient.New(conn, id), collective
 }
 
-func connection(t *testing.T, l *lab.Lab) (*bus.Conn, *security.Identity, string) {
+func connection(t *testing.T, l *lab.Lab, file string) (*bus.Conn, *security.Identity, string) {
 	t.Helper()
-	cfg, err := config.Load(l.ConfigFile(), config.Environment{Hostname: func() (string, error) { return "operator.example.net", nil }})
+	cfg, err := config.Load(file, config.Environment{Hostname: func() (string, error) { return "operator.example.net", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +44,8 @@ func connection(t *testing.T, l *lab.Lab) (*bus.Conn, *security.Identity, string
 		t.Fatal(err)
 	}
 	conn, err := bus.Connect(t.Context(), bus.Options{
-		InProcess: l, Token: id.Token(), SignNonce: id.SignNonce, ReplyPrefixes: []string{choria.ReplyPrefix(cfg.MainCollective, id.Caller(), choria.MD5)},
+		InProcess: l, Token: id.Token(), SignNonce: id.SignNonce, User: cfg.NatsUser, Password: cfg.NatsPass.Reveal(),
+		ReplyPrefixes: []string{choria.ReplyPrefix(cfg.MainCollective, id.Caller(), choria.MD5)},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,7 @@
 // "OK" from a server means that it accepted a request: it acts seconds later, and reports nothing. This package knows,
 // for each action, what proves it (docs/protocol.md, provisioning): a restarted server runs a process that began after
 // the request was sent, a reprovisioned one announces itself in provisioning mode or comes back as such a process, one
-// that was shut down has left the broker and stays away. Events say when to look, polling decides. It implements the
+// that was shut down has left the broker and stays away, an updated one runs such a process of the version asked for. Events say when to look, polling decides. It implements the
 // engine's Verifier and Prober, and does not know batches, journals or flags.
 //
 // Invariants. Everything here is read-only for the nodes; nothing is ever sent again because a node was silent. Times
@@ -33,12 +33,13 @@ const (
 	Restart Action = iota + 1
 	Reprovision
 	Shutdown
+	Update // release_update, in provisioning mode
 	// Expression holds when a read-only action's reply satisfies an expression.
 	Expression
 	actions
 )
 
-var actionNames = [actions]string{"unset", "restart", "reprovision", "shutdown", "expression"}
+var actionNames = [actions]string{"unset", "restart", "reprovision", "shutdown", "release_update", "expression"}
 
 // String is total.
 func (a Action) String() string {
@@ -53,7 +54,7 @@ func Of(agent, action string) Action {
 	if agent != "choria_provision" {
 		return 0
 	}
-	for a := Restart; a <= Shutdown; a++ {
+	for a := Restart; a < Expression; a++ {
 		if actionNames[a] == action {
 			return a
 		}
@@ -61,7 +62,7 @@ func Of(agent, action string) Action {
 	return 0
 }
 
-// How long the three actions wait before they act, at most, and the settle time of a shutdown (docs/protocol.md,
+// How long the actions wait before they act, at most, and the settle time of a shutdown (docs/protocol.md,
 // provisioning).
 const (
 	minDelay       = 2 * time.Second
@@ -72,8 +73,9 @@ const (
 	// MaxDelay is the longest delay that one of the actions can announce. A reply that announces more is malformed, and
 	// nothing here waits longer.
 	MaxDelay = maxSplay + defaultSplay - time.Second + minDelay
-	// DefaultTimeout is how long proof is looked for when Options name no time.
-	DefaultTimeout = 60 * time.Second
+	// An update is a download from anywhere, so that it has no longest time of its own. It acts 2 s after it has ended.
+	updateTime     = 5 * time.Minute
+	defaultTimeout = 60 * time.Second
 	clockMargin    = 5 * time.Second  // for what clocks and whole seconds may differ
 	linkSettle     = 30 * time.Second // servers are back this long after their broker is
 	promptAbsence  = 90 * time.Second // a frozen server keeps its subscription for two minutes at least
@@ -81,8 +83,8 @@ const (
 	maxPoll        = 5000             // nodes that one request goes to
 )
 
-// LongestDelay is the longest time between a server's reply and its act. splay is the input of restart; zero is the
-// server's default.
+// LongestDelay is the longest time between a server's reply and its act; of an update, which replies at its end or not at
+// all, between the sending and the act. splay is the input of restart; zero is the server's default.
 func LongestDelay(a Action, splay time.Duration) time.Duration {
 	switch a {
 	case Restart:
@@ -94,8 +96,18 @@ func LongestDelay(a Action, splay time.Duration) time.Duration {
 		return defaultSplay - time.Second + minDelay
 	case Shutdown:
 		return shutdownDelay - time.Second
+	case Update:
+		return updateTime
 	}
 	return 0
+}
+
+// DefaultTimeout is how long proof of the action is looked for when Options name no time.
+func DefaultTimeout(a Action) time.Duration {
+	if a == Update {
+		return updateTime
+	}
+	return defaultTimeout
 }
 
 // DefaultSettle is how long a proof of the action must last.
@@ -120,7 +132,7 @@ type Options struct {
 	// Events may be nil: then polling alone decides.
 	Events Events
 	// Timeout begins when the delay that a node announced has ended, or when the node is handed over, if that is later
-	// (as after a resume); zero is DefaultTimeout.
+	// (as after a resume). That of an update begins when its request was sent. Zero is DefaultTimeout.
 	Timeout time.Duration
 	// Settle is how long a proof must last; zero is not at all. See DefaultSettle.
 	Settle time.Duration
@@ -132,7 +144,8 @@ type Options struct {
 	// is batch.Shortest.
 	Elapsed func(since, now time.Time) time.Duration
 	// Poll and Expr belong to Expression: the read-only action that is asked, and what its reply must satisfy. With
-	// Restart and Reprovision Expr may be set too: then the proof also needs it, of rpcutil#daemon_stats.
+	// Restart and Reprovision Expr may be set too, with Update it must: then the proof also needs it, of
+	// rpcutil#daemon_stats.
 	Poll rpcclient.Request
 	Expr *filter.ReplyExpr
 	// Tokens makes Baseline look at the nodes' tokens: those that the client keeps (rpcclient.Client.KeepTokens). Then a
@@ -151,6 +164,8 @@ func (o Options) Validate() error {
 		return errors.New("cannot prove within a negative time")
 	case o.Action == Expression && (o.Expr == nil || o.Poll.Agent == "" || o.Poll.Action == ""):
 		return errors.New("cannot prove an expression without an action to ask and the expression")
+	case o.Action == Update && o.Expr == nil:
+		return errors.New("cannot prove an update without the version as an expression")
 	case o.Action == Shutdown && o.Expr != nil:
 		return errors.New("cannot ask a node that is shut down for an expression")
 	}
@@ -167,9 +182,12 @@ var (
 
 // New returns a verifier. The options must be valid.
 func New(o Options) *Verifier {
-	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout(o.Action))
 	o.TTL = cmp.Or(o.TTL, rpcclient.DefaultTTL)
 	o.LongestDelay = cmp.Or(o.LongestDelay, LongestDelay(o.Action, 0))
+	if o.Action == Update {
+		o.LongestDelay = max(o.LongestDelay, o.Timeout)
+	}
 	if o.Elapsed == nil {
 		o.Elapsed = batch.Shortest
 	}
@@ -186,9 +204,14 @@ func (v *Verifier) poll() rpcclient.Request {
 	return r
 }
 
-// due is when a node has acted at the latest, if it does.
+// due is when a node has acted at the latest, if it does. An updated one that replies has only to start again; one that
+// does not may act until the time for proof is over.
 func (v *Verifier) due(t batch.Target) time.Time {
-	switch {
+	switch update := v.o.Action == Update; {
+	case update && t.Replied.IsZero():
+		return t.Sent.Add(v.o.Timeout)
+	case update && t.Delay <= 0:
+		return t.Replied.Add(minDelay)
 	case t.Replied.IsZero():
 		return t.Sent.Add(v.o.LongestDelay)
 	case t.Delay > 0:

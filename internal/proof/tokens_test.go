@@ -114,7 +114,7 @@ func TestARefusedTokenIsOnlyBadNews(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		conn, id, collective := connection(t, l)
+		conn, id, collective := connection(t, l, l.ConfigFile())
 		defer conn.Close()
 		nodes := []string{l.Nodes()[0].Identity, l.Nodes()[1].Identity}
 		for _, later := range []bool{false, true} {

@@ -229,8 +229,7 @@ func (l *loop) answerTime() time.Duration {
 
 // ask polls nodes with one request, and plans the next look at them. A poll that could not be sent proves nothing.
 func (l *loop) ask(nodes []*watched) {
-	err := l.send(nodes)
-	now := l.now()
+	now, err := l.send(nodes)
 	if len(nodes) == maxPoll {
 		l.rest = now + window
 	}
@@ -260,9 +259,10 @@ func (l *loop) ask(nodes []*watched) {
 	}
 }
 
-// send polls nodes with one request. The subscription for the answers is made here, as often as it takes: a connection
-// that is away when the first node is due must not cost the run its proofs.
-func (l *loop) send(nodes []*watched) error {
+// send polls nodes with one request, and returns when it had left: the one reading of the clock that this poll is known
+// by. The subscription for the answers is made here, as often as it takes: a connection that is away when the first node
+// is due must not cost the run its proofs.
+func (l *loop) send(nodes []*watched) (moment, error) {
 	l.listen()
 	l.learn()
 	names := make([]string, len(nodes))
@@ -275,7 +275,7 @@ func (l *loop) send(nodes []*watched) error {
 	if l.session == nil {
 		session, err := l.v.o.Client.Open(ctx, l.v.o.Collective)
 		if err != nil {
-			return err
+			return l.now(), err
 		}
 		l.session, l.replies = session, session.Replies()
 	}
@@ -286,7 +286,7 @@ func (l *loop) send(nodes []*watched) error {
 		l.polls = append(l.polls, poll)
 		l.sentAt[sent.ID] = poll
 	}
-	return err
+	return at, err
 }
 
 func (l *loop) reply(r rpcclient.Reply) {

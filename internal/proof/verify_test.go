@@ -116,10 +116,10 @@ func clockOff(by time.Duration) func(*fleet) {
 func TestRestart(t *testing.T) {
 	restarts := func(f *fleet) { f.restartIn(delay, 300*time.Millisecond, "n") }
 	stalls := func(f *fleet) {
-		f.restartIn(delay, DefaultTimeout-2*sec, "n")
+		f.restartIn(delay, defaultTimeout-2*sec, "n")
 		f.stallFrom(delay, forgetPoll-500*time.Millisecond)
 	}
-	timeout := delay + DefaultTimeout
+	timeout := delay + defaultTimeout
 	run(t, Restart, []trial{
 		{name: "a later start time", act: restarts, want: batch.Acted, reason: "started 00:00:05, was 1999-12-31 23:00:00", by: 6 * sec},
 		{name: "no baseline", act: restarts, target: noBaseline, want: batch.Acted, reason: "started 00:00:05, after its reply of 00:00:00"},
@@ -141,8 +141,8 @@ func TestRestart(t *testing.T) {
 			target: func(t *batch.Target) { t.Baseline = "946681200" }, want: batch.Unproved, reason: "still the same process"},
 		{name: "never came back", act: func(f *fleet) { f.in(delay, "n", stop) }, want: batch.Unproved, reason: "is not connected, it may not have come back", after: timeout, by: timeout + 3*sec},
 		{name: "slow", act: func(f *fleet) { f.restartIn(delay, 40*sec, "n") }, want: batch.Acted, after: 45 * sec, by: 50 * sec},
-		{name: "just before the timeout", act: func(f *fleet) { f.restartIn(delay, DefaultTimeout-100*time.Millisecond, "n") }, want: batch.Acted, by: timeout + sec},
-		{name: "just after the timeout", act: func(f *fleet) { f.restartIn(delay, DefaultTimeout+sec, "n") }, want: batch.Unproved, reason: "may not have come back"},
+		{name: "just before the timeout", act: func(f *fleet) { f.restartIn(delay, defaultTimeout-100*time.Millisecond, "n") }, want: batch.Acted, by: timeout + sec},
+		{name: "just after the timeout", act: func(f *fleet) { f.restartIn(delay, defaultTimeout+sec, "n") }, want: batch.Unproved, reason: "may not have come back"},
 		{name: "lost polls", act: func(f *fleet) { restarts(f); f.lose = 3 }, want: batch.Acted, after: 8 * sec, by: 15 * sec},
 		{name: "answers late", act: func(f *fleet) { restarts(f); f.node("n", func(s *server) { s.latency = 3 * sec }) }, want: batch.Acted, by: 9 * sec},
 		{name: "the broker is away for a while", act: func(f *fleet) {
@@ -163,7 +163,7 @@ func TestRestart(t *testing.T) {
 			want: batch.Unproved, reason: "had started again, and no longer answers"},
 		{name: "misses polls while it settles", act: func(f *fleet) { restarts(f); f.in(8*sec, "n", func(*server) { f.lose = 2 }) },
 			adapt: func(o *Options) { o.Settle = 10 * sec }, want: batch.Acted, after: 15 * sec, by: 25 * sec},
-		{name: "settles over the timeout", act: func(f *fleet) { f.restartIn(delay, DefaultTimeout-2*sec, "n") }, adapt: func(o *Options) { o.Settle = 20 * sec },
+		{name: "settles over the timeout", act: func(f *fleet) { f.restartIn(delay, defaultTimeout-2*sec, "n") }, adapt: func(o *Options) { o.Settle = 20 * sec },
 			want: batch.Acted, after: timeout + 15*sec, by: timeout + 21*sec},
 		{name: "starts again and again", act: func(f *fleet) {
 			for at := delay; at < 3*time.Minute; at += 4 * sec {
@@ -226,7 +226,7 @@ func TestShutdown(t *testing.T) {
 		{name: "absent", act: down, want: batch.Acted, reason: "gone", after: delay + 25*sec, by: delay + 27*sec},
 		{name: "no delay announced", act: down, target: func(t *batch.Target) { t.Delay = 0 }, want: batch.Acted, after: 34 * sec, by: 36 * sec},
 		{name: "gone before its delay was over: that does not count", act: func(f *fleet) { f.node("n", stop) }, want: batch.Acted, after: delay + 25*sec, by: delay + 27*sec},
-		{name: "frozen: it is silent, and not absent", act: func(f *fleet) { f.in(sec, "n", freeze) }, want: batch.Unproved, reason: "still connected", after: delay + DefaultTimeout},
+		{name: "frozen: it is silent, and not absent", act: func(f *fleet) { f.in(sec, "n", freeze) }, want: batch.Unproved, reason: "still connected", after: delay + defaultTimeout},
 		{name: "frozen, and absent minutes later", act: func(f *fleet) { f.in(sec, "n", freeze); f.in(2*time.Minute, "n", stop) }, want: batch.Unproved, reason: "still connected", by: 70 * sec},
 		{name: "the reports flap", act: func(f *fleet) {
 			down(f)
@@ -240,18 +240,18 @@ func TestShutdown(t *testing.T) {
 			f.in(delay+10*sec, "n", func(s *server) { s.down, s.frozen = false, true })
 			f.in(delay+15*sec, "n", func(s *server) { s.down = true })
 		}, want: batch.Acted, after: delay + 40*sec, by: delay + 50*sec},
-		{name: "absent at its first look after the timeout", act: func(f *fleet) { f.in(delay+sec, "n", freeze); f.in(delay+DefaultTimeout+sec, "n", stop) }, want: batch.Unproved},
+		{name: "absent at its first look after the timeout", act: func(f *fleet) { f.in(delay+sec, "n", freeze); f.in(delay+defaultTimeout+sec, "n", stop) }, want: batch.Unproved},
 		{name: "resumed ten minutes later, it may have frozen", act: func(f *fleet) { f.node("n", stop) }, target: ago(10 * time.Minute), want: batch.Unproved, reason: "cannot be proved"},
 		{name: "resumed ten minutes later, frozen", act: func(f *fleet) { f.node("n", freeze) }, target: ago(10 * time.Minute), want: batch.Unproved, reason: "still connected"},
 		{name: "no baseline, no stamp", act: down, target: func(t *batch.Target) { noBaseline(t); noStamp(t) }, want: batch.Acted},
-		{name: "still answers", want: batch.Unproved, reason: "still answers", after: delay + DefaultTimeout, by: delay + DefaultTimeout + 3*sec},
+		{name: "still answers", want: batch.Unproved, reason: "still answers", after: delay + defaultTimeout, by: delay + defaultTimeout + 3*sec},
 		{name: "answers slowly", act: func(f *fleet) { f.node("n", func(s *server) { s.latency = 3500 * time.Millisecond }) }, want: batch.Unproved, reason: "still answers"},
 		{name: "denies", act: func(f *fleet) { f.node("n", func(s *server) { s.denied = true }) }, want: batch.Unproved, reason: "still answers"},
-		{name: "started again", act: func(f *fleet) { f.restartIn(delay, 3*sec, "n") }, want: batch.Unproved, reason: "see what starts the service", after: delay + DefaultTimeout},
+		{name: "started again", act: func(f *fleet) { f.restartIn(delay, 3*sec, "n") }, want: batch.Unproved, reason: "see what starts the service", after: delay + defaultTimeout},
 		{name: "an answer resets", act: func(f *fleet) { f.in(delay+2*sec, "n", stop) }, want: batch.Acted, after: delay + 27*sec, by: delay + 30*sec},
 		{name: "late", act: func(f *fleet) { f.in(40*sec, "n", stop) }, want: batch.Acted, after: 65 * sec, by: 70 * sec},
-		{name: "just before the timeout", act: func(f *fleet) { f.in(delay+DefaultTimeout-5*sec, "n", stop) }, want: batch.Acted, after: delay + DefaultTimeout + 20*sec, by: delay + DefaultTimeout + 27*sec},
-		{name: "after the timeout", act: func(f *fleet) { f.in(delay+DefaultTimeout+sec, "n", stop) }, want: batch.Unproved, reason: "still answers"},
+		{name: "just before the timeout", act: func(f *fleet) { f.in(delay+defaultTimeout-5*sec, "n", stop) }, want: batch.Acted, after: delay + defaultTimeout + 20*sec, by: delay + defaultTimeout + 27*sec},
+		{name: "after the timeout", act: func(f *fleet) { f.in(delay+defaultTimeout+sec, "n", stop) }, want: batch.Unproved, reason: "still answers"},
 		{name: "lost answers", act: func(f *fleet) { f.lose = 2 }, want: batch.Unproved, reason: "still answers"},
 		{name: "polls that cannot be sent are no silence", act: away(0, 3*time.Minute), want: batch.Unasked, reason: "the connection to the broker was lost: not asked"},
 		{name: "the connection is lost for a while, it lives", act: away(delay+sec, delay+20*sec), want: batch.Unproved, reason: "still answers"},

@@ -29,6 +29,7 @@ type watched struct {
 	replied bool
 	told    bool     // of a silent one: the run was told that it waits for it no longer
 	last    bool     // the last poll was sent
+	anytime bool     // it may act long before it is due
 	tardy   bool     // the sign of the act came too late to see whether it lasts
 	unsent  bool     // the last poll could not be sent
 	sees    sighting // by its last answer
@@ -70,8 +71,15 @@ func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 	} else if w.replied {
 		w.linked = t.Replied
 	}
-	if v.o.Action == Shutdown {
+	switch v.o.Action {
+	case Shutdown:
 		w.since = max(due, now)
+	case Update:
+		w.anytime = !w.replied
+		w.deadline = max(t.Sent.Sub(base)+v.o.Timeout, max(due, now)+min(v.o.Timeout, defaultTimeout))
+		if w.anytime && now < due { // the deadline is the last look
+			w.deadline = due
+		}
 	}
 	if w.next = grid(max(due, now) + firstPause); !w.replied {
 		w.next = now
@@ -113,7 +121,7 @@ func (w *watched) plan(now moment, shutdown bool, settle, answer time.Duration) 
 	case w.replied || w.told:
 	case w.decisive != never:
 		next = min(next, max(now+firstPause, w.decisive+answer))
-	case now < w.due: // looked at once already; nothing will have changed before
+	case now < w.due && !w.anytime: // looked at once already; nothing will have changed before
 		next = w.due + firstPause
 	}
 	w.next = grid(next)

@@ -9,12 +9,12 @@ import (
 
 // exampleFleet is a fleet of every kind of node, plain and by role.
 func exampleFleet() (plain, byRole *inventory.Tally) {
-	role := func(a inventory.Answer) []string { return a.Node.Classes[1:] }
+	role := func(n inventory.Node) []string { return n.Classes[1:] }
 	plain, byRole = inventory.NewTally(nil), inventory.NewTally(role)
 	for _, t := range []*inventory.Tally{plain, byRole} {
 		for i := range 203 {
 			n := exampleNode()
-			n.Identity, n.Upgradable = fmt.Sprintf("srv-%03d", i), i%5 < 2
+			n.Identity, n.Upgradable, n.Uptime = fmt.Sprintf("srv-%03d", i), i%5 < 2, time.Duration(i)*time.Hour
 			n.Classes = []string{"common", "role::web"}
 			if i%4 == 0 {
 				n.Version, n.Classes = "0.28.0", []string{"common"}
@@ -22,15 +22,14 @@ func exampleFleet() (plain, byRole *inventory.Tally) {
 			if i == 7 {
 				n.Version = "0.99.0.20260131"
 			}
-			a := inventory.Answer{Identity: n.Identity, Node: &n, Uptime: time.Duration(i) * time.Hour}
 			if i == 9 {
-				n.Stats, a.Err = nil, fmt.Errorf("%w to rpcutil#daemon_stats from srv-009", inventory.ErrNoReply)
+				n.Stats, n.Err = nil, fmt.Errorf("%w to rpcutil#daemon_stats from srv-009", inventory.ErrNoReply)
 			}
-			t.Add(a)
+			t.Add(n)
 		}
-		t.Skip(inventory.Answer{})
-		t.Miss(inventory.Answer{Identity: "dead", Err: inventory.ErrNoReply})
-		t.Miss(inventory.Answer{Identity: "shy", Err: &inventory.RefusedError{Node: "shy", Action: "inventory", Code: 1, Label: "Request Aborted", Message: "not you"}})
+		t.Skip(inventory.Node{})
+		t.Miss(inventory.Node{Identity: "dead", Err: inventory.ErrNoReply})
+		t.Miss(inventory.Node{Identity: "shy", Err: &inventory.RefusedError{Node: "shy", Action: "inventory", Code: 1, Label: "Request Aborted", Message: "not you"}})
 	}
 	return plain, byRole
 }

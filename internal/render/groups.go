@@ -16,7 +16,7 @@ import (
 const groupIndent = "    "
 
 // GroupFailures gathers the failed replies by cause: the status message, or the status label where there is none.
-// The largest group comes first.
+// The gravest group comes first, then the largest.
 func GroupFailures(replies []rpcclient.Reply) []Group {
 	type key struct {
 		code    int
@@ -40,11 +40,41 @@ func GroupFailures(replies []rpcclient.Reply) []Group {
 	slices.SortStableFunc(groups, func(a, b Group) int {
 		return cmp.Or(cmp.Compare(len(b.Nodes), len(a.Nodes)), strings.Compare(a.Cause, b.Cause))
 	})
+	return gravestFirst(groups)
+}
+
+// grave are parts of causes of which one node matters more than many others: these stand first (docs/protocol.md,
+// per-action behaviour).
+var grave = []string{"rollback also failed, server in broken state"}
+
+// gravestFirst sorts the groups of a grave cause to the front, and keeps the order of the others. The slice is changed.
+func gravestFirst(groups []Group) []Group {
+	rank := func(g Group) int {
+		if slices.ContainsFunc(grave, func(part string) bool { return strings.Contains(g.Cause, part) }) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(groups, func(a, b Group) int { return cmp.Compare(rank(a), rank(b)) })
 	return groups
 }
 
+// explained says what servers' words mean where they do not say it themselves (docs/protocol.md, provisioning lock).
+var explained = map[string]string{
+	"Could not obtain provisioning lock": "another provisioner is at work there, or was less than 2 minutes ago",
+}
+
+// explain is a message as one line, with what it means.
+func explain(message string) string {
+	line := oneLine(message)
+	if why := explained[line]; why != "" {
+		return line + ": " + why
+	}
+	return line
+}
+
 func cause(r rpcclient.Reply) string {
-	message := oneLine(r.Message)
+	message := explain(r.Message)
 	if message != "" {
 		return message
 	}

@@ -140,13 +140,13 @@ func StateGroups(s batch.Summary) []Group {
 			at[k] = i
 			cause := n.State.String()
 			if n.Reason != "" {
-				cause += ": " + oneLine(n.Reason)
+				cause += ": " + explain(n.Reason)
 			}
 			groups = append(groups, Group{Cause: cause})
 		}
 		groups[i].Nodes = append(groups[i].Nodes, n.Identity)
 	}
-	return groups
+	return gravestFirst(groups)
 }
 
 // BatchStep writes what a batch came to, before the next one: the counts, and the nodes that did not do it, by what became of
@@ -161,7 +161,7 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	for _, n := range s.Trouble {
 		cause := n.State.String()
 		if n.Reason != "" {
-			cause += ": " + oneLine(n.Reason)
+			cause += ": " + explain(n.Reason)
 		}
 		if details {
 			fmt.Fprintf(&out, "  %s  %s\n", oneLine(n.Identity), cause)
@@ -185,7 +185,7 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return Groups(w, list, TextOptions{Width: width})
+	return Groups(w, gravestFirst(list), TextOptions{Width: width})
 }
 
 // PlanOptions are what a plan is shown with.
@@ -306,7 +306,7 @@ func allGroups(s batch.Summary) []Group {
 	for n := range s.Results() {
 		cause := n.State.String()
 		if n.Reason != "" && n.State != batch.Verified {
-			cause += ": " + oneLine(n.Reason)
+			cause += ": " + explain(n.Reason)
 		}
 		i, ok := at[cause]
 		if !ok {
@@ -316,5 +316,5 @@ func allGroups(s batch.Summary) []Group {
 		}
 		groups[i].Nodes = append(groups[i].Nodes, n.Identity)
 	}
-	return groups
+	return gravestFirst(groups)
 }

@@ -70,9 +70,9 @@ func (o FleetOptions) warnOfOtherSelection(before inventory.SnapshotInfo) {
 	}
 }
 
-func (s *diffSink) add(a inventory.Answer) error {
+func (s *diffSink) add(n inventory.Node) error {
 	s.after.Nodes++
-	return s.comparison.Add(inventory.RecordOf(a))
+	return s.comparison.Add(n)
 }
 
 func (s *diffSink) end(t *inventory.Tally) error {
@@ -101,9 +101,9 @@ func CompareFiles(ctx context.Context, o FleetOptions, path string) error {
 	}
 	defer s.before.file.Close()
 	s.after = after.side()
-	for r, err := range after.Records() {
+	for n, err := range after.Nodes() {
 		if err == nil {
-			err = s.comparison.Add(r)
+			err = s.comparison.Add(n)
 		}
 		if err == nil {
 			err = context.Cause(ctx)

@@ -25,7 +25,6 @@ type story struct {
 	replies  map[string]rpcclient.Reply // by node; a node without one is silent
 	batches  [][]string
 	result   run.Result // Summary is filled in
-	asks     bool       // between the batches
 	stop     bool       // the run is interrupted while the first batch flies
 }
 

@@ -47,14 +47,14 @@ type Fleet struct {
 
 // fleetSink takes the wanted nodes one by one, and the counts at the end.
 type fleetSink interface {
-	add(a inventory.Answer) error
+	add(n inventory.Node) error
 	end(t *inventory.Tally) error
 }
 
 // Add takes a node that answered.
-func (s *Fleet) Add(a inventory.Answer) error {
+func (s *Fleet) Add(n inventory.Node) error {
 	for _, sink := range s.sinks {
-		if err := sink.add(a); err != nil {
+		if err := sink.add(n); err != nil {
 			return err
 		}
 	}
@@ -149,7 +149,7 @@ type textSink struct {
 	o render.FleetOptions
 }
 
-func (s textSink) add(inventory.Answer) error   { return nil }
+func (s textSink) add(inventory.Node) error     { return nil }
 func (s textSink) end(t *inventory.Tally) error { return render.Fleet(s.w, t, s.o) }
 
 // groupSink shows the groups in the formats of machines.
@@ -157,7 +157,7 @@ type groupSink struct {
 	o FleetOptions
 }
 
-func (s groupSink) add(inventory.Answer) error { return nil }
+func (s groupSink) add(inventory.Node) error { return nil }
 
 func (s groupSink) end(t *inventory.Tally) error {
 	defer s.o.verdict(t)
@@ -188,8 +188,8 @@ type nodesetSink struct {
 	names []string
 }
 
-func (s *nodesetSink) add(a inventory.Answer) error {
-	s.names = append(s.names, a.Identity)
+func (s *nodesetSink) add(n inventory.Node) error {
+	s.names = append(s.names, n.Identity)
 	return nil
 }
 
@@ -207,10 +207,10 @@ type rowSink struct {
 	lines  []inventory.Line
 }
 
-func (s *rowSink) add(a inventory.Answer) error {
-	l := s.o.Order.Line(a)
+func (s *rowSink) add(n inventory.Node) error {
+	l := s.o.Order.Line(n)
 	for _, c := range s.o.Columns {
-		l.Cells = append(l.Cells, c.Text(a))
+		l.Cells = append(l.Cells, c.Text(n))
 	}
 	if !s.table && len(s.o.Order) == 0 {
 		return s.csv.Row(l.Cells)
@@ -244,17 +244,16 @@ type jsonSink struct {
 }
 
 // recordText is the record of a node as JSON. Facts that were needed for something else are left out.
-func recordText(a inventory.Answer, o FleetOptions) ([]byte, error) {
-	r := inventory.RecordOf(a)
+func recordText(n inventory.Node, o FleetOptions) ([]byte, error) {
 	if !o.Facts {
-		r.Facts = nil
+		n.Facts = nil
 	}
-	return json.Marshal(r)
+	return n.Record()
 }
 
-func (s *jsonSink) add(a inventory.Answer) (err error) {
-	l := s.o.Order.Line(a)
-	l.Text, err = recordText(a, s.o)
+func (s *jsonSink) add(n inventory.Node) (err error) {
+	l := s.o.Order.Line(n)
+	l.Text, err = recordText(n, s.o)
 	s.lines = append(s.lines, l)
 	return err
 }
@@ -276,15 +275,15 @@ type jsonlSink struct {
 	sorted []inventory.Line
 }
 
-func (s *jsonlSink) add(a inventory.Answer) error {
-	text, err := recordText(a, s.o)
+func (s *jsonlSink) add(n inventory.Node) error {
+	text, err := recordText(n, s.o)
 	if err != nil {
 		return err
 	}
 	if len(s.o.Order) == 0 {
 		return s.lines.Node(json.RawMessage(text))
 	}
-	l := s.o.Order.Line(a)
+	l := s.o.Order.Line(n)
 	l.Text = text
 	s.sorted = append(s.sorted, l)
 	return nil
@@ -322,7 +321,7 @@ func newSnapshotSink(o FleetOptions) (*snapshotSink, error) {
 	return s, err
 }
 
-func (s *snapshotSink) add(a inventory.Answer) error { return s.writer.Add(inventory.RecordOf(a)) }
+func (s *snapshotSink) add(n inventory.Node) error { return s.writer.Add(n) }
 
 func (s *snapshotSink) end(t *inventory.Tally) error {
 	err := s.writer.Close(t.Silent, refusedNodes(t))

@@ -44,9 +44,12 @@ func outcomes(number int, ok bool, nodes ...string) batch.Record {
 	return r
 }
 
+func withdrawnOf(nodes ...string) batch.Record {
+	return batch.Record{Kind: batch.KindWithdrawn, Time: begun, Batch: 1, Nodes: nodes, Reason: "a stop rule"}
+}
+
 // The bar shows the engine's own counts: a node that was withdrawn, or whose state is open, is neither done nor silent.
 func TestTheMeterShowsTheEnginesCounts(t *testing.T) {
-	withdrawn := batch.Record{Kind: batch.KindWithdrawn, Time: begun, Batch: 1, Nodes: []string{"b", "c"}, Reason: "a stop rule"}
 	for _, tt := range []struct {
 		name    string
 		records []batch.Record
@@ -54,12 +57,15 @@ func TestTheMeterShowsTheEnginesCounts(t *testing.T) {
 	}{
 		{"nothing", nil, render.Snapshot{}},
 		{"on its way", []batch.Record{intent(1, 0)}, render.Snapshot{Waiting: "replies"}},
-		{"withdrawn, and one reply", []batch.Record{intent(1, 0), withdrawn, outcomes(1, true, "a")}, render.Snapshot{Done: 1, Accepted: 1, Waiting: "replies"}},
+		{"withdrawn, and one reply", []batch.Record{intent(1, 0), withdrawnOf("b", "c"), outcomes(1, true, "a")}, render.Snapshot{Done: 1, Accepted: 1, Waiting: "replies"}},
 		{"some replies", []batch.Record{intent(1, 0), outcomes(1, true, "a"), outcomes(1, false, "b")},
 			render.Snapshot{Done: 2, Accepted: 1, Failed: 1, Waiting: "1 replies"}},
 		{"silence", []batch.Record{intent(1, 0), outcomes(1, true, "a"), {Kind: batch.KindReplies, Time: begun, Batch: 1}},
 			render.Snapshot{Done: 3, Accepted: 1, NoReply: 2, Waiting: "proof"}},
 		{"a stop in flight", []batch.Record{intent(1, 0), outcomes(1, true, "a"), {Kind: batch.KindStopped, Time: begun, Stop: &batch.Stop{Kind: batch.StopSignal, Reason: "x"}}},
+			render.Snapshot{Done: 1, Accepted: 1}},
+		{"an end with open nodes", []batch.Record{intent(1, 0), withdrawnOf("c"), outcomes(1, true, "a"),
+			{Kind: batch.KindRunEnd, Time: begun, End: &batch.Ending{Verdict: batch.Stopped, States: batch.CountsOf(map[batch.State]int{batch.Accepted: 1, batch.Unknown: 1, batch.NotSent: 1}), Open: 2}}},
 			render.Snapshot{Done: 1, Accepted: 1}},
 	} {
 		m := meter{progress: progressOf(t, tt.records...)}

@@ -57,8 +57,9 @@ type Writer struct {
 	meter    meter
 	progress *render.Progress
 	start    time.Time
-	complete bool  // the whole result was written
-	err      error // the first error of writing
+	links    time.Time // since when losses of the connection are ours to report
+	complete bool      // the whole result was written
+	err      error     // the first error of writing
 }
 
 // New returns a writer. The caller must call End.
@@ -225,7 +226,7 @@ func (w *Writer) planned(p run.Proposal) error {
 
 // began is called when the engine takes over.
 func (w *Writer) began(e run.Began) {
-	w.start = time.Now()
+	w.start, w.links = time.Now(), e.Links
 	w.meter = meter{progress: e.Progress}
 	w.name(e)
 	switch {
@@ -287,6 +288,9 @@ func (w *Writer) tellRecord(r batch.Record) {
 	var text string
 	switch r.Kind {
 	case batch.KindLink:
+		if r.Time.Before(w.links) {
+			return // reported when it happened
+		}
 		text = r.Reason
 	case batch.KindPaused:
 		text = "paused by " + r.By + ": nothing new is sent; replies and proof go on"

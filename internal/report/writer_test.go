@@ -3,10 +3,6 @@ package report
 import (
 	"encoding/json"
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,7 +81,7 @@ func TestLinesAreJSONAndInTheOrderOfEvents(t *testing.T) {
 		}
 		kinds = append(kinds, l.K)
 	}
-	want := strings.Fields("discovery discovery result result batch result batch node node node node summaries stats run")
+	want := strings.Fields("run discovery discovery result result batch result batch node node node node summaries stats run")
 	if !slices.Equal(kinds, want) {
 		t.Errorf("got  %q\nwant %q", kinds, want)
 	}
@@ -235,7 +231,7 @@ func TestALostResultStillHasItsVerdict(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "write the result: ") || !strings.Contains(err.Error(), "broken pipe") {
 				t.Errorf("%s: %v", f, err)
 			}
-			if errs := s.err.String(); !strings.Contains(errs, verdictText) || !strings.Contains(errs, "\nrun 20260101-000000-aaaaa\n") {
+			if errs := s.err.String(); !strings.Contains(errs, verdictText) || !strings.Contains(errs, "runs retry 20260101-000000-aaaaa ") {
 				t.Errorf("%s: stderr is %q", f, errs)
 			}
 		})
@@ -247,101 +243,6 @@ func TestAnErrorIsALine(t *testing.T) {
 		s := newStory(t)
 		if err := s.writer(Options{Format: f}).End(errors.New("no way")); err == nil || s.out.String() != want {
 			t.Errorf("%s: %v, stdout %q", f, err, s.out.String())
-		}
-	}
-}
-
-// The end names the record and the next command; what is to be given again is in it.
-func TestTheNextCommandIsNamed(t *testing.T) {
-	const id = "20260101-000000-aaaaa"
-	for _, tt := range []struct {
-		name string
-		set  func(s *story)
-		want string
-	}{
-		{"no record", func(*story) {}, ""},
-		{"failed", func(s *story) { s.result.ID = id }, "run " + id + "\nhint: to try these nodes again: fleetctl runs retry " + id + " --failed --no-reply\n"},
-		{"with secrets", func(s *story) { s.result.ID, s.result.Secrets = id, []string{"token", "password"} },
-			"fleetctl runs retry " + id + " --failed --no-reply password=@FILE token=@FILE\n"},
-		{"all well", func(s *story) { s.result.ID, s.batches = id, [][]string{{"a"}} }, "run " + id + "\n"},
-		{"open", func(s *story) { s.result.ID, s.stop = id, true }, "run " + id + "\nhint: to resume: fleetctl runs resume " + id + "\n"},
-	} {
-		_, errs := told(t, Options{Format: Senders, NoProgress: true}, tt.set)
-		_, after, _ := strings.Cut(errs, " nodes")
-		if !strings.HasSuffix(errs, tt.want) || tt.want == "" && strings.Contains(after, "hint") {
-			t.Errorf("%s: stderr %q, want %q at its end", tt.name, errs, tt.want)
-		}
-	}
-}
-
-func TestWhatIsNotedGoesToStderr(t *testing.T) {
-	s := newStory(t)
-	w := s.writer(Options{Format: JSON})
-	for _, e := range []run.Event{
-		run.SecretTyped{Key: "token"}, run.Noted{Level: run.Warning, Text: "w"}, run.Noted{Level: run.Hint, Text: "h"}, run.Noted{Level: run.Plain, Text: "p"},
-	} {
-		s.report(w, e)
-	}
-	want := "hint: token on a command line shows in process lists and histories; token=@FILE, token=- or token=env:NAME keep it out\nwarning: w\nhint: h\np\n"
-	if s.err.String() != want || s.out.Len() > 0 {
-		t.Errorf("stderr %q, stdout %q", s.err.String(), s.out.String())
-	}
-}
-
-func TestStraysAndSignersAreNamed(t *testing.T) {
-	_, errs := told(t, Options{Format: Senders}, func(s *story) {
-		s.result.Strays.Add(rpcclient.Stranger, "x1")
-		s.result.Strays.Add(rpcclient.Stranger, "x2")
-		s.result.Strays.Add(rpcclient.BadHash, "y")
-	})
-	if !strings.Contains(errs, "warning: replies that were not believed: 1 ") || !strings.Contains(errs, "(x[1-2])") {
-		t.Errorf("stderr is %q", errs)
-	}
-}
-
-// The line of the search stays open only at a terminal that no other program writes to.
-func TestTheSearchIsReported(t *testing.T) {
-	const text = "Discovering nodes using the mc method .... "
-	for _, tt := range []struct {
-		name            string
-		terminal, piped bool
-		err             error
-		want            string
-	}{
-		{"a terminal", true, false, nil, text + "|4\n"}, {"a pipe in", true, true, nil, "|" + text + "4\n"}, {"no terminal", false, false, nil, "|" + text + "4\n"},
-		{"an error at a terminal", true, false, errSignal, text + "|\n"}, {"an error elsewhere", false, false, errSignal, "|"},
-	} {
-		s := newStory(t)
-		w := s.writer(Options{Format: Text, Err: Stream{Terminal: tt.terminal}})
-		s.report(w, run.Searching{Method: "mc", Piped: tt.piped})
-		before := s.err.String()
-		s.report(w, run.Found{Method: "mc", Nodes: 4, Err: tt.err})
-		if got := before + "|" + strings.TrimPrefix(s.err.String(), before); got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
-		}
-	}
-}
-
-func TestPlansAreProposedOnStderrAndPlannedOnStdout(t *testing.T) {
-	plan, err := batch.NewPlan([]batch.Node{{Identity: "n1"}, {Identity: "n2"}}, batch.Policy{Sizes: batch.Sizes{batch.Number(1)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := run.Proposal{Agent: "choria_provision", Action: "restart", Plan: plan, Estimate: plan.Estimate(batch.Pace{}), Guards: []string{"at most 9 nodes"}}
-	for f, want := range map[Format]string{Text: "2 nodes in 2 batches", JSON: `"action": "restart"`, Lines: `{"k":"plan"`} {
-		s := newStory(t)
-		w := s.writer(Options{Format: f})
-		s.report(w, run.Proposed{Proposal: p})
-		if !strings.Contains(s.err.String(), "at most 9 nodes") || s.out.Len() > 0 {
-			t.Errorf("%s: proposed on stderr %q, stdout %q", f, s.err.String(), s.out.String())
-		}
-		s.err.Reset()
-		s.report(w, run.Planned{Proposal: p})
-		if !strings.Contains(s.out.String(), want) || !strings.Contains(s.out.String(), "at most 9 nodes") || s.err.Len() > 0 {
-			t.Errorf("%s: planned on stdout %q, stderr %q", f, s.out.String(), s.err.String())
-		}
-		if err := w.End(nil); err != nil {
-			t.Errorf("%s: %v", f, err)
 		}
 	}
 }
@@ -368,73 +269,5 @@ func TestAServicesReply(t *testing.T) {
 				t.Errorf("a service has no run: %s", s.out.String())
 			}
 		}
-	}
-}
-
-// An interruption says what is waited for, and progress leaves the terminal's line free.
-func TestAnInterruptionSaysWhatFlies(t *testing.T) {
-	_, errs := told(t, Options{Format: Senders}, func(s *story) { s.stop = true })
-	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies still to come: 2 (a second signal ends it at once)\n") {
-		t.Errorf("stderr is %q", errs)
-	}
-	s := newStory(t)
-	w := s.writer(Options{Format: Senders, Err: Stream{Terminal: true}})
-	s.report(w, run.Began{Progress: progressOf(t)})
-	if !strings.Contains(s.err.String(), "0/3 nodes") {
-		t.Errorf("no bar: %q", s.err.String())
-	}
-	s.report(w, run.Asking{Step: batch.Step{Done: 1, Next: 2, Nodes: 1, Left: 1}})
-	if !strings.Contains(s.err.String(), " \rbatch 1: ") {
-		t.Errorf("the line is not free: %q", s.err.String())
-	}
-}
-
-func TestProgressIsALineABatchElsewhere(t *testing.T) {
-	_, errs := told(t, Options{Format: Senders}, func(*story) {})
-	for _, want := range []string{"batch 1/2, 0/4 nodes", "batch 2/2, 2/4 nodes, 1 failed", "4/4 nodes"} {
-		if !strings.Contains(errs, want) {
-			t.Errorf("stderr lacks %q: %q", want, errs)
-		}
-	}
-	if _, errs := told(t, Options{Format: Senders, NoProgress: true}, func(*story) {}); strings.Contains(errs, "batch 1/2") {
-		t.Errorf("--no-progress: %q", errs)
-	}
-}
-
-// TestTheWriterKnowsEveryEvent reads the types of internal/run that are events, and the writer's cases.
-func TestTheWriterKnowsEveryEvent(t *testing.T) {
-	fset := token.NewFileSet()
-	parse := func(path string) *ast.File {
-		file, err := parser.ParseFile(fset, path, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	events := map[string]bool{}
-	for _, decl := range parse(filepath.Join("..", "run", "events.go")).Decls {
-		if f, ok := decl.(*ast.FuncDecl); ok && f.Recv != nil && f.Name.Name == "event" {
-			events[f.Recv.List[0].Type.(*ast.Ident).Name] = true
-		}
-	}
-	cases := map[string]bool{}
-	for _, decl := range parse("writer.go").Decls {
-		f, ok := decl.(*ast.FuncDecl)
-		if !ok || f.Name.Name != "Report" {
-			continue
-		}
-		ast.Inspect(f, func(n ast.Node) bool {
-			if c, ok := n.(*ast.CaseClause); ok {
-				for _, e := range c.List {
-					if sel, ok := e.(*ast.SelectorExpr); ok {
-						cases[sel.Sel.Name] = true
-					}
-				}
-			}
-			return true
-		})
-	}
-	if len(events) < 13 || !maps.Equal(events, cases) {
-		t.Errorf("events %q\ncases %q", slices.Sorted(maps.Keys(events)), slices.Sorted(maps.Keys(cases)))
 	}
 }

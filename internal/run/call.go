@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -105,6 +104,9 @@ func prepare(ctx context.Context, c Context, r Request) (*call, error) {
 	if err := j.forwardable(); err != nil {
 		return nil, err
 	}
+	if err := j.checkVersion(); err != nil {
+		return nil, err
+	}
 	return j, nil
 }
 
@@ -200,8 +202,14 @@ func (c *call) proofLimits() (longest, settle, timeout time.Duration) {
 }
 
 func (c *call) pace() batch.Pace {
-	p := c.req.pace(fleet.ReplyTimeout(c.doc))
-	p.LongestDelay, p.Settle, p.VerifyTimeout = c.proofLimits()
+	longest, settle, timeout := c.proofLimits()
+	replies := fleet.ReplyTimeout(c.doc)
+	watch := c.proves() == proof.Update // most of its replies are dropped: proof is what is waited for
+	if watch {
+		replies = max(replies, timeout)
+	}
+	p := c.req.pace(replies)
+	p.LongestDelay, p.Settle, p.VerifyTimeout, p.Watch = longest, settle, timeout, watch
 	return p
 }
 
@@ -271,6 +279,3 @@ func (c *call) federationNotes() []string {
 	}
 	return notes
 }
-
-// errInterrupted replaces a missing cause.
-var errInterrupted = errors.New("interrupted")

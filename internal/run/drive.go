@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"fleetctl/batch"
 	"fleetctl/internal/journal"
@@ -37,10 +38,11 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	}
 	interrupt := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
+	links, since := c.fleet.Links(), time.Now()
 	watch := &observer{reporter: c.Reporter, progress: from}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
-		Link: c.fleet.Links(), Lagging: c.lagging,
+		Link: links, Lagging: c.lagging,
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
@@ -56,7 +58,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		defer stop()
 		runner.Control = control
 	}
-	if err := c.Reporter.Report(Began{ID: res.ID, Progress: from}); err != nil {
+	if err := c.Reporter.Report(Began{ID: res.ID, Progress: from, Links: since}); err != nil {
 		return Result{}, err
 	}
 	res.Summary, err = runner.Run(context.WithoutCancel(ctx), from)

@@ -54,6 +54,8 @@ type (
 	Began struct {
 		ID       string // of the run's record, "" without one
 		Progress batch.Progress
+		// Links is since when the engine reports the connection: what happened before was reported by the fleet.
+		Links time.Time
 	}
 
 	// Recorded: the engine's record is durable. Progress includes it.

@@ -71,6 +71,7 @@ type server struct {
 	data   string            // the reply's data; "" is {}
 	facts  map[string]string // as JSON
 	start  time.Time         // of its process
+	runs   string            // its version; "" is 0.29.4
 	stuck  bool              // accepts a restart and does nothing
 	down   bool              // has no process: the broker reports it as absent
 	ends   time.Time         // of its token; zero for none
@@ -377,7 +378,7 @@ func (s *server) answer(body choria.RPCRequest) choria.RPCReply {
 	}
 	switch {
 	case body.Action == "daemon_stats":
-		reply.StatusCode, reply.Data = choria.OK, fmt.Appendf(nil, `{"starttime":%d,"version":"0.29.4"}`, s.start.Unix())
+		reply.StatusCode, reply.Data = choria.OK, fmt.Appendf(nil, `{"starttime":%d,"version":%q}`, s.start.Unix(), cmp.Or(s.runs, "0.29.4"))
 	case body.Action == "get_facts":
 		values := map[string]json.RawMessage{}
 		for name, text := range s.facts {

@@ -208,7 +208,10 @@ func ruleSentences(r batch.Rules) []string {
 }
 
 func (c door) proofSentences() []string {
-	switch version := c.req.Proof.Version; {
+	switch version := c.wanted(); {
+	case c.proves() == proof.Update:
+		_, _, timeout := c.proofLimits()
+		return []string{fmt.Sprintf("proves each node: a later start with version %s, within %s of the sending, with a reply or without", cmp.Or(version, "as --verify-expr has it"), timeout)}
 	case version != "":
 		return []string{fmt.Sprintf("proves each node: %s, and version %s", c.proves(), version)}
 	case c.proves() != 0:
@@ -292,7 +295,7 @@ func (c door) asks() (q question, always bool) {
 		return countNodes, true
 	case c.Settings.Confirm:
 		return yesQuestion, true
-	case a == proof.Restart, a == proof.Reprovision:
+	case a == proof.Restart, a == proof.Reprovision, a == proof.Update:
 		return yesQuestion, false
 	}
 	return noQuestion, false
@@ -341,13 +344,16 @@ func (c door) put(ctx context.Context, q question, nodes int) (bool, error) {
 		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, countNoun(nodes, "node")))
 		return text == strconv.Itoa(nodes), err
 	}
-	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", c.req.Action, countNoun(nodes, "node")))
+	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", verb(c.req.Action), countNoun(nodes, "node")))
 }
 
 // verb is an action as one says it of nodes.
 func verb(action string) string {
-	if action == "shutdown" {
+	switch action {
+	case "shutdown":
 		return "shut down"
+	case "release_update":
+		return "update"
 	}
 	return action
 }

@@ -207,6 +207,17 @@ func TestTheProofHasItsSentence(t *testing.T) {
 			t.Errorf("%+v: got %q, want %q", tt.proof, got, tt.want)
 		}
 	}
+	for want, p := range map[string]Proof{
+		"a later start with version 0.30.2, within 5m0s of the sending":          {},
+		"a later start with version 0.30.3, within 1m0s of the sending":          {Version: "0.30.3", Timeout: Wait{time.Minute, true}},
+		"a later start with version as --verify-expr has it, within 5m0s of the": {Expr: "ok()"},
+	} {
+		c := &call{req: releaseUpdate()}
+		c.req.Proof = p
+		if got := strings.Join(c.door().proofSentences(), "; "); !strings.Contains(got, want) {
+			t.Errorf("%+v: got %q, want %q", p, got, want)
+		}
+	}
 }
 
 // What the operator is asked, and which answers are a yes.
@@ -220,6 +231,7 @@ func TestConsent(t *testing.T) {
 	}{
 		{"yes", "restart 3 nodes?", "y", restart(), false, true},
 		{"no", "restart 3 nodes?", "", restart(), false, false},
+		{"no update", "update 3 nodes?", "n", releaseUpdate(), false, false},
 		{"the number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to confirm: ", "3", shutdown, false, true},
 		{"a wrong number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to confirm: ", "2", shutdown, false, false},
 		{"y is no number", "shutdown takes 3 nodes off the network for good. Type the number of nodes to confirm: ", "y", shutdown, false, false},

@@ -58,9 +58,9 @@ func (p *Proof) validateExpr(agent, action string) error {
 	if p.expression() == "" {
 		return nil
 	}
-	if acts := proof.Of(agent, action); p.poll() == "" && acts != proof.Restart && acts != proof.Reprovision {
+	if acts := proof.Of(agent, action); p.poll() == "" && acts != proof.Restart && acts != proof.Reprovision && acts != proof.Update {
 		if p.Version != "" {
-			return usage(fmt.Errorf("--verify-version: nodes do not come back from %s#%s", agent, action), "it is for choria_provision restart and reprovision")
+			return usage(fmt.Errorf("--verify-version: nodes do not come back from %s#%s", agent, action), "it is for choria_provision restart, reprovision and release_update")
 		}
 		return usage(errors.New("--verify-expr needs --verify AGENT#ACTION: which reply is meant?"), "")
 	}
@@ -106,7 +106,28 @@ func (p Proof) limits(agent, action string, splay time.Duration) (longest, settl
 	if a == 0 {
 		return 0, 0, 0
 	}
-	return proof.LongestDelay(proof.Of(agent, action), splay), p.Settle.Or(proof.DefaultSettle(a)), p.Timeout.Or(proof.DefaultTimeout)
+	longest, settle, timeout = proof.LongestDelay(proof.Of(agent, action), splay), p.Settle.Or(proof.DefaultSettle(a)), p.Timeout.Or(proof.DefaultTimeout(a))
+	if a == proof.Update { // it may act as long as proof is looked for
+		longest = max(longest, timeout)
+	}
+	return longest, settle, timeout
+}
+
+// wanted is the version that nodes have to come back with: the one that was named for the proof, else the one that an
+// update installs; "" for none.
+func (c *call) wanted() string {
+	if p := c.req.Proof; p.Version == "" && p.Expr == "" && c.proves() == proof.Update {
+		return c.req.Inputs["version"]
+	}
+	return c.req.Proof.Version
+}
+
+// checkVersion refuses an update whose version cannot be proved.
+func (c *call) checkVersion() error {
+	if version := c.wanted(); version != "" && !versionText.MatchString(version) {
+		return usage(fmt.Errorf("cannot prove an update to %q: that is not a version", version), "name what nodes come back with: --verify-version, or use --no-verify")
+	}
+	return nil
 }
 
 // verifier makes the verifier of this action, nil when nothing is proved. The same one probes nodes whose state is open.
@@ -120,7 +141,9 @@ func (c *call) verifier(client *rpcclient.Client) (*proof.Verifier, error) {
 		Client: client, Collective: c.about.Collective, Action: a, Events: c.fleet.Events(), Timeout: timeout, Settle: settle,
 		LongestDelay: longest, TTL: c.message().TTL, Elapsed: c.elapsed, Tokens: c.guardsTokens(),
 	}
-	if text := c.req.Proof.expression(); text != "" {
+	wanted := c.req.Proof
+	wanted.Version = c.wanted()
+	if text := wanted.expression(); text != "" {
 		expr, err := filter.CompileReply(text)
 		if err != nil {
 			return nil, usage(fmt.Errorf("--verify-expr: %w", err), "")

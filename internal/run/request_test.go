@@ -153,6 +153,7 @@ func TestWhatIsProved(t *testing.T) {
 		want          proof.Action
 	}{
 		{Proof{}, "choria_provision", "restart", proof.Restart}, {Proof{}, "choria_provision", "reprovision", proof.Reprovision},
+		{Proof{}, "choria_provision", "release_update", proof.Update},
 		{Proof{}, "choria_provision", "shutdown", proof.Shutdown}, {Proof{}, "choria_provision", "jwt", 0}, {Proof{}, "rpcutil", "ping", 0},
 		{Proof{None: true}, "choria_provision", "restart", 0}, {Proof{Verify: VerifyNone}, "choria_provision", "restart", 0},
 		{Proof{Verify: "rpcutil#daemon_stats", Expr: "ok()"}, "rpcutil", "ping", proof.Expression},
@@ -165,6 +166,10 @@ func TestWhatIsProved(t *testing.T) {
 	given := Proof{Timeout: Wait{time.Minute, true}, Settle: Wait{time.Second, true}}
 	if longest, settle, timeout := given.limits("choria_provision", "restart", 9*time.Second); longest < 9*time.Second || settle != time.Second || timeout != time.Minute {
 		t.Errorf("given: %s, %s, %s", longest, settle, timeout)
+	}
+	given.Timeout.D = 10 * time.Minute
+	if longest, _, timeout := given.limits("choria_provision", "release_update", 0); longest != timeout || timeout != 10*time.Minute {
+		t.Errorf("an update may take as long as proof is looked for: %s, %s", longest, timeout)
 	}
 	if longest, settle, timeout := given.limits("rpcutil", "ping", 0); longest+settle+timeout != 0 {
 		t.Errorf("nothing is proved: %s, %s, %s", longest, settle, timeout)

@@ -1,0 +1,36 @@
+package fleet
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"fleetctl/batch"
+)
+
+// Until a run reports the connection, the fleet does, at once: discovery waits for a lost one.
+func TestALostConnectionIsReportedBeforeARunDoes(t *testing.T) {
+	p := newPlace(t)
+	f := p.open(t, "")
+	f.links = make(chan batch.Link, linkBuffer)
+	at := time.Now()
+	news := func() {
+		f.link(false, false, at, errors.New("the broker has closed it"))
+		f.link(false, false, at.Add(time.Second), errors.New("again")) // repeated: nothing new
+		f.link(true, false, at.Add(6*time.Second), nil)
+	}
+	p.said = nil
+	news()
+	if want := []string{"the connection was lost: the broker has closed it", "the connection is back after 6s"}; !slices.Equal(p.said, want) {
+		t.Errorf("said %q, want %q", p.said, want)
+	}
+	p.said = nil
+	links := f.Links()
+	if news(); len(p.said) > 0 {
+		t.Errorf("said %q although a run reports it", p.said)
+	}
+	if len(links) != 6 {
+		t.Errorf("%d pieces of news for the run, want all 6: servers may still be on their way", len(links))
+	}
+}
