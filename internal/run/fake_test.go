@@ -206,12 +206,14 @@ type fakeAsker struct {
 	away    error // no question can be asked
 	answers []string
 	asked   []string
+	think   time.Duration // before each answer
 }
 
 func (a *fakeAsker) Reachable() error { return a.away }
 
 func (a *fakeAsker) Line(_ context.Context, question string) (string, error) {
 	a.asked = append(a.asked, question)
+	<-time.After(a.think)
 	if len(a.answers) == 0 {
 		return "", nil
 	}
