@@ -123,6 +123,7 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
 	restart := append([]string{"req", "choria_provision", "restart", "splay=1", "--no-verify"}, f.all()...)
+	unnamed := []string{"req", "choria_provision", "restart", "splay=1", "--no-verify", "--discovery-timeout", "1"}
 	shutdown := append([]string{"req", "choria_provision", "shutdown", "--no-verify"}, f.all()...)
 	tests := []struct {
 		name     string
@@ -139,6 +140,7 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 		{"no questions wanted", nil, append(append([]string{}, restart...), "--no-input"), 7, false},
 		{"the wrong number", [][2]string{{"number of nodes", "2\n"}}, shutdown, 7, false},
 		{"y is no number", [][2]string{{"number of nodes", "y\n"}}, shutdown, 7, false},
+		{"y and Enter from before the question", [][2]string{{"Discovering nodes", "y\n"}, {"[y/N]", "\n"}}, unnamed, 7, false},
 		{"y", [][2]string{{"[y/N]", "y\n"}}, restart, 0, true},
 		{"the number", [][2]string{{"number of nodes", "3\n"}}, shutdown, 0, true},
 	}
