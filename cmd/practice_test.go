@@ -36,6 +36,9 @@ func TestCommandsThatLook(t *testing.T) {
 		{"ping --expect 12", 0, []string{"12 replies", first}},
 		{"ping --expect 12 --silent", 0, []string{"12 replies"}},
 		{"ping --expect 12 --graph", 0, []string{"12 replies"}},
+		{"ping --expect 13 --timeout 0.5", exitGuard, []string{"expected 13 nodes to answer, and 12 did"}},
+		{"ping --expect 1 -C nothing --timeout 0.3", exitGuard, []string{"expected 1 nodes to answer, and 0 did"}},
+		{"ping -I nobody.example.net", exitNoReply, []string{"1 of 1 nodes are not connected: nobody.example.net"}},
 		{"ping -C nothing --timeout 0.3", exitNoNodes, []string{"no node matched"}},
 
 		{"facts country -I " + all, 0, []string{"Report for fact: country", "Finished processing 12 / 12 hosts"}},

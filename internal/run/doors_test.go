@@ -225,3 +225,44 @@ func TestADelayBeyondTheBoundIsMalformed(t *testing.T) {
 		<-time.After(time.Second)
 	})
 }
+
+// The guard of secrets looks at the broker of each batch, not of the first one only: a token never leaves without TLS.
+func TestSecretsAreGuardedAtEachBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		r := slowly(restart())
+		w.events.hook = func(e Event) {
+			if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindBatchEnd {
+				w.open = true // another broker, without TLS
+			}
+		}
+		res, err := w.start(t.Context(), r)
+		if err != nil || len(w.sent()) != 1 || states(res.Summary)[batch.NotSent] != 2 || !strings.Contains(res.Summary.Stop.Reason, "the connection has no TLS") {
+			t.Errorf("%v of %v, %v, nodes got %q", res.Summary.Stop, states(res.Summary), err, w.sent())
+		}
+	})
+}
+
+// A resume keeps every rule and the whole pace of its run, but for what is typed now.
+func TestAResumeKeepsWhatIsNotReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		first := slowly(restart())
+		first.Guards.Yes = true
+		first.Pace.Deadline, first.Pace.ConfirmEach = Wait{time.Hour, true}, Wish{true, true}
+		first.Rules = batch.Rules{
+			MaxFailed: batch.Number(7), MaxNoReply: batch.Number(8), MaxAbsent: batch.Number(9), MaxFailedBatch: batch.Number(10), MaxNoReplyBatch: batch.Number(11),
+		}
+		s := interruptedOf(t, w, first)
+		_, r := w.again(t, Request{}, s)
+		if r.Rules != first.Rules || r.Pace.Deadline.D != time.Hour || !r.Pace.ConfirmEach.On || r.Pace.Sleep.D != 5*time.Minute {
+			t.Errorf("kept %+v and %+v", r.Rules, r.Pace)
+		}
+		_, r = w.again(t, Request{Rules: batch.Rules{MaxFailed: batch.Number(1)}, Pace: Pace{Deadline: Wait{0, true}, ConfirmEach: Wish{false, true}}}, s)
+		want := first.Rules
+		want.MaxFailed = batch.Number(1)
+		if r.Rules != want || r.Pace.Deadline.D != 0 || r.Pace.ConfirmEach.On {
+			t.Errorf("replaced: %+v and %+v", r.Rules, r.Pace)
+		}
+	})
+}
