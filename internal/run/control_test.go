@@ -97,3 +97,22 @@ func TestOthersDoNotControlARun(t *testing.T) {
 		})
 	}
 }
+
+func TestHalfALineAsksNothingYet(t *testing.T) {
+	w := newWorld(t)
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(w.dir, "r1.control"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("{\"pause\":true,\"by\":\"ann\"}\nnonsense\n{\"pause\":fal")
+	asked, at := w.store().readControls("r1", 0)
+	if len(asked) != 1 || !asked[0].Pause || asked[0].By != "ann" {
+		t.Errorf("asked %+v", asked)
+	}
+	write("{\"pause\":true,\"by\":\"ann\"}\nnonsense\n{\"pause\":false,\"by\":\"bob\"}\n")
+	if asked, _ = w.store().readControls("r1", at); len(asked) != 1 || asked[0].Pause || asked[0].By != "bob" {
+		t.Errorf("then %+v", asked)
+	}
+}
