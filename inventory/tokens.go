@@ -13,7 +13,7 @@ var ErrExpired error = expiredError{}
 
 type expiredError struct{}
 
-func (expiredError) Error() string        { return "not believed: the server's token has ended" }
+func (expiredError) Error() string        { return "not believed: its token has ended" }
 func (expiredError) Is(target error) bool { return target == ErrNoReply }
 
 // tokens may be implemented by a Caller that knows why a node seems silent.
@@ -25,7 +25,7 @@ type tokens interface {
 func silence(caller Caller, node, action string) error {
 	if c, ok := caller.(tokens); ok {
 		if t, seen := c.Token(node); seen && !t.Believed && !t.Ends.After(time.Now()) {
-			return fmt.Errorf("%w to rpcutil#%s from %s", ErrExpired, action, node)
+			return fmt.Errorf("%s is %w", node, ErrExpired)
 		}
 	}
 	return fmt.Errorf("%w to rpcutil#%s from %s", ErrNoReply, action, node)

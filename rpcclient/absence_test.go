@@ -16,7 +16,7 @@ import (
 func TestEverySessionListensOnSubjectsOfItsOwn(t *testing.T) {
 	c := New(newFakeBus(), fakeIdentity{version: choria.V1})
 	one, two := openSession(t, c).prefix, openSession(t, c).prefix
-	_, random, _ := strings.Cut(one, choria.ReplyPrefix("mcollective", c.id.Caller())+".")
+	_, random, _ := strings.Cut(one, choria.ReplyPrefix("mcollective", c.id.Caller(), choria.MD5)+".")
 	if one == two || len(random) < 16 {
 		t.Errorf("%q, then %q", one, two)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"time"
 
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
@@ -32,6 +33,7 @@ func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent
 		return discovery.Result{}, err
 	}
 	res, err := f.discover(ctx, t, parsed, agent)
+	f.warnOfExpired()
 	if err != nil || len(res.Nodes) == 0 {
 		return res, err
 	}
@@ -42,6 +44,17 @@ func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent
 		}
 	}
 	return f.limit(t, res)
+}
+
+// warnOfExpired names the nodes whose replies were refused because their token has ended: a broadcast does not find them.
+func (f *Fleet) warnOfExpired() {
+	if f.client == nil {
+		return
+	}
+	if nodes := f.client.Expired(time.Now()); len(nodes) > 0 {
+		f.o.tell("warning: left out: the replies of %d nodes are not believed, as their token has ended: %s; renew it before they start again: that costs them their identity",
+			len(nodes), discovery.Fold(nodes))
+	}
 }
 
 // limit takes as many nodes as are wanted.

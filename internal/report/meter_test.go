@@ -164,7 +164,7 @@ func TestARunIsALineOfTheList(t *testing.T) {
 
 func TestFormatsHaveNames(t *testing.T) {
 	seen := map[string]bool{}
-	for f := Format(0); f < formats; f++ {
+	for f := range formats {
 		if seen[f.String()] || f.String() == "unknown" || f.String() == "" {
 			t.Errorf("format %d is called %q", f, f)
 		}

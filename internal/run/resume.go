@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"fleetctl/batch"
@@ -43,11 +44,9 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 		return "", c.Reporter.Report(hint)
 	}
 	left := remaining(run)
-	text := fmt.Sprintf("Run %s of this command was interrupted: %d nodes are left to be sent to, %d open in all.", run.ID, left.plan.Nodes(), run.Progress.Open())
-	for _, d := range differences(c.req, run.Progress) {
-		text += "\n  " + d
-	}
-	if err := c.Reporter.Report(Noted{Plain, text}); err != nil {
+	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, countNoun(left.plan.Nodes(), "node"), run.Progress.Open())
+	lines := append([]string{text}, differences(c.req, run.Progress)...)
+	if err := c.Reporter.Report(Noted{Plain, strings.Join(lines, "\n  ")}); err != nil {
 		return "", err
 	}
 	ok, err := c.Asker.Yes(ctx, "Resume it?")
