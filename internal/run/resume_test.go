@@ -131,7 +131,7 @@ func TestATornRecordIsResumed(t *testing.T) {
 // The same command meets its interrupted run: it resumes it where it is told to, asks where it can, and hints elsewhere.
 func TestTheSameCommandMeetsItsInterruptedRun(t *testing.T) {
 	const hint = "hint: run RUN of this command was interrupted; to resume it: fleetctl runs resume RUN\n"
-	const left = ": Run RUN of this command was interrupted: 1 nodes are left to be sent to, 1 open in all.\n"
+	const left = ": Run RUN of this command was interrupted: 1 node left to be sent to, 1 open in all.\n"
 	for _, tt := range []struct {
 		name    string
 		set     func(w *world, r *Request)
