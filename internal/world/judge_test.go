@@ -58,11 +58,11 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
-	default:
-		w.logf("run     %s: %s %s", t.run.id, r.Kind, r.Reason)
 	case batch.KindRunEnd:
 		w.logf("run     %s ends: %s, %s", t.run.id, r.End.Verdict, statesOf(r.End.States))
 		w.saw("verdict: " + r.End.Verdict.String())
+	default:
+		w.logf("run     %s: %s %s", t.run.id, r.Kind, r.Reason)
 	}
 }
 
