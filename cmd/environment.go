@@ -64,7 +64,7 @@ func (e environment) settings() (config.Settings, error) {
 		return config.Settings{}, nil
 	}
 	if err != nil {
-		return s, usage(err, "mend "+path+", or name another with FLEETCTL_SETTINGS")
+		return s, usage(err, "fix "+path+", or name another with FLEETCTL_SETTINGS")
 	}
 	return s, nil
 }

@@ -156,7 +156,7 @@ func TestWhatOthersSayIsHarmlessOnStderr(t *testing.T) {
 			warnOfMissing(a, &inventory.Tally{Problems: []inventory.Problem{{Node: "n", Err: hostileError{}}}})
 		}},
 		"a fleet's note": {1, func(a *app) { a.fleetOptions().Tell(hostile) }},
-		"a run":          {2, func(a *app) { _ = endWatch(a, hostile, batch.Summary{Open: 1}) }},
+		"a run":          {2, func(a *app) { _ = endWatch(a, run.Stored{ID: hostile}, batch.Summary{Open: 1}) }},
 	} {
 		a, out, errs := newApp(t, "", nil)
 		tt.print(a)

@@ -44,49 +44,49 @@ func watchRun(ctx context.Context, a *app, o runsOptions) error {
 	if err != nil {
 		return err
 	}
-	s, err := follow(ctx, a, store, id)
+	r, err := follow(ctx, a, store, id)
 	if err != nil {
 		return err
 	}
-	if err := endWatch(a, id, s); err != nil {
+	s := r.Progress.Summary()
+	if err := endWatch(a, r, s); err != nil {
 		return err
 	}
 	return ended(storedCode(s))
 }
 
-func endWatch(a *app, id string, s batch.Summary) error {
+func endWatch(a *app, r run.Stored, s batch.Summary) error {
 	_, err := fmt.Fprintln(a.io.out, render.Verdict(s))
 	if s.Open > 0 {
-		a.say("hint: to resume: fleetctl runs resume %s", id)
+		a.say("%s", report.ToResume(r.ID, r.Meta.Secrets))
 	}
 	return err
 }
 
 // follow shows how a run goes until its process ends.
-func follow(ctx context.Context, a *app, store run.Store, id string) (batch.Summary, error) {
+func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored, error) {
 	var progress *render.Progress
 	ticker := time.NewTicker(watchPace)
 	defer ticker.Stop()
 	for {
 		r, err := store.Read(id)
 		if err != nil && (!r.Live || !errors.Is(err, batch.ErrNoPlan)) {
-			return batch.Summary{}, err // without a plan it has not begun, or, when its process is gone, never did
+			return run.Stored{}, err // without a plan it has not begun, or, when its process is gone, never did
 		}
 		if err == nil {
-			s := r.Progress.Summary()
-			seen := report.Watch(s, r.Progress)
+			seen := report.Watch(r.Progress.Summary(), r.Progress)
 			if progress == nil {
-				progress = newProgress(a, s.Nodes)
+				progress = newProgress(a, seen.Planned)
 			}
 			if !r.Live {
 				progress.Close(seen)
-				return s, nil
+				return r, nil
 			}
 			progress.Update(seen)
 		}
 		select {
 		case <-ctx.Done():
-			return batch.Summary{}, context.Cause(ctx)
+			return run.Stored{}, context.Cause(ctx)
 		case <-ticker.C:
 		}
 	}
@@ -143,9 +143,8 @@ func stopRun(ctx context.Context, a *app, o runsOptions) error {
 	a.say("asked process %d to end run %s; what is in flight is still collected", r.Owner.PID, r.ID)
 	ctx, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
-	s, err := follow(ctx, a, store, r.ID)
-	if err != nil {
+	if r, err = follow(ctx, a, store, r.ID); err != nil {
 		return err
 	}
-	return endWatch(a, r.ID, s)
+	return endWatch(a, r, r.Progress.Summary())
 }

@@ -336,18 +336,28 @@ func (w *Writer) finished(r run.Result) error {
 	return nil
 }
 
+// ToResume is the hint that names the command by which a run is resumed, with the secrets that have to be given again.
+func ToResume(id string, secrets []string) string {
+	return "hint: to resume: fleetctl runs resume " + id + secretsAgain(secrets)
+}
+
+func secretsAgain(names []string) string {
+	var again strings.Builder
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		again.WriteString(" " + name + "=@FILE")
+	}
+	return again.String()
+}
+
 // next prints the run's id and the command to type next.
 func (w *Writer) next(r run.Result) {
 	if r.ID == "" {
 		return
 	}
-	var again strings.Builder
-	for _, name := range slices.Sorted(slices.Values(r.Secrets)) {
-		again.WriteString(" " + name + "=@FILE")
-	}
+	again := secretsAgain(r.Secrets)
 	switch s := r.Summary; {
 	case s.Open > 0:
-		w.say("hint: to resume: fleetctl runs resume %s%s", r.ID, &again)
+		w.say("%s", ToResume(r.ID, r.Secrets))
 	case s.States.Failed()+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
 		var which strings.Builder
 		for _, state := range []struct {
@@ -358,7 +368,7 @@ func (w *Writer) next(r run.Result) {
 				which.WriteString(state.flag)
 			}
 		}
-		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, &again)
+		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, again)
 	case s.States.Of(batch.Unknown) > 0:
 		w.say("hint: no look can tell what the unknown nodes did: see their hosts; only a new run that names them sends to them")
 	}

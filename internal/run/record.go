@@ -102,6 +102,8 @@ type Stored struct {
 func (s Stored) Status() string {
 	sum := s.Progress.Summary()
 	switch {
+	case s.Live && sum.Paused:
+		return "paused"
 	case s.Live:
 		return "running"
 	case sum.Ended.IsZero():
