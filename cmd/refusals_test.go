@@ -262,7 +262,7 @@ func TestSettingsThatCannotBeReadAreRefused(t *testing.T) {
 	refused(t, withVariable(env, "FLEETCTL_SETTINGS", writeFile(t, "s.yaml", "read_onyl: true\n")), []refusal{
 		{args: "req rpcutil ping", says: "read_onyl", hint: "FLEETCTL_SETTINGS"},
 	})
-	refused(t, withVariable(env, "FLEETCTL_SETTINGS", "/nowhere/s.yaml"), []refusal{{args: "req rpcutil ping", says: "/nowhere/s.yaml", hint: "mend /nowhere/s.yaml"}})
+	refused(t, withVariable(env, "FLEETCTL_SETTINGS", "/nowhere/s.yaml"), []refusal{{args: "req rpcutil ping", says: "/nowhere/s.yaml", hint: "fix /nowhere/s.yaml"}})
 }
 
 // A folder in place of a configuration is no empty configuration.

@@ -104,19 +104,7 @@ func newProgress(a *app, nodes int) *render.Progress {
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
-	var o runsOptions
-	c := &cobra.Command{
-		Use:               "stop RUN",
-		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Ask the process that does a run to end it, as on a first Ctrl-C",
-		Args:              aRun(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			o.name = args[0]
-			return do(c.Context(), a, o)
-		},
-	}
-	o.record.addDir(c.Flags())
-	return c
+	return newOfRun(a, "stop", "", "Ask the process that does a run to end it, as on a first Ctrl-C", do)
 }
 
 // stopWait is how long stop waits for the run to end by itself.
