@@ -79,23 +79,27 @@ func guards() []guard {
 			name:    "max_nodes",
 			applies: func(c door) bool { return c.changes() && c.Settings.MaxNodes > 0 },
 			says: func(c door) string {
-				return fmt.Sprintf("at most %d nodes: max_nodes in %s", c.Settings.MaxNodes, c.SettingsFile)
+				return fmt.Sprintf("at most %s: max_nodes in %s", countNoun(c.Settings.MaxNodes, "node"), c.SettingsFile)
 			},
 			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.Settings.MaxNodes, p.nodes) },
 		},
 		{
 			name:    "--max-nodes",
 			applies: func(c door) bool { return c.changes() && c.req.Guards.MaxNodes.Set },
-			says:    func(c door) string { return fmt.Sprintf("at most %d nodes: --max-nodes", c.req.Guards.MaxNodes.N) },
-			check:   func(_ context.Context, c door, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
+			says: func(c door) string {
+				return fmt.Sprintf("at most %s: --max-nodes", countNoun(c.req.Guards.MaxNodes.N, "node"))
+			},
+			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
 		},
 		{
 			name:    "--expect",
 			applies: func(c door) bool { return c.req.Guards.Expect.Set },
-			says:    func(c door) string { return fmt.Sprintf("exactly %d nodes: --expect", c.req.Guards.Expect.N) },
+			says: func(c door) string {
+				return fmt.Sprintf("exactly %s: --expect", countNoun(c.req.Guards.Expect.N, "node"))
+			},
 			check: func(_ context.Context, c door, p passage) error {
 				if want := c.req.Guards.Expect.N; len(p.found) != want {
-					return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %d nodes, found %d", want, len(p.found))
+					return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %s, found %d", countNoun(want, "node"), len(p.found))
 				}
 				return nil
 			},
@@ -227,7 +231,7 @@ func (c door) atMost(limit, nodes int) error {
 		return nil
 	}
 	return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
-		"cannot %s %d nodes: limit is %d", verb(c.req.Action), nodes, limit)
+		"cannot %s %s: limit is %d", verb(c.req.Action), countNoun(nodes, "node"), limit)
 }
 
 // expectFile compares what was found with what should be there.
@@ -316,7 +320,7 @@ func (c door) consent(ctx context.Context, p passage) error {
 	}
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput {
 		if always || err == nil {
-			return refuse("say --yes if you mean it", "cannot %s %d nodes without asking", verb(c.req.Action), p.nodes)
+			return refuse("say --yes if you mean it", "cannot %s %s without asking", verb(c.req.Action), countNoun(p.nodes, "node"))
 		}
 		return nil
 	}
