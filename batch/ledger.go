@@ -77,17 +77,6 @@ type ledger struct {
 	touched []int32
 }
 
-// undoEntry is what a node was before a change that is not durable yet.
-type undoEntry struct {
-	replied   int64 // of the attempt
-	row, last int32
-	attempt   int32 // index + 1; 0: no attempt was changed
-	state     State
-	fate      fate
-	fresh     bool
-	waived    bool
-}
-
 func newLedger(b Beginning) (*ledger, error) {
 	if b.Plan == nil {
 		return nil, errors.New("no plan")
@@ -185,37 +174,6 @@ func (l *ledger) recount(at int32, change func()) {
 	change()
 	l.counts.count(r, 1)
 	l.tallies(r.batch).count(r, 1)
-}
-
-// touch remembers a node, and one of its attempts (index + 1, or 0), as they are.
-func (l *ledger) touch(at, i int32) {
-	r := &l.rows[at]
-	u := undoEntry{row: at, last: r.last, attempt: i, state: r.state, fresh: r.fresh, waived: r.waived}
-	if i > 0 {
-		u.replied, u.fate = l.attempts[i-1].replied, l.attempts[i-1].fate
-	}
-	l.undo = append(l.undo, u)
-	if l.touched != nil {
-		l.touched = append(l.touched, at)
-	}
-}
-
-// commit says that everything so far is durable.
-func (l *ledger) commit() { l.undo = l.undo[:0] }
-
-// rollback takes back the changes that could not be recorded, so that the summary
-// says what the journal will say. Requeued nodes keep their new batch.
-func (l *ledger) rollback() {
-	for i := len(l.undo) - 1; i >= 0; i-- {
-		u := l.undo[i]
-		r := &l.rows[u.row]
-		l.recount(u.row, func() { r.state, r.fresh, r.waived = u.state, u.fresh, u.waived })
-		r.last = u.last
-		if u.attempt > 0 {
-			l.attempts[u.attempt-1].replied, l.attempts[u.attempt-1].fate = u.replied, u.fate
-		}
-	}
-	l.commit()
 }
 
 // moveAll moves every node in state from to state to, in one batch or (0) all.
@@ -380,6 +338,9 @@ func (l *ledger) applyProof(p *Proof) (bool, error) {
 	case p.Found == Unasked && r.state == Accepted && !r.waived:
 		l.touch(at, 0)
 		l.recount(at, func() { r.waived = true })
+		r.reason = l.intern(p.Reason)
+		return true, nil
+	case p.Found == Unproved && r.state == NoReply && p.Reason != "" && p.Reason != r.reason: // what was seen of it instead
 		r.reason = l.intern(p.Reason)
 		return true, nil
 	case p.Found != Acted && p.Found != Unproved && p.Found != Unasked:

@@ -40,6 +40,7 @@ type machine struct {
 	untouched  []string           // unknown nodes that nothing reached, to be requeued
 	noVerifier bool               // it ended before its time
 	unseen     map[int32]struct{} // silent nodes that the Verifier has not looked at yet
+	looking    bool               // the batch comes to nothing, unless the look at its silent nodes shows that one acted
 	missing    missing
 	link       link
 	paused     bool
@@ -216,7 +217,7 @@ func (m *machine) enter(p phase, at time.Time) {
 	case phaseConsent:
 		m.emit(confirmCmd{m.stepTo(m.queue[0])})
 	case phaseEnding:
-		m.lookOnce(at)
+		m.lookOnce(at, 0)
 	case phaseEnded:
 		m.end(at)
 	}
@@ -262,7 +263,7 @@ func (m *machine) timer(e timerEvent) {
 			m.wake = time.Time{}
 		}
 	case timerLook:
-		clear(m.unseen)
+		m.looked(e)
 	case timerAbsent:
 		m.askAbsent(e.At)
 	case timerMissing:

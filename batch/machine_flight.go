@@ -65,7 +65,7 @@ func (m *machine) advanceFlight(at time.Time, f *flight) bool {
 		m.repliesIn(at, f)
 		return true
 	case stageProving:
-		if m.open(f.batch) > 0 || m.missingIn(f.batch) {
+		if m.open(f.batch) > 0 || m.missingIn(f.batch) || m.looking && m.alone(f) {
 			return false
 		}
 		m.record(Record{Kind: KindBatchEnd, Time: at, Batch: f.batch})
@@ -103,18 +103,14 @@ func (m *machine) repliesIn(at time.Time, f *flight) {
 	b := &m.l.batches[f.batch-1]
 	m.record(Record{Kind: KindReplies, Time: at, Batch: f.batch, Uncertain: f.uncertain})
 	m.verifySilent(b.rows)
-	if m.alone(f) {
+	if m.asWhole(f.batch) {
 		m.judge(at, f.batch, -1)
-		if sleep := m.l.begin.Pace.Sleep; sleep > 0 && m.halt == haltNone && m.more() {
-			m.wake = at.Add(sleep)
-			m.emit(timerCmd{timerSleep, f.batch, m.wake})
-		}
-		return
+	} else {
+		m.judgeSilent(at, f.batch)
 	}
-	for _, row := range b.rows {
-		if m.l.rows[row].state == NoReply {
-			m.judge(at, f.batch, row)
-		}
+	if sleep := m.l.begin.Pace.Sleep; m.alone(f) && sleep > 0 && m.halt == haltNone && m.more() {
+		m.wake = at.Add(sleep)
+		m.emit(timerCmd{timerSleep, f.batch, m.wake})
 	}
 }
 

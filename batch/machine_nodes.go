@@ -2,6 +2,8 @@ package batch
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -51,22 +53,24 @@ func (m *machine) verifierGone(now time.Time, at int32) Proof {
 }
 
 func (m *machine) proof(now time.Time, p Proof) {
-	if at, ok := m.l.index[p.Node]; ok {
-		delete(m.unseen, at)
-	}
+	at, planned := m.l.index[p.Node]
+	_, unseen := m.unseen[at]
 	changed, err := m.l.applyProof(&p)
-	if err != nil || !changed {
-		return // of a node that is not planned, or nothing new
+	if err != nil || !changed { // of a node that is not planned, or nothing new
+		if planned && unseen {
+			m.seen(now, []int32{at})
+		}
+		return
 	}
+	delete(m.unseen, at)
 	m.emit(recordCmd{Record{Kind: KindProofs, Time: p.Time, Proofs: []Proof{p}}})
-	at := m.l.index[p.Node]
 	m.judge(now, int(m.l.rows[at].batch), at)
 }
 
 // verifierEnded gives up on the nodes that wait for proof.
 func (m *machine) verifierEnded(at time.Time) {
 	m.noVerifier = true
-	clear(m.unseen)
+	m.seen(at, slices.Sorted(maps.Keys(m.unseen)))
 	if m.open(0) == 0 {
 		return
 	}
@@ -101,31 +105,106 @@ func (m *machine) watch(rows []int32, state State) []Target {
 	return targets
 }
 
-// lookOnce bounds the wait for the Verifier's look at silent nodes.
-func (m *machine) lookOnce(at time.Time) {
+// lookOnce bounds the wait for the Verifier's look at silent nodes, of a batch or (0) of all.
+func (m *machine) lookOnce(at time.Time, batch int) {
 	if len(m.unseen) > 0 && m.halt < haltFirm {
 		pace := &m.l.begin.Pace
-		m.emit(timerCmd{timerLook, 0, at.Add(lookTime + max(0, pace.LongestDelay-pace.ReplyTimeout))})
+		m.emit(timerCmd{timerLook, batch, at.Add(lookTime + max(0, pace.LongestDelay-pace.ReplyTimeout))})
 	}
+}
+
+// looked ends the wait for the Verifier's look. While the connection is away it cannot look.
+func (m *machine) looked(e timerEvent) {
+	if e.Batch == 0 {
+		clear(m.unseen)
+		return
+	}
+	rows := m.toLookAt(e.Batch)
+	switch {
+	case len(rows) == 0:
+	case !m.link.down.IsZero():
+		m.lookOnce(e.At, e.Batch)
+	default:
+		m.seen(e.At, rows)
+	}
+}
+
+// seen ends the wait for the look at silent nodes, and judges what waited for it.
+func (m *machine) seen(at time.Time, rows []int32) {
+	for _, row := range rows {
+		delete(m.unseen, row)
+	}
+	if m.looking {
+		m.judge(at, m.last, -1)
+	}
+	for _, row := range rows {
+		if m.win != nil {
+			m.judge(at, int(m.l.rows[row].batch), row)
+		}
+	}
+}
+
+// toLookAt lists the silent nodes of a batch that the Verifier has not looked at. A planned batch waits for the look no
+// longer than its flight lasts.
+func (m *machine) toLookAt(batch int) []int32 {
+	if f := m.flight(batch); m.asWhole(batch) && (f == nil || f.stage != stageProving) {
+		return nil
+	}
+	var rows []int32
+	for at := range m.unseen {
+		if int(m.l.rows[at].batch) == batch {
+			rows = append(rows, at)
+		}
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+// asWhole reports whether the stop rules judge a batch as a whole: a planned one, or a canary before a window.
+func (m *machine) asWhole(batch int) bool {
+	return m.win == nil || batch > 0 && m.l.batches[batch-1].Canary
 }
 
 // judge asks the stop rules, as long as there is something left to stop. row is the
 // node that something is new of; below 0: none in particular.
 func (m *machine) judge(at time.Time, batch int, row int32) {
+	waited, whole := m.looking, m.asWhole(batch)
+	if whole && batch == m.last {
+		m.looking = false
+	}
 	if m.halt != haltNone || !m.stoppable() {
 		return
 	}
 	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
 	run.Absent -= len(m.missing.nodes) // they may be back yet
 	var t Tally
+	silent := 0 // not looked at yet: what was lost may be their replies only
 	switch {
-	case m.win == nil || batch > 0 && m.l.batches[batch-1].Canary:
-		t = m.tallyBatch(batch)
+	case whole:
+		if t = m.tallyBatch(batch); cameToNothing(t) {
+			silent = len(m.toLookAt(batch))
+		}
 	case row >= 0 && m.l.begin.Rules.StopWhenNothing:
-		t = m.inARow(row)
+		t, silent = m.inARow(row)
 	}
+	t.Open += silent
 	if stop, met := Decide(m.l.begin.Rules, run, t); met {
 		m.stop(at, haltSoft, stop)
+		return
+	}
+	if silent == 0 {
+		return
+	}
+	t.Open -= silent
+	_, doubt := Decide(m.l.begin.Rules, run, t)
+	if !whole {
+		if doubt { // no node starts until it is known
+			m.win.doubtful, m.win.inDoubt = row, true
+		}
+		return
+	}
+	if m.looking = doubt; doubt && !waited {
+		m.lookOnce(at, batch)
 	}
 }
 

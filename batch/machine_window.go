@@ -154,7 +154,7 @@ func (m *machine) canariesSettled() bool {
 func (m *machine) startNodes(at time.Time) bool {
 	w := m.win
 	due := !w.gather.IsZero() && !at.Before(w.gather)
-	if w.left == 0 || !w.fresh && !due {
+	if w.left == 0 || !w.fresh && !due || m.inDoubt() {
 		return false
 	}
 	for _, f := range m.flights {
@@ -197,19 +197,43 @@ func (m *machine) tellSilent(at time.Time, size int) {
 		slots, m.l.begin.Pace.SilentHold)})
 }
 
+// judgeSilent judges the silent nodes of a batch whose replies are in; those that the
+// Verifier has not looked at yet are judged again when it has.
+func (m *machine) judgeSilent(at time.Time, batch int) {
+	for _, row := range m.l.batches[batch-1].rows {
+		if m.l.rows[row].state == NoReply {
+			m.judge(at, batch, row)
+		}
+	}
+	if m.l.begin.Rules.StopWhenNothing && m.halt == haltNone && len(m.toLookAt(batch)) > 0 {
+		m.lookOnce(at, batch)
+	}
+}
+
+// inDoubt reports whether a row of nodes still waits for the look at its silent ones.
+func (m *machine) inDoubt() bool {
+	w := m.win
+	if w.inDoubt {
+		t, silent := m.inARow(w.doubtful)
+		w.inDoubt = silent > 0 && t.Nodes > 0
+	}
+	return w.inDoubt
+}
+
 // inARow tallies the nodes around one that were sent to before and after it and
 // came to nothing, as it did; absent ones, and those of earlier lives, are passed
-// over. It is empty when there are fewer than the rule asks for.
-func (m *machine) inARow(row int32) Tally {
+// over. It is empty when there are fewer than the rule asks for. silent is how many
+// of them the Verifier has not looked at.
+func (m *machine) inARow(row int32) (t Tally, silent int) {
 	need := max(2, m.size())
-	t := Tally{InARow: true}
+	t.InARow = true
 	middle := m.l.rows[row].last - 1
-	if middle < 0 || m.addToRow(&t, middle) != counted {
-		return Tally{}
+	if middle < 0 || m.addToRow(&t, &silent, middle) != counted {
+		return Tally{}, 0
 	}
 	for _, step := range []int32{-1, 1} {
 		for i, n := middle+step, 1; n < need && i >= 0 && int(i) < len(m.l.attempts); i += step {
-			verdict := m.addToRow(&t, i)
+			verdict := m.addToRow(&t, &silent, i)
 			if verdict == ends {
 				break
 			}
@@ -219,9 +243,9 @@ func (m *machine) inARow(row int32) Tally {
 		}
 	}
 	if t.Nodes < need {
-		return Tally{}
+		return Tally{}, 0
 	}
-	return t
+	return t, silent
 }
 
 // What an attempt means for a row of nodes that came to nothing.
@@ -233,7 +257,7 @@ const (
 	ends                 // it is proved, or still open
 )
 
-func (m *machine) addToRow(t *Tally, i int32) inRow {
+func (m *machine) addToRow(t *Tally, silent *int, i int32) inRow {
 	a := &m.l.attempts[i]
 	r := &m.l.rows[a.row]
 	switch {
@@ -249,6 +273,9 @@ func (m *machine) addToRow(t *Tally, i int32) inRow {
 		t.Unverified++
 	case r.state == NoReply:
 		t.NoReply++
+		if _, unseen := m.unseen[a.row]; unseen {
+			*silent++
+		}
 	default:
 		return passed
 	}

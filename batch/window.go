@@ -23,6 +23,9 @@ type window struct {
 	gather time.Time // when freed slots are gathered no longer; zero: none are
 	timed  time.Time // when the timer of the slots is due; zero: there is none
 	told   bool      // that slots wait for silent nodes
+
+	inDoubt  bool  // nodes in a row came to nothing, unless the look at silent ones shows more
+	doubtful int32 // one of them
 }
 
 // slot is one node in flight, or as good.

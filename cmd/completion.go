@@ -43,6 +43,7 @@ var (
 	protocolWords = []string{"1", "2"}
 	formatWords   = []string{"text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit"}
 	verifyWords   = []string{run.VerifyAuto, run.VerifyNone}
+	modeWords     = []string{modeBarrier, modeRolling}
 	methodWords   = []string{"broadcast", "mc", "choria", "puppetdb", "flatfile", "file", "inventory", "external"}
 )
 
@@ -50,6 +51,7 @@ var (
 func completeFlags(a *app, c *cobra.Command) {
 	words := map[string][]string{
 		"dm": methodWords, "display": displays, "verify": verifyWords, "protocol": protocolWords, "output": formatWords,
+		"mode": modeWords,
 	}
 	files := []string{"config", "log-file", "nodes", "expect-file", "output-file", "junit", "dir", "state-dir", "signer-ca"}
 	register := func(f *pflag.Flag) {

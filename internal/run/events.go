@@ -106,7 +106,11 @@ type Proposal struct {
 	Estimate      batch.Estimate
 	Modes         batch.Estimates // the same nodes in batches, and in a window
 	Guards        []string        // what holds the run back, one sentence each
+	Refusals      []Refusal       // in a dry run: the guards that would not let it pass
 }
+
+// Refusal is a guard's, with its reason.
+type Refusal struct{ Guard, Reason string }
 
 // Result is what a run came to.
 type Result struct {
