@@ -18,6 +18,7 @@ type Run struct {
 	Verdict  string              `json:"verdict"`
 	States   batch.Counts        `json:"states"`
 	Stop     *batch.Stop         `json:"stop,omitempty"`
+	Rolling  bool                `json:"rolling,omitempty"` // nodes started one by one: Batches are what was sent at once
 	Nodes    []batch.Result      `json:"nodes"`
 	Batches  []batch.BatchResult `json:"batches"`
 	Strays   map[string]int      `json:"strays,omitempty"`
@@ -26,7 +27,7 @@ type Run struct {
 // NewRun makes the account of a finished run.
 func NewRun(s batch.Summary, exitCode int, strays map[string]int) Run {
 	r := Run{
-		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Nodes: make([]batch.Result, 0, s.Nodes),
+		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Rolling: s.Rolling, Nodes: make([]batch.Result, 0, s.Nodes),
 		Batches: s.Batches, Strays: strays,
 	}
 	if s.Stop != (batch.Stop{}) {
