@@ -183,8 +183,8 @@ func (f *fleet) show() run.Stored {
 // count is how many nodes of a run are in a state.
 func count(s run.Stored, state batch.State) int { return s.Progress.Counts().Of(state) }
 
-// TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, and
-// resumes them: nobody gets two requests, nobody is lost.
+// TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, in batches
+// or in a window, and resumes them: nobody gets two requests, nobody is lost.
 func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 	t.Parallel()
 	const runs, each = 20, 6
@@ -200,7 +200,8 @@ func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 		for _, n := range nodes[i*each : (i+1)*each] {
 			names = append(names, n.Identity)
 		}
-		wait.Go(func() { f.killAndResume(fmt.Sprintf("state-%d", i), names, after) })
+		mode := []string{"barrier", "rolling"}[i%2]
+		wait.Go(func() { f.killAndResume(fmt.Sprintf("state-%d", i), mode, names, after) })
 	}
 	wait.Wait()
 	if total := f.restarts(); total > runs*each {
@@ -210,9 +211,9 @@ func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 	}
 }
 
-func (f *fleet) killAndResume(state string, names []string, after time.Duration) {
+func (f *fleet) killAndResume(state, mode string, names []string, after time.Duration) {
 	dir := []string{"--state-dir", filepath.Join(f.dir, state)}
-	args := append([]string{"req", "choria_provision", "restart", "splay=1", "--batch", "3", "--batch-sleep", "0", "--ttl", "2s", "--np"}, dir...)
+	args := append([]string{"req", "choria_provision", "restart", "splay=1", "--mode", mode, "--batch", "3", "--batch-sleep", "0", "--ttl", "2s", "--np"}, dir...)
 	for _, n := range names {
 		args = append(args, "-I", n)
 	}

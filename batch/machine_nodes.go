@@ -178,7 +178,7 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
 	run.Absent -= len(m.missing.nodes) // they may be back yet
 	var t Tally
-	silent := 0 // not looked at yet: what was lost may be their replies only
+	silent := 0
 	switch {
 	case whole:
 		if t = m.tallyBatch(batch); cameToNothing(t) {
@@ -187,7 +187,7 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 	case row >= 0 && m.l.begin.Rules.StopWhenNothing:
 		t, silent = m.inARow(row)
 	}
-	t.Open += silent
+	t.Open += silent // what was lost may be their replies only
 	if stop, met := Decide(m.l.begin.Rules, run, t); met {
 		m.stop(at, haltSoft, stop)
 		return

@@ -39,8 +39,10 @@ type Progress struct {
 	width int
 	bar   *progressbar.ProgressBar // nil: a line per batch
 	drawn int                      // columns on the terminal now
-	last  string
+	last  string                   // drawn, or the batch of the last line
 	shown Snapshot
+
+	written string // the last line, without a bar
 }
 
 // worthDrawing keeps a large run from spending its time on the bar: a change of less than a five-hundredth of the plan
@@ -140,9 +142,12 @@ func (p *Progress) line(s Snapshot, end bool) {
 	if !end && (s.Batch == 0 || head == p.last) {
 		return
 	}
-	p.last = head
 	words, _ := parts(s)
-	p.write(strings.Join(words, ", ") + "\n")
+	text := strings.Join(words, ", ") + "\n"
+	if text != p.written {
+		p.write(text)
+	}
+	p.last, p.written = head, text
 }
 
 func batchOf(s Snapshot) string {

@@ -209,6 +209,9 @@ func (c *caseRun) live(l life) {
 	}
 	c.w.logf("LIFE    %s of run %s", l.kind, r.id)
 	c.w.saw("life: " + l.kind)
+	if l.kind == "begin" && c.s.policy.Rolling {
+		c.w.saw("a rolling window")
+	}
 	c.w.mu.Unlock()
 
 	p := &process{

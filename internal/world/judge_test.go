@@ -55,7 +55,7 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindReplies:
 		w.logf("run     %s: the replies of batch %d are in", t.run.id, r.Batch)
 		w.judgeReplies(t, r.Batch)
-	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindNote:
+	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
 	case batch.KindRunEnd:
