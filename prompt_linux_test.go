@@ -123,6 +123,7 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
 	restart := append([]string{"req", "choria_provision", "restart", "splay=1", "--no-verify"}, f.all()...)
+	unnamed := []string{"req", "choria_provision", "restart", "splay=1", "--no-verify", "--discovery-timeout", "1"}
 	shutdown := append([]string{"req", "choria_provision", "shutdown", "--no-verify"}, f.all()...)
 	tests := []struct {
 		name     string
@@ -137,10 +138,11 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 		{"end of input", [][2]string{{"[y/N]", "\x04"}}, restart, 7, false},
 		{"Ctrl-C", [][2]string{{"[y/N]", "\x03"}}, restart, 130, false},
 		{"no questions wanted", nil, append(append([]string{}, restart...), "--no-input"), 7, false},
-		{"the wrong number", [][2]string{{"number of nodes", "2\n"}}, shutdown, 7, false},
-		{"y is no number", [][2]string{{"number of nodes", "y\n"}}, shutdown, 7, false},
+		{"the wrong number", [][2]string{{"Type the number of nodes", "2\n"}}, shutdown, 7, false},
+		{"y is no number", [][2]string{{"Type the number of nodes", "y\n"}}, shutdown, 7, false},
+		{"y and Enter from before the question", [][2]string{{"Discovering nodes", "y\n"}, {"[y/N]", "\n"}}, unnamed, 7, false},
 		{"y", [][2]string{{"[y/N]", "y\n"}}, restart, 0, true},
-		{"the number", [][2]string{{"number of nodes", "3\n"}}, shutdown, 0, true},
+		{"the number", [][2]string{{"Type the number of nodes", "3\n"}}, shutdown, 0, true},
 	}
 	for i, tt := range tests {
 		before, nodes := f.dangerous(), f.lab.Nodes()

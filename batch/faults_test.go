@@ -66,6 +66,38 @@ func TestNodeIsJudgedByItsOwnAttempts(t *testing.T) {
 	}
 }
 
+// What was seen of a silent node is its reason; its state stays. The journal says the same.
+func TestASilentNodeKeepsWhatWasSeenOfIt(t *testing.T) {
+	from, err := Begin(Header{Run: "r"}, mustPlan(t, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScript(t, from, Rules{})
+	s.event("start", nil)
+	s.event("baseline", []string{"1", "n1=a", "n2=b"})
+	s.event("sent", []string{"1"})
+	s.event("reply", []string{"1", "n1", "ok"})
+	s.event("wait", []string{calm.ReplyTimeout.String()})
+	for _, reason := range []string{"does not answer", "came back unprovisioned", "came back unprovisioned"} {
+		s.do(s.m.step(proofEvent{s.now, Proof{Node: "n2", Found: Unproved, Reason: reason}}))
+	}
+	s.event("proof", []string{"n1", "acted"})
+	for what, p := range map[string]Progress{"the run": {s.m.l}, "the journal": s.reopen()} {
+		if r, _ := resultOf(p, "n2"); r.State != NoReply || r.Reason != "came back unprovisioned" || !r.Proved.IsZero() {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+	proofs := 0
+	for r := range Records(fromLines(s.audit.lines)) {
+		if r.Kind == KindProofs && r.Proofs[0].Node == "n2" {
+			proofs++
+		}
+	}
+	if proofs != 2 {
+		t.Errorf("%d records about n2, want one for each reason", proofs)
+	}
+}
+
 // A journal that says that a node was sent to although a request of the chain may
 // have reached it is not believed.
 func TestIntentForADoubtfulNodeIsRefused(t *testing.T) {

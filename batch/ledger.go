@@ -321,6 +321,9 @@ func (l *ledger) applyProof(p *Proof) (bool, error) {
 		l.recount(at, func() { r.waived = true })
 		r.reason = l.intern(p.Reason)
 		return true, nil
+	case p.Found == Unproved && r.state == NoReply && p.Reason != "" && p.Reason != r.reason: // what was seen of it instead
+		r.reason = l.intern(p.Reason)
+		return true, nil
 	case p.Found != Acted && p.Found != Unproved && p.Found != Unasked:
 		return false, fmt.Errorf("proof of node %q found %s", p.Node, p.Found)
 	}

@@ -39,6 +39,7 @@ type machine struct {
 	untouched  []string           // unknown nodes that nothing reached, to be requeued
 	noVerifier bool               // it ended before its time
 	unseen     map[int32]struct{} // silent nodes that the Verifier has not looked at yet
+	looking    bool               // the batch comes to nothing, unless the look at its silent nodes shows that one acted
 	missing    missing
 	link       link
 	paused     bool
@@ -166,7 +167,7 @@ func (m *machine) next(at time.Time) phase {
 		}
 	case phaseProving:
 		switch {
-		case m.open(m.cur.batch) == 0 && len(m.missing.nodes) == 0:
+		case m.open(m.cur.batch) == 0 && len(m.missing.nodes) == 0 && !m.looking:
 			return phaseSleeping
 		case m.halt >= haltFirm:
 			return phaseEnding
@@ -216,7 +217,7 @@ func (m *machine) enter(p phase, at time.Time) {
 		m.record(Record{Kind: KindBatchEnd, Time: at, Batch: m.cur.batch})
 		m.replaceMissed(at)
 	case phaseEnding:
-		m.lookOnce(at)
+		m.lookOnce(at, 0)
 	case phaseEnded:
 		m.end(at)
 	}
@@ -325,7 +326,7 @@ func (m *machine) timer(e timerEvent) {
 			m.cur.wake = time.Time{}
 		}
 	case timerLook:
-		clear(m.unseen)
+		m.looked(e)
 	case timerAbsent:
 		m.askAbsent(e.At)
 	case timerMissing:

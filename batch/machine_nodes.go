@@ -2,6 +2,7 @@ package batch
 
 import (
 	"errors"
+	"maps"
 	"time"
 )
 
@@ -55,8 +56,11 @@ func (m *machine) proof(now time.Time, p Proof) {
 		delete(m.unseen, at)
 	}
 	changed, err := m.l.applyProof(&p)
-	if err != nil || !changed {
-		return // of a node that is not planned, or nothing new
+	if err != nil || !changed { // of a node that is not planned, or nothing new
+		if m.looking {
+			m.judge(now, m.cur.batch)
+		}
+		return
 	}
 	m.emit(recordCmd{Record{Kind: KindProofs, Time: p.Time, Proofs: []Proof{p}}})
 	m.judge(now, int(m.l.rows[m.l.index[p.Node]].batch))
@@ -66,6 +70,9 @@ func (m *machine) proof(now time.Time, p Proof) {
 func (m *machine) verifierEnded(at time.Time) {
 	m.noVerifier = true
 	clear(m.unseen)
+	if m.looking {
+		m.judge(at, m.cur.batch)
+	}
 	if m.open(0) == 0 {
 		return
 	}
@@ -100,16 +107,47 @@ func (m *machine) watch(rows []int32, state State) []Target {
 	return targets
 }
 
-// lookOnce bounds the wait for the Verifier's look at silent nodes.
-func (m *machine) lookOnce(at time.Time) {
+// lookOnce bounds the wait for the Verifier's look at silent nodes, of a batch or (0) of all.
+func (m *machine) lookOnce(at time.Time, batch int) {
 	if len(m.unseen) > 0 && m.halt < haltFirm {
 		pace := &m.l.begin.Pace
-		m.emit(timerCmd{timerLook, 0, at.Add(lookTime + max(0, pace.LongestDelay-pace.ReplyTimeout))})
+		m.emit(timerCmd{timerLook, batch, at.Add(lookTime + max(0, pace.LongestDelay-pace.ReplyTimeout))})
 	}
+}
+
+// looked ends the wait for the Verifier's look. While the connection is away it cannot look.
+func (m *machine) looked(e timerEvent) {
+	switch {
+	case e.Batch == 0:
+		clear(m.unseen)
+	case !m.looking || e.Batch != m.cur.batch:
+	case !m.link.down.IsZero():
+		m.lookOnce(e.At, e.Batch)
+	default:
+		maps.DeleteFunc(m.unseen, func(at int32, _ struct{}) bool { return int(m.l.rows[at].batch) == e.Batch })
+		m.judge(e.At, e.Batch)
+	}
+}
+
+// toLookAt counts the silent nodes of the current batch that the Verifier has not looked at.
+func (m *machine) toLookAt(batch int) int {
+	n := 0
+	if m.phase == phaseProving && batch == m.cur.batch {
+		for at := range m.unseen {
+			if int(m.l.rows[at].batch) == batch {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // judge asks the stop rules, as long as there is something left to stop.
 func (m *machine) judge(at time.Time, batch int) {
+	waited := m.looking
+	if batch == m.cur.batch {
+		m.looking = false
+	}
 	if m.halt != haltNone || !m.stoppable() {
 		return
 	}
@@ -124,8 +162,18 @@ func (m *machine) judge(at time.Time, batch int) {
 		}
 	}
 	t.Open += len(m.missed(batch)) // other nodes take their place
+	silent := m.toLookAt(batch)
+	t.Open += silent // what was lost may be their replies only
 	if stop, met := Decide(m.l.begin.Rules, run, t); met {
 		m.stop(at, haltSoft, stop)
+		return
+	}
+	if silent == 0 {
+		return
+	}
+	t.Open -= silent
+	if _, m.looking = Decide(m.l.begin.Rules, run, t); m.looking && !waited {
+		m.lookOnce(at, batch)
 	}
 }
 

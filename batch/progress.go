@@ -140,12 +140,35 @@ func (p Progress) Results() iter.Seq[Result] {
 	}
 }
 
+// State is a node's state; unset for a node that is not planned.
+func (p Progress) State(node string) State {
+	at, ok := p.l.index[node]
+	if !ok {
+		return 0
+	}
+	return p.l.rows[at].state
+}
+
+// InBatch yields the nodes that are in a batch now, with their states; batches count from 1.
+func (p Progress) InBatch(number int) iter.Seq2[string, State] {
+	return func(yield func(string, State) bool) {
+		for _, at := range p.l.batches[number-1].rows {
+			if r := &p.l.rows[at]; !yield(r.identity, r.state) {
+				return
+			}
+		}
+	}
+}
+
+// Paused tells whether nothing new is sent until somebody continues the run.
+func (p Progress) Paused() bool { return p.l.paused && p.l.ended.IsZero() }
+
 // Summary is what the run came to, so far.
 func (p Progress) Summary() Summary {
 	l := p.l
 	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
 		Stop: l.stop(), Verdict: l.verdict(), Reason: l.reason(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
-		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: l.paused && l.ended.IsZero(), progress: p,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
 		s.Batches[i] = p.Batch(i + 1)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +73,9 @@ func noBroker(t *testing.T) map[string]string {
 	return withVariable(unsigned, "FLEETCTL_CONFIG", writeConfig(t, "plugin.choria.middleware_hosts = 127.0.0.1:1"))
 }
 
+// patient makes commands wait for a broker of this process, which may be starved: other tests run at the same time.
+var patient = []string{"--connect-timeout", "30"}
+
 // practice is a lab in this process, and a home for what its client keeps.
 type practice struct {
 	t     *testing.T
@@ -112,7 +116,7 @@ func (p *practice) env() map[string]string {
 // run runs a command line, split at blanks.
 func (p *practice) run(line string, more ...string) result {
 	p.t.Helper()
-	code, out, errs := runApp(p.t, p.env(), append(strings.Fields(line), more...)...)
+	code, out, errs := runApp(p.t, p.env(), slices.Concat(patient, strings.Fields(line), more)...)
 	return result{code, out, errs}
 }
 

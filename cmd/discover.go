@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -77,7 +76,7 @@ func runDiscover(ctx context.Context, a *app, o discoverOptions) error {
 
 func discover(ctx context.Context, a *app, o discoverOptions, n *fleet.Fleet, f filter.Filter) error {
 	if o.verbose && o.kind == report.Text {
-		fmt.Fprintf(a.io.err, "Discovering nodes ....\n")
+		a.say("Discovering nodes ....")
 	}
 	found, err := n.Find(ctx, o.Targets, f, discoveryFor)
 	if err != nil {
@@ -98,7 +97,7 @@ func discover(ctx context.Context, a *app, o discoverOptions, n *fleet.Fleet, f 
 		return err
 	}
 	if o.verbose && o.kind == report.Text {
-		fmt.Fprintf(a.io.err, "Discovered %d nodes using the %s method in %.2f seconds\n", len(found.Nodes), n.MethodName(o.Targets, f), found.Took.Seconds())
+		a.say("Discovered %d nodes using the %s method in %.2f seconds", len(found.Nodes), n.MethodName(o.Targets, f), found.Took.Seconds())
 	}
 	if len(found.Nodes) == 0 {
 		return noNodes(o.EmptyHint())

@@ -24,7 +24,7 @@ func newDoctor(a *app, do func(context.Context, *app, doctorOptions) error) *cob
 	var o doctorOptions
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check the way to the fleet, step by step, and say what to mend",
+		Short: "Check the way to the fleet, step by step, and say what to fix",
 		Long: `Shows the configuration in force with the origin of every value, and how long the credentials are valid; then takes each
 step to the network: the brokers' names, TCP, TLS, authentication, permissions, one discovery, and the fleet's clocks.
 Nothing is changed anywhere, and no step waits longer than --connect-timeout.`,

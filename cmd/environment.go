@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/user"
@@ -10,7 +9,6 @@ import (
 
 	"fleetctl/internal/config"
 	"fleetctl/internal/fleet"
-	"fleetctl/internal/plain"
 )
 
 // environment is what the process was given besides its arguments.
@@ -66,7 +64,7 @@ func (e environment) settings() (config.Settings, error) {
 		return config.Settings{}, nil
 	}
 	if err != nil {
-		return s, usage(err, "mend "+path+", or name another with FLEETCTL_SETTINGS")
+		return s, usage(err, "fix "+path+", or name another with FLEETCTL_SETTINGS")
 	}
 	return s, nil
 }
@@ -88,7 +86,7 @@ func (a *app) fleetOptions() fleet.Options {
 		ConfigFile: a.flags.config, Getenv: a.env.getenv, Home: a.env.home(), Stdin: a.io.in, Settings: a.env.settings,
 		ConnectTimeout: a.flags.connectTimeout.d, InsecureBroker: a.flags.insecureBroker, AllowUnsigned: a.flags.allowUnsigned,
 		SignerCA: a.flags.signerCA, InsecureSigner: a.flags.insecureSigner, Federations: a.flags.federations,
-		Logger: a.logger(), Tell: func(line string) { fmt.Fprintln(a.io.err, plain.Text(line)) },
+		Logger: a.logger(), Tell: func(line string) { a.say("%s", line) },
 	}
 }
 

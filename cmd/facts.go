@@ -175,7 +175,7 @@ func missing(asked, silent int, absent []string) error {
 // accountFor warns of every node that told nothing, and gives silence and refusals their exit code.
 func accountFor(a *app, nodes []string, told int, absent []string, problems []inventory.Problem) error {
 	for _, p := range problems {
-		fmt.Fprintln(a.io.err, "warning: "+p.Err.Error())
+		a.say("warning: %v", p.Err)
 	}
 	silent := len(nodes) - told - len(problems) - len(absent)
 	silence := missing(len(nodes), silent, absent)

@@ -60,6 +60,7 @@ func stepRows() []flagRow[requested] {
 		row("--ttl 60", func(r *run.Request) { r.Pace.TTL = given(time.Minute) }),
 		row("--max-failed 2", func(r *run.Request) { r.Rules.MaxFailed = batch.Number(2) }),
 		row("--max-no-reply 5%", func(r *run.Request) { r.Rules.MaxNoReply = batch.Amount{Millionths: 50_000} }),
+		row("--allow-expiring", func(r *run.Request) { r.Guards.AllowExpiring = true }),
 		row("--max-absent 6", func(r *run.Request) { r.Rules.MaxAbsent = batch.Number(6) }),
 		row("--max-failed-batch 3", func(r *run.Request) { r.Rules.MaxFailedBatch = batch.Number(3) }),
 		row("--max-no-reply-batch 4%", func(r *run.Request) { r.Rules.MaxNoReplyBatch = batch.Amount{Millionths: 40_000} }),

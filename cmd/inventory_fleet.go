@@ -34,7 +34,7 @@ func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.BoolVar(&o.Upgradable, "upgradable", false, "only nodes that can be upgraded during provisioning")
 	f.BoolVar(&o.NotUpgradable, "not-upgradable", false, "only nodes that cannot be upgraded during provisioning")
 	f.StringVar(&o.Version, "version", "", "only nodes with a version in this `RANGE`, such as '<0.28' or '>=0.28 <0.29.4'")
-	f.StringVar(&o.groupBy, "group-by", "", "count by version, class, collective, agent, upgradable or a `FACT` (fact:NAME where a fact is called so)")
+	f.StringVar(&o.groupBy, "group-by", "", "count by version, class, collective, agent, upgradable, token-expiry or a `FACT` (fact:NAME where a fact is called so)")
 	f.StringSliceVar(&o.sort, "sort", nil, "sort by these `COLUMNS`; -COLUMN is from the greatest")
 	f.StringSliceVar(&o.columns, "columns", nil, "`COLUMNS` of the table and of CSV: "+inventory.ColumnNames()+", fact:NAME")
 	f.StringVar(&o.output, "output", "", "`FORMAT`: "+report.FormatNames(report.FleetFormats))
@@ -203,7 +203,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 		return err
 	}
 	for _, version := range slices.Sorted(maps.Keys(selected.Odd())) {
-		fmt.Fprintf(a.io.err, "warning: version %q of %d nodes cannot be compared with %q: they are not selected\n", version, selected.Odd()[version], o.fleet.Version)
+		a.say("warning: version %q of %d nodes cannot be compared with %q: they are not selected", version, selected.Odd()[version], o.fleet.Version)
 	}
 	warnOfMissing(a, tally)
 	return fleetEnd(tally)
@@ -218,10 +218,13 @@ func warnOfMissing(a *app, t *inventory.Tally) {
 		return fmt.Sprintf("%d nodes", n)
 	}
 	if n := len(t.Absent); n > 0 {
-		fmt.Fprintf(a.io.err, "warning: not connected: %s: %s\n", nodes(n), discovery.Fold(t.Absent))
+		a.say("warning: not connected: %s: %s", nodes(n), discovery.Fold(t.Absent))
 	}
-	if silent := discovery.Without(t.Silent, t.Absent); len(silent) > 0 {
-		fmt.Fprintf(a.io.err, "warning: %s did not reply: %s\n", nodes(len(silent)), discovery.Fold(silent))
+	if n := len(t.Expired); n > 0 {
+		a.say("warning: not believed, as their token has ended: %s: %s", nodes(n), discovery.Fold(t.Expired))
+	}
+	if silent := discovery.Without(t.Silent, slices.Concat(t.Absent, t.Expired)); len(silent) > 0 {
+		a.say("warning: %s did not reply: %s", nodes(len(silent)), discovery.Fold(silent))
 	}
 	for _, problems := range [][]inventory.Problem{t.Problems, t.Partial} {
 		byReason := map[string][]string{}
@@ -230,7 +233,7 @@ func warnOfMissing(a *app, t *inventory.Tally) {
 		}
 		for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 			names := byReason[reason]
-			fmt.Fprintf(a.io.err, "warning: %s: %s: %s\n", nodes(len(names)), reason, discovery.Fold(names))
+			a.say("warning: %s: %s: %s", nodes(len(names)), reason, discovery.Fold(names))
 		}
 	}
 }

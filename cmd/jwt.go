@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleetctl/internal/plain"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 )
@@ -154,7 +155,7 @@ func makeProvisioning(ctx context.Context, a *app, o provisioningOptions) error 
 		}
 		return err
 	}
-	_, err = fmt.Fprintf(a.io.out, "Saved the token to %s; `fleetctl jwt view %s` shows it\n", o.file, o.file)
+	_, err = fmt.Fprintf(a.io.out, "Saved the token to %s; `fleetctl jwt view %s` shows it\n", plain.Line(o.file), plain.Line(o.file))
 	return err
 }
 

@@ -9,12 +9,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"fleetctl/internal/lab"
+	"fleetctl/internal/plain"
 )
 
 // labOptions are the flags of `fleetctl lab`.
@@ -114,13 +116,8 @@ func runLab(ctx context.Context, a *app, o labOptions) error {
 	if len(o.command) > 0 {
 		err = runInLab(a, l, o.command, signals)
 	} else {
-		labBanner(a, l, o)
-		select {
-		case by = <-signals:
-		case <-ctx.Done():
-			if s, ok := errors.AsType[signalError](context.Cause(ctx)); ok {
-				by = s.signal
-			}
+		if err = labBanner(a, l, o); err == nil {
+			by = awaitEnd(ctx, signals)
 		}
 	}
 	if cerr := l.Close(); cerr != nil && err == nil {
@@ -132,19 +129,35 @@ func runLab(ctx context.Context, a *app, o labOptions) error {
 	return err
 }
 
+// awaitEnd waits for the signal that ends the lab; nil when another end came.
+func awaitEnd(ctx context.Context, signals <-chan os.Signal) os.Signal {
+	select {
+	case by := <-signals:
+		return by
+	case <-ctx.Done():
+		if s, ok := errors.AsType[signalError](context.Cause(ctx)); ok {
+			return s.signal
+		}
+	}
+	return nil
+}
+
 // labBanner says what runs and how to talk to it. A token that was given is not repeated.
-func labBanner(a *app, l *lab.Lab, o labOptions) {
+func labBanner(a *app, l *lab.Lab, o labOptions) error {
 	token := "token=s3cret"
 	if o.tokenGiven {
 		token = "token=@FILE"
 	}
 	nodes := l.Nodes()
-	fmt.Fprintf(a.io.out, "%d simulated Choria servers (protocol %d) behind %s; Ctrl-C ends them.\n\n", len(nodes), o.lab.Protocol, l.URL())
-	fmt.Fprintf(a.io.out, "In another terminal:\n\n    export FLEETCTL_CONFIG=%s\n    fleetctl discover\n", l.ConfigFile())
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d simulated Choria servers (protocol %d) behind %s; Ctrl-C ends them.\n\n", len(nodes), o.lab.Protocol, l.URL())
+	fmt.Fprintf(&text, "In another terminal:\n\n    export FLEETCTL_CONFIG=%s\n    fleetctl discover\n", plain.Line(l.ConfigFile()))
 	if len(nodes) > 0 {
-		fmt.Fprintf(a.io.out, "    fleetctl inventory %s\n", nodes[0].Identity)
+		fmt.Fprintf(&text, "    fleetctl inventory %s\n", nodes[0].Identity)
 	}
-	fmt.Fprintf(a.io.out, "    fleetctl req choria_provision restart %s --batch 20 --batch-sleep 3\n", token)
+	fmt.Fprintf(&text, "    fleetctl req choria_provision restart %s --batch 20 --batch-sleep 3\n", token)
+	_, err := io.WriteString(a.io.out, text.String())
+	return err
 }
 
 // runInLab runs a command with the lab's environment and passes signals on to it. The terminal's own Ctrl-C reaches
@@ -160,7 +173,7 @@ func runInLab(a *app, l *lab.Lab, command []string, signals <-chan os.Signal) er
 		name = filepath.Join(bin, executableName)
 	}
 	c := exec.Command(name, command[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.out, a.io.err
+	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.child(), a.io.err
 	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if err := c.Start(); err != nil {
 		return usage(fmt.Errorf("run %s: %w", command[0], err), "")

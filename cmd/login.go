@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleetctl/internal/plain"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 )
@@ -99,8 +100,8 @@ func runLogin(ctx context.Context, a *app, o loginOptions) error {
 	if !session.Expires.IsZero() {
 		until = ", valid until " + session.Expires.Local().Format(time.RFC3339)
 	}
-	fmt.Fprintf(a.io.err, "logged in as %s%s\n", session.Caller, until)
-	_, err = fmt.Fprintln(a.io.out, "Token saved to "+session.TokenFile)
+	a.say("logged in as %s%s", session.Caller, until)
+	_, err = fmt.Fprintln(a.io.out, "Token saved to "+plain.Line(session.TokenFile))
 	return err
 }
 
@@ -110,9 +111,9 @@ func external(ctx context.Context, a *app, program string) error {
 	if a.flags.config != "" {
 		args = append(args, "--config", a.flags.config)
 	}
-	fmt.Fprintf(a.io.err, "running %s\n", program)
+	a.say("running %s", program)
 	c := exec.CommandContext(ctx, program, args...)
-	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.out, a.io.err
+	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.child(), a.io.err
 	c.Env = secret.Environment(os.Environ())
 	err := c.Run()
 	if cause := context.Cause(ctx); cause != nil {

@@ -93,6 +93,8 @@ func (a *app) dieBy(s os.Signal) {
 }
 
 func (a *app) execute(ctx context.Context, args []string) int {
+	out := &stdout{Writer: a.io.out}
+	a.io.out = out
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetIn(a.io.in)
@@ -102,22 +104,25 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	if a.log != nil {
 		a.logger().Info("ended", "error", err)
 		if lost := a.log.close(); lost != nil {
-			fmt.Fprintln(a.io.err, "warning: the log is not complete: "+lost.Error())
+			a.say("warning: the log is not complete: %v", lost)
 		}
+	}
+	if lost := out.err(); lost != nil && err == nil {
+		err = fmt.Errorf("write the result: %w", lost)
 	}
 	code, say, hint := classify(ctx, err)
 	if say != "" {
 		fmt.Fprintln(a.io.err, "fleetctl: "+plain.Text(a.scrub.Text(say)))
 	}
 	if hint != "" {
-		fmt.Fprintln(a.io.err, "hint: "+plain.Text(hint))
+		a.say("hint: %s", hint)
 	}
 	return code
 }
 
 func (a *app) warn(warnings []string) {
 	for _, w := range warnings {
-		fmt.Fprintln(a.io.err, "warning: "+plain.Text(w))
+		a.say("warning: %s", w)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"fleetctl/internal/choria"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/render"
 	"fleetctl/rpcclient"
 )
@@ -119,7 +120,7 @@ func collectPings(ctx context.Context, a *app, client *rpcclient.Client, o pingO
 		var werr error
 		switch {
 		case o.names:
-			_, werr = fmt.Fprintln(a.io.out, r.Node)
+			_, werr = fmt.Fprintln(a.io.out, plain.Line(r.Node))
 		case !o.silent:
 			werr = render.Ping(a.io.out, r.Node, took)
 		}

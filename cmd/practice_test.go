@@ -36,6 +36,9 @@ func TestCommandsThatLook(t *testing.T) {
 		{"ping --expect 12", 0, []string{"12 replies", first}},
 		{"ping --expect 12 --silent", 0, []string{"12 replies"}},
 		{"ping --expect 12 --graph", 0, []string{"12 replies"}},
+		{"ping --expect 13 --timeout 0.5", exitGuard, []string{"expected 13 nodes to answer, and 12 did"}},
+		{"ping --expect 1 -C nothing --timeout 0.3", exitGuard, []string{"expected 1 nodes to answer, and 0 did"}},
+		{"ping -I nobody.example.net", exitNoReply, []string{"1 of 1 nodes are not connected: nobody.example.net"}},
 		{"ping -C nothing --timeout 0.3", exitNoNodes, []string{"no node matched"}},
 
 		{"facts country -I " + all, 0, []string{"Report for fact: country", "Finished processing 12 / 12 hosts"}},
@@ -198,7 +201,7 @@ func TestARequestFromTheCommandLine(t *testing.T) {
 		{"req choria_registry names plugin_type=agent", 0, nil},
 		{"req choria_provision restart splay=1 --no-verify --canary 0 --jsonl" + all, exitRefused, []string{`"exit_code":3`, "Failed: 3 accepted, 1 refused of 4 nodes", "runs retry "}},
 		{"runs list", 0, []string{"choria_provision#restart", "failed"}},
-		{"runs show last", 0, []string{"req choria_provision restart splay=1 --canary 0 --jsonl --no-verify -I ", "3 accepted, 1 refused"}},
+		{"runs show last", 0, []string{"req choria_provision restart splay=1 --canary 0 --connect-timeout 30s --jsonl --no-verify -I ", "3 accepted, 1 refused"}},
 		{"runs resume last", exitRefused, []string{"is finished: there is nothing to go on with"}},
 		{"runs retry last --failed --dry-run", 0, []string{"1 node in 1 batch"}},
 		{"runs retry last --not-sent", exitNoNodes, []string{"the run has no nodes in these states"}},

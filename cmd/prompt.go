@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"fleetctl/internal/plain"
 	"fleetctl/internal/report"
 	"fleetctl/internal/secret"
 )
@@ -65,7 +66,7 @@ func (k *asker) Line(ctx context.Context, question string) (string, error) {
 	defer tty.Close()
 	defer k.keys.ask()()
 	forgetTyped(tty)
-	fmt.Fprint(k.out, question)
+	k.question(question)
 	type answer struct {
 		text string
 		err  error
@@ -87,6 +88,9 @@ func (k *asker) Line(ctx context.Context, question string) (string, error) {
 		return "", context.Cause(ctx)
 	}
 }
+
+// question shows what is asked.
+func (k *asker) question(text string) { fmt.Fprint(k.out, plain.Text(text)) }
 
 // Yes asks for y or n; anything but a clear yes is a no.
 func (k *asker) Yes(ctx context.Context, question string) (bool, error) {
@@ -126,7 +130,7 @@ func hidden(ctx context.Context, tty *os.File, question string) (string, error) 
 	}
 	ch := make(chan answer, 1)
 	go func() {
-		text, err := term.NewTerminal(tty, "").ReadPassword(question)
+		text, err := term.NewTerminal(tty, "").ReadPassword(plain.Line(question))
 		ch <- answer{text, err}
 	}()
 	select {
@@ -154,7 +158,7 @@ func secretSource(a *app) secret.Source {
 func readSecret(ctx context.Context, a *app, name, text string) (secret.Value, error) {
 	value, literal, err := secretSource(a).Read(ctx, name, text)
 	if literal && !value.Empty() {
-		fmt.Fprintln(a.io.err, "hint: "+report.SecretHint(name))
+		a.say("hint: %s", report.SecretHint(name))
 	}
 	return value, err
 }

@@ -1,10 +1,13 @@
 package cmd
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"fleetctl/internal/lab"
 )
 
 // refusal is a command line that is refused, and how.
@@ -259,7 +262,7 @@ func TestSettingsThatCannotBeReadAreRefused(t *testing.T) {
 	refused(t, withVariable(env, "FLEETCTL_SETTINGS", writeFile(t, "s.yaml", "read_onyl: true\n")), []refusal{
 		{args: "req rpcutil ping", says: "read_onyl", hint: "FLEETCTL_SETTINGS"},
 	})
-	refused(t, withVariable(env, "FLEETCTL_SETTINGS", "/nowhere/s.yaml"), []refusal{{args: "req rpcutil ping", says: "/nowhere/s.yaml", hint: "mend /nowhere/s.yaml"}})
+	refused(t, withVariable(env, "FLEETCTL_SETTINGS", "/nowhere/s.yaml"), []refusal{{args: "req rpcutil ping", says: "/nowhere/s.yaml", hint: "fix /nowhere/s.yaml"}})
 }
 
 // A folder in place of a configuration is no empty configuration.
@@ -287,5 +290,62 @@ func TestALostLogIsReported(t *testing.T) {
 	}
 	if code, _, said := runApp(t, nil, "version", "--log-file", "/dev/full"); code != exitOK || !strings.Contains(said, "the log is not complete") {
 		t.Errorf("exit %d, %s", code, said)
+	}
+}
+
+// plugin.choria.require_client_filter holds for every command that asks nodes. An agent is no filter, /./ is one.
+func TestEveryCommandNeedsAFilterWhereOneIsRequired(t *testing.T) {
+	env := withVariable(unsigned, "FLEETCTL_CONFIG", writeConfig(t, "plugin.choria.middleware_hosts = 127.0.0.1:1", "plugin.choria.require_client_filter = true"))
+	for _, command := range []string{
+		"discover", "ping", "facts country", "inventory", "inventory --collectives", "inventory --output table", "req rpcutil ping", "req choria_provision restart token=x",
+	} {
+		for targets, want := range map[string]int{"": exitGuard, " -A rpcutil": exitGuard, " -I /./": exitNetwork, " -F a=b": exitNetwork} {
+			code, _, said := runApp(t, env, strings.Fields(command+targets+" --connect-timeout 0.2")...)
+			if code != want || want == exitGuard && (!strings.Contains(said, "plugin.choria.require_client_filter is set") || !strings.Contains(said, "-I /./ is one")) {
+				t.Errorf("%s%s: exit %d, want %d: %s", command, targets, code, want, said)
+			}
+		}
+	}
+}
+
+// A share above the whole is refused once, in one sentence.
+func TestAnImpossibleShareIsRefusedOnce(t *testing.T) {
+	for _, flag := range []string{"--max-failed", "--max-no-reply", "--max-absent"} {
+		code, _, said := runApp(t, nil, "req", "rpcutil", "ping", flag, "200%")
+		if code != exitUsage || strings.Count(said, "200%") != 1 || strings.Count(said, "\n") != 2 {
+			t.Errorf("%s: exit %d: %s", flag, code, said)
+		}
+	}
+}
+
+// The record of another user names brokers, programs and credentials of its own: its configuration is not used.
+func TestTheConfigurationOfAForeignRecordIsNotUsed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	p := newPractice(t, lab.Options{Nodes: 2})
+	if got := p.run("req rpcutil ping --journal -I nobody.example.net"); got.code != exitNoReply {
+		t.Fatalf("%+v", got)
+	}
+	list, err := filepath.Glob(filepath.Join(p.path("state"), "runs", "*.journal"))
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%q, %v", list, err)
+	}
+	if err := os.Chown(list[0], 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(list[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.check([]practiceRow{
+		{"runs show last", 0, []string{"nobody.example.net"}},
+		{"runs resume last", exitGuard, []string{"cannot use the configuration that the record of run", "it belongs to another user"}},
+		{"runs retry last --absent", exitGuard, []string{"it belongs to another user"}},
+		{"runs resume last --config " + p.lab.ConfigFile(), exitGuard, []string{"it belongs to another user"}},
+		{"runs pause last", exitGuard, nil},
+	})
+	if after, err := os.ReadFile(list[0]); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the record was touched: %v", err)
 	}
 }

@@ -38,6 +38,24 @@ func (a *app) store(o recordOptions) run.Store { return run.Store{Dir: a.env.run
 // storedCode is the exit code that a run ended with, or would.
 func storedCode(s batch.Summary) int { return verdictCode(s.Verdict) }
 
+// newOfRun is a command that takes one run and where its record is.
+func newOfRun(a *app, name, long, short string, do func(context.Context, *app, runsOptions) error) *cobra.Command {
+	var o runsOptions
+	c := &cobra.Command{
+		Use:               name + " RUN",
+		ValidArgsFunction: completeRun(a, &o.record),
+		Short:             short,
+		Long:              long,
+		Args:              aRun(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.name = args[0]
+			return do(c.Context(), a, o)
+		},
+	}
+	o.record.addDir(c.Flags())
+	return c
+}
+
 func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{

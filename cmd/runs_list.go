@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -54,14 +53,14 @@ func listRuns(_ context.Context, a *app, o runsOptions) error {
 		}{render.SchemaVersion, lines})
 	}
 	if total == 0 {
-		fmt.Fprintln(a.io.err, "no runs in "+store.Dir)
+		a.say("no runs in %s", store.Dir)
 		return nil
 	}
 	if err := runsTable(a, lines); err != nil {
 		return err
 	}
 	if total > len(list) {
-		fmt.Fprintf(a.io.err, "%d more: fleetctl runs list --all\n", total-len(list))
+		a.say("%d more: fleetctl runs list --all", total-len(list))
 	}
 	return nil
 }

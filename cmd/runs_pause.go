@@ -11,31 +11,17 @@ import (
 	"fleetctl/internal/run"
 )
 
+// controlled says which runs can be controlled, in the help.
+const controlled = "RUN is a run's id, a beginning of it that no other run has, or `last`. It must be in progress on this machine."
+
 func newRunsPause(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
-	return newPausing(a, "pause", "Send nothing new in a run; replies, proof and stop rules go on",
+	return newOfRun(a, "pause", controlled, "Send nothing new in a run; replies, proof and stop rules go on",
 		func(ctx context.Context, a *app, o runsOptions) error { return do(ctx, a, o, true) })
 }
 
 func newRunsContinue(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
-	return newPausing(a, "continue", "Let a paused run send again",
+	return newOfRun(a, "continue", controlled, "Let a paused run send again",
 		func(ctx context.Context, a *app, o runsOptions) error { return do(ctx, a, o, false) })
-}
-
-func newPausing(a *app, name, short string, do func(context.Context, *app, runsOptions) error) *cobra.Command {
-	var o runsOptions
-	c := &cobra.Command{
-		Use:               name + " RUN",
-		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             short,
-		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`. It must be in progress on this machine.",
-		Args:              aRun(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			o.name = args[0]
-			return do(c.Context(), a, o)
-		},
-	}
-	o.record.addDir(c.Flags())
-	return c
 }
 
 // controlWait is how long pause and continue wait for the run to do so.
@@ -62,9 +48,9 @@ func pauseRun(ctx context.Context, a *app, o runsOptions, pause bool) error {
 		return err
 	}
 	if pause {
-		fmt.Fprintf(a.io.err, "run %s is paused: nothing new is sent; to continue: fleetctl runs continue %s\n", r.ID, r.ID)
+		a.say("run %s is paused: nothing new is sent; to continue: fleetctl runs continue %s", r.ID, r.ID)
 	} else {
-		fmt.Fprintf(a.io.err, "run %s continues\n", r.ID)
+		a.say("run %s continues", r.ID)
 	}
 	return nil
 }

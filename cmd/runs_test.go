@@ -145,7 +145,9 @@ func TestALongListIsCutAndSaysSo(t *testing.T) {
 // A run that lives is watched until its process ends, and stopped only from where it is.
 func TestALiveRunIsWatchedAndStoppedWhereItIs(t *testing.T) {
 	dir := t.TempDir()
-	j := record(t, dir, "20260102-030405-aaaaa", pinging(), half()[:5]...)
+	m := pinging()
+	m.Secrets = []string{"token"}
+	j := record(t, dir, "20260102-030405-aaaaa", m, half()[:5]...)
 	a, out, errs := newApp(t, "", nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errX)
@@ -164,7 +166,7 @@ func TestALiveRunIsWatchedAndStoppedWhereItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Its process has gone without an end: the node that was never sent to is open.
-	if got := runs(t, dir, "watch --np"); got.code == exitOK || !strings.Contains(got.err, "runs resume") {
+	if got := runs(t, dir, "watch --np"); got.code == exitOK || !strings.Contains(got.err, "runs resume 20260102-030405-aaaaa token=@FILE\n") {
 		t.Errorf("%+v", got)
 	}
 }

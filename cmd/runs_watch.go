@@ -44,49 +44,49 @@ func watchRun(ctx context.Context, a *app, o runsOptions) error {
 	if err != nil {
 		return err
 	}
-	s, err := follow(ctx, a, store, id)
+	r, err := follow(ctx, a, store, id)
 	if err != nil {
 		return err
 	}
-	if err := endWatch(a, id, s); err != nil {
+	s := r.Progress.Summary()
+	if err := endWatch(a, r, s); err != nil {
 		return err
 	}
 	return ended(storedCode(s))
 }
 
-func endWatch(a *app, id string, s batch.Summary) error {
+func endWatch(a *app, r run.Stored, s batch.Summary) error {
 	_, err := fmt.Fprintln(a.io.out, render.Verdict(s))
 	if s.Open > 0 {
-		fmt.Fprintf(a.io.err, "hint: to resume: fleetctl runs resume %s\n", id)
+		a.say("%s", report.ToResume(r.ID, r.Meta.Secrets))
 	}
 	return err
 }
 
 // follow shows how a run goes until its process ends.
-func follow(ctx context.Context, a *app, store run.Store, id string) (batch.Summary, error) {
+func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored, error) {
 	var progress *render.Progress
 	ticker := time.NewTicker(watchPace)
 	defer ticker.Stop()
 	for {
 		r, err := store.Read(id)
 		if err != nil && (!r.Live || !errors.Is(err, batch.ErrNoPlan)) {
-			return batch.Summary{}, err // without a plan it has not begun, or, when its process is gone, never did
+			return run.Stored{}, err // without a plan it has not begun, or, when its process is gone, never did
 		}
 		if err == nil {
-			s := r.Progress.Summary()
-			seen := report.Watch(s, r.Progress)
+			seen := report.Watch(r.Progress.Summary(), r.Progress)
 			if progress == nil {
-				progress = newProgress(a, s.Nodes)
+				progress = newProgress(a, seen.Planned)
 			}
 			if !r.Live {
 				progress.Close(seen)
-				return s, nil
+				return r, nil
 			}
 			progress.Update(seen)
 		}
 		select {
 		case <-ctx.Done():
-			return batch.Summary{}, context.Cause(ctx)
+			return run.Stored{}, context.Cause(ctx)
 		case <-ticker.C:
 		}
 	}
@@ -104,19 +104,7 @@ func newProgress(a *app, nodes int) *render.Progress {
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
-	var o runsOptions
-	c := &cobra.Command{
-		Use:               "stop RUN",
-		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Ask the process that does a run to end it, as on a first Ctrl-C",
-		Args:              aRun(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			o.name = args[0]
-			return do(c.Context(), a, o)
-		},
-	}
-	o.record.addDir(c.Flags())
-	return c
+	return newOfRun(a, "stop", "", "Ask the process that does a run to end it, as on a first Ctrl-C", do)
 }
 
 // stopWait is how long stop waits for the run to end by itself.
@@ -129,7 +117,7 @@ func stopRun(ctx context.Context, a *app, o runsOptions) error {
 		return err
 	}
 	if !r.Live {
-		fmt.Fprintf(a.io.err, "run %s has ended already\n", r.ID)
+		a.say("run %s has ended already", r.ID)
 		return nil
 	}
 	switch err := r.Owner.Signal(syscall.SIGINT); {
@@ -140,12 +128,11 @@ func stopRun(ctx context.Context, a *app, o runsOptions) error {
 	case err != nil:
 		return fmt.Errorf("ask process %d to end run %s: %w", r.Owner.PID, r.ID, err)
 	}
-	fmt.Fprintf(a.io.err, "asked process %d to end run %s; what is in flight is still collected\n", r.Owner.PID, r.ID)
+	a.say("asked process %d to end run %s; what is in flight is still collected", r.Owner.PID, r.ID)
 	ctx, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
-	s, err := follow(ctx, a, store, r.ID)
-	if err != nil {
+	if r, err = follow(ctx, a, store, r.ID); err != nil {
 		return err
 	}
-	return endWatch(a, r.ID, s)
+	return endWatch(a, r, r.Progress.Summary())
 }

@@ -198,7 +198,7 @@ func (s *site) fleetctl(ctx context.Context, args ...string) result {
 		v, ok := variables[name]
 		return v, ok
 	}}}
-	code := a.execute(ctx, append(slices.Clone(args), "--config", filepath.Join(s.dir, "client.conf")))
+	code := a.execute(ctx, append(slices.Concat(patient, args), "--config", filepath.Join(s.dir, "client.conf")))
 	return result{code, out.String(), err.String()}
 }
 
@@ -247,7 +247,7 @@ func (s *site) serve() {
 		}
 		signer = security.NewReplySigner(server, key)
 	}
-	nc, err := nats.Connect(s.lab.URL(), options...)
+	nc, err := nats.Connect(s.lab.URL(), append(options, nats.Timeout(30*time.Second))...)
 	if err != nil {
 		s.t.Fatal(err)
 	}

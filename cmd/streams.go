@@ -1,11 +1,15 @@
 package cmd
 
 import (
+	"cmp"
+	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/term"
 
+	"fleetctl/internal/plain"
 	"fleetctl/internal/report"
 )
 
@@ -15,15 +19,59 @@ type streams struct {
 	out, err io.Writer
 }
 
+// stdout remembers the first error of writing: a command whose result nothing got has not done its work.
+type stdout struct {
+	io.Writer
+	mu   sync.Mutex // guards lost
+	lost error
+}
+
+// Write implements io.Writer.
+func (s *stdout) Write(p []byte) (int, error) {
+	n, err := s.Writer.Write(p)
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lost = cmp.Or(s.lost, err)
+	}
+	return n, err
+}
+
+func (s *stdout) err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost
+}
+
+// bare is the stream itself: a program that is started must get the terminal, not a pipe.
+func bare(w any) any {
+	if s, ok := w.(*stdout); ok {
+		return s.Writer
+	}
+	return w
+}
+
+// child is stdout for a program that is started.
+func (s streams) child() io.Writer {
+	w, _ := bare(s.out).(io.Writer) // it is one
+	return w
+}
+
+// say writes one line on stderr. What names, messages and files of others bring into it is harmless, and cannot make lines
+// of its own; secrets are taken out.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintln(a.io.err, plain.Line(a.scrub.Text(fmt.Sprintf(format, args...))))
+}
+
 // isTerminal tells whether a stream is one.
 func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
+	f, ok := bare(w).(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // widthOf is the terminal's width in columns, or 80 where there is none.
 func widthOf(w any) int {
-	if f, ok := w.(*os.File); ok {
+	if f, ok := bare(w).(*os.File); ok {
 		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
 			return columns
 		}

@@ -74,6 +74,19 @@ func TestExternalRequest(t *testing.T) {
 	}
 }
 
+// A program gets the request, its reply and a path; nothing of our environment, which may hold tokens.
+func TestExternalGetsNothingOfOurEnvironment(t *testing.T) {
+	t.Setenv("FLEETCTL_TOKEN", "s3cret")
+	program := filepath.Join(t.TempDir(), "env.sh")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nenv >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := runExternal(t, Settings{Command: program}, Query{Timeout: 10 * time.Second})
+	if err == nil || !strings.Contains(err.Error(), "CHORIA_EXTERNAL_") || strings.Contains(err.Error(), "FLEETCTL") || strings.Contains(err.Error(), "HOME=") {
+		t.Errorf("the program saw %v", err)
+	}
+}
+
 func TestExternalKeepsTheCallersOptions(t *testing.T) {
 	options := map[string]string{"command": script(t, "good"), "a": "b"}
 	if _, err := NewExternal(Settings{Options: options}); err != nil || len(options) != 2 {

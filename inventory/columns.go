@@ -51,6 +51,7 @@ var columns = []Column{
 	{Name: "agent_versions", Title: "Agent Versions", Agents: true, Text: func(n Node) string {
 		return strings.Join(AgentNames(n), ", ")
 	}},
+	{Name: "token-expires", Title: "Token Expires", Text: expiry},
 	{Name: "classes", Title: "Classes", Text: func(n Node) string { return strings.Join(n.Classes, " ") }},
 }
 
@@ -115,6 +116,10 @@ func Grouping(by string) (values func(Node) []string, byFact bool) {
 	case "upgradable":
 		return func(n Node) []string { return []string{YesNo(n.Upgradable)} }, false
 	}
+	if by == "token-expiry" {
+		now := time.Now()
+		return func(n Node) []string { return expiryBucket(n, now) }, false
+	}
 	path := strings.TrimPrefix(by, FactPrefix)
 	return func(n Node) []string {
 		if text, ok := filter.TextAt(n.Facts, path); ok {
@@ -125,7 +130,7 @@ func Grouping(by string) (values func(Node) []string, byFact bool) {
 }
 
 // GroupNames are what Grouping counts without facts.
-var GroupNames = []string{"version", "class", "collective", "agent", "upgradable"}
+var GroupNames = []string{"version", "class", "collective", "agent", "upgradable", "token-expiry"}
 
 // UptimeText is a duration as people say it: its two largest units.
 func UptimeText(d time.Duration) string {

@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"sync"
@@ -27,7 +26,7 @@ type Caller interface {
 
 // Fetch asks one node for its inventory and its statistics, side by side, and returns when both have come, the wait for
 // them is over (zero: none) or the context has ended. Without an inventory there is only the error. When only the
-// statistics are missing, the node comes back with nil Stats together with the error. Errors: ErrNoReply, ErrAbsent,
+// statistics are missing, the node comes back with nil Stats together with the error. Errors: ErrNoReply, ErrAbsent, ErrExpired,
 // *RefusedError, *PayloadError, or the caller's.
 func Fetch(ctx context.Context, caller Caller, collective, node string, wait time.Duration) (Node, error) {
 	var (
@@ -41,8 +40,10 @@ func Fetch(ctx context.Context, caller Caller, collective, node string, wait tim
 		r.Wait = wait
 		return r
 	}
-	both.Go(func() { n, nerr = one(ctx, caller, ask(actionInventory), node, decodeInventory) })
-	both.Go(func() { s, er = one(ctx, caller, ask(actionStats), node, decodeStats) })
+	both.Go(func() { n, nerr = one(ctx, caller, ask(actionInventory), node, readInventory) })
+	both.Go(func() {
+		s, er = one(ctx, caller, ask(actionStats), node, func(r rpcclient.Reply) (Stats, error) { return decodeStats(r.Node, r.Data) })
+	})
 	both.Wait()
 	if nerr != nil {
 		return Node{}, nerr
@@ -56,7 +57,7 @@ func Fetch(ctx context.Context, caller Caller, collective, node string, wait tim
 
 // one asks for one action of one node and decodes the first reply of that node.
 func one[T any](ctx context.Context, caller Caller, req rpcclient.Request, node string,
-	decode func(string, json.RawMessage) (T, error)) (T, error) {
+	decode func(rpcclient.Reply) (T, error)) (T, error) {
 	var zero T
 	for r, err := range caller.Call(ctx, req, []string{node}) {
 		if err != nil {
@@ -71,9 +72,16 @@ func one[T any](ctx context.Context, caller Caller, req rpcclient.Request, node 
 		if err := refusal(r, req.Action); err != nil {
 			return zero, err
 		}
-		return decode(node, r.Data)
+		return decode(r)
 	}
-	return zero, fmt.Errorf("%w to rpcutil#%s from %s", ErrNoReply, req.Action, node)
+	return zero, silence(caller, node, req.Action)
+}
+
+// readInventory reads a reply to rpcutil#inventory.
+func readInventory(r rpcclient.Reply) (Node, error) {
+	n, err := decodeInventory(r.Node, r.Data)
+	n.TokenExpires = r.TokenEnds
+	return n, err
 }
 
 // absence says that a node is not connected.

@@ -23,6 +23,8 @@ type Node struct {
 	Classes       []string          `json:"classes"`
 	DataPlugins   []string          `json:"data_plugins,omitzero"`
 	Machines      []Machine         `json:"machines"`
+	// TokenExpires is when the server's token ends, as its reply showed it (protocol v2); zero where it showed none.
+	TokenExpires time.Time `json:"token_expires,omitzero"`
 	// Facts is the JSON object of the node's facts; nil where they are left out.
 	Facts json.RawMessage `json:"-"`
 	// Stats is nil when the node told what it is and not how it fares.
@@ -31,7 +33,7 @@ type Node struct {
 	Uptime time.Duration `json:"-"`
 	// Place is the node's place in the list that a survey asked.
 	Place int `json:"-"`
-	// Err is what a survey misses: ErrNoReply or ErrAbsent (wrapped), *RefusedError or *PayloadError. Where the node told
+	// Err is what a survey misses: ErrNoReply, ErrAbsent or ErrExpired (wrapped), *RefusedError or *PayloadError. Where the node told
 	// what it is, less important things are missing.
 	Err error `json:"-"`
 }

@@ -118,6 +118,7 @@ type chunk struct {
 	nodes   []string
 	byName  map[string]*pending
 	left    []*pending // not delivered, in the order of nodes
+	caller  Caller
 	out     chan<- part
 	release func()
 	carry   sync.WaitGroup
@@ -147,6 +148,7 @@ type said struct {
 }
 
 func (c *chunk) run(ctx context.Context, caller Caller) {
+	c.caller = caller
 	defer c.release()
 	defer c.carry.Wait()
 	asked, cancel := context.WithCancel(ctx)
@@ -226,7 +228,7 @@ func (p *pending) read(r said, facts bool) (err error) {
 	n := &p.node
 	switch r.action {
 	case actionInventory:
-		told, err := decodeInventory(n.Identity, r.reply.Data)
+		told, err := readInventory(r.reply)
 		if err != nil {
 			return err
 		}
@@ -248,10 +250,10 @@ func (p *pending) read(r said, facts bool) (err error) {
 }
 
 // finish makes the node whole: what has not come is missing.
-func (p *pending) finish(actions []string) Node {
+func (p *pending) finish(caller Caller, actions []string) Node {
 	for _, action := range actions {
 		if !p.heard[action] && p.node.Err == nil {
-			p.node.Err = fmt.Errorf("%w to rpcutil#%s from %s", ErrNoReply, action, p.node.Identity)
+			p.node.Err = silence(caller, p.node.Identity, action)
 		}
 	}
 	return p.node
@@ -266,7 +268,7 @@ func (c *chunk) deliver(ctx context.Context, all bool) {
 		if !all && len(p.heard) < len(actions) {
 			return false
 		}
-		ready = append(ready, p.finish(actions))
+		ready = append(ready, p.finish(c.caller, actions))
 		return true
 	})
 	c.carry.Go(func() {

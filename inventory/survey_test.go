@@ -343,3 +343,77 @@ func TestAbsentNodesAreNamed(t *testing.T) {
 		}
 	})
 }
+
+// tokenCaller knows why a node seems silent.
+type tokenCaller struct {
+	callFunc
+	ended map[string]rpcclient.Token
+}
+
+func (c tokenCaller) Token(node string) (rpcclient.Token, bool) {
+	t, ok := c.ended[node]
+	return t, ok
+}
+
+func TestTokensInTheInventory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		ends := map[string]time.Time{
+			"past": now.Add(-time.Second), "day": now.Add(24 * time.Hour), "week": now.Add(24*time.Hour + time.Second), "month": now.Add(30 * 24 * time.Hour),
+			"later": now.Add(31 * 24 * time.Hour), "never": time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), "none": {},
+		}
+		caller := tokenCaller{callFunc: func(action, node string) *rpcclient.Reply {
+			end, ok := ends[node]
+			if !ok {
+				return nil
+			}
+			r := plainReply(action)
+			r.TokenEnds = end
+			return r
+		}, ended: map[string]rpcclient.Token{
+			"ended": {Ends: now.Add(-time.Second)}, "forged": {Ends: now.Add(time.Hour)}, "frozen": {Ends: now.Add(-time.Second), Believed: true},
+		}}
+		by, byFact := Grouping("token-expiry")
+		column, err := ColumnOf("token-expires")
+		if err != nil || byFact {
+			t.Fatal(err, byFact)
+		}
+		tally := NewTally(by)
+		nodes := []string{"past", "day", "week", "month", "later", "never", "none", "ended", "forged", "frozen", "silent"}
+		for name, n := range ask(t, Survey{Stats: true}, caller, nodes) {
+			want := ends[name]
+			if !n.Told() {
+				tally.Miss(n)
+				if errors.Is(n.Err, ErrExpired) != (name == "ended") || !errors.Is(n.Err, ErrNoReply) {
+					t.Errorf("%s: %v", name, n.Err)
+				}
+				continue
+			}
+			tally.Add(n)
+			text := want.UTC().Format(time.RFC3339)
+			switch name {
+			case "never":
+				text = "never"
+			case "none":
+				text = ""
+			}
+			record, err := n.Record()
+			if err != nil || !n.TokenExpires.Equal(want) || column.Text(n) != text || strings.Contains(string(record), `"token_expires":"`) != (name != "none") {
+				t.Errorf("%s: token ends %v, shown as %q, in %s, %v", name, n.TokenExpires, column.Text(n), record, err)
+			}
+		}
+		got := map[string]int{}
+		for _, g := range tally.Groups() {
+			got[g.Name] = g.Nodes
+		}
+		if diff := cmp.Diff(map[string]int{"expired": 1, "1 day": 1, "1 week": 1, "1 month": 1, "later": 2, "": 1}, got); diff != "" {
+			t.Error(diff)
+		}
+		if !slices.Equal(tally.Expired, []string{"ended"}) || len(tally.Silent) != 4 {
+			t.Errorf("expired %q, silent %q", tally.Expired, tally.Silent)
+		}
+		if _, err := Fetch(t.Context(), caller, "mt", "ended", time.Second); err == nil || err.Error() != "ended is not believed: its token has ended" {
+			t.Errorf("one node: %v", err)
+		}
+	})
+}

@@ -16,8 +16,9 @@ type Tally struct {
 	// Silent and Problems are the nodes that did not tell what they are, Partial those that told only that.
 	Silent            []string
 	Problems, Partial []Problem
-	// Absent are the silent nodes that are not connected.
-	Absent []string
+	// Absent are the silent nodes that are not connected, Expired those that answer and are not believed, because their
+	// token has ended.
+	Absent, Expired []string
 	// Shortest and Longest are the uptimes' bounds; Timed is how many nodes told theirs.
 	Shortest, Longest time.Duration
 	Timed             int
@@ -50,6 +51,9 @@ func (t *Tally) Miss(n Node) {
 		t.Silent = append(t.Silent, n.Identity)
 		if errors.Is(n.Err, ErrAbsent) {
 			t.Absent = append(t.Absent, n.Identity)
+		}
+		if errors.Is(n.Err, ErrExpired) {
+			t.Expired = append(t.Expired, n.Identity)
 		}
 		return
 	}

@@ -12,6 +12,16 @@ import (
 	"fleetctl/internal/choria"
 )
 
+// A session listens where no other one of the same caller does: who knows one subject does not know the next.
+func TestEverySessionListensOnSubjectsOfItsOwn(t *testing.T) {
+	c := New(newFakeBus(), fakeIdentity{version: choria.V1})
+	one, two := openSession(t, c).prefix, openSession(t, c).prefix
+	_, random, _ := strings.Cut(one, choria.ReplyPrefix("mcollective", c.id.Caller(), choria.MD5)+".")
+	if one == two || len(random) < 16 {
+		t.Errorf("%q, then %q", one, two)
+	}
+}
+
 func TestEachCopyHasAReplySubjectOfItsOwn(t *testing.T) {
 	b := newFakeBus()
 	s := openSession(t, New(b, fakeIdentity{version: choria.V1}))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -12,6 +13,9 @@ import (
 
 // discoveryAgent is the one agent whose replies carry no RPC body (docs/protocol.md, discovery).
 const discoveryAgent = "discovery"
+
+// provisionAgent is the agent whose servers announce when they will act (docs/protocol.md, the choria_provision agent).
+const provisionAgent = "choria_provision"
 
 // ErrNoReply says that nobody answered a service request before the context ended.
 var ErrNoReply = errors.New("no reply")
@@ -119,7 +123,7 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
-	if _, err := s.open(ctx, r, choria.ServiceSubject(req.Collective, req.Agent)); err != nil {
+	if _, err := s.open(ctx, r, req.Action, choria.ServiceSubject(req.Collective, req.Agent)); err != nil {
 		return Reply{}, err
 	}
 	select {
@@ -134,7 +138,7 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 // taken it. The replies go to a subject of the caller's choice, where somebody else may listen; nobody does here. Errors
 // are those of Session.Send.
 func (c *Client) Forward(ctx context.Context, req Request, nodes []string, replyTo string) (Sent, error) {
-	s := &Session{client: c, collective: req.Collective, elsewhere: replyTo, pending: map[string]*pending{}}
+	s := &Session{client: c, collective: req.Collective, elsewhere: replyTo, pending: map[string]*pending{}, logs: c.log.Enabled(ctx, slog.LevelDebug)}
 	if nodes != nil {
 		return s.Send(ctx, req, nodes)
 	}
@@ -142,7 +146,7 @@ func (c *Client) Forward(ctx context.Context, req Request, nodes []string, reply
 	if err != nil {
 		return Sent{}, err
 	}
-	return s.open(ctx, r, choria.ServiceSubject(req.Collective, req.Agent))
+	return s.open(ctx, r, req.Action, choria.ServiceSubject(req.Collective, req.Agent))
 }
 
 // Broadcast asks every server that matches the filter for its name, and yields the names, each once, until the window has
@@ -202,7 +206,7 @@ func (s *Session) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {
 		}
 		if roll.Nodes != nil {
 			s.each(ctx, roll.Window, roll.Nodes, func(ctx context.Context, nodes []string) error {
-				return tell(s.direct(ctx, s.roll(roll.Filter), nodes))
+				return tell(s.direct(ctx, s.roll(roll.Filter), "", nodes))
 			}, yield)
 			return
 		}

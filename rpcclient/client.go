@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -56,6 +57,7 @@ type Client struct {
 	hash        choria.CallerHash // of our caller id, in reply subjects
 	settling    time.Duration     // shorter in tests
 	tokens      tokenBook
+	log         *slog.Logger
 
 	mu      sync.Mutex      // guards reports
 	reports map[string]bool // by collective, see ReportsAbsence
@@ -63,7 +65,7 @@ type Client struct {
 
 // New returns a client. It neither owns nor closes the connection.
 func New(conn Conn, id Identity) *Client {
-	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, reports: map[string]bool{}}
+	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, reports: map[string]bool{}, log: slog.New(slog.DiscardHandler)}
 }
 
 // WithTTL makes d the time to live of every request that names none, discovery included, in place of DefaultTTL; zero
@@ -83,6 +85,15 @@ func (c *Client) WithHash(h choria.CallerHash) *Client {
 // ReplyPrefix is what the subjects of replies in a collective begin with.
 func (c *Client) ReplyPrefix(collective string) (prefix string, h choria.CallerHash) {
 	return choria.ReplyPrefix(collective, c.id.Caller(), c.hash), c.hash
+}
+
+// WithLogger logs every request and every reply, without their data; nil logs nothing. It is for the moment after New, and
+// returns its client.
+func (c *Client) WithLogger(l *slog.Logger) *Client {
+	if l != nil {
+		c.log = l
+	}
+	return c
 }
 
 // Request is one RPC request, whoever it goes to.
@@ -115,6 +126,8 @@ type Reply struct {
 	Data json.RawMessage
 	// Time is the server's clock when it replied: whole seconds in protocol v1.
 	Time time.Time
+	// Delay is how long after its reply a provisioning server will act, as it announces; zero when it does not say.
+	Delay time.Duration
 	// Sent is when publishing of the request began, Received when the reply arrived, both by our clock.
 	Sent, Received time.Time
 	// Protocol is the protocol's own reply document, as it was hashed.

@@ -48,6 +48,7 @@ func (s *Session) work() {
 			continue
 		}
 		if r, believed := s.examine(m); believed {
+			s.logReply(r)
 			s.deliver(r, s.done)
 		}
 		s.inbox.finished()
@@ -75,6 +76,7 @@ func (s *Session) examine(m queued) (Reply, bool) {
 		err = s.believe(m.request, &r)
 	}
 	if err != nil {
+		s.logStray(m.id, r.Node, err)
 		s.stray(kindOf(err), r.Node)
 		return Reply{}, false
 	}
@@ -160,6 +162,11 @@ func (s *Session) decode(m queued) (Reply, error) {
 	body, err := choria.DecodeRPCReply(inner.Payload)
 	if err != nil {
 		return r, err
+	}
+	if inner.Agent == provisionAgent && body.StatusCode == choria.OK {
+		if r.Delay, err = choria.AnnouncedDelay(body.Data); err != nil {
+			return r, err
+		}
 	}
 	r.Action, r.Code, r.Message, r.Data = body.Action, body.StatusCode, body.StatusMsg, bytes.Clone(body.Data) // a slice would keep the whole message
 	return r, nil

@@ -103,6 +103,7 @@ func (c *Client) federatedParcels(l letter, subjects []string) iter.Seq2[parcel,
 // one of them at least, and is negative when there was nothing to hand over. A connection that was lost meanwhile is an
 // error also when it is back: what it had taken is gone.
 func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, subjects []string) (sent Sent, published int, err error) {
+	defer func() { s.logSent(r, p.action, len(subjects), published, sent, err) }()
 	l, err := s.client.seal(ctx, r, cmp.Or(s.elsewhere, s.prefix+r.ID))
 	if err != nil {
 		return Sent{}, -1, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type Session struct {
 	worker     sync.WaitGroup
 	// droppedBefore is what the connection had dropped when the session was opened.
 	droppedBefore int
+	logs          bool // what is sent and what comes back
 
 	mu      sync.Mutex // guards pending, what it points to, and strays
 	pending map[string]*pending
@@ -48,6 +50,7 @@ const (
 // pending is a request that was sent: the nodes asked, and whether each has answered.
 type pending struct {
 	agent  string
+	action string    // "" for the discovery agent's
 	sent   time.Time // when publishing began
 	open   bool      // any sender may answer: broadcasts and service requests
 	heard  map[string]heard
@@ -101,7 +104,7 @@ func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r R
 		done:    make(chan struct{}),
 		pending: map[string]*pending{},
 	}
-	s.droppedBefore = c.connDropped()
+	s.droppedBefore, s.logs = c.connDropped(), c.log.Enabled(ctx, slog.LevelDebug)
 	stop, err := c.conn.Subscribe(ctx, s.prefix+"*", s.receive)
 	if err != nil {
 		return nil, fmt.Errorf("listen for replies: %w", err)
@@ -155,11 +158,11 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 		return Sent{}, err
 	}
 	r.Filter = choria.Filter{Agent: []string{req.Agent}}
-	return s.direct(ctx, r, nodes)
+	return s.direct(ctx, r, req.Action, nodes)
 }
 
 // direct publishes a request to the nodes' own subjects.
-func (s *Session) direct(ctx context.Context, r choria.Request, nodes []string) (Sent, error) {
+func (s *Session) direct(ctx context.Context, r choria.Request, action string, nodes []string) (Sent, error) {
 	subjects := make([]string, len(nodes))
 	for i, n := range nodes {
 		if err := choria.CheckIdentity(n); err != nil {
@@ -169,7 +172,9 @@ func (s *Session) direct(ctx context.Context, r choria.Request, nodes []string) 
 	}
 	before := s.client.link()
 	notices := s.elsewhere == "" && len(s.client.federations) == 0
-	sent, published, err := s.publish(ctx, r, newPending(r.Agent, nodes, notices), subjects)
+	p := newPending(r.Agent, nodes, notices)
+	p.action = action
+	sent, published, err := s.publish(ctx, r, p, subjects)
 	switch {
 	case err == nil, published < 0:
 		return sent, err
@@ -195,15 +200,15 @@ func (s *Session) interrupted(ctx context.Context, unsent []string, before link,
 const settleTimeout = 5 * time.Second
 
 // open publishes one request that anybody may answer.
-func (s *Session) open(ctx context.Context, r choria.Request, subject string) (Sent, error) {
-	p := &pending{agent: r.Agent, open: true, heard: map[string]heard{}}
+func (s *Session) open(ctx context.Context, r choria.Request, action, subject string) (Sent, error) {
+	p := &pending{agent: r.Agent, action: action, open: true, heard: map[string]heard{}}
 	sent, _, err := s.publish(ctx, r, p, []string{subject})
 	return sent, err
 }
 
 // Broadcast asks every server of the session's collective that matches the filter to answer. An empty filter asks them all.
 func (s *Session) Broadcast(ctx context.Context, f choria.Filter) (Sent, error) {
-	return s.open(ctx, s.roll(f), choria.BroadcastSubject(s.collective, discoveryAgent))
+	return s.open(ctx, s.roll(f), "", choria.BroadcastSubject(s.collective, discoveryAgent))
 }
 
 // roll is the question for the names of the nodes that match a filter.

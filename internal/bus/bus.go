@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -122,6 +123,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		if err == nil {
 			c.nc = nc
 			c.dials.connected()
+			c.log.Debug("connected to the broker", "server", c.URL(), "tls", underTLS(nc), "name", o.Name)
 			c.chooseInbox(ctx, o.ReplyPrefixes)
 			return c, nil
 		}
@@ -249,6 +251,7 @@ func (c *Conn) Subscribe(ctx context.Context, subject string, deliver func(chori
 		stop()
 		return nil, err
 	}
+	c.log.Debug("subscribed", "subject", subject)
 	return stop, nil
 }
 
@@ -311,8 +314,18 @@ func (c *Conn) flush(ctx context.Context, about string) error {
 	return denied(err)
 }
 
-// URL is the address of the broker that we are connected to, with its scheme.
-func (c *Conn) URL() string { return c.nc.ConnectedUrl() }
+// URL is the address of the broker that we are connected to, with its scheme. A user and a password in the configured
+// address are left out: every message that is sent holds the URL, and messages and logs show it.
+func (c *Conn) URL() string { return publicURL(c.nc.ConnectedUrl()) }
+
+func publicURL(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return address
+	}
+	u.User = nil
+	return u.String()
+}
 
 // Encrypted tells whether the connection to the broker of this moment is under TLS; false while there is none. It is
 // cheap: ask before each batch.

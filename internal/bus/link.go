@@ -56,7 +56,7 @@ func (c *Conn) lost(_ *nats.Conn, err error) {
 func (c *Conn) returned(nc *nats.Conn) {
 	c.stamp(nc)
 	c.down.Store(false)
-	c.log.Warn("connected to the broker again", "server", nc.ConnectedAddr())
+	c.log.Warn("connected to the broker again", "server", publicURL(nc.ConnectedUrl()), "tls", underTLS(nc))
 	c.tell(true, false, nil)
 }
 

@@ -1,12 +1,16 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 func TestServers(t *testing.T) {
@@ -59,5 +63,23 @@ func TestServers(t *testing.T) {
 				t.Errorf("got %v, %v, want %v", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// A password in a configured address logs in, and is in nothing that is sent, shown or logged.
+func TestAPasswordInAnAddressIsNotShown(t *testing.T) {
+	s := broker(t, server.Options{Username: "op", Password: "pa55word"})
+	address := strings.Replace(s.ClientURL(), "nats://", "nats://op:pa55word@", 1)
+	var log bytes.Buffer
+	c := connect(t, Options{Servers: []string{address}, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	if got := c.URL(); got != s.ClientURL() {
+		t.Errorf("the URL is %q", got)
+	}
+	if text := log.String(); !strings.Contains(text, `msg="connected to the broker" server=`+s.ClientURL()+" tls=false") || strings.Contains(text, "pa55word") {
+		t.Errorf("logged: %s", text)
+	}
+	_, err := Connect(t.Context(), Options{Servers: []string{strings.Replace(address, "pa55word", "wr0ng", 1)}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err == nil || strings.Contains(err.Error()+log.String(), "wr0ng") {
+		t.Errorf("a refusal says %v", err)
 	}
 }

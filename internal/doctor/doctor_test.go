@@ -140,7 +140,7 @@ func TestTheWalkEndsAtTheFirstFailure(t *testing.T) {
 			continue
 		}
 		_, after, _ := strings.Cut(names(r), tt.failed)
-		for _, name := range strings.Fields(after) {
+		for name := range strings.FieldsSeq(after) {
 			if s := stepOf(t, r, name); s.Status != Skipped {
 				t.Errorf("%s: %s is %s", tt.name, name, s.Status)
 			}

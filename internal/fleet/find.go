@@ -3,6 +3,8 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"log/slog"
+	"time"
 
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
@@ -11,6 +13,18 @@ import (
 // Find finds the nodes: from the file where one is named, from the source that flags or configuration choose otherwise.
 // The result is sorted naturally, unique, and never blank. agent is the one that will be called; "" for none.
 func (f *Fleet) Find(ctx context.Context, t Targets, parsed filter.Filter, agent string) (discovery.Result, error) {
+	res, err := f.find(ctx, t, parsed, agent)
+	if log := f.o.Logger; log != nil && log.Enabled(ctx, slog.LevelDebug) {
+		args := []any{"method", f.MethodName(t, parsed), "collective", f.Collective, "nodes", len(res.Nodes), "took", res.Took}
+		if err != nil {
+			args = append(args, "error", err)
+		}
+		log.DebugContext(ctx, "discovery", args...)
+	}
+	return res, err
+}
+
+func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent string) (discovery.Result, error) {
 	if err := f.MayAsk(t); err != nil {
 		return discovery.Result{}, err
 	}
@@ -19,6 +33,7 @@ func (f *Fleet) Find(ctx context.Context, t Targets, parsed filter.Filter, agent
 		return discovery.Result{}, err
 	}
 	res, err := f.discover(ctx, t, parsed, agent)
+	f.warnOfExpired()
 	if err != nil || len(res.Nodes) == 0 {
 		return res, err
 	}
@@ -29,6 +44,17 @@ func (f *Fleet) Find(ctx context.Context, t Targets, parsed filter.Filter, agent
 		}
 	}
 	return f.limit(t, res)
+}
+
+// warnOfExpired names the nodes whose replies were refused because their token has ended: a broadcast does not find them.
+func (f *Fleet) warnOfExpired() {
+	if f.client == nil {
+		return
+	}
+	if nodes := f.client.Expired(time.Now()); len(nodes) > 0 {
+		f.o.tell("warning: left out: the replies of %d nodes are not believed, as their token has ended: %s; renew it before they start again: that costs them their identity",
+			len(nodes), discovery.Fold(nodes))
+	}
 }
 
 // limit takes as many nodes as are wanted.

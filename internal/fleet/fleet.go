@@ -198,7 +198,7 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 	if f.conn, err = bus.Connect(ctx, o); err != nil {
 		return nil, err
 	}
-	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl()).WithHash(f.allowedHash(id))
+	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl()).WithHash(f.allowedHash(id)).WithLogger(f.o.Logger)
 	if f.tokens {
 		f.client.KeepTokens()
 	}

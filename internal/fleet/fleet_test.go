@@ -1,9 +1,12 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -313,5 +316,35 @@ func TestListsOfNodesAreReadFromFilesAndStdin(t *testing.T) {
 		if nodes, err := p.ReadNodes(t.Context(), name); !misused(err) {
 			t.Errorf("%s: %q, %v", name, nodes, err)
 		}
+	}
+}
+
+// rpclimitmethod = random draws a seed for each run, says it, and a seed that is typed makes the same choice.
+func TestARandomLimitDrawsASeedThatCanBeTyped(t *testing.T) {
+	nodes := writeFile(t, "nodes", "n[1-1000]\n")
+	p := newPlace(t, "rpclimitmethod = random")
+	var log bytes.Buffer
+	p.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	f := p.open(t, "")
+	draw := func(seed int64) discovery.Result {
+		t.Helper()
+		found, err := f.Find(t.Context(), Targets{NodesFile: nodes, Limit: "10", LimitSeed: seed}, filter.Filter{}, "")
+		if err != nil || len(found.Nodes) != 10 || found.Seed == 0 {
+			t.Fatalf("%+v, %v", found, err)
+		}
+		return found
+	}
+	first, second := draw(0), draw(0)
+	if first.Seed == second.Seed || slices.Equal(first.Nodes, second.Nodes) {
+		t.Errorf("drawn twice: %+v", first)
+	}
+	if want := fmt.Sprintf("note: --limit chooses at random: --limit-seed %d makes the same choice of the same nodes", first.Seed); !slices.Contains(p.said, want) {
+		t.Errorf("said %q", p.said)
+	}
+	if again := draw(first.Seed); !slices.Equal(again.Nodes, first.Nodes) {
+		t.Errorf("seed %d chose %q, then %q", first.Seed, first.Nodes, again.Nodes)
+	}
+	if text := log.String(); strings.Count(text, "msg=discovery method=flatfile collective=mcollective nodes=10") != 3 {
+		t.Errorf("logged: %s", text)
 	}
 }

@@ -75,6 +75,7 @@ type Journal struct {
 	sum     string // of the last line
 	size    int64  // of what is durable
 	torn    int64
+	found   int64   // see Found
 	copy    string  // why the file may lag; "" when nothing hints at that
 	anchors []Owner // of every own line
 	last    error   // the first failed Append: nothing is appended after it
@@ -195,7 +196,7 @@ func (j *Journal) adopt() error {
 		return s.err
 	}
 	j.place = place{device, inode}
-	j.sum, j.size, j.torn = s.sum, s.good, info.Size()-s.good
+	j.sum, j.size, j.torn, j.found = s.sum, s.good, info.Size()-s.good, s.good
 	j.copy, j.anchors = s.copied(j.m, info), s.anchors
 	if j.torn > 0 {
 		if err := errors.Join(j.f.Truncate(j.size), j.f.Sync()); err != nil {
@@ -290,6 +291,9 @@ func (j *Journal) Lines() iter.Seq2[[]byte, error] { return newScan(j.f, j.size,
 
 // Torn is how many bytes of a torn last line Open dropped.
 func (j *Journal) Torn() int64 { return j.torn }
+
+// Found is the length in bytes of the whole lines that Open found, as Contents.Size has it.
+func (j *Journal) Found() int64 { return j.found }
 
 // ID returns the id of the run.
 func (j *Journal) ID() string { return j.id }

@@ -41,6 +41,12 @@ func ThisMachine() Machine {
 	}
 }
 
+// Owns reports whether a file belongs to the user of this process; where files have no owner, all do.
+func (m Machine) Owns(info fs.FileInfo) bool {
+	_, _, uid := fileIdentity(info)
+	return uid == m.UID
+}
+
 func (m Machine) disk() fileSystem {
 	if m.files == nil {
 		return disk{}

@@ -68,6 +68,9 @@ func (m Machine) read(dir, id string) (*Contents, error) {
 // Lines yields the records, oldest first. A line is valid until the next one.
 func (c *Contents) Lines() iter.Seq2[[]byte, error] { return newScan(c.f, c.size, c.id).records() }
 
+// Size is the length of the whole lines, in bytes: a journal only grows.
+func (c *Contents) Size() int64 { return c.size }
+
 // Torn is how many bytes at the end are not a whole line.
 func (c *Contents) Torn() int64 { return c.torn }
 

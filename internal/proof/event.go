@@ -1,6 +1,10 @@
 package proof
 
-import "fleetctl/batch"
+import (
+	"time"
+
+	"fleetctl/batch"
+)
 
 // event looks at the start of a node: it may be a proof, or a reason to look at once. One that is not later than what
 // is known of the node's past is stale. Repeated ones do no harm.
@@ -16,9 +20,15 @@ func (l *loop) event(e startup) {
 		return
 	}
 	if e.provisioning && l.v.o.Action != Update { // an updated node stays in provisioning mode
-		if w.entered = e.at; l.v.o.Action == Reprovision && l.v.o.Expr == nil {
+		known := w.entered > 0
+		w.entered = e.at
+		switch {
+		case l.v.o.Action == Reprovision && l.v.o.Expr == nil:
 			w.sees = unseen
 			l.end(w, batch.Acted)
+		case l.v.o.Action == Restart && !w.replied && !known: // worth knowing, whatever the run was told of the node before
+			w.told = true
+			l.yieldProof(batch.Proof{Node: w.node, Found: batch.Unproved, Time: time.Now(), Reason: l.v.unproved(w, l.stopEvents == nil)})
 		}
 		return
 	}

@@ -522,6 +522,31 @@ func TestARestartIntoProvisioningIsReported(t *testing.T) {
 	})
 }
 
+// A node whose replies are not believed, as its token has ended, is silent. Its event says all the same what became of it.
+func TestARestartOfASilentNodeIntoProvisioningIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet("n", "other")
+		target := f.sentLater("n", 0)
+		f.in(delay, "n", stop)
+		f.startupIn(delay+sec, "n", provisionComponent, false)
+		f.startupIn(delay+2*sec, "n", provisionComponent, false) // a server says so every few seconds
+		f.restartIn(delay, 5*sec, "other")
+		proofs, _ := verify(t, f.options(Restart), group{targets: []batch.Target{target, f.accepted("other", delay+30*sec)}})
+		said := 0
+		for _, p := range proofs["n"] {
+			if p.Found != batch.Unproved {
+				t.Errorf("got %v", p)
+			}
+			if strings.HasPrefix(p.Reason, "came back unprovisioned") {
+				said++
+			}
+		}
+		if said != 1 {
+			t.Errorf("got %v", proofs["n"])
+		}
+	})
+}
+
 // TestAnEventFromBeforeTheSendingIsNoProof: the node went into provisioning mode by itself.
 func TestAnEventFromBeforeTheSendingIsNoProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -44,13 +44,18 @@ func GroupFailures(replies []rpcclient.Reply) []Group {
 }
 
 // grave are parts of causes of which one node matters more than many others: these stand first (docs/protocol.md,
-// per-action behaviour).
-var grave = []string{"rollback also failed, server in broken state"}
+// per-action behaviour, expired server tokens).
+var grave = []string{"rollback also failed, server in broken state", "came back unprovisioned"}
+
+// isGrave tells whether a cause has such a part.
+func isGrave(cause string) bool {
+	return slices.ContainsFunc(grave, func(part string) bool { return strings.Contains(cause, part) })
+}
 
 // gravestFirst sorts the groups of a grave cause to the front, and keeps the order of the others. The slice is changed.
 func gravestFirst(groups []Group) []Group {
 	rank := func(g Group) int {
-		if slices.ContainsFunc(grave, func(part string) bool { return strings.Contains(g.Cause, part) }) {
+		if isGrave(g.Cause) {
 			return 0
 		}
 		return 1

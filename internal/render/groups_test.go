@@ -8,6 +8,14 @@ import (
 	"fleetctl/rpcclient"
 )
 
+// A node that lost its identity stands first, also where it is silent and only the footer would list it.
+func TestANodeThatLostItsIdentityIsShownFirst(t *testing.T) {
+	groups := gravestFirst([]Group{{Cause: "unverified: is still the same process"}, {Cause: "no-reply: came back unprovisioned: see the provisioner"}})
+	if !isGrave(groups[0].Cause) || isGrave(groups[1].Cause) {
+		t.Errorf("got %v", groups)
+	}
+}
+
 // A node that an update has broken stands before many that it has not.
 func TestAFailedRollbackIsShownFirst(t *testing.T) {
 	const (

@@ -22,6 +22,8 @@ type Snapshot struct {
 	Accepted, Verified, Failed, NoReply, Absent int
 	// Left is the estimated time to the end; zero when there is no estimate.
 	Left time.Duration
+	// Paused: nothing new is sent until somebody continues the run.
+	Paused bool
 	// Waiting says what the run waits for, such as "12 replies"; empty for nothing.
 	Waiting string
 }
@@ -146,6 +148,9 @@ func batchOf(s Snapshot) string { return fmt.Sprintf("%d/%d", s.Batch, s.Batches
 // for. Zero counts of bad things are left out.
 func parts(s Snapshot) (list []string, essential int) {
 	list = []string{"batch " + batchOf(s), fmt.Sprintf("%d/%d nodes", s.Done, s.Planned)}
+	if s.Paused {
+		list = append(list, "paused")
+	}
 	if s.Failed > 0 {
 		list = append(list, strconv.Itoa(s.Failed)+" failed")
 	}

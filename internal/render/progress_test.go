@@ -136,6 +136,14 @@ batch 2/2, 4/4 nodes, 1 failed, 1 no reply, 2 accepted, 2 verified
 	}
 }
 
+func TestBarSaysThatARunIsPaused(t *testing.T) {
+	s := &screen{t: t, width: 60}
+	NewBar(s, 4, 60).Update(Snapshot{Batch: 1, Batches: 2, Planned: 4, Paused: true, Waiting: "2 replies"})
+	if got, want := s.line(), "batch 1/2, 0/4 nodes, paused, waits for 2 replies"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
+	}
+}
+
 func TestProgressOfNothingIsSilent(t *testing.T) {
 	var p Progress
 	p.Update(Snapshot{Batch: 1})

@@ -115,7 +115,7 @@ func plural(n int, thing string) string {
 }
 
 // StateGroups gathers the nodes that have no reply to show for themselves by what became of them. The silent ones are
-// left out: the footer lists them.
+// left out, as the footer lists them, but for those of a grave reason.
 func StateGroups(s batch.Summary) []Group {
 	type key struct {
 		state  batch.State
@@ -126,6 +126,10 @@ func StateGroups(s batch.Summary) []Group {
 	for n := range s.Results() {
 		switch n.State {
 		case batch.Unverified, batch.Absent, batch.Unknown, batch.NotSent:
+		case batch.NoReply:
+			if !isGrave(n.Reason) {
+				continue
+			}
 		case batch.Accepted: // one that could not be asked for proof says so
 			if n.Reason == "" {
 				continue
@@ -240,6 +244,14 @@ type PlanDocument struct {
 	Estimate      batch.Estimate `json:"estimate"`
 	// Guards say what holds the run back.
 	Guards []string `json:"guards"`
+	// Refused are the guards that would not let the run pass.
+	Refused []Refusal `json:"refused,omitempty"`
+}
+
+// Refusal is a guard's, with its reason.
+type Refusal struct {
+	Guard  string `json:"guard"`
+	Reason string `json:"reason"`
 }
 
 // RunFacts are what is known of a run besides its nodes.

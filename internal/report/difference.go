@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"fleetctl/internal/plain"
 	"fleetctl/internal/render"
 	"fleetctl/inventory"
 )
@@ -66,7 +67,7 @@ func (o FleetOptions) warnOfOtherSelection(before inventory.SnapshotInfo) {
 		say := func(i inventory.SnapshotInfo) string {
 			return fmt.Sprintf("collective %s, %q", i.Collective, strings.Join(i.Selection, " "))
 		}
-		fmt.Fprintf(o.Err, "warning: the nodes were chosen differently: %s; now %s\n", say(before), say(o.Info))
+		fmt.Fprintln(o.Err, plain.Line(fmt.Sprintf("warning: the nodes were chosen differently: %s; now %s", say(before), say(o.Info))))
 	}
 }
 

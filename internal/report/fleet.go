@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"fleetctl/internal/plain"
 	"fleetctl/internal/render"
 	"fleetctl/inventory"
 )
@@ -333,7 +334,7 @@ func (s *snapshotSink) end(t *inventory.Tally) error {
 	if err := file.Commit(err); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.o.Err, "Saved %d nodes to %s.\n", t.Selected, s.o.Save)
+	fmt.Fprintf(s.o.Err, "Saved %d nodes to %s.\n", t.Selected, plain.Line(s.o.Save))
 	return nil
 }
 

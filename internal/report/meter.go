@@ -26,6 +26,9 @@ func (m *meter) snapshot() render.Snapshot {
 		Verified: c.Of(batch.Verified), Failed: c.Failed(), NoReply: c.Of(batch.NoReply), Absent: c.Of(batch.Absent),
 		Waiting: m.waiting, Left: m.left,
 	}
+	if m.progress.Paused() {
+		s.Paused, s.Left = true, 0
+	}
 	s.Done = s.Accepted + c.Of(batch.Refused) + s.NoReply + s.Absent
 	return s
 }

@@ -57,6 +57,7 @@ func TestTheMeterShowsTheEnginesCounts(t *testing.T) {
 	}{
 		{"nothing", nil, render.Snapshot{}},
 		{"on its way", []batch.Record{intent(1, 0)}, render.Snapshot{Waiting: "replies"}},
+		{"paused", []batch.Record{intent(1, 0), {Kind: batch.KindPaused, Time: begun, By: "op"}}, render.Snapshot{Waiting: "replies", Paused: true}},
 		{"withdrawn, and one reply", []batch.Record{intent(1, 0), withdrawnOf("b", "c"), outcomes(1, true, "a")}, render.Snapshot{Done: 1, Accepted: 1, Waiting: "replies"}},
 		{"some replies", []batch.Record{intent(1, 0), outcomes(1, true, "a"), outcomes(1, false, "b")},
 			render.Snapshot{Done: 2, Accepted: 1, Failed: 1, Waiting: "1 replies"}},
@@ -164,7 +165,7 @@ func TestARunIsALineOfTheList(t *testing.T) {
 
 func TestFormatsHaveNames(t *testing.T) {
 	seen := map[string]bool{}
-	for f := Format(0); f < formats; f++ {
+	for f := range formats {
 		if seen[f.String()] || f.String() == "unknown" || f.String() == "" {
 			t.Errorf("format %d is called %q", f, f)
 		}

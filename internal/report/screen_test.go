@@ -170,6 +170,15 @@ func TestTheWriterKnowsEveryEvent(t *testing.T) {
 	}
 }
 
+func TestUnknownNodesAreNoDeadEnd(t *testing.T) {
+	s := newStory(t)
+	r := run.Result{ID: "20260101-000000-aaaaa", Summary: batch.Summary{States: batch.CountsOf(map[batch.State]int{batch.Verified: 3, batch.Unknown: 1})}}
+	s.writer(Options{Format: Senders}).next(r)
+	if got := s.err.String(); !strings.HasPrefix(got, "hint: ") || !strings.Contains(got, "a new run that names them") {
+		t.Errorf("stderr is %q", got)
+	}
+}
+
 // The end names the record and the next command; what is to be given again is in it.
 func TestTheNextCommandIsNamed(t *testing.T) {
 	const id = "20260101-000000-aaaaa"

@@ -7,12 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"fleetctl/batch"
-	"fleetctl/discovery"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/plain"
 	"fleetctl/internal/render"
@@ -160,11 +157,6 @@ func (w *Writer) Report(e run.Event) error {
 	return nil
 }
 
-// SecretHint says how to keep a secret off the command line.
-func SecretHint(name string) string {
-	return fmt.Sprintf("%s on a command line shows in process lists and histories; %[1]s=@FILE, %[1]s=- or %[1]s=env:NAME keep it out", name)
-}
-
 // say writes a line on stderr. Where stderr is lost there is nobody to tell.
 func (w *Writer) say(format string, args ...any) {
 	fmt.Fprintln(w.o.Err, plain.Text(fmt.Sprintf(format, args...)))
@@ -180,7 +172,7 @@ func (w *Writer) searching(e run.Searching) {
 	case w.o.Format.forPeople():
 		// A line is left open only where no other program writes: in a pipeline the other one does, until it has ended.
 		if w.lineOpen = w.o.Err.Terminal && !e.Piped; w.lineOpen {
-			fmt.Fprintf(w.o.Err, searchingText, e.Method)
+			fmt.Fprintf(w.o.Err, searchingText, plain.Line(e.Method))
 		}
 	}
 }
@@ -195,7 +187,7 @@ func (w *Writer) found(e run.Found) {
 		w.keep(w.lines.Discovered(e.Nodes, e.Took, w.method))
 	case w.o.Format.forPeople():
 		if !w.lineOpen {
-			fmt.Fprintf(w.o.Err, searchingText, w.method)
+			fmt.Fprintf(w.o.Err, searchingText, plain.Line(w.method))
 		}
 		w.say("%d", e.Nodes)
 	}
@@ -215,6 +207,9 @@ func (w *Writer) planned(p run.Proposal) error {
 	w.complete = true
 	doc := render.PlanDocument{
 		SchemaVersion: render.SchemaVersion, Agent: p.Agent, Action: p.Action, Nodes: p.Plan.Nodes(), Plan: p.Plan, Estimate: p.Estimate, Guards: p.Guards,
+	}
+	for _, r := range p.Refusals {
+		doc.Refused = append(doc.Refused, render.Refusal(r))
 	}
 	switch w.o.Format {
 	case JSON:
@@ -332,62 +327,4 @@ func (w *Writer) finished(r run.Result) error {
 		w.say("hint: %s", r.Fix)
 	}
 	return nil
-}
-
-// next prints the run's id and the command to type next.
-func (w *Writer) next(r run.Result) {
-	if r.ID == "" {
-		return
-	}
-	var again strings.Builder
-	for _, name := range slices.Sorted(slices.Values(r.Secrets)) {
-		again.WriteString(" " + name + "=@FILE")
-	}
-	switch s := r.Summary; {
-	case s.Open > 0:
-		w.say("hint: to resume: fleetctl runs resume %s%s", r.ID, &again)
-	case s.States.Failed()+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
-		var which strings.Builder
-		for _, state := range []struct {
-			nodes int
-			flag  string
-		}{{s.States.Failed(), " --failed"}, {s.States.Of(batch.NoReply), " --no-reply"}, {s.States.Of(batch.Absent), " --absent"}} {
-			if state.nodes > 0 {
-				which.WriteString(state.flag)
-			}
-		}
-		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, &again)
-	}
-}
-
-// tardy is how far this process may be behind the network without a warning.
-const tardy = time.Second
-
-// warnTardy reports that this machine is too slow for so many replies.
-func (w *Writer) warnTardy(r run.Result) {
-	if r.Behind > tardy {
-		w.say("warning: this machine cannot keep up: replies that had arrived waited %s to be checked; they were counted", r.Behind.Round(time.Second/10))
-	}
-	if r.Dropped > 0 {
-		w.say("warning: this machine cannot keep up: %d messages arrived and did not fit in memory; nodes without a reply may be among them", r.Dropped)
-	}
-}
-
-func (w *Writer) warnStrays(s rpcclient.Strays) {
-	if s.Total() == 0 {
-		return
-	}
-	var parts []string
-	for k := range s.Count {
-		parts = append(parts, fmt.Sprintf("%d %s (%s)", s.Count[k], k, discovery.Fold(s.Names(k))))
-	}
-	slices.Sort(parts)
-	w.say("warning: replies that were not believed: %s", strings.Join(parts, "; "))
-}
-
-// warnFilter reports what the expression could not judge.
-func (w *Writer) warnFilter() {
-	if w.heard.unfit > 0 {
-		w.say("warning: --filter-replies hides %d replies that it cannot be evaluated on: %v", w.heard.unfit, w.heard.why)
-	}
 }

@@ -148,14 +148,14 @@ func TestDisplayAndSort(t *testing.T) {
 	backwards := func(s *story) { s.batches = [][]string{{"d", "b", "a"}} }
 	for display, want := range map[string]string{"": "adb", "ok": "ad", "failed": "b", "all": "abd", "none": ""} {
 		out, _ := told(t, Options{Format: Text, Display: display, Sort: true}, backwards)
-		got := ""
+		var got strings.Builder
 		for line := range strings.Lines(out) {
 			if name, _, ok := strings.Cut(strings.TrimSpace(line), " "); (ok || len(name) == 1) && strings.Contains("abd", name) && len(name) == 1 {
-				got += name
+				got.WriteString(name)
 			}
 		}
-		if got != want {
-			t.Errorf("display %q shows %q, want %q:\n%s", display, got, want, out)
+		if got.String() != want {
+			t.Errorf("display %q shows %q, want %q:\n%s", display, got.String(), want, out)
 		}
 	}
 	if out, _ := told(t, Options{Format: Senders}, backwards); out != "d\na\n" {

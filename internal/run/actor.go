@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"fleetctl/batch"
-	"fleetctl/internal/choria"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
@@ -143,9 +142,7 @@ func (a *actor) outcome(r rpcclient.Reply) batch.Outcome {
 		return batch.Outcome{Batch: number, Node: r.Node, Time: r.Received, Absent: true}
 	}
 	o := batch.Outcome{Batch: number, Node: r.Node, Time: r.Received, OK: r.OK(), Code: int(r.Code), Stamp: r.Time, Reply: r}
-	if o.OK {
-		o.Delay, _ = choria.AnnouncedDelay(r.Data) // one that no server announces is none: the longest possible counts
-	} else {
+	if o.Delay = r.Delay; !o.OK {
 		o.Reason = r.Message
 	}
 	return o

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -65,7 +66,8 @@ type Context struct {
 	SettingsFile string // for messages
 	User         string // who runs this, for the record
 	Host         string
-	Version      string // of this program
+	Version      string       // of this program
+	Logger       *slog.Logger // what happens, for --debug; nil: discarded
 	// Outlive is called before a recorded run begins: from then on the process must not end because a pipe is closed. It
 	// returns what pauses and continues the run, besides Store.Control; may be nil, and may return nil.
 	Outlive func(id string) <-chan batch.Control
@@ -81,6 +83,8 @@ type call struct {
 	action *ddl.Action
 	inputs inputs
 	data   json.RawMessage
+	// lacking is why the inputs of a recorded run cannot be sent, as when a secret was not given again. Proof needs none.
+	lacking error
 	// command is what was typed, without secrets, for the record.
 	command []string
 	// chosen tells that the nodes were chosen: by a filter, a file, names, or an earlier run.
@@ -141,7 +145,9 @@ func (c *call) resolve(ctx context.Context) error {
 	for _, v := range c.inputs.secret {
 		c.Scrub.Add(v)
 	}
-	c.data, err = c.inputs.check(c.req.Agent, action)
+	if c.data, err = c.inputs.check(c.req.Agent, action); c.req.stored {
+		c.lacking, err = err, nil
+	}
 	return err
 }
 
@@ -183,6 +189,9 @@ func (c *call) elapsed(since, now time.Time) time.Duration {
 
 // changes tells that the action changes something.
 func (c *call) changes() bool { return !c.doc.ReadOnly(c.req.Action) }
+
+// service tells that one server answers, whichever: no node is chosen.
+func (c *call) service() bool { return c.doc.Metadata.Service }
 
 // message is the request that every batch sends.
 func (c *call) message() rpcclient.Request {
@@ -248,6 +257,9 @@ func (c *call) recorded() bool { return !c.req.Record.Off && (c.changes() || c.r
 
 // secretNames are the inputs that have to be given again by whoever resumes this run.
 func (c *call) secretNames() []string {
+	if c.req.stored && c.req.DryRun {
+		return c.req.secrets // they were not asked for again
+	}
 	names := make([]string, 0, len(c.inputs.secret))
 	for name := range c.inputs.secret {
 		names = append(names, name)

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/journal"
 )
 
 // A run is paused and continued through a file beside its record, to which any process of its user appends: a signal
-// could not say who asked, and does not exist on every system. The driver reads what is appended while it runs.
+// could not say who asked, and does not exist on every system. The driver reads what is appended while it runs. In a folder
+// that several users write, a file of another user asks nothing, and a link is not followed.
 
 // controlSuffix follows the id in the file's name.
 const controlSuffix = ".control"
@@ -39,12 +41,35 @@ func (s Store) Control(id string, c batch.Control) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(s.controlFile(id), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := s.openControl(id, os.O_CREATE|os.O_APPEND|os.O_WRONLY)
 	if err != nil {
 		return fmt.Errorf("ask run %s: %w", id, err)
 	}
 	_, err = f.Write(append(line, '\n'))
 	return errors.Join(err, f.Close())
+}
+
+// openControl opens the file, which must be a plain one of this user.
+func (s Store) openControl(id string, flag int) (*os.File, error) {
+	path := s.controlFile(id)
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a plain file", path)
+	}
+	f, err := os.OpenFile(path, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := f.Stat()
+	if err == nil {
+		var there fs.FileInfo
+		if there, err = os.Lstat(path); err == nil && (!os.SameFile(opened, there) || !opened.Mode().IsRegular() || !s.machine().Owns(opened)) {
+			err = fmt.Errorf("%s: %w", path, journal.ErrForeign)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // controls delivers what is asked of a run from now on, and what other sources ask, until stop is called, which takes the
@@ -67,7 +92,7 @@ func (s Store) controls(id string, other <-chan batch.Control) (asked <-chan bat
 			case c := <-other:
 				asked = append(asked, c)
 			case <-ticker.C:
-				asked, read = readControls(path, read)
+				asked, read = s.readControls(id, read)
 			}
 			for _, c := range asked {
 				select {
@@ -85,9 +110,10 @@ func (s Store) controls(id string, other <-chan batch.Control) (asked <-chan bat
 	}
 }
 
-// readControls reads the whole lines behind an offset. A file that is not there, or a line that is none, asks nothing.
-func readControls(path string, from int64) (asked []batch.Control, to int64) {
-	f, err := os.Open(path)
+// readControls reads the whole lines behind an offset. A file that is not there or is not ours, or a line that is none, asks
+// nothing.
+func (s Store) readControls(id string, from int64) (asked []batch.Control, to int64) {
+	f, err := s.openControl(id, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0
 	}

@@ -41,7 +41,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	interrupt := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
-	watch := &observer{reporter: c.Reporter, progress: from}
+	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from)}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
 		Link: links, Lagging: c.lagging,
@@ -93,10 +93,12 @@ type observer struct {
 	reporter Reporter
 	progress batch.Progress
 	err      error // the first of reporting
+	log      *stateLog
 }
 
 // Observe implements batch.Observer.
 func (o *observer) Observe(r batch.Record) {
+	o.log.record(r)
 	if err := o.reporter.Report(Recorded{Record: r, Progress: o.progress}); err != nil && o.err == nil {
 		o.err = err
 	}

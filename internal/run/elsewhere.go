@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/filter"
 	"fleetctl/rpcclient"
@@ -50,10 +51,17 @@ func (c job) forward(ctx context.Context, nodes []string) error {
 	return c.Reporter.Report(Forwarded{Request: sent.ID})
 }
 
-// service asks a service agent: no node is discovered, the first reply ends it.
-func (c job) service(ctx context.Context, parsed filter.Filter) (Result, error) {
+// askService asks a service agent: no node is discovered, the first reply ends it.
+func (c job) askService(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if t := c.req.Targets; !parsed.Empty() || t.NodesFile != "" || t.Limit != "" {
 		return Result{}, usage(fmt.Errorf("%s is a service: one of its servers answers, whichever", c.req.Agent), "drop the filter")
+	}
+	one := passage{plan: batch.Plan{Batches: []batch.Batch{}, Notes: []string{"one server of the service " + c.req.Agent + " is asked, whichever"}}, nodes: 1}
+	if c.req.DryRun {
+		return Result{}, c.rehearse(ctx, one)
+	}
+	if err := c.door().pass(ctx, one); err != nil {
+		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {
 		return Result{}, c.forward(ctx, nil)

@@ -8,8 +8,9 @@ import (
 
 // GuardError is the refusal of a guard, a lock or the operator at a prompt. Nothing was sent.
 type GuardError struct {
-	Err  error
-	Hint string // what to do, on a line of its own; may be empty
+	Guard string // its name in the table of guards; "" for a refusal that is none of these
+	Err   error
+	Hint  string // what to do, on a line of its own; may be empty
 }
 
 // Error implements error.

@@ -105,8 +105,12 @@ type Proposal struct {
 	Agent, Action string
 	Plan          batch.Plan
 	Estimate      batch.Estimate
-	Guards        []string // what holds the run back, one sentence each
+	Guards        []string  // what holds the run back, one sentence each
+	Refusals      []Refusal // in a dry run: the guards that would not let it pass
 }
+
+// Refusal is a guard's, with its reason.
+type Refusal struct{ Guard, Reason string }
 
 // Result is what a run came to.
 type Result struct {

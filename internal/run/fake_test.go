@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +53,8 @@ type world struct {
 	seal     error
 	files    map[string][]string // lists of nodes
 	excluded []discovery.Exclusion
+	seed     int64 // that a random limit drew
+	log      *slog.Logger
 	outlived int
 
 	mu        sync.Mutex // guards what follows
@@ -97,7 +100,7 @@ func (w *world) context() Context {
 	return Context{
 		Fleet: w, Store: w.store(), Asker: w.asker, Reporter: w.events,
 		Secrets: secret.Source{In: strings.NewReader(w.stdin), Getenv: func(name string) (string, bool) { v, ok := w.vars[name]; return v, ok }},
-		Scrub:   &secret.Scrubber{}, Token: w.token, Settings: w.settings, SettingsFile: "settings.yaml", User: "operator", Host: "desk", Version: "1.2.3",
+		Scrub:   &secret.Scrubber{}, Token: w.token, Settings: w.settings, SettingsFile: "settings.yaml", User: "operator", Host: "desk", Version: "1.2.3", Logger: w.log,
 		ReadNodes: func(_ context.Context, name string) ([]string, error) { return w.files[name], nil },
 		Outlive: func(string) <-chan batch.Control {
 			w.outlived++
@@ -203,12 +206,14 @@ type fakeAsker struct {
 	away    error // no question can be asked
 	answers []string
 	asked   []string
+	think   time.Duration // before each answer
 }
 
 func (a *fakeAsker) Reachable() error { return a.away }
 
 func (a *fakeAsker) Line(_ context.Context, question string) (string, error) {
 	a.asked = append(a.asked, question)
+	<-time.After(a.think)
 	if len(a.answers) == 0 {
 		return "", nil
 	}
@@ -230,10 +235,17 @@ func (w *world) Who() (fleet.Caller, error) {
 	return fleet.Caller{ID: w.Caller(), Version: w.version, ChecksReplies: w.checks}, nil
 }
 
-func (w *world) Documents() ddl.Resolver { return ddl.Resolver{} }
+func (w *world) Documents() ddl.Resolver {
+	return ddl.Resolver{Fetch: func(context.Context, string) ([]byte, error) { return []byte(deployer), nil }}
+}
+
+// deployer is a service whose action changes something and takes a secret.
+const deployer = `{"metadata": {"name": "deployer", "description": "deploys", "author": "a", "license": "l", "version": "1", "url": "u", "timeout": 10, "service": true},
+	"actions": [{"action": "deploy", "description": "d", "display": "always", "output": {},
+		"input": {"token": {"prompt": "p", "description": "d", "type": "string", "optional": false, "validation": ".", "maxlength": 100}}}]}`
 
 func (w *world) Find(context.Context, fleet.Targets, filter.Filter, string) (discovery.Result, error) {
-	return discovery.Result{Nodes: w.finds, Excluded: w.excluded, Took: time.Second}, w.findErr
+	return discovery.Result{Nodes: w.finds, Excluded: w.excluded, Seed: w.seed, Took: time.Second}, w.findErr
 }
 
 func (w *world) MethodName(fleet.Targets, filter.Filter) string { return "mc" }
@@ -243,7 +255,7 @@ func (w *world) Dial(context.Context) (*rpcclient.Client, error) {
 	defer w.mu.Unlock()
 	w.dials++
 	if w.client == nil {
-		w.client = rpcclient.New(w, w)
+		w.client = rpcclient.New(w, w).WithLogger(w.log)
 	}
 	return w.client, nil
 }

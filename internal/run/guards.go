@@ -18,10 +18,11 @@ import (
 type passage struct {
 	plan     batch.Plan
 	nodes    int      // that may be sent to; 0 when only proof is missing
-	found    []string // by discovery; nil where the nodes were not looked for
+	found    []string // by discovery; of a resumed run: when it began
 	excluded []discovery.Exclusion
 	open     []string // nodes that were sent to and may be sent to again, once a probe has proved them untouched
-	resuming bool
+	run      string   // that is resumed; "" for a new one
+	copied   string   // why the record of that may be a copy that lags; "" when nothing hints at one
 }
 
 // door is what every request passes before anything is sent.
@@ -55,7 +56,7 @@ func guards() []guard {
 		},
 		{
 			name:    "require_filter",
-			applies: func(c door) bool { return c.changes() && c.Settings.RequireFilter && !c.chosen },
+			applies: func(c door) bool { return c.changes() && c.Settings.RequireFilter && !c.chosen && !c.service() },
 			says:    func(c door) string { return "refused without a filter: require_filter in " + c.SettingsFile },
 			check: func(_ context.Context, c door, _ passage) error {
 				return refuse("require_filter in "+c.SettingsFile+": name the nodes with a filter or --nodes",
@@ -63,8 +64,10 @@ func guards() []guard {
 			},
 		},
 		{
-			name:    "require_client_filter",
-			applies: func(c door) bool { return c.about.RequireFilter && !c.req.stored && !c.req.Targets.Narrowed() },
+			name: "require_client_filter",
+			applies: func(c door) bool {
+				return c.about.RequireFilter && !c.req.stored && !c.service() && !c.req.Targets.Narrowed()
+			},
 			says: func(c door) string {
 				return "refused without a filter: plugin.choria.require_client_filter in " + c.about.ConfigFile
 			},
@@ -76,23 +79,27 @@ func guards() []guard {
 			name:    "max_nodes",
 			applies: func(c door) bool { return c.changes() && c.Settings.MaxNodes > 0 },
 			says: func(c door) string {
-				return fmt.Sprintf("at most %d nodes: max_nodes in %s", c.Settings.MaxNodes, c.SettingsFile)
+				return fmt.Sprintf("at most %s: max_nodes in %s", countNoun(c.Settings.MaxNodes, "node"), c.SettingsFile)
 			},
 			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.Settings.MaxNodes, p.nodes) },
 		},
 		{
 			name:    "--max-nodes",
 			applies: func(c door) bool { return c.changes() && c.req.Guards.MaxNodes.Set },
-			says:    func(c door) string { return fmt.Sprintf("at most %d nodes: --max-nodes", c.req.Guards.MaxNodes.N) },
-			check:   func(_ context.Context, c door, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
+			says: func(c door) string {
+				return fmt.Sprintf("at most %s: --max-nodes", countNoun(c.req.Guards.MaxNodes.N, "node"))
+			},
+			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
 		},
 		{
 			name:    "--expect",
 			applies: func(c door) bool { return c.req.Guards.Expect.Set },
-			says:    func(c door) string { return fmt.Sprintf("exactly %d nodes: --expect", c.req.Guards.Expect.N) },
+			says: func(c door) string {
+				return fmt.Sprintf("exactly %s: --expect", countNoun(c.req.Guards.Expect.N, "node"))
+			},
 			check: func(_ context.Context, c door, p passage) error {
-				if want := c.req.Guards.Expect.N; !p.resuming && len(p.found) != want {
-					return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %d nodes, found %d", want, len(p.found))
+				if want := c.req.Guards.Expect.N; len(p.found) != want {
+					return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %s, found %d", countNoun(want, "node"), len(p.found))
 				}
 				return nil
 			},
@@ -118,13 +125,21 @@ func guards() []guard {
 			},
 		},
 		{
+			name:    "--trust-record",
+			applies: func(c door) bool { return c.lagging && c.proves() == 0 },
+			check: func(_ context.Context, _ door, p passage) error {
+				return refuse("compare with the original record; if nothing is missing in this one: --trust-record",
+					"cannot resume run %s: its record may be a copy that lags (%s), and nothing can show what was really sent", p.run, p.copied)
+			},
+		},
+		{
 			name:    "--confirm-each",
 			applies: func(c door) bool { return c.req.Pace.ConfirmEach.On && !c.req.Guards.Yes },
 			check:   func(_ context.Context, c door, p passage) error { return c.canConfirm(p) },
 		},
 		{
 			name:    secretsGuard,
-			applies: func(c door) bool { return c.changes() && len(c.inputs.secret) > 0 && !c.req.Guards.InsecureToken },
+			applies: func(c door) bool { return len(c.secretNames()) > 0 && !c.req.Guards.InsecureToken },
 			check:   func(ctx context.Context, c door, _ passage) error { return c.secretsArePrivate(ctx) },
 		},
 		{
@@ -151,19 +166,6 @@ func guards() []guard {
 			consent: true,
 		},
 	}
-}
-
-// pass is the one door: whatever is sent has passed every guard that applies. A dry run asks nothing.
-func (c door) pass(ctx context.Context, p passage) error {
-	for _, g := range guards() {
-		if g.check == nil || !g.applies(c) || g.consent && c.req.DryRun {
-			continue
-		}
-		if err := g.check(ctx, c, p); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // guarded tells whether a guard of the table applies.
@@ -229,14 +231,11 @@ func (c door) atMost(limit, nodes int) error {
 		return nil
 	}
 	return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
-		"cannot %s %d nodes: limit is %d", verb(c.req.Action), nodes, limit)
+		"cannot %s %s: limit is %d", verb(c.req.Action), countNoun(nodes, "node"), limit)
 }
 
 // expectFile compares what was found with what should be there.
 func (c door) expectFile(ctx context.Context, p passage) error {
-	if p.resuming {
-		return nil
-	}
 	want, err := c.ReadNodes(ctx, c.req.Guards.ExpectFile)
 	if err != nil {
 		return err
@@ -321,7 +320,7 @@ func (c door) consent(ctx context.Context, p passage) error {
 	}
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput {
 		if always || err == nil {
-			return refuse("say --yes if you mean it", "cannot %s %d nodes without asking", verb(c.req.Action), p.nodes)
+			return refuse("say --yes if you mean it", "cannot %s %s without asking", verb(c.req.Action), countNoun(p.nodes, "node"))
 		}
 		return nil
 	}

@@ -95,12 +95,15 @@ type Stored struct {
 	Ours     bool   // the record belongs to this user
 	Copied   string // why the record may be a copy that lags; "" when nothing hints at one
 	clock    journal.Clock
+	size     int64 // of the record's whole lines, in bytes
 }
 
 // Status is the run's state in one word or two, for lists.
 func (s Stored) Status() string {
 	sum := s.Progress.Summary()
 	switch {
+	case s.Live && sum.Paused:
+		return "paused"
 	case s.Live:
 		return "running"
 	case sum.Ended.IsZero():
@@ -134,7 +137,7 @@ func (s Store) Read(id string) (Stored, error) {
 		return Stored{}, recordError(err)
 	}
 	defer c.Close()
-	run := Stored{ID: id, Live: c.Live(), Owner: c.Owner(), Torn: c.Torn(), Ours: c.Owner().Ours, clock: c.Clock()}
+	run := Stored{ID: id, Live: c.Live(), Owner: c.Owner(), Torn: c.Torn(), Ours: c.Owner().Ours, clock: c.Clock(), size: c.Size()}
 	_, run.Copied = c.Copy()
 	replay := batch.Replay
 	if run.Live {

@@ -56,9 +56,10 @@ type Request struct {
 
 	// Typed is the command and its flags as they were typed, for the record; the inputs stand after its first word. Empty
 	// for a request that no command line made.
-	Typed  Typed
-	stored bool              // what a recorded run leaves is meant
-	given  map[string]string // with stored: the inputs that were typed now
+	Typed   Typed
+	stored  bool              // what a recorded run leaves is meant
+	given   map[string]string // with stored: the inputs that were typed now
+	secrets []string          // with stored: the names of its secret inputs
 }
 
 // Pace says how fast a run goes, as far as the operator has said so.
@@ -213,7 +214,7 @@ func keepRules(now *batch.Rules, recorded batch.Rules) {
 func (r *Request) fromRecord(m Meta) error {
 	r.Agent, r.Action, r.Targets.Collective = m.Agent, m.Action, m.Collective
 	given := r.Inputs
-	r.given = given
+	r.given, r.secrets = given, m.Secrets
 	r.Inputs = maps.Clone(m.Inputs)
 	if r.Inputs == nil {
 		r.Inputs = map[string]string{}

@@ -76,7 +76,7 @@ func TestReopenMergesTheRecordAndWhatIsGiven(t *testing.T) {
 	recorded := Request{
 		Agent: "choria_provision", Action: "restart", Inputs: map[string]string{"splay": "1"}, Targets: fleet.Targets{Collective: "sub"},
 		Proof: Proof{Version: "0.29.4", Timeout: Wait{time.Minute, true}, Settle: Wait{0, true}},
-		Pace:  Pace{TTL: Wait{40 * time.Second, true}, Sleep: Wait{0, true}, ReplyTimeout: Wait{5 * time.Second, true}}, stored: true,
+		Pace:  Pace{TTL: Wait{40 * time.Second, true}, Sleep: Wait{0, true}, ReplyTimeout: Wait{5 * time.Second, true}}, stored: true, secrets: []string{"token"},
 	}
 	for _, tt := range []struct {
 		name  string

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"fleetctl/batch"
@@ -42,12 +43,10 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput || c.req.Guards.Yes || stopped || !c.sameBatches(run) {
 		return "", c.Reporter.Report(hint)
 	}
-	left := remaining(run.Progress)
-	text := fmt.Sprintf("Run %s of this command was interrupted: %d nodes are left to be sent to, %d open in all.", run.ID, left.plan.Nodes(), run.Progress.Open())
-	for _, d := range differences(c.req, run.Progress) {
-		text += "\n  " + d
-	}
-	if err := c.Reporter.Report(Noted{Plain, text}); err != nil {
+	left := remaining(run)
+	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, countNoun(left.plan.Nodes(), "node"), run.Progress.Open())
+	lines := append([]string{text}, differences(c.req, run.Progress)...)
+	if err := c.Reporter.Report(Noted{Plain, strings.Join(lines, "\n  ")}); err != nil {
 		return "", err
 	}
 	ok, err := c.Asker.Yes(ctx, "Resume it?")
@@ -122,72 +121,82 @@ func Resume(ctx context.Context, c Context, r Request, s Stored) (Result, error)
 }
 
 // resume resumes the run of an id, with this call's secrets. The recorded pace and rules are kept where nothing else was
-// typed.
+// typed. The record is read only until every guard has passed; then it is taken.
 func (c job) resume(ctx context.Context, id string) (Result, error) {
+	run, err := c.Store.Read(id)
+	if err != nil {
+		return Result{}, err
+	}
+	switch {
+	case run.Live:
+		return Result{}, busy(run)
+	case !run.Ours:
+		return Result{}, recordError(fmt.Errorf("cannot resume run %s: %w", id, journal.ErrForeign))
+	}
+	c.req.keepPace(run.Progress)
+	if err := c.canSend(); err != nil {
+		return Result{}, err
+	}
+	c.lagging = run.Copied != "" && !c.req.Record.Trust
+	left, err := c.withTokens(ctx, remaining(run))
+	if err != nil {
+		return Result{}, err
+	}
 	if c.req.DryRun {
-		run, err := c.Store.Read(id)
-		if err != nil {
-			return Result{}, err
-		}
-		c.req.keepPace(run.Progress)
-		if err := c.canSend(); err != nil {
-			return Result{}, err
-		}
-		left, err := c.withTokens(ctx, remaining(run.Progress))
-		if err != nil {
-			return Result{}, err
-		}
 		return Result{}, c.rehearse(ctx, left) // it sends nothing and touches no record
+	}
+	if run.Progress.Open() == 0 {
+		res := Result{Summary: run.Progress.Summary(), ID: id, Secrets: c.secretsAgain()}
+		note := Noted{Plain, fmt.Sprintf("run %s is finished: there is nothing to go on with", id)}
+		return res, errors.Join(c.Reporter.Report(note), c.Reporter.Report(Finished{res}))
+	}
+	if c.lacking != nil && left.nodes > 0 {
+		return Result{}, c.lacking
+	}
+	if err := c.door().pass(ctx, left); err != nil {
+		return Result{}, err
 	}
 	file, from, err := c.Store.take(id)
 	if err != nil {
 		return Result{}, err
 	}
-	c.req.keepPace(from)
-	if err := c.canSend(); err != nil {
+	return c.goOn(ctx, run, from, file)
+}
+
+// remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched. Those that
+// were found are all nodes of the run.
+func remaining(run Stored) passage {
+	plan, counts := run.Progress.Remaining(), run.Progress.Counts()
+	return passage{
+		plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending),
+		found: planned(run.Progress.Plan()), open: openNodes(run.Progress), run: run.ID, copied: run.Copied,
+	}
+}
+
+// planned are the nodes of a plan.
+func planned(plan batch.Plan) []string {
+	names := make([]string, 0, plan.Nodes())
+	for _, b := range plan.Batches {
+		names = append(names, b.Nodes...)
+	}
+	return names
+}
+
+// goOn resumes a run whose record was taken after the guards have judged it, and closes the record.
+func (c job) goOn(ctx context.Context, judged Stored, from batch.Progress, file *journal.Journal) (Result, error) {
+	if file.Found() != judged.size {
+		err := refuse("look at it with `fleetctl runs show "+judged.ID+"`, and type the command again", "cannot resume run %s: another process has resumed it meanwhile", judged.ID)
 		return Result{}, errors.Join(err, file.Close())
 	}
-	return c.goOn(ctx, from, file)
-}
-
-// remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched.
-func remaining(p batch.Progress) passage {
-	plan, counts := p.Remaining(), p.Counts()
-	return passage{plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending), open: openNodes(p), resuming: true}
-}
-
-// goOn resumes a run whose record is open, and closes the record.
-func (c job) goOn(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
-	note := func(l Level, format string, args ...any) error {
-		return c.Reporter.Report(Noted{l, fmt.Sprintf(format, args...)})
-	}
 	if file.Torn() > 0 {
-		if err := note(Warning, "the last %d bytes of the record were cut short and are dropped; nothing had been sent on their account", file.Torn()); err != nil {
+		text := fmt.Sprintf("the last %d bytes of the record were cut short and are dropped; nothing had been sent on their account", file.Torn())
+		if err := c.Reporter.Report(Noted{Warning, text}); err != nil {
 			return Result{}, errors.Join(err, file.Close())
 		}
 	}
-	if from.Open() == 0 {
-		res := Result{Summary: from.Summary(), ID: file.ID(), Secrets: c.secretsAgain()}
-		err := errors.Join(note(Plain, "run %s is finished: there is nothing to go on with", file.ID()), c.Reporter.Report(Finished{res}))
-		return res, errors.Join(err, file.Close())
-	}
-	copied, why := file.Copy()
-	c.lagging = copied && !c.req.Record.Trust
-	if c.lagging && c.proves() == 0 {
-		err := refuse("compare with the original record; if nothing is missing in this one: --trust-record",
-			"cannot resume run %s: its record may be a copy that lags (%s), and nothing can show what was really sent", file.ID(), why)
-		return Result{}, errors.Join(err, file.Close())
-	}
 	c.clocks = append(c.clocks, file.Clock())
-	left, err := c.withTokens(ctx, remaining(from))
-	if err == nil {
-		err = c.door().pass(ctx, left)
-	}
-	if err != nil {
-		return Result{}, errors.Join(err, file.Close())
-	}
 	if c.lagging {
-		if err := c.outwait(ctx, why); err != nil {
+		if err := c.outwait(ctx, judged.Copied); err != nil {
 			return Result{}, errors.Join(err, file.Close())
 		}
 	}
@@ -220,6 +229,9 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 		return Result{}, err
 	}
 	j := job{checked}
+	if j.lacking != nil {
+		return Result{}, j.lacking
+	}
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
@@ -237,11 +249,10 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := j.withTokens(ctx, passage{plan: plan, nodes: plan.Nodes()})
+	again, err := j.withTokens(ctx, passage{plan: plan, nodes: plan.Nodes(), found: planned(plan)})
 	if err != nil {
 		return Result{}, err
 	}
-	again.found = again.targets()
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
 	}

@@ -103,94 +103,6 @@ func TestAnInterruptedRunIsResumed(t *testing.T) {
 	})
 }
 
-// againTest is a guard over what sends again: a resume of three nodes that are left, or a retry of them.
-type againTest struct {
-	guard, action string
-	error         string // "" when it lets the run pass
-	set           func(w *world, r *Request)
-}
-
-var againTests = []againTest{
-	{"read_only", "restart", "cannot call choria_provision#restart: only actions that change nothing are allowed here", func(w *world, _ *Request) { w.settings.ReadOnly = true }},
-	{"max_nodes", "restart", "cannot restart 3 nodes: limit is 2", func(w *world, _ *Request) { w.settings.MaxNodes = 2 }},
-	{"--max-nodes", "shutdown", "cannot shut down 3 nodes: limit is 2", func(_ *world, r *Request) { r.Guards = Guards{MaxNodes: Count{2, true}, Yes: true} }},
-	{"--max-nodes", "restart", "", func(_ *world, r *Request) { r.Guards.MaxNodes = Count{3, true} }},
-	{"--confirm-each", "restart", "cannot ask between batches: there is no terminal to ask at", func(_ *world, r *Request) {
-		r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
-	}},
-	{"secrets", "restart", "cannot send a secret to nats://broker.example.net:4222: the connection has no TLS", func(w *world, _ *Request) { w.open = true }},
-	{"consent", "shutdown", "cannot shut down 3 nodes without asking", func(*world, *Request) {}},
-	{"consent", "restart", "cannot restart 3 nodes without asking", func(w *world, r *Request) { w.asker.away, r.Guards.NoInput = nil, true }},
-	{"consent", "restart", "not confirmed: nothing was sent", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"n"} }},
-	{"consent", "shutdown", "not confirmed: nothing was sent", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"4"} }},
-	{"consent", "restart", "", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"y"} }},
-	{"consent", "shutdown", "", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"3"} }},
-	{"consent", "shutdown", "", func(_ *world, r *Request) { r.Guards.Yes = true }},
-}
-
-// whereNodesAreFound are the guards that judge what discovery found, and what it was asked for.
-var whereNodesAreFound = []string{"require_filter", "require_client_filter", "--expect", "--expect-file", "--exclude"}
-
-// Whatever sends again passes the guards, and is asked about, as what sends first.
-func TestAResumeAndARetryAreGuarded(t *testing.T) {
-	paths := map[string]func(ctx context.Context, w *world, r Request, s Stored) (Result, error){
-		"resume": func(ctx context.Context, w *world, r Request, s Stored) (Result, error) {
-			return Resume(ctx, w.context(), r, s)
-		},
-		"retry": func(ctx context.Context, w *world, r Request, s Stored) (Result, error) {
-			return Retry(ctx, w.context(), r, s, []batch.State{batch.NotSent})
-		},
-	}
-	for path, again := range paths {
-		for _, tt := range againTests {
-			t.Run(path+"/"+tt.guard, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, "n1", "n2", "n3", "n4")
-					first := slowly(restart())
-					first.Action, first.Guards.Yes = tt.action, true
-					s := interruptedOf(t, w, first)
-					var given Request
-					tt.set(w, &given)
-					_, r := w.again(t, given, s)
-					r.DryRun = true
-					_, err := again(t.Context(), w, r, s)
-					if tt.error != "" && tt.guard != "consent" && tt.guard != "secrets" { // a dry run needs no secret
-						refusedBy(t, err, tt.error)
-					} else if err != nil {
-						t.Errorf("a dry run: %v", err)
-					}
-					one[Planned](t, w.events)
-					r.DryRun = false
-					_, err = again(t.Context(), w, r, s)
-					if tt.error == "" {
-						if err != nil || len(w.sent()) != 4 {
-							t.Errorf("%v, nodes got %q", err, w.sent())
-						}
-						return
-					}
-					refusedBy(t, err, tt.error)
-					if list, err := w.store().List(); len(w.sent()) != 1 || len(list) != 1 || err != nil {
-						t.Errorf("nodes got %q, %d records, %v", w.sent(), len(list), err)
-					}
-				})
-			})
-		}
-	}
-	for _, g := range guards() {
-		tested := slices.ContainsFunc(againTests, func(tt againTest) bool { return tt.guard == g.name })
-		if tested == slices.Contains(whereNodesAreFound, g.name) {
-			t.Errorf("guard %s: shown for a resume and a retry: %t", g.name, tested)
-		}
-	}
-}
-
-func refusedBy(t *testing.T, err error, want string) {
-	t.Helper()
-	if e, ok := errors.AsType[*GuardError](err); !ok || e.Error() != want {
-		t.Errorf("got %v, want %q", err, want)
-	}
-}
-
 // The record's end may be cut short by a crash: that is said, and costs nothing.
 func TestATornRecordIsResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -219,7 +131,7 @@ func TestATornRecordIsResumed(t *testing.T) {
 // The same command meets its interrupted run: it resumes it where it is told to, asks where it can, and hints elsewhere.
 func TestTheSameCommandMeetsItsInterruptedRun(t *testing.T) {
 	const hint = "hint: run RUN of this command was interrupted; to resume it: fleetctl runs resume RUN\n"
-	const left = ": Run RUN of this command was interrupted: 1 nodes are left to be sent to, 1 open in all.\n"
+	const left = ": Run RUN of this command was interrupted: 1 node left to be sent to, 1 open in all.\n"
 	for _, tt := range []struct {
 		name    string
 		set     func(w *world, r *Request)

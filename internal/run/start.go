@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"fleetctl/batch"
 	"fleetctl/internal/filter"
@@ -40,8 +41,8 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	if j.doc.Metadata.Service {
-		return j.service(ctx, parsed)
+	if j.service() {
+		return j.askService(ctx, parsed)
 	}
 	return j.nodes(ctx, parsed)
 }
@@ -75,6 +76,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
 	plan.Notes = append(plan.Notes, c.absenceNotes(ctx)...)
 	whole, err := c.withTokens(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
 	if err != nil {
@@ -92,6 +94,17 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	return c.begin(ctx, whole.plan, "")
 }
 
+// keepSeed puts the seed that --limit drew into the recorded command, so that it means the same nodes, and notes it in the
+// plan.
+func (c job) keepSeed(seed int64) []string {
+	if seed == 0 || c.req.Targets.LimitSeed != 0 {
+		return nil
+	}
+	text := strconv.FormatInt(seed, 10)
+	c.command = append(c.command, "--limit-seed", text)
+	return []string{"--limit chose the nodes at random: --limit-seed " + text + " makes the same choice of the same nodes"}
+}
+
 // absenceNotes tell that this broker does not report nodes that are not connected. A connection that cannot be had is a
 // matter of the next step.
 func (c job) absenceNotes(ctx context.Context) []string {
@@ -106,14 +119,6 @@ func (c job) absenceNotes(ctx context.Context) []string {
 		return nil
 	}
 	return []string{"this broker does not report absent nodes: timeouts decide"}
-}
-
-// rehearse reports the plan of a dry run, and what would hold it back.
-func (c job) rehearse(ctx context.Context, p passage) error {
-	if err := c.Reporter.Report(Planned{c.door().proposal(p.plan)}); err != nil {
-		return err
-	}
-	return c.door().pass(ctx, p)
 }
 
 // begin records a new run and runs it.

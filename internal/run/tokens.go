@@ -123,7 +123,7 @@ func (c door) expiring(ctx context.Context, p passage) error {
 		return err
 	}
 	hint := func(nodes []string, first string) string {
-		if p.resuming || c.req.stored {
+		if p.run != "" || c.req.stored {
 			return first + "or go ahead all the same: --allow-expiring"
 		}
 		return fmt.Sprintf("%sleave them out: --exclude '%s'; or go ahead all the same: --allow-expiring", first, discovery.Fold(nodes))
@@ -155,13 +155,7 @@ func (c door) goodTokens(client *rpcclient.Client, nodes []string) error {
 }
 
 // targets are the nodes that may be sent to.
-func (p passage) targets() []string {
-	nodes := make([]string, 0, p.nodes)
-	for _, b := range p.plan.Batches {
-		nodes = append(nodes, b.Nodes...)
-	}
-	return append(nodes, p.open...)
-}
+func (p passage) targets() []string { return append(planned(p.plan), p.open...) }
 
 // openNodes are those that a probe may prove untouched.
 func openNodes(p batch.Progress) []string {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -15,17 +17,25 @@ type Scrubber struct{ texts [][]byte }
 // instead.
 const shortest = 4
 
-// Add makes the scrubber replace these secrets, as they are and as JSON writes them.
+// Add makes the scrubber replace these secrets, as they are, and as JSON and Go write them between quotes.
 func (s *Scrubber) Add(values ...Value) {
 	for _, v := range values {
 		text := v.Reveal()
 		if len(text) < shortest {
 			continue
 		}
-		s.texts = append(s.texts, []byte(text))
-		if quoted, err := json.Marshal(text); err == nil && !bytes.Equal(quoted[1:len(quoted)-1], []byte(text)) {
-			s.texts = append(s.texts, quoted[1:len(quoted)-1])
+		s.add([]byte(text))
+		if quoted, err := json.Marshal(text); err == nil {
+			s.add(quoted[1 : len(quoted)-1])
 		}
+		quoted := strconv.Quote(text) // as log/slog writes it, in text and, but for what is rare, in JSON
+		s.add([]byte(quoted[1 : len(quoted)-1]))
+	}
+}
+
+func (s *Scrubber) add(text []byte) {
+	if !slices.ContainsFunc(s.texts, func(known []byte) bool { return bytes.Equal(known, text) }) {
+		s.texts = append(s.texts, text)
 	}
 }
 

@@ -1,6 +1,9 @@
 package secret
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -15,6 +18,20 @@ func TestScrubberTakesBothFormsOut(t *testing.T) {
 	}
 	if got := s.Text("abc stays: it is too short to look for"); !strings.HasPrefix(got, "abc") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A log writes a value in quotes of its own kind.
+func TestAScrubbedLogHoldsNoSecret(t *testing.T) {
+	var s Scrubber
+	const text = "qu\"o<te>&\\x"
+	s.Add(New(text))
+	var out bytes.Buffer
+	for _, log := range []*slog.Logger{slog.New(slog.NewTextHandler(s.Writer(&out), nil)), slog.New(slog.NewJSONHandler(s.Writer(&out), nil))} {
+		log.Info(text, "value", text, "inside", "a server says: "+text+" is wrong", "error", errors.New(text))
+	}
+	if got := out.String(); strings.Contains(got, "te>") || strings.Contains(got, "te\\u003e") || strings.Count(got, Redacted) != 8 {
+		t.Errorf("logged: %s", got)
 	}
 }
 

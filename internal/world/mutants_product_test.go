@@ -22,7 +22,7 @@ var productMutants = []mutant{
 	{name: "a frozen node counts as shut down", file: "internal/proof/shutdown.go", tests: byWorld,
 		old: "case w.gone == never || w.gone > w.due+l.v.o.Timeout+window:", new: "case false:"},
 	{name: "a shutdown is proved over a lost connection", file: "internal/proof/shutdown.go", tests: byProof,
-		old: "return !down && (at.IsZero() || at.Before(w.linked))", new: "return !down"},
+		old: "return !down && (at.IsZero() || at.Before(w.linked))", new: "return !down && (at.IsZero() || true)"},
 
 	// The engine. The world and its own transcripts have to notice.
 	{name: "a request leaves before its intent is durable", file: "batch/runner.go", tests: byWorld,
@@ -55,6 +55,8 @@ var productMutants = []mutant{
 		old: "return !m.paused && m.link.down.IsZero() &&", new: "return !m.paused &&"},
 	{name: "the end does not wait for a look at silent nodes", file: "batch/machine.go", tests: byWorld,
 		old: "m.open(0) == 0 && len(m.unseen) == 0 {", new: "m.open(0) == 0 {"},
+	{name: "a batch comes to nothing before its silent nodes are looked at", file: "batch/machine_nodes.go", tests: byWorld,
+		old: "t.Open += silent // what", new: "// what"},
 	{name: "a batch is sent after a stop at its baseline", file: "batch/machine_send.go", tests: byWorld,
 		old: "case m.halt != haltNone:\n\t\treturn phaseEnding\n\tcase p.question != 0:", new: "case p.question != 0:",
 		survives: "the question is cut short by the stop, and the check behind it ends the run a moment later"},

@@ -6,7 +6,6 @@ import "slices"
 // a single promise.
 var (
 	byWorld   = []string{"./batch", "./internal/world"}
-	byEngine  = []string{"./batch"}
 	byProof   = []string{"./internal/proof"}
 	byClient  = []string{"./rpcclient"}
 	byJournal = []string{"./internal/journal"}

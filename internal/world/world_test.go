@@ -99,7 +99,6 @@ type event struct {
 	delay  time.Duration
 	text   string
 	do     func(w *world)
-	always bool // it belongs to the world, not to the life: it happens although the life has ended
 }
 
 // expect makes events wait for their anchors, those of an earlier life aside.

@@ -1,0 +1,88 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+	"fleetctl/internal/run"
+	"fleetctl/rpcclient"
+)
+
+// SecretHint says how to keep a secret off the command line.
+func SecretHint(name string) string {
+	return fmt.Sprintf("%s on a command line shows in process lists and histories; %[1]s=@FILE, %[1]s=- or %[1]s=env:NAME keep it out", name)
+}
+
+// ToResume is the hint that names the command by which a run is resumed, with the secrets that have to be given again.
+func ToResume(id string, secrets []string) string {
+	return "hint: to resume: fleetctl runs resume " + id + secretsAgain(secrets)
+}
+
+func secretsAgain(names []string) string {
+	var again strings.Builder
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		again.WriteString(" " + name + "=@FILE")
+	}
+	return again.String()
+}
+
+// next prints the run's id and the command to type next.
+func (w *Writer) next(r run.Result) {
+	if r.ID == "" {
+		return
+	}
+	again := secretsAgain(r.Secrets)
+	switch s := r.Summary; {
+	case s.Open > 0:
+		w.say("%s", ToResume(r.ID, r.Secrets))
+	case s.States.Failed()+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
+		var which strings.Builder
+		for _, state := range []struct {
+			nodes int
+			flag  string
+		}{{s.States.Failed(), " --failed"}, {s.States.Of(batch.NoReply), " --no-reply"}, {s.States.Of(batch.Absent), " --absent"}} {
+			if state.nodes > 0 {
+				which.WriteString(state.flag)
+			}
+		}
+		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, again)
+	case s.States.Of(batch.Unknown) > 0:
+		w.say("hint: no look can tell what the unknown nodes did: see their hosts; only a new run that names them sends to them")
+	}
+}
+
+// tardy is how far this process may be behind the network without a warning.
+const tardy = time.Second
+
+// warnTardy reports that this machine is too slow for so many replies.
+func (w *Writer) warnTardy(r run.Result) {
+	if r.Behind > tardy {
+		w.say("warning: this machine cannot keep up: replies that had arrived waited %s to be checked; they were counted", r.Behind.Round(time.Second/10))
+	}
+	if r.Dropped > 0 {
+		w.say("warning: this machine cannot keep up: %d messages arrived and did not fit in memory; nodes without a reply may be among them", r.Dropped)
+	}
+}
+
+func (w *Writer) warnStrays(s rpcclient.Strays) {
+	if s.Total() == 0 {
+		return
+	}
+	var parts []string
+	for k := range s.Count {
+		parts = append(parts, fmt.Sprintf("%d %s (%s)", s.Count[k], k, discovery.Fold(s.Names(k))))
+	}
+	slices.Sort(parts)
+	w.say("warning: replies that were not believed: %s", strings.Join(parts, "; "))
+}
+
+// warnFilter reports what the expression could not judge.
+func (w *Writer) warnFilter() {
+	if w.heard.unfit > 0 {
+		w.say("warning: --filter-replies hides %d replies that it cannot be evaluated on: %v", w.heard.unfit, w.heard.why)
+	}
+}

@@ -1,0 +1,265 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+)
+
+// sendingPath is one way by which requests leave for nodes.
+type sendingPath struct {
+	name string
+	// again: there is an interrupted run of four nodes, of which one was sent to. stored: it is named, not met.
+	again, stored bool
+	// offered: only an operator at a terminal who answers gets there, and a dry run does not.
+	offered bool
+	set     func(r *Request) // may be nil
+	send    func(ctx context.Context, c Context, r Request, s Stored) (Result, error)
+}
+
+func start(ctx context.Context, c Context, r Request, _ Stored) (Result, error) {
+	return Start(ctx, c, r)
+}
+
+var sendingPaths = []sendingPath{
+	{name: "req", send: start},
+	{name: "req --reply-to", send: start, set: func(r *Request) { r.ReplyTo, r.Record.Off = "site.x", true }},
+	{name: "the offered resume", again: true, offered: true, send: start},
+	{name: "req --resume", again: true, set: func(r *Request) { r.Record.Resume = true }, send: start},
+	{name: "runs resume", again: true, stored: true, send: Resume},
+	{name: "runs retry", again: true, stored: true, send: func(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
+		return Retry(ctx, c, r, s, []batch.State{batch.NotSent})
+	}},
+}
+
+// manner is how a command is typed, and where.
+type manner struct {
+	terminal bool
+	guards   Guards // Yes or NoInput
+}
+
+func (m manner) String() string {
+	flags := map[Guards]string{{}: "nothing", {Yes: true}: "--yes", {NoInput: true}: "--no-input"}
+	return fmt.Sprintf("terminal %t, %s", m.terminal, flags[m.guards])
+}
+
+func manners() []manner {
+	var all []manner
+	for _, terminal := range []bool{true, false} {
+		for _, g := range []Guards{{}, {Yes: true}, {NoInput: true}} {
+			all = append(all, manner{terminal, g})
+		}
+	}
+	return all
+}
+
+// guardPath makes one guard refuse.
+type guardPath struct {
+	guard, variant string
+	action         string           // "" is restart
+	always         func(r *Request) // what the interrupted run had, too; may be nil
+	set            func(*world, *Request)
+	refusal        string
+	passes         func(manner) bool // in which manners it does not refuse; nil: in none
+	not            map[string]string // the paths that it cannot refuse, and why
+}
+
+var (
+	chosen     = "the nodes of a named run were chosen when it began"
+	guardPaths = []guardPath{
+		{guard: "read_only", refusal: "only actions that change nothing are allowed here", set: func(w *world, _ *Request) { w.settings.ReadOnly = true }},
+		{guard: "require_filter", refusal: "cannot call choria_provision#restart on every node of the fleet", set: func(w *world, _ *Request) { w.settings.RequireFilter = true },
+			not: map[string]string{"runs resume": chosen, "runs retry": chosen}},
+		{guard: "require_client_filter", refusal: "plugin.choria.require_client_filter is set", set: func(w *world, _ *Request) { w.about.RequireFilter = true },
+			not: map[string]string{"runs resume": chosen, "runs retry": chosen}},
+		{guard: "max_nodes", refusal: "nodes: limit is 2", set: func(w *world, _ *Request) { w.settings.MaxNodes = 2 }},
+		{guard: "--max-nodes", refusal: "nodes: limit is 2", set: func(_ *world, r *Request) { r.Guards.MaxNodes = Count{2, true} }},
+		{guard: "--expect", refusal: "expected 9 nodes, found ", set: func(_ *world, r *Request) { r.Guards.Expect = Count{9, true} }},
+		{guard: "--expect-file", refusal: "the nodes found are not those of f: ", set: func(w *world, r *Request) {
+			w.files, r.Guards.ExpectFile = map[string][]string{"f": {"n1", "n2", "n3", "n4", "n9"}}, "f"
+		}},
+		{guard: "--exclude", refusal: `--exclude "n9" excludes no node`, set: func(w *world, r *Request) {
+			r.Targets.Exclude, w.excluded = []string{"n9"}, []discovery.Exclusion{{Spec: "n9"}}
+		}, not: map[string]string{
+			"the offered resume": "a run of the same command passed it when it began", "req --resume": "a run of the same command passed it when it began",
+			"runs resume": chosen, "runs retry": chosen,
+		}},
+		{guard: "--trust-record", refusal: "its record may be a copy that lags", always: func(r *Request) { r.Proof.None = true },
+			set: func(w *world, _ *Request) { w.machine.Host = "another" },
+			not: map[string]string{"req": "there is no record", "req --reply-to": "there is no record", "runs retry": "nodes that a lagging record calls not-sent are no nodes to send to"}},
+		{guard: "--confirm-each", refusal: "cannot ask between batches", set: func(_ *world, r *Request) {
+			r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
+		},
+			passes: func(m manner) bool { return m.guards.Yes || m.terminal && !m.guards.NoInput }},
+		{guard: "--allow-expiring", refusal: "the token ends within", set: func(w *world, _ *Request) {
+			w.expiring(time.Minute, time.Minute, time.Minute, time.Minute)
+		}},
+		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
+		{guard: "consent", variant: "restart", refusal: "", set: func(*world, *Request) {},
+			passes: func(m manner) bool { return m.guards.Yes || !m.terminal }},
+		{guard: "consent", variant: "shutdown", action: "shutdown", refusal: "", set: func(*world, *Request) {}, passes: func(m manner) bool { return m.guards.Yes }},
+		{guard: "consent", variant: "confirm", refusal: "", set: func(w *world, _ *Request) { w.settings.Confirm = true }, passes: func(m manner) bool { return m.guards.Yes }},
+	}
+)
+
+// TestEveryGuardOnEveryPath walks all guards over all paths that send, at a terminal and without one, with --yes, with
+// --no-input and with neither. What is refused sends nothing and leaves the record as it is.
+func TestEveryGuardOnEveryPath(t *testing.T) {
+	for _, g := range guardPaths {
+		for _, p := range sendingPaths {
+			if g.not[p.name] != "" {
+				continue
+			}
+			for _, m := range manners() {
+				if p.offered && (!m.terminal || m.guards != Guards{}) {
+					continue // no question is asked: the path is that of req
+				}
+				t.Run(strings.Join([]string{g.guard + g.variant, p.name, m.String()}, "/"), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) { walk(t, g, p, m) })
+				})
+			}
+		}
+	}
+	for _, g := range guards() {
+		if g.check != nil && !slices.ContainsFunc(guardPaths, func(row guardPath) bool { return row.guard == g.name }) {
+			t.Errorf("guard %s has no row: make it refuse on every path", g.name)
+		}
+	}
+	for _, g := range guardPaths {
+		for path, why := range g.not {
+			if why == "" || !slices.ContainsFunc(sendingPaths, func(p sendingPath) bool { return p.name == path }) {
+				t.Errorf("guard %s: the exception of path %q says %q", g.guard, path, why)
+			}
+		}
+	}
+}
+
+// walk goes one path against one guard.
+func walk(t *testing.T, g guardPath, p sendingPath, m manner) {
+	w := newWorld(t, "n1", "n2", "n3", "n4")
+	var s Stored
+	if p.again {
+		first := slowly(g.request())
+		first.Guards.Yes = true
+		s = interruptedOf(t, w, first)
+	}
+	r := slowly(g.request())
+	if p.stored {
+		r = Request{}
+	}
+	r.Guards = m.guards
+	g.set(w, &r)
+	if p.set != nil {
+		p.set(&r)
+	}
+	if p.again {
+		s = w.last() // as this machine sees the record now
+	}
+	if p.stored {
+		r.Inputs = map[string]string{"token": "s3cret"}
+		var err error
+		if r, err = r.Reopen(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.asker.answers = []string{"n", "n"}
+	if g.guard != "consent" {
+		w.asker.answers = []string{"y", "y", "y", "y", "y"}
+	}
+	if w.asker.asked = nil; m.terminal {
+		w.asker.away = nil
+	}
+	if p.offered {
+		w.asker.answers = append([]string{"y"}, w.asker.answers...)
+	}
+	sent, records := len(w.sent()), contents(t, w.dir)
+	untouched := func(when string) {
+		t.Helper()
+		if got := w.sent(); len(got) != sent {
+			t.Errorf("%s: nodes got %q", when, got[sent:])
+		}
+		if now := contents(t, w.dir); !maps.Equal(now, records) {
+			t.Errorf("%s: the records have changed: %q", when, now)
+		}
+	}
+	passes := g.passes != nil && g.passes(m)
+	if g.guard != "consent" && !p.offered {
+		dry := r
+		dry.DryRun = true
+		_, err := p.send(t.Context(), w.context(), dry, s)
+		refusedBy(t, err, g, passes, "guard "+g.guard+" would refuse: ")
+		untouched("a dry run")
+		if len(w.asker.asked) > 0 {
+			t.Errorf("a dry run asked %q", w.asker.asked)
+		}
+	}
+	_, err := p.send(t.Context(), w.context(), r, s)
+	refusedBy(t, err, g, passes, "")
+	if passes {
+		if len(w.sent()) == sent {
+			t.Error("nothing was sent")
+		}
+		return
+	}
+	untouched("the command")
+	questions := w.asker.asked
+	if p.offered {
+		questions = questions[1:]
+	}
+	if g.guard != "consent" && len(questions) > 0 {
+		t.Errorf("asked %q before it was refused", questions)
+	}
+}
+
+func (g guardPath) request() Request {
+	r := restart()
+	if g.action != "" {
+		r.Action = g.action
+	}
+	if g.always != nil {
+		g.always(&r)
+	}
+	return r
+}
+
+// refusedBy checks who refused, if anything is to.
+func refusedBy(t *testing.T, err error, g guardPath, passes bool, prefix string) {
+	t.Helper()
+	e, refused := errors.AsType[*GuardError](err)
+	switch {
+	case passes && err != nil:
+		t.Errorf("%sgot %v", prefix, err)
+	case !passes && (!refused || e.Guard != g.guard || !strings.HasPrefix(err.Error(), prefix) || !strings.Contains(err.Error(), g.refusal)):
+		t.Errorf("%sgot %v", prefix, err)
+	}
+}
+
+// contents are the files of a folder.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	list, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[f.Name()] = string(data)
+	}
+	return out
+}
