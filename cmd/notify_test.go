@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"fleetctl/internal/lab"
+	"fleetctl/internal/report"
 )
 
 func readAt(t *testing.T, path string) string {
@@ -73,6 +76,43 @@ func TestWhichCommandHearsOfARun(t *testing.T) {
 	for _, record := range records {
 		if strings.Contains(readAt(t, record), "on-event") {
 			t.Errorf("%s keeps the command", record)
+		}
+	}
+}
+
+// A resume and a retry are runs of their own for the command.
+func TestTheCommandHearsOfAResumeAndARetry(t *testing.T) {
+	t.Parallel()
+	p := newPractice(t, lab.Options{Nodes: 4, Faults: lab.Faults{Refuse: lab.Amount{N: 2}}})
+	for _, tt := range []struct {
+		line   string
+		code   int
+		events string // each with its reason, where it has one
+	}{
+		{"req choria_provision restart --no-verify --batch 1 --canary 0 --batch-sleep 0s --fail-fast -I " + strings.Join(p.names, ","), exitStopped, "begin; stop; end 5"},
+		{"runs resume last --max-failed 4", exitRefused, "begin resumed; end 3"},
+		{"runs retry last --failed --batch 2 --max-failed 4", exitRefused, "begin; end 3"},
+	} {
+		if err := os.RemoveAll(p.path("log")); err != nil {
+			t.Fatal(err)
+		}
+		r := p.run(tt.line, "--on-event", `cat >> `+p.path("log"))
+		var got []string
+		for line := range strings.Lines(readAt(t, p.path("log"))) {
+			var n report.Notice
+			if err := json.Unmarshal([]byte(line), &n); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case n.ExitCode != nil:
+				n.Event += fmt.Sprint(" ", *n.ExitCode)
+			case n.Reason == "resumed":
+				n.Event += " " + n.Reason
+			}
+			got = append(got, n.Event)
+		}
+		if strings.Join(got, "; ") != tt.events || r.code != tt.code {
+			t.Errorf("%s: events %q, want %q; exit code %d, want %d: %s", tt.line, got, tt.events, r.code, tt.code, r.err)
 		}
 	}
 }

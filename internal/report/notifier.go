@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ const (
 	notifyTimeout = 30 * time.Second // for one command; then it is killed
 	lastTimeout   = 5 * time.Second  // for what is left when the run has ended; the second half is for the end alone
 	maxNotices    = 100              // that wait for a slow command; later ones are dropped
+	maxText       = 900              // characters of a notice's text: a line of a mail has 998 bytes, an alert 1024 characters
 )
 
 // Notice is the document that the command reads (docs/schemas/event.schema.json).
@@ -73,10 +75,11 @@ type Notifier struct {
 	next    run.Reporter
 	off     bool   // this run is not for the command
 	notice  Notice // what all events of the run share; its run is "" before that began
-	asking  bool   // the operator is asked whether to go on
+	held    hold   // all that keeps the run from sending now
 	dropped int    // events that did not fit into the queue
 	queue   chan Notice
 	done    chan struct{}           // closed when the queue is done with
+	last    time.Duration           // lastTimeout, but in tests
 	untold  int                     // events that nothing was run for; read when done is closed
 	hurry   context.CancelCauseFunc // ends the command, but for the event of the end
 	kill    context.CancelCauseFunc
@@ -87,7 +90,7 @@ type Notifier struct {
 
 // NewNotifier returns a notifier. The caller must call Close. The end of ctx does not end the command.
 func NewNotifier(ctx context.Context, next run.Reporter, o NotifierOptions) *Notifier {
-	n := &Notifier{o: o, next: next, off: o.Command == "", queue: make(chan Notice, maxNotices), done: make(chan struct{})}
+	n := &Notifier{o: o, next: next, off: o.Command == "", queue: make(chan Notice, maxNotices), done: make(chan struct{}), last: lastTimeout}
 	ctx, n.kill = context.WithCancelCause(context.WithoutCancel(ctx))
 	early, hurry := context.WithCancelCause(ctx)
 	n.hurry = hurry
@@ -110,8 +113,8 @@ var errTooLate = errors.New("the run has ended, and it has not")
 // Close waits for the command to hear of what is left, 5 s at most, and reports what went wrong with it.
 func (n *Notifier) Close() error {
 	close(n.queue)
-	defer time.AfterFunc(lastTimeout/2, func() { n.hurry(errTooLate) }).Stop()
-	defer time.AfterFunc(lastTimeout, func() { n.kill(errTooLate) }).Stop()
+	defer time.AfterFunc(n.last/2, func() { n.hurry(errTooLate) }).Stop()
+	defer time.AfterFunc(n.last, func() { n.kill(errTooLate) }).Stop()
 	<-n.done
 	n.kill(nil)
 	if left := n.dropped + n.untold; left > 0 {
@@ -137,9 +140,9 @@ func (n *Notifier) observe(e run.Event) {
 		n.notice.States = e.Progress.Counts()
 		n.recorded(e.Record)
 	case run.Asking:
-		if !e.Details && !n.asking {
-			n.asking, n.notice.States = true, e.Step.Counts
-			n.send(NoticePause, time.Now(), fmt.Sprintf("asks the operator whether to send batch %d", e.Step.Next))
+		if !e.Details && n.held&holdQuestion == 0 {
+			n.notice.States = e.Step.Counts
+			n.hold(holdQuestion, time.Now(), fmt.Sprintf("asks the operator whether to send batch %d", e.Step.Next))
 		}
 	case run.Finished:
 		n.finished(e.Result)
@@ -159,34 +162,56 @@ func (n *Notifier) begin(e run.Began) {
 	}
 }
 
+// hold is a set of what keeps a run from sending anything new for now.
+type hold uint8
+
+const (
+	holdOperator hold = 1 << iota // somebody paused it
+	holdLink                      // there is no connection
+	holdQuestion                  // the operator is asked between batches
+)
+
+// hold reports that the run pauses. A run that has met a stop rule sends nothing new in any case: then there is nothing to
+// report, and no continuation later.
+func (n *Notifier) hold(why hold, at time.Time, reason string) {
+	if n.notice.Stop == nil {
+		n.held |= why
+		n.send(NoticePause, at, reason)
+	}
+}
+
+// release reports that the run continues, once nothing holds it any more.
+func (n *Notifier) release(why hold, at time.Time, reason string) {
+	before := n.held
+	if n.held &^= why; before != 0 && n.held == 0 {
+		n.send(NoticeContinue, at, reason)
+	}
+}
+
 // recorded reports the records that matter.
 func (n *Notifier) recorded(r batch.Record) {
-	asked := n.asking
 	switch r.Kind {
 	case batch.KindPlan:
 		n.send(NoticeBegin, r.Time, "")
 	case batch.KindResumed:
 		n.send(NoticeBegin, r.Time, "resumed")
 	case batch.KindPaused:
-		n.send(NoticePause, r.Time, "paused by "+r.By)
+		n.hold(holdOperator, r.Time, "paused by "+r.By)
 	case batch.KindContinued:
-		n.send(NoticeContinue, r.Time, "continued by "+r.By)
+		n.release(holdOperator, r.Time, "continued by "+r.By)
 	case batch.KindLink:
-		event := NoticePause
 		if r.Up {
-			event = NoticeContinue
+			n.release(holdLink, r.Time, r.Reason)
+		} else {
+			n.hold(holdLink, r.Time, r.Reason)
 		}
-		n.send(event, r.Time, r.Reason)
+	case batch.KindIntent:
+		n.release(holdQuestion, r.Time, fmt.Sprintf("batch %d was confirmed", r.Batch))
 	case batch.KindStopped:
-		n.asking = false
 		stop := *r.Stop
 		stop.Reason = n.o.Scrub(plain.Line(stop.Reason))
-		n.notice.Stop = &stop
+		n.notice.Stop, n.held = &stop, 0
 		n.send(NoticeStop, r.Time, stop.Reason)
-	case batch.KindIntent:
-		if n.asking = false; asked {
-			n.send(NoticeContinue, r.Time, fmt.Sprintf("batch %d was confirmed", r.Batch))
-		}
 	}
 }
 
@@ -203,7 +228,7 @@ func (n *Notifier) send(event string, at time.Time, reason string) {
 	}
 	out := n.notice
 	out.Event, out.Time, out.Reason = event, at.UTC(), n.o.Scrub(plain.Line(reason))
-	out.Text = n.o.Scrub(out.line())
+	out.Text = cut(n.o.Scrub(out.line()), maxText)
 	for {
 		select {
 		case n.queue <- out:
@@ -240,6 +265,17 @@ func (n Notice) line() string {
 	return plain.Line(text + " (run " + n.Run + ")")
 }
 
+// cut shortens a text to a number of characters.
+func cut(text string, characters int) string {
+	at := 0
+	for i := range text {
+		if at++; at > characters {
+			return text[:i] + "..."
+		}
+	}
+	return text
+}
+
 // tell has the command hear of one event.
 func (n *Notifier) tell(ctx context.Context, notice Notice) {
 	if ctx.Err() != nil {
@@ -253,7 +289,10 @@ func (n *Notifier) tell(ctx context.Context, notice Notice) {
 	}
 	// A secret may be in a variable of any name: token=env:NAME.
 	env := slices.DeleteFunc(slices.Clone(n.o.Env), func(entry string) bool { return n.o.Scrub(entry) != entry })
-	env = append(env, "FLEETCTL_EVENT="+notice.Event, "FLEETCTL_RUN="+notice.Run)
+	env = append(env, "FLEETCTL_EVENT="+notice.Event, "FLEETCTL_RUN="+notice.Run, "FLEETCTL_TEXT="+notice.Text)
+	if notice.ExitCode != nil {
+		env = append(env, "FLEETCTL_EXIT_CODE="+strconv.Itoa(*notice.ExitCode))
+	}
 	said, err := hook.Command{Text: n.o.Command, Env: env, Timeout: notifyTimeout}.Run(ctx, append(document, '\n'))
 	if err == nil {
 		return

@@ -3,7 +3,9 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,14 +20,98 @@ import (
 	"fleetctl/internal/run"
 )
 
+// TestMain lets the test binary be the curl of the recipes: a machine that runs the tests need not have one.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "curl" {
+		os.Exit(curl(os.Args[1:], os.Stdin, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// curl does what the recipes want of curl, with the same exit codes, and refuses whatever else it is asked.
+func curl(args []string, in io.Reader, errs io.Writer) (code int) {
+	var address, header, data string
+	said := map[string]bool{}
+	for ; len(args) > 0; args = args[1:] {
+		value := ""
+		switch args[0] {
+		case "--silent", "--show-error", "--fail":
+		case "--config", "--max-time", "--header", "--data-binary":
+			if len(args) < 2 {
+				return 2
+			}
+			value = args[1]
+		default:
+			if strings.HasPrefix(args[0], "-") {
+				return 2
+			}
+			address = args[0]
+		}
+		switch said[args[0]] = true; args[0] {
+		case "--config":
+			text, err := os.ReadFile(value)
+			if err != nil {
+				return 26
+			}
+			_, rest, _ := strings.Cut(string(text), `url = "`)
+			address, _, _ = strings.Cut(rest, `"`)
+		case "--header":
+			header = value
+		case "--data-binary":
+			data = value
+		}
+		if value != "" {
+			args = args[1:]
+		}
+	}
+	name, value, _ := strings.Cut(header, ": ")
+	if address == "" || data != "@-" || !said["--fail"] || !said["--show-error"] || !said["--max-time"] {
+		return 2
+	}
+	body, err := io.ReadAll(in) // a request whose length is known, as curl's
+	if err != nil {
+		return 26
+	}
+	request, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return 3
+	}
+	request.Header.Set(name, value)
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 7
+	}
+	defer reply.Body.Close()
+	if reply.StatusCode >= http.StatusBadRequest {
+		fmt.Fprintf(errs, "curl: (22) The requested URL returned error: %d\n", reply.StatusCode)
+		return 22
+	}
+	return 0
+}
+
+// withEachCurl runs a test of a recipe with the test binary as curl, and with the machine's own where there is one.
+func withEachCurl(t *testing.T, test func(t *testing.T, bin string)) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := map[string]string{"stand-in": self}
+	if real, err := exec.LookPath("curl"); err == nil {
+		programs["real"] = real
+	}
+	for name, program := range programs {
+		bin := t.TempDir()
+		if err := os.Symlink(program, filepath.Join(bin, "curl")); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) { test(t, bin) })
+	}
+}
+
 // recipes are the scripts of docs/notifications.md, by their names, in a folder of their own.
 func recipes(t *testing.T) (dir string) {
 	t.Helper()
-	for _, program := range []string{"curl", "jq"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Fatalf("the recipes of docs/notifications.md need %s: install it to test them", program)
-		}
-	}
 	page, err := os.ReadFile("../../docs/notifications.md")
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +162,8 @@ func newService(t *testing.T, code int) *service {
 	return s
 }
 
-// follow tells a recipe of a run, and returns the warnings.
-func follow(t *testing.T, name string, files map[string]string, env []string, tell func(*listened)) []string {
+// follow has a recipe hear of a run, with the programs in bin first, and returns the warnings.
+func follow(t *testing.T, name, bin string, files map[string]string, env []string, tell func(*listened)) []string {
 	t.Helper()
 	dir, home := recipes(t), t.TempDir()
 	for file, text := range files {
@@ -89,55 +175,62 @@ func follow(t *testing.T, name string, files map[string]string, env []string, te
 			t.Fatal(err)
 		}
 	}
-	path := strings.Join([]string{dir, filepath.Join(home, "bin"), os.Getenv("PATH")}, ":")
-	acks := filepath.Join(home, "acks")
-	if err := exec.Command("mkfifo", acks).Run(); err != nil {
-		t.Fatal(err)
-	}
-	s := newListened(t, name+`; code=$?; printf x > "$HOME/acks"; exit $code`, func(o *NotifierOptions) {
+	path := strings.Join([]string{dir, bin, os.Getenv("PATH")}, ":")
+	s := newListened(t, name, func(o *NotifierOptions) {
 		o.Env = append([]string{"PATH=" + path, "HOME=" + home}, env...)
 	})
-	var err error
-	if s.acks, err = os.OpenFile(acks, os.O_RDWR, 0); err != nil {
-		t.Fatal(err)
-	}
-	defer s.acks.Close()
 	tell(s)
 	return s.heard.warnings()
 }
 
+// awkward is a reason that JSON and a shell have to be careful with.
+const awkward = `3 of "3" nodes failed: $(echo x) \n 100% of C:\fleet, ü`
+
+func awkwardStop() batch.Record {
+	return batch.Record{Kind: batch.KindStopped, Stop: &batch.Stop{Kind: batch.StopRule, Reason: awkward}}
+}
+
 func TestTheChatRecipePostsEveryEvent(t *testing.T) {
-	t.Parallel()
-	chat := newService(t, http.StatusOK)
-	files := map[string]string{".config/fleetctl/chat.curl": `url = "` + chat.URL + `/hooks/x"`}
-	if w := follow(t, "notify-chat", files, nil, func(s *listened) { s.begin(); s.end(batch.Done, "") }); len(w) > 0 {
-		t.Errorf("warnings %q", w)
-	}
-	if len(chat.bodies) != 2 {
-		t.Fatalf("%d posts", len(chat.bodies))
-	}
-	for i, want := range []string{"of 3 nodes begins", "has ended: Done"} {
-		var got map[string]string
-		if err := json.Unmarshal([]byte(chat.bodies[i]), &got); err != nil || len(got) != 1 || !strings.Contains(got["text"], want) {
-			t.Errorf("%v: %s", err, chat.bodies[i])
+	withEachCurl(t, func(t *testing.T, bin string) {
+		chat := newService(t, http.StatusOK)
+		files := map[string]string{".config/fleetctl/chat.curl": `url = "` + chat.URL + `/hooks/x"`}
+		if w := follow(t, "notify-chat", bin, files, nil, func(s *listened) {
+			s.begin()
+			s.record(awkwardStop())
+			s.end(batch.Done, "")
+		}); len(w) > 0 {
+			t.Errorf("warnings %q", w)
 		}
-	}
+		if len(chat.bodies) != 3 {
+			t.Fatalf("%d posts", len(chat.bodies))
+		}
+		for i, want := range []string{"of 3 nodes begins", "stops: " + awkward + " (run", "has ended: Done"} {
+			var got map[string]string
+			if err := json.Unmarshal([]byte(chat.bodies[i]), &got); err != nil || len(got) != 1 || !strings.Contains(got["text"], want) {
+				t.Errorf("%v: %s", err, chat.bodies[i])
+			}
+		}
+	})
 }
 
 func TestAChatThatRefusesIsAWarning(t *testing.T) {
-	t.Parallel()
-	chat := newService(t, http.StatusForbidden)
-	files := map[string]string{".config/fleetctl/chat.curl": `url = "` + chat.URL + `/hooks/hidden"`}
-	w := follow(t, "notify-chat", files, nil, func(s *listened) { s.begin(); s.end(batch.Done, "") })
-	if len(w) != 2 || !strings.Contains(w[0], "403") || strings.Contains(w[0], "hidden") {
-		t.Errorf("warnings %q", w)
-	}
+	withEachCurl(t, func(t *testing.T, bin string) {
+		chat := newService(t, http.StatusForbidden)
+		files := map[string]string{".config/fleetctl/chat.curl": `url = "` + chat.URL + `/hooks/hidden"`}
+		w := follow(t, "notify-chat", bin, files, nil, func(s *listened) { s.begin(); s.end(batch.Done, "") })
+		if len(w) != 2 || !strings.Contains(w[0], "exit status 22: curl: (22)") || !strings.Contains(w[0], "403") || strings.Contains(w[0], "hidden") {
+			t.Errorf("warnings %q", w)
+		}
+	})
 }
 
 func TestTheMailRecipeMailsWhatNeedsAPerson(t *testing.T) {
 	t.Parallel()
-	box := t.TempDir()
-	files := map[string]string{"bin/sendmail": "#!/bin/sh\n[ \"$*\" = -t ] && cat > \"$BOX/$FLEETCTL_EVENT\"\n"}
+	box, bin := t.TempDir(), t.TempDir()
+	script := "#!/bin/sh\n[ \"$*\" = -t ] && cat > \"$BOX/$FLEETCTL_EVENT\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "sendmail"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	mails := func() (names []string) {
 		entries, err := os.ReadDir(box)
 		if err != nil {
@@ -148,35 +241,30 @@ func TestTheMailRecipeMailsWhatNeedsAPerson(t *testing.T) {
 		}
 		return names
 	}
-	good := func(s *listened) {
+	if w := follow(t, "notify-mail", bin, nil, []string{"BOX=" + box}, func(s *listened) {
 		s.notifier.o.Code = func(run.Result) int { return 0 }
 		s.begin()
 		s.end(batch.Done, "")
-	}
-	if w := follow(t, "notify-mail", files, []string{"BOX=" + box}, good); len(w) > 0 || len(mails()) > 0 {
+	}); len(w) > 0 || len(mails()) > 0 {
 		t.Errorf("a good run: %q, %q", mails(), w)
 	}
-	bad := func(s *listened) {
+	if w := follow(t, "notify-mail", bin, nil, []string{"BOX=" + box}, func(s *listened) {
 		s.begin()
 		s.record(batch.Record{Kind: batch.KindPaused, By: "anna"})
 		s.record(batch.Record{Kind: batch.KindContinued, By: "anna"})
+		s.record(awkwardStop())
 		s.end(batch.Failed, "")
-	}
-	if w := follow(t, "notify-mail", files, []string{"BOX=" + box}, bad); len(w) > 0 || strings.Join(mails(), " ") != "end pause" {
+	}); len(w) > 0 || strings.Join(mails(), " ") != "end pause stop" {
 		t.Fatalf("%q, %q", mails(), w)
 	}
-	mail, err := os.ReadFile(filepath.Join(box, "end"))
+	mail, err := os.ReadFile(filepath.Join(box, "stop"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, body, _ := strings.Cut(string(mail), "\n\n")
-	if !strings.HasPrefix(head, "To: oncall@example.net\nSubject: fleetctl run 20261126-100958-b723c: end\n") {
-		t.Errorf("head\n%s", head)
-	}
-	for _, want := range []string{"has ended: Failed", "Caller: choria=rip.mcollective\nplanned: 3\n", "fleetctl runs show 20261126-100958-b723c"} {
-		if !strings.Contains(body, want) {
-			t.Errorf("no %q in\n%s", want, body)
-		}
+	want := "To: oncall@example.net\nSubject: fleetctl run 20261126-100958-b723c: stop\nContent-Type: text/plain; charset=utf-8\n\n" +
+		"choria_provision#restart of 3 nodes stops: " + awkward + " (run 20261126-100958-b723c)\n\nEvery node: fleetctl runs show 20261126-100958-b723c\n\n"
+	if string(mail) != want {
+		t.Errorf("mail\n%s\nwant\n%s", mail, want)
 	}
 }
 
@@ -186,39 +274,43 @@ type alert struct {
 	EventAction string `json:"event_action"`
 	DedupKey    string `json:"dedup_key"`
 	Payload     struct {
-		Summary, Source, Severity, Timestamp, Component string
-		CustomDetails                                   Notice `json:"custom_details"`
+		Summary, Source, Severity string
+		CustomDetails             Notice `json:"custom_details"`
 	}
 }
 
 func TestThePagerDutyRecipeOpensAndResolvesOneIncidentARun(t *testing.T) {
-	t.Parallel()
-	pager := newService(t, http.StatusAccepted)
-	files := map[string]string{".config/fleetctl/pagerduty.key": "0123456789abcdef0123456789abcdef\n"}
-	env := []string{"PAGERDUTY_URL=" + pager.URL + "/v2/enqueue"}
-	if w := follow(t, "notify-pagerduty", files, env, func(s *listened) {
-		s.notifier.o.Code = func(r run.Result) int { return int(r.Summary.Verdict - batch.Done) }
-		s.begin()
-		s.record(batch.Record{Kind: batch.KindPaused, By: "anna"})
-		s.record(batch.Record{Kind: batch.KindContinued, By: "anna"})
-		s.record(batch.Record{Kind: batch.KindStopped, Stop: &batch.Stop{Kind: batch.StopRule, Reason: "3 of 3 nodes failed"}})
-		s.end(batch.Done, "")
-	}); len(w) > 0 {
-		t.Errorf("warnings %q", w)
-	}
-	var got []string
-	for _, body := range pager.bodies {
-		var a alert
-		if err := json.Unmarshal([]byte(body), &a); err != nil {
-			t.Fatalf("%v: %s", err, body)
+	withEachCurl(t, func(t *testing.T, bin string) {
+		pager := newService(t, http.StatusAccepted)
+		files := map[string]string{".config/fleetctl/pagerduty.key": "0123456789abcdef0123456789abcdef\n"}
+		env := []string{"PAGERDUTY_URL=" + pager.URL + "/v2/enqueue"}
+		for code := range 2 {
+			if w := follow(t, "notify-pagerduty", bin, files, env, func(s *listened) {
+				s.notifier.o.Code = func(run.Result) int { return code }
+				s.begin()
+				s.record(batch.Record{Kind: batch.KindPaused, By: "anna"})
+				s.record(batch.Record{Kind: batch.KindContinued, By: "anna"})
+				s.record(awkwardStop())
+				s.end(batch.Done, "")
+			}); len(w) > 0 {
+				t.Errorf("warnings %q", w)
+			}
 		}
-		got = append(got, a.EventAction+" "+a.Payload.Severity)
-		if a.RoutingKey != "0123456789abcdef0123456789abcdef" || a.DedupKey != "fleetctl-20261126-100958-b723c" || a.Payload.Source != "fleetctl" ||
-			a.Payload.Summary != a.Payload.CustomDetails.Text || a.Payload.Timestamp == "" || a.Payload.Component != "choria_provision#restart" {
-			t.Errorf("%s", body)
+		var got []string
+		for _, body := range pager.bodies {
+			var a alert
+			if err := json.Unmarshal([]byte(body), &a); err != nil {
+				t.Fatalf("%v: %s", err, body)
+			}
+			got = append(got, a.EventAction+" "+a.Payload.Severity)
+			if a.RoutingKey != "0123456789abcdef0123456789abcdef" || a.DedupKey != "fleetctl-20261126-100958-b723c" || a.Payload.Source != "fleetctl" ||
+				a.Payload.Summary != a.Payload.CustomDetails.Text || a.Payload.Summary == "" || a.Payload.CustomDetails.Action != "restart" {
+				t.Errorf("%s", body)
+			}
 		}
-	}
-	if want := "trigger warning, resolve error, trigger error, resolve error"; strings.Join(got, ", ") != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
+		want := "trigger warning, resolve info, trigger error, resolve error, trigger warning, resolve info, trigger error, trigger error"
+		if strings.Join(got, ", ") != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
