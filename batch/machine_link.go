@@ -186,12 +186,16 @@ func (m *machine) missingIn(batch int) bool {
 }
 
 func (m *machine) controlled(e controlEvent) {
-	if e.Pause == m.paused || m.halt != haltNone {
+	pause := e.Pause
+	if e.Toggle {
+		pause = !m.paused
+	}
+	if pause == m.paused || m.halt != haltNone {
 		return
 	}
-	m.paused = e.Pause
+	m.paused = pause
 	kind := KindContinued
-	if e.Pause {
+	if pause {
 		kind = KindPaused
 	}
 	m.record(Record{Kind: kind, Time: e.Time, By: e.By})
