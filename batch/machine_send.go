@@ -72,7 +72,7 @@ func (m *machine) mayLeave(at time.Time, f *flight) bool {
 	switch {
 	case !m.up(), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
 		return false // what is known by then is too old
-	case m.win != nil && m.inDoubt():
+	case m.win != nil && !m.alone(f) && m.inDoubt():
 		return false
 	}
 	return !m.alone(f) || m.open(0) == 0
