@@ -52,6 +52,7 @@ type reqOptions struct {
 func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
 	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier (the next batch begins when the last one is over), or rolling (--batch nodes in flight, the next starts when one is proved)")
+	completeWith(f, "mode", modeBarrier, modeRolling)
 	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
 	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
@@ -116,6 +117,7 @@ type proofOptions struct {
 
 func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&p.verify, "verify", run.VerifyAuto, "`HOW` to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
+	completeWith(f, "verify", run.VerifyAuto, run.VerifyNone)
 	f.BoolVar(&p.none, "no-verify", false, "believe the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
 	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
@@ -165,6 +167,7 @@ func (o *reqOutput) add(f *pflag.FlagSet) {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything")
 	f.BoolVar(&o.sort, "sort", false, "sort the replies by node")
 	f.StringVar(&o.display, "display", "", "`WHICH` replies to show: ok, failed, all or none")
+	completeWith(f, "display", displays...)
 	f.StringVarP(&o.file, "output-file", "o", "", "write the result to `FILE`")
 }
 
