@@ -38,6 +38,7 @@ type reqOptions struct {
 
 	failFast bool
 	dryRun   bool
+	onEvent  string
 
 	replyTo string // where replies go in place of here
 
@@ -68,6 +69,7 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
+	f.StringVar(&o.onEvent, onEventFlag, "", "have the shell run `COMMAND` when the run begins, pauses, stops and ends, with JSON on its stdin; none for none")
 	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
 	_ = f.MarkHidden("workers")
 }
@@ -210,6 +212,9 @@ func typedFlags(flags *pflag.FlagSet) []string {
 		return nil
 	}
 	flags.Visit(func(f *pflag.Flag) {
+		if f.Name == onEventFlag {
+			return
+		}
 		name := "--" + f.Name
 		if f.Shorthand != "" {
 			name = "-" + f.Shorthand
