@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -123,23 +124,32 @@ func (l listed) files(tests bool) []string {
 
 func listPackages(t *testing.T) []listed {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json", "./...")
+	list, err := packages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// packages asks go list once.
+var packages = sync.OnceValues(func() ([]listed, error) {
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Name,Dir,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports", "./...")
 	cmd.Stderr = new(bytes.Buffer)
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, cmd.Stderr)
+		return nil, fmt.Errorf("go list: %w\n%s", err, cmd.Stderr)
 	}
 	var list []listed
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var l listed
 		if err := dec.Decode(&l); errors.Is(err, io.EOF) {
-			return list
+			return list, nil
 		} else if err != nil {
-			t.Fatalf("decode the output of go list: %v", err)
+			return nil, fmt.Errorf("decode the output of go list: %w", err)
 		}
 		list = append(list, l)
 	}
-}
+})
 
 func findRow(pkg string) (row, bool) {
 	i := slices.IndexFunc(table, func(r row) bool { return r.pkg == pkg })

@@ -56,7 +56,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		if c.Outlive != nil {
 			keys = c.Outlive(res.ID)
 		}
-		control, stop := c.Store.controls(res.ID, keys)
+		control, stop := c.Store.controls(res.ID, c.start, keys)
 		defer stop()
 		runner.Control = control
 	}
