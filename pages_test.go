@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"fleetctl/batch"
 )
 
 var (
@@ -122,6 +124,26 @@ func TestPagesNameCodeThatExists(t *testing.T) {
 		}
 		for _, name := range s.missing(string(data), page == "docs/architecture.md") {
 			t.Errorf("%s names `%s`, which does not exist", page, name)
+		}
+	}
+}
+
+// TestTheGlossaryIsComplete: every state of a node has its row, and the rows are in the order of the alphabet.
+func TestTheGlossaryIsComplete(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("docs", "glossary.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var words []string
+	for _, m := range regexp.MustCompile(`(?m)^\| ([^|]+) \|`).FindAllStringSubmatch(string(page), -1)[1:] { // without the head
+		words = append(words, strings.ToLower(m[1]))
+	}
+	if !slices.IsSorted(words) || len(slices.Compact(slices.Clone(words))) != len(words) {
+		t.Errorf("the words of the glossary are not sorted, or not unique: %q", words)
+	}
+	for _, state := range batch.States() {
+		if !slices.Contains(words, state.String()) {
+			t.Errorf("the glossary lacks the state %s", state)
 		}
 	}
 }
