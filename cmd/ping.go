@@ -91,7 +91,7 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 	}
 	if o.expect > 0 {
 		if n := len(pings.Times); n < o.expect {
-			return refuse("", "expected %d nodes to answer, and %d did", o.expect, n)
+			return refuse("", "expected %s to answer: %d did", plain.Count(o.expect, "node"), n)
 		}
 		return nil
 	}

@@ -82,8 +82,8 @@ func keyValues(args []string) (map[string]string, error) {
 	return out, nil
 }
 
-// displays are the words that --display takes.
-var displays = []string{"", "ok", "failed", "all", "none"}
+// displays are the values of --display.
+var displays = []string{"ok", "failed", "all", "none"}
 
 func runReq(ctx context.Context, a *app, o reqOptions) error {
 	if _, err := o.request.Targets.Parse(); err != nil { // before the configuration is looked for
@@ -177,7 +177,7 @@ func (o *reqOptions) validate() error {
 }
 
 func (o *reqOutput) validate() error {
-	if !slices.Contains(displays, o.display) {
+	if o.display != "" && !slices.Contains(displays, o.display) {
 		return usage(fmt.Errorf("cannot display %q", o.display), "use ok, failed, all or none")
 	}
 	if err := o.choose(); err != nil {

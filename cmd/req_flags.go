@@ -108,6 +108,7 @@ type proofOptions struct {
 
 func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&p.verify, "verify", run.VerifyAuto, "`HOW` to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
+	completeWith(f, "verify", run.VerifyAuto, run.VerifyNone)
 	f.BoolVar(&p.none, "no-verify", false, "believe the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
 	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
@@ -157,6 +158,7 @@ func (o *reqOutput) add(f *pflag.FlagSet) {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything")
 	f.BoolVar(&o.sort, "sort", false, "sort the replies by node")
 	f.StringVar(&o.display, "display", "", "`WHICH` replies to show: ok, failed, all or none")
+	completeWith(f, "display", displays...)
 	f.StringVarP(&o.file, "output-file", "o", "", "write the result to `FILE`")
 }
 

@@ -3,6 +3,7 @@ package rpcclient
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -310,15 +311,16 @@ func TestStraysAreCountedBySender(t *testing.T) {
 	s.Add(Malformed, "")
 	s.Add(Malformed, strings.Repeat("x", 300))
 	s.Add(Malformed, "no name")
-	if got := fmt.Sprint(s.Senders()); got != "[{loud 4} {quiet 1}]" || s.Others != 3 || s.Total() != 8 {
-		t.Errorf("senders %s, others %d, total %d", got, s.Others, s.Total())
+	want := map[claim]bool{{WrongRequest, "loud"}: true, {Duplicate, "loud"}: true, {Duplicate, "quiet"}: true}
+	if !maps.Equal(s.senders, want) || s.Total() != 8 {
+		t.Errorf("senders %v, total %d; want %v, 8", s.senders, s.Total(), want)
 	}
 	for i := range 2 * maxNamed {
 		s.Add(Stranger, fmt.Sprintf("forged%d", i))
 	}
 	s.Add(WrongRequest, "loud")
-	if len(s.senders) != maxNamed || s.Others != maxNamed+3+3 || s.Senders()[0].Strays != 5 || s.Count[Stranger] != 2*maxNamed {
-		t.Errorf("%d names, %d others, loudest %+v", len(s.senders), s.Others, s.Senders()[0])
+	if len(s.senders) != maxNamed || s.Count[WrongRequest] != 4 || s.Count[Stranger] != 2*maxNamed {
+		t.Errorf("%d names, counts %v", len(s.senders), s.Count)
 	}
 }
 

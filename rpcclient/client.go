@@ -150,18 +150,18 @@ type Sent struct {
 	Took  time.Duration
 }
 
-// SendError says that a request did not leave for all of its nodes.
+// SendError reports that a request was not sent to all of its nodes.
 type SendError struct {
-	// Unsent are the nodes whose copy was never handed to the connection: they got nothing and never will.
+	// Unsent are the nodes whose copy was never handed to the connection: they will never receive it.
 	Unsent []string
-	// Certain tells that all the others' copies were flushed. Else nobody knows which of them left.
+	// Certain reports that the copies for all other nodes were flushed. Without it, it is unknown which of them were sent.
 	Certain bool
 	Err     error
 }
 
 func (e *SendError) Error() string {
 	if e.Certain {
-		return fmt.Sprintf("%d nodes were not sent to: %v", len(e.Unsent), e.Err)
+		return fmt.Sprintf("request not sent to %d of the nodes: %v", len(e.Unsent), e.Err)
 	}
 	return fmt.Sprintf("send: %v", e.Err)
 }

@@ -90,7 +90,7 @@ func TestTheWayToAHealthyFleet(t *testing.T) {
 	for name, want := range map[string]string{
 		"configuration": ", collective choria", "settings": "settings.yaml: max_nodes 9, require_filter false, confirm false, read_only true, on_event set",
 		"tls": "TLS 1.3, certificate for ", "authentication": "connected to 127.0.0.1:", "replies": "choria.reply.", "events": "lifecycle events can be seen",
-		"discovery": "3 nodes answered, the last after ", "clocks": "3 clocks are within 2s of ours",
+		"discovery": "3 nodes answered, the last after ", "clocks": "3 clocks within 2s of ours",
 	} {
 		if s := stepOf(t, r, name); !strings.Contains(s.Detail, want) || s.Status != Passed && name != "credentials" {
 			t.Errorf("%s: %s %q, want %q", name, s.Status, s.Detail, want)

@@ -152,9 +152,6 @@ func New(o Options, cfg *config.Config, collective string) (*Fleet, error) {
 	return &Fleet{o: o, Config: cfg, Collective: collective, Federations: federations}, nil
 }
 
-// Settings are fleetctl's own settings.
-func (f *Fleet) Settings() (config.Settings, error) { return f.o.Settings() }
-
 // Identity opens our credentials, and reports what is wrong with them before anything is dialled.
 func (f *Fleet) Identity() (*security.Identity, error) {
 	if f.id != nil {
