@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -58,6 +59,7 @@ type Client struct {
 	settling    time.Duration     // shorter in tests
 	tokens      tokenBook
 	log         *slog.Logger
+	crowded     atomic.Bool // see Crowded
 
 	mu      sync.Mutex      // guards reports
 	reports map[string]bool // by collective, see ReportsAbsence
