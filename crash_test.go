@@ -348,7 +348,7 @@ func nodesSentTo(f *fleet) []string {
 func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 20, Protocol: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}, Refuse: lab.Amount{N: 3}}})
-	r := f.run(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "1", "--ttl", "1s", "--json"}, f.all()...)...)
+	r := f.run(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "4", "--ttl", "4s", "--json"}, f.all()...)...)
 	if r.code != 3 {
 		t.Fatalf("exit %d: %s", r.code, r.stderr)
 	}
@@ -356,7 +356,7 @@ func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
 	if got := strings.Count(r.out, ".example.net"); r.code != 0 || got != 3 {
 		t.Errorf("retry --failed: exit %d, plans %d nodes, want the 3 that refused: %s", r.code, got, r.stderr)
 	}
-	r = f.run("runs", "retry", "last", "--no-reply", "--reply-timeout", "1", "--ttl", "1s")
+	r = f.run("runs", "retry", "last", "--no-reply", "--reply-timeout", "4", "--ttl", "4s")
 	if r.code != 4 || !strings.Contains(r.out, "2 no-reply of 2 nodes") {
 		t.Errorf("retry --no-reply: exit %d, %s%s", r.code, r.out, r.stderr)
 	}
