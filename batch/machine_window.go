@@ -157,10 +157,8 @@ func (m *machine) startNodes(at time.Time) bool {
 	if w.left == 0 || !w.fresh && !due || m.inDoubt() {
 		return false
 	}
-	for _, f := range m.flights {
-		if m.alone(f) {
-			return false
-		}
+	if slices.ContainsFunc(m.flights, m.alone) {
+		return false
 	}
 	size := m.size()
 	enough := min((size+gatherShare-1)/gatherShare, w.left)

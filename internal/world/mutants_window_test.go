@@ -17,7 +17,7 @@ var windowMutants = []mutant{
 	{name: "the window of a resume does not know when a silent node was sent to", file: "batch/machine_window.go", tests: byWorld,
 		old: "length: hold - elapsed(m.l.batches[r.batch-1].replies, at)", new: "length: 0 * hold"},
 	{name: "the window opens beside a canary", file: "batch/machine_window.go", tests: byWorld,
-		old: "if m.alone(f) {", new: "if m.alone(f) && false {"},
+		old: "if slices.ContainsFunc(m.flights, m.alone) {", new: "if slices.ContainsFunc(m.flights, m.alone) && false {"},
 	{name: "the window passes over refusals in a row", file: "batch/machine_window.go", tests: byWorld,
 		old: "\t\tt.Refused++", new: "\t\treturn passed"},
 	{name: "the window holds a proof for nothing in a row", file: "batch/machine_window.go", tests: byWorld,
