@@ -184,7 +184,7 @@ func (f *fleet) show() run.Stored {
 func count(s run.Stored, state batch.State) int { return s.Progress.Counts().Of(state) }
 
 // TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, and
-// resumes them: nobody gets two requests, nobody is lost.
+// resumes them: no node gets two requests, and no node is missing.
 func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 	t.Parallel()
 	const runs, each = 20, 6
@@ -320,7 +320,7 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 	}
 }
 
-// TestAnInterruptSaysWhatIsWaitedFor: without a word, the wait for silent nodes looks as if Ctrl-C did nothing.
+// TestAnInterruptSaysWhatIsWaitedFor: without a message, the wait for silent nodes looks as if Ctrl-C did nothing.
 func TestAnInterruptSaysWhatIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}}})
@@ -343,11 +343,11 @@ func nodesSentTo(f *fleet) []string {
 	return discovery.Sort(names)[:3]
 }
 
-// TestRetryReachesExactlyTheRightNodes retries what was silent and refused, and nobody else.
+// TestRetryReachesExactlyTheRightNodes retries the nodes that were silent or refused, and no others.
 func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 20, Protocol: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}, Refuse: lab.Amount{N: 3}}})
-	r := f.run(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "1", "--ttl", "1s", "--json"}, f.all()...)...)
+	r := f.run(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "4", "--ttl", "4s", "--json"}, f.all()...)...)
 	if r.code != 3 {
 		t.Fatalf("exit %d: %s", r.code, r.stderr)
 	}
@@ -355,7 +355,7 @@ func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
 	if got := strings.Count(r.out, ".example.net"); r.code != 0 || got != 3 {
 		t.Errorf("retry --failed: exit %d, plans %d nodes, want the 3 that refused: %s", r.code, got, r.stderr)
 	}
-	r = f.run("runs", "retry", "last", "--no-reply", "--reply-timeout", "1", "--ttl", "1s")
+	r = f.run("runs", "retry", "last", "--no-reply", "--reply-timeout", "4", "--ttl", "4s")
 	if r.code != 4 || !strings.Contains(r.out, "2 no-reply of 2 nodes") {
 		t.Errorf("retry --no-reply: exit %d, %s%s", r.code, r.out, r.stderr)
 	}

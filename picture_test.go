@@ -93,7 +93,7 @@ func TestArchitectureShowsThePicture(t *testing.T) {
 func TestThePictureIsTrue(t *testing.T) {
 	rows := map[string]int{}
 	for i, line := range strings.Split(picture(), "\n") {
-		for _, cell := range strings.Split(line, "|") {
+		for cell := range strings.SplitSeq(line, "|") {
 			pkg := strings.TrimSpace(cell)
 			if _, ok := findRow(pkg); !ok {
 				continue

@@ -91,7 +91,7 @@ var uses = []use{
 // maxLines is the length at which a file that is not a test has to be split.
 const maxLines = 400
 
-// machinePaths belong to somebody's workplace, never to the project. Written in pieces, so that this file passes.
+// machinePaths belong to one workplace, never to the project. Written in pieces, so that this file passes.
 var machinePaths = []string{"/" + "work/", "/tmp/" + "choria"}
 
 // listed is what the rules need of `go list -json`.
