@@ -144,7 +144,7 @@ func guards() []guard {
 		},
 		{
 			name:    "--allow-expiring",
-			applies: func(c door) bool { return c.tokensMatter() },
+			applies: func(c door) bool { return tokenWatch(c).matter() },
 			says: func(c door) string {
 				if c.req.Guards.AllowExpiring {
 					return "restarts nodes whose token ends soon, too, which costs them their identity: --allow-expiring"
@@ -155,7 +155,7 @@ func guards() []guard {
 				if c.req.Guards.AllowExpiring {
 					return nil
 				}
-				return c.expiring(ctx, p)
+				return tokenWatch(c).expiring(ctx, p)
 			},
 		},
 		{
@@ -211,9 +211,9 @@ func ruleSentences(r batch.Rules, rolling bool) []string {
 }
 
 func (c door) proofSentences() []string {
-	switch version := c.wanted(); {
+	switch version := demand(c).wanted(); {
 	case c.proves() == proof.Update:
-		_, _, timeout := c.proofLimits()
+		_, _, timeout := demand(c).limits()
 		return []string{fmt.Sprintf("proves each node: a later start with version %s, within %s of the sending, with a reply or without", cmp.Or(version, "as --verify-expr has it"), timeout)}
 	case version != "":
 		return []string{fmt.Sprintf("proves each node: %s, and version %s", c.proves(), version)}

@@ -188,7 +188,7 @@ func TestWhatIsProved(t *testing.T) {
 func TestTheSplayLengthensTheProof(t *testing.T) {
 	for data, splay := range map[string]time.Duration{`{"splay":90}`: 90 * time.Second, `{"splay":"9"}`: 0, `{}`: 0} {
 		c := &call{req: restart(), data: []byte(data)}
-		if got, _, _ := c.proofLimits(); got != proof.LongestDelay(proof.Restart, splay) {
+		if got, _, _ := (demand{c}).limits(); got != proof.LongestDelay(proof.Restart, splay) {
 			t.Errorf("%s: %s, want that of a splay of %s", data, got, splay)
 		}
 	}

@@ -21,7 +21,7 @@ func (c job) toResume(ctx context.Context) (string, error) {
 	if !c.recorded() || c.req.DryRun && !c.req.Record.Resume {
 		return "", nil
 	}
-	run, ok := c.Store.unfinished(c.mark())
+	run, ok := c.Store.unfinished(entry(c).mark())
 	switch {
 	case !ok:
 		return "", nil
@@ -140,7 +140,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 		return Result{}, err
 	}
 	c.lagging = run.Copied != "" && !c.req.Record.Trust
-	left, err := c.withTokens(ctx, remaining(run))
+	left, err := tokenWatch(c).noted(ctx, remaining(run))
 	if err != nil {
 		return Result{}, err
 	}
@@ -210,7 +210,7 @@ const copyMargin = 5 * time.Second
 
 // outwait waits until no request that the record may lack can act any more.
 func (c job) outwait(ctx context.Context, why string) error {
-	longest, _, _ := c.proofLimits()
+	longest, _, _ := demand(c).limits()
 	wait := c.message().TTL + longest + copyMargin
 	text := fmt.Sprintf("the record may be a copy that lags (%s): waits %s, until no request that it lacks can act any more; --trust-record does not", why, wait)
 	if err := c.Reporter.Report(Noted{Warning, text}); err != nil {
@@ -255,7 +255,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := j.withTokens(ctx, passage{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	again, err := tokenWatch(j).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}
