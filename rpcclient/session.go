@@ -16,7 +16,8 @@ import (
 // Session is one reply subscription that any number of requests share, for as long as a run lives: a reply that
 // comes after everybody stopped waiting for it is still delivered. Replies arrive on
 // <collective>.reply.<caller hash>.<session>.<request id>, so that a second run of the same caller is not heard. The
-// subscription only dates and queues what arrives; one goroutine behind it decodes, checks and delivers.
+// subscription only dates and queues what arrives; goroutines behind it decode and check,
+// and deliver in the order of arrival.
 type Session struct {
 	client     *Client
 	collective string
@@ -28,7 +29,7 @@ type Session struct {
 	deliver    func(r Reply, done <-chan struct{})
 	done       chan struct{}
 	closeOnce  sync.Once
-	worker     sync.WaitGroup
+	worker     sync.WaitGroup // of all of them
 	// droppedBefore is what the connection had dropped when the session was opened.
 	droppedBefore int
 	logs          bool // what is sent and what comes back
@@ -100,7 +101,7 @@ func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r R
 		client: c, collective: collective,
 		prefix:  choria.ReplyPrefix(collective, c.id.Caller(), c.hash) + "." + strings.ToLower(rand.Text()[:16]) + ".",
 		deliver: deliver,
-		inbox:   newInbox(),
+		inbox:   newInbox(c.workers, c.groupSize()),
 		done:    make(chan struct{}),
 		pending: map[string]*pending{},
 	}
@@ -110,7 +111,9 @@ func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r R
 		return nil, fmt.Errorf("listen for replies: %w", err)
 	}
 	s.stop = stop
-	s.worker.Go(s.work)
+	for range c.workers {
+		s.worker.Go(s.work)
+	}
 	return s, nil
 }
 

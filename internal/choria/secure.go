@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"time"
 	"unicode/utf8"
 )
 
@@ -246,4 +247,21 @@ func DecodeSecureReply(data []byte) (SecureReply, error) {
 		return SecureReply{}, r.err
 	}
 	return s, nil
+}
+
+// Opening is a secure reply on its way through the check of its signature, and what
+// the check came to.
+type Opening struct {
+	Reply SecureReply
+	// Claimed is the sender that the reply claims; "" for none. A reply that was signed
+	// by another is refused before any signature is verified.
+	Claimed string
+
+	// Proven is the sender that signed it; "" where signatures are not checked, and
+	// with Err.
+	Proven string
+	// TokenEnds is when the token that came with it ends; zero when it was not read. It
+	// is set also with Err, where the token was read: then it proves nothing.
+	TokenEnds time.Time
+	Err       error
 }
