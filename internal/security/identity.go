@@ -43,6 +43,8 @@ type Identity struct {
 	issuers issuers
 	tokens  *tokenCache // verified ones
 	ends    *tokenCache // those that were only read
+	// remembered are those of earlier runs.
+	remembered remembered
 	// suspicious is for how many signatures more forgeries are expected; not more than 0: none are.
 	suspicious atomic.Int64
 

@@ -61,6 +61,7 @@ func (i *Identity) openReplies(group []choria.Opening, collective string, now ti
 	if !i.ChecksReplies() {
 		return
 	}
+	i.recall(now)
 	list := signatures{make([]signature, 0, len(group)), make([]signature, 0, len(group))}
 	proofs := make([]proof, len(group))
 	for k := range group {
@@ -213,6 +214,7 @@ type tokenCache struct {
 	mu         sync.Mutex // guards both generations
 	young, old map[tokenID]verifiedServer
 	limit      int // of one generation
+	fresh      int // how many were put since the file of earlier runs was read
 }
 
 func newTokenCache(limit int) *tokenCache {
@@ -235,6 +237,7 @@ func (c *tokenCache) get(id tokenID) (verifiedServer, bool) {
 func (c *tokenCache) put(id tokenID, s verifiedServer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.fresh++
 	c.add(id, s)
 }
 
