@@ -123,6 +123,7 @@ func (s *Session) absent(m queued) (Reply, bool) {
 		return Reply{}, false
 	}
 	p.heard[node] = reportedAbsent
+	p.concluded++
 	return Reply{Node: node, RequestID: m.id, Code: choria.Absent, Absent: true, Sent: p.sent, Received: m.Arrived}, true
 }
 
@@ -223,6 +224,12 @@ type groupOpener interface {
 	OpenReplies(group []choria.Opening, collective string)
 }
 
+// checksReplies tells that the identity verifies the signatures of replies.
+func (c *Client) checksReplies() bool {
+	checker, ok := c.id.(interface{ ChecksReplies() bool })
+	return ok && checker.ChecksReplies()
+}
+
 // groupSize is how many messages are handled together at most: one where each check takes a time of its own.
 func (c *Client) groupSize() int {
 	if _, ok := c.id.(groupOpener); ok {
@@ -267,6 +274,9 @@ func (s *Session) believe(p *pending, r *Reply) error {
 	}
 	if p.heard[r.Node] == answered {
 		return strayError(Duplicate)
+	}
+	if p.heard[r.Node] == silent {
+		p.concluded++
 	}
 	p.heard[r.Node] = answered
 	r.Sent = p.sent

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -102,4 +103,54 @@ func TestALoneReplyWaitsForNoGroup(t *testing.T) {
 			t.Errorf("%d replies checked, want 1", opened.Load())
 		}
 	})
+}
+
+// checkingIdentity verifies signatures.
+type checkingIdentity struct{ groupIdentity }
+
+func (checkingIdentity) ChecksReplies() bool { return true }
+
+// Checking takes longer than sending: copies are published in steps, so that what waits for its check is bounded. Silent
+// nodes hold it up once, not at each step.
+func TestPublishingKeepsPaceWithTheChecks(t *testing.T) {
+	nodes := manyNodes(maxFlying + 8*publishStep)
+	for _, silent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("silent=%v", silent), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				id := checkingIdentity{groupIdentity{fakeIdentity{version: choria.V2}, nil, new(atomic.Int64)}}
+				b := newFakeBus()
+				c := New(b, id)
+				var published, delivered, most atomic.Int64
+				s, err := c.OpenTo(t.Context(), "mcollective", func(Reply, <-chan struct{}) { delivered.Add(1) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				requestID := c.NewID()
+				b.serve = func(b *fakeBus, m message) {
+					most.Store(max(most.Load(), published.Add(1)-delivered.Load()))
+					if silent {
+						return
+					}
+					data := answer{sender: strings.TrimPrefix(m.subject, "mcollective.node."), id: requestID, agent: "rpcutil"}.encode(t, choria.V2)
+					time.AfterFunc(20*time.Millisecond, func() { b.deliver(s.prefix+requestID, data) })
+				}
+				req := ping()
+				req.ID = requestID
+				start := time.Now()
+				if _, err := s.Send(t.Context(), req, nodes); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(start); silent && took > keepPatience {
+					t.Errorf("silent nodes held publishing up for %v", took)
+				}
+				if n := most.Load(); !silent && n > maxFlying+publishStep {
+					t.Errorf("%d requests were unanswered at once, want at most %d", n, maxFlying+publishStep)
+				}
+				if published.Load() != int64(len(nodes)) {
+					t.Errorf("%d of %d copies left", published.Load(), len(nodes))
+				}
+			})
+		})
+	}
 }

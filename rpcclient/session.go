@@ -55,8 +55,12 @@ type pending struct {
 	sent   time.Time // when publishing began
 	open   bool      // any sender may answer: broadcasts and service requests
 	heard  map[string]heard
-	nodes  []string // in the order of their tokens
-	tokens []uint64 // see absentSubject; nil where no notice can come
+	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, see keepStep, and is
+	// of the publishing goroutine alone.
+	concluded int
+	keepsPace bool
+	nodes     []string // in the order of their tokens
+	tokens    []uint64 // see absentSubject; nil where no notice can come
 }
 
 // newPending is a request to these nodes. With notices, the broker is asked to report those that are absent.
@@ -176,6 +180,7 @@ func (s *Session) direct(ctx context.Context, r choria.Request, action string, n
 	before := s.client.link()
 	notices := s.elsewhere == "" && len(s.client.federations) == 0
 	p := newPending(r.Agent, nodes, notices)
+	p.keepsPace = notices && s.client.checksReplies()
 	p.action = action
 	sent, published, err := s.publish(ctx, r, p, subjects)
 	switch {
