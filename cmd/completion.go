@@ -51,7 +51,7 @@ func completeFlags(a *app, c *cobra.Command) {
 	words := map[string][]string{
 		"dm": methodWords, "display": displays, "verify": verifyWords, "protocol": protocolWords, "output": formatWords,
 	}
-	files := []string{"config", "log-file", "nodes", "expect-file", "output-file", "junit", "dir", "state-dir", "signer-ca"}
+	files := []string{"config", "log-file", "nodes", "known", "expect-file", "output-file", "junit", "dir", "state-dir", "signer-ca"}
 	register := func(f *pflag.Flag) {
 		var err error
 		switch {

@@ -237,6 +237,13 @@ func (b *inbox) settled(at time.Time) <-chan struct{} {
 	return w.done
 }
 
+// isSettled tells that everything that arrived by at has been handled.
+func (b *inbox) isSettled(at time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.behind(at)
+}
+
 // Settle returns when every message that arrived by at has been decoded, checked and put on Replies. at must not lie in
 // the future. The reader must keep reading meanwhile, and find the rest in the channel's buffer afterwards. An error: ctx
 // ended first, or the session was closed.

@@ -94,10 +94,22 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 	if err != nil {
 		return discovery.Result{}, err
 	}
-	return source.Discover(ctx, discovery.Query{
+	q := discovery.Query{
 		Filter: parsed, Collective: f.Collective, Agent: agent,
 		Timeout: cmp.Or(t.Timeout, f.Config.DiscoveryTimeout), Window: t.Window || f.Config.DiscoveryWindow,
-	})
+	}
+	if !broadcasts(choice, q) {
+		return source.Discover(ctx, q)
+	}
+	var keep string
+	if q.Known, keep, err = f.known(ctx, t, q); err != nil {
+		return discovery.Result{}, err
+	}
+	res, err := source.Discover(ctx, q)
+	if err == nil {
+		f.keepKnown(ctx, keep, q.Known, res)
+	}
+	return res, err
 }
 
 func (f *Fleet) choose(t Targets, parsed filter.Filter) (discovery.Choice, error) {
