@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 
@@ -55,9 +54,8 @@ func (e signalError) Error() string { return e.signal.String() + " signal receiv
 // signal as the cause; the second kills the process, which is always safe. A hangup that was ignored at the start (nohup)
 // stays ignored.
 func Main(args []string) int {
-	// Half of Go's slack: a run over 100,000 nodes holds some 60 MB, and an operator's machine has other things to do.
-	debug.SetGCPercent(50)
 	a := &app{io: streams{os.Stdin, os.Stdout, os.Stderr}, env: environment{os.LookupEnv}}
+	a.env.tuneCollector()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)

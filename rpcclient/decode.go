@@ -41,6 +41,7 @@ func (s *Session) receive(m choria.Message) {
 func (s *Session) work() {
 	var messages []queued
 	var letters []incoming
+	var o choria.Opener
 	for {
 		var ticket int
 		var ok bool
@@ -52,12 +53,13 @@ func (s *Session) work() {
 			clear(messages)
 			continue
 		}
-		letters = s.examine(letters[:0], messages)
+		letters = s.examine(&o, letters[:0], messages)
 		s.inbox.await(ticket)
 		for i := range letters {
 			s.conclude(&letters[i])
 		}
 		s.inbox.finished()
+		o.Reset()
 		clear(messages)
 		clear(letters)
 	}
@@ -130,13 +132,13 @@ func (s *Session) absent(m queued) (Reply, bool) {
 // examine opens every layer of a group's messages, what is cheap first: the sender that the transport claims, the hash, the
 // request and sender inside, and only then the signatures, all at once. On an error the reply still names the sender where
 // one was read.
-func (s *Session) examine(letters []incoming, messages []queued) []incoming {
+func (s *Session) examine(opener *choria.Opener, letters []incoming, messages []queued) []incoming {
 	checks := make([]choria.Opening, 0, len(messages))
 	for _, m := range messages {
 		in := incoming{queued: m, check: -1}
 		if m.notice == "" {
 			var o choria.Opening
-			if o.Reply, in.err = s.unwrap(&in); in.err == nil {
+			if o.Reply, in.err = s.unwrap(opener, &in); in.err == nil {
 				o.Claimed = in.reply.Node
 				in.check, checks = len(checks), append(checks, o)
 			}
@@ -146,15 +148,15 @@ func (s *Session) examine(letters []incoming, messages []queued) []incoming {
 	s.client.openAll(checks, s.collective)
 	for i := range letters {
 		if in := &letters[i]; in.check >= 0 {
-			s.read(in, &checks[in.check])
+			s.read(opener, in, &checks[in.check])
 		}
 	}
 	return letters
 }
 
 // unwrap reads a message down to the reply, and refuses what needs no look at the signature.
-func (s *Session) unwrap(m *incoming) (choria.SecureReply, error) {
-	t, err := choria.DecodeTransport(m.Data)
+func (s *Session) unwrap(o *choria.Opener, m *incoming) (choria.SecureReply, error) {
+	t, err := o.Transport(m.Data)
 	if err != nil {
 		return choria.SecureReply{}, err
 	}
@@ -167,14 +169,14 @@ func (s *Session) unwrap(m *incoming) (choria.SecureReply, error) {
 			return choria.SecureReply{}, err
 		}
 	}
-	secure, err := choria.DecodeSecureReply(t.Data)
+	secure, err := o.SecureReply(t.Data)
 	if err != nil {
 		return secure, err
 	}
 	if secure.Version != t.Version {
 		return secure, fmt.Errorf("protocol %s inside a transport of %s", secure.Version, t.Version)
 	}
-	inner, err := choria.DecodeReply(t.Version, secure.Reply)
+	inner, err := o.Reply(t.Version, secure.Reply, m.id, t.Sender, m.request.agent)
 	if err != nil {
 		return secure, err
 	}
@@ -192,7 +194,7 @@ func (s *Session) unwrap(m *incoming) (choria.SecureReply, error) {
 }
 
 // read takes the verdict on the signature, and reads the body of what is genuine.
-func (s *Session) read(m *incoming, o *choria.Opening) {
+func (s *Session) read(opener *choria.Opener, m *incoming, o *choria.Opening) {
 	r := &m.reply
 	ends := o.TokenEnds
 	if ends.IsZero() && s.client.tokens.wants(r.Node) {
@@ -210,7 +212,7 @@ func (s *Session) read(m *incoming, o *choria.Opening) {
 	if r.TokenEnds = ends; r.Agent == discoveryAgent {
 		return
 	}
-	body, err := choria.DecodeRPCReply(m.payload)
+	body, err := opener.RPCReply(m.payload, "OK", m.request.action)
 	if err == nil && r.Agent == provisionAgent && body.StatusCode == choria.OK {
 		r.Delay, err = choria.AnnouncedDelay(body.Data)
 	}

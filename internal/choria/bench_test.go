@@ -49,6 +49,38 @@ func BenchmarkDecodeReplyChain(b *testing.B) {
 	}
 }
 
+// BenchmarkOpenReplyChain is BenchmarkDecodeReplyChain as a client does it.
+func BenchmarkOpenReplyChain(b *testing.B) {
+	for _, lab := range []string{"v1", "v2"} {
+		b.Run(lab, func(b *testing.B) {
+			payload := benchReply(b, lab)
+			work := make([]byte, len(payload))
+			b.SetBytes(int64(len(payload)))
+			b.ReportAllocs()
+			var o Opener
+			for b.Loop() {
+				copy(work, payload)
+				t, err := o.Transport(work)
+				if err != nil {
+					b.Fatal(err)
+				}
+				secure, err := o.SecureReply(t.Data)
+				if err != nil {
+					b.Fatal(err)
+				}
+				reply, err := o.Reply(t.Version, secure.Reply, t.Sender, "rpcutil")
+				if err != nil {
+					b.Fatal(err)
+				}
+				if rpc, err := o.RPCReply(reply.Payload, "OK", "ping"); err != nil || rpc.Action != "ping" {
+					b.Fatal(rpc, err)
+				}
+				o.Reset()
+			}
+		})
+	}
+}
+
 func BenchmarkEncodeReplyChain(b *testing.B) {
 	for _, v := range []Version{V1, V2} {
 		b.Run(v.String(), func(b *testing.B) {

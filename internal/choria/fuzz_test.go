@@ -359,7 +359,7 @@ func slowRPCReply(data []byte) (RPCReply, error) {
 		return RPCReply{}, errSlow
 	}
 	r := RPCReply{
-		Action: s.name("action", &err), StatusCode: StatusCode(s.integer("statuscode", &err)), StatusMsg: cut([]byte(s.text("statusmsg", &err))),
+		Action: s.name("action", &err), StatusCode: StatusCode(s.integer("statuscode", &err)), StatusMsg: string(cut([]byte(s.text("statusmsg", &err)))),
 	}
 	if !s.missing("data") {
 		r.Data = s["data"]

@@ -211,13 +211,15 @@ func EncodeSecureReply(s SecureReply) ([]byte, error) {
 
 // DecodeSecureReply reads a secure reply and checks its hash: ErrHash. The
 // signature, if there is one, is not checked.
-func DecodeSecureReply(data []byte) (SecureReply, error) {
+func DecodeSecureReply(data []byte) (SecureReply, error) { return new(reader).secureReply(data) }
+
+func (r *reader) secureReply(data []byte) (SecureReply, error) {
 	const protocol, message, hash, reply, signature, sender = 0, 1, 2, 3, 4, 5
 	fields := [...]field{
 		protocol: {key: "protocol"}, message: {key: "message"}, reply: {key: "reply"},
 		hash: {key: "hash"}, signature: {key: "signature"}, sender: {key: "sender"},
 	}
-	r := reader{layer: "secure reply"}
+	r.layer = "secure reply"
 	r.scan(data, fields[:])
 	var s SecureReply
 	switch name := r.value(&fields[protocol]); {

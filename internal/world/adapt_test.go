@@ -1,6 +1,7 @@
 package world
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -65,7 +66,7 @@ func (w wire) Publish(subject, reply string, data []byte) error {
 }
 func (w wire) Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (func(), error) {
 	return w.c.subscribe(ctx, subject, func(m message) {
-		deliver(choria.Message{Subject: m.subject, Data: m.data, Arrived: m.arrived, NoResponders: m.none})
+		deliver(choria.Message{Subject: m.subject, Data: bytes.Clone(m.data), Arrived: m.arrived, NoResponders: m.none})
 	})
 }
 func (w wire) Reconnected() (time.Time, bool)  { return w.c.reconnectedLocked() }
