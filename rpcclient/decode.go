@@ -169,14 +169,15 @@ func (s *Session) unwrap(o *choria.Opener, m *incoming) (choria.SecureReply, err
 			return choria.SecureReply{}, err
 		}
 	}
-	secure, err := o.SecureReply(t.Data)
+	secure, err := choria.DecodeSecureReply(t.Data, o)
 	if err != nil {
 		return secure, err
 	}
 	if secure.Version != t.Version {
 		return secure, fmt.Errorf("protocol %s inside a transport of %s", secure.Version, t.Version)
 	}
-	inner, err := o.Reply(t.Version, secure.Reply, m.id, t.Sender, m.request.agent)
+	o.Known = append(o.Known[:0], m.id, t.Sender, m.request.agent)
+	inner, err := choria.DecodeReply(t.Version, secure.Reply, o)
 	if err != nil {
 		return secure, err
 	}
@@ -212,7 +213,8 @@ func (s *Session) read(opener *choria.Opener, m *incoming, o *choria.Opening) {
 	if r.TokenEnds = ends; r.Agent == discoveryAgent {
 		return
 	}
-	body, err := opener.RPCReply(m.payload, "OK", m.request.action)
+	opener.Known = append(opener.Known[:0], "OK", m.request.action)
+	body, err := choria.DecodeRPCReply(m.payload, opener)
 	if err == nil && r.Agent == provisionAgent && body.StatusCode == choria.OK {
 		r.Delay, err = choria.AnnouncedDelay(body.Data)
 	}

@@ -64,15 +64,17 @@ func BenchmarkOpenReplyChain(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				secure, err := o.SecureReply(t.Data)
+				secure, err := DecodeSecureReply(t.Data, &o)
 				if err != nil {
 					b.Fatal(err)
 				}
-				reply, err := o.Reply(t.Version, secure.Reply, t.Sender, "rpcutil")
+				o.Known = append(o.Known[:0], t.Sender, "rpcutil")
+				reply, err := DecodeReply(t.Version, secure.Reply, &o)
 				if err != nil {
 					b.Fatal(err)
 				}
-				if rpc, err := o.RPCReply(reply.Payload, "OK", "ping"); err != nil || rpc.Action != "ping" {
+				o.Known = append(o.Known[:0], "OK", "ping")
+				if rpc, err := DecodeRPCReply(reply.Payload, &o); err != nil || rpc.Action != "ping" {
 					b.Fatal(rpc, err)
 				}
 				o.Reset()

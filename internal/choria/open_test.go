@@ -18,7 +18,7 @@ func FuzzOpening(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var o Opener
+		o := Opener{Known: []string{"web1.example.net", "OK", "ping"}}
 		for range 2 { // the second time the scratch memory has been used
 			checkOpening(t, &o, data)
 			o.Reset()
@@ -34,24 +34,24 @@ func checkOpening(t *testing.T, o *Opener, data []byte) {
 		t.Fatalf("transport: got %+v, %v, want %+v", got, openErr, want)
 	}
 	secure, err := DecodeSecureReply(bytes.Clone(data))
-	opened, openErr := o.SecureReply(bytes.Clone(data))
+	opened, openErr := DecodeSecureReply(bytes.Clone(data), o)
 	sameOpening(t, "secure reply", opened, openErr, secure, err)
 	for _, v := range []Version{V1, V2} {
 		plain, err := DecodeReply(v, bytes.Clone(data))
 		document := bytes.Clone(data)
-		reply, openErr := o.Reply(v, document, "web1.example.net", "ping")
+		reply, openErr := DecodeReply(v, document, o)
 		sameOpening(t, "reply", reply, openErr, plain, err)
 		if !bytes.Equal(document, data) {
 			t.Fatal("the reply was overwritten, and its signature may still have to be checked")
 		}
 		if err == nil {
 			body, err := DecodeRPCReply(bytes.Clone(plain.Payload))
-			rpc, openErr := o.RPCReply(reply.Payload, "OK", "ping")
+			rpc, openErr := DecodeRPCReply(reply.Payload, o)
 			sameOpening(t, "body of a reply", rpc, openErr, body, err)
 		}
 	}
 	body, err := DecodeRPCReply(bytes.Clone(data))
-	rpc, openErr := o.RPCReply(bytes.Clone(data), "OK", "ping")
+	rpc, openErr := DecodeRPCReply(bytes.Clone(data), o)
 	sameOpening(t, "body", rpc, openErr, body, err)
 }
 
@@ -68,7 +68,7 @@ func TestPayloadsOfAGroupStayApart(t *testing.T) {
 	var payloads [][]byte
 	for i := range 600 {
 		data := []byte(`{"protocol":"choria:reply:1","message":"\"` + string(bytes.Repeat([]byte{byte('a' + i%26)}, i)) + `\"","envelope":{"senderid":"x"}}`)
-		r, err := o.Reply(V1, data)
+		r, err := DecodeReply(V1, data, &o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -117,8 +117,11 @@ func EncodeRPCReply(r RPCReply) ([]byte, error) {
 // DecodeRPCReply reads a body. A status code must be there and not be negative,
 // for a damaged reply must not read as success, nor as a node that is absent;
 // what else is missing is empty, and data that is missing or null is nil. A long
-// status message is cut to MaxStatus, with a mark.
-func DecodeRPCReply(body []byte) (RPCReply, error) { return new(reader).rpcReply(body) }
+// status message is cut to maxStatus, with a mark.
+// With an Opener the body is overwritten.
+func DecodeRPCReply(body []byte, o ...*Opener) (RPCReply, error) {
+	return openers(o).reader().rpcReply(body)
+}
 
 func (r *reader) rpcReply(body []byte) (RPCReply, error) {
 	fields := [...]field{{key: "action"}, {key: "statuscode"}, {key: "statusmsg"}, {key: "data"}}

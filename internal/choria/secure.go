@@ -211,7 +211,10 @@ func EncodeSecureReply(s SecureReply) ([]byte, error) {
 
 // DecodeSecureReply reads a secure reply and checks its hash: ErrHash. The
 // signature, if there is one, is not checked.
-func DecodeSecureReply(data []byte) (SecureReply, error) { return new(reader).secureReply(data) }
+// With an Opener the data is overwritten.
+func DecodeSecureReply(data []byte, o ...*Opener) (SecureReply, error) {
+	return openers(o).reader().secureReply(data)
+}
 
 func (r *reader) secureReply(data []byte) (SecureReply, error) {
 	const protocol, message, hash, reply, signature, sender = 0, 1, 2, 3, 4, 5
