@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	// freeHeap is about how much memory, in bytes, is filled between two collections of garbage, and the bounds of that in
-	// percent of what is in use: Go's own 100 % collects 30 times in a second in which 20,000 replies come, and lets a run
-	// over 100,000 nodes take twice what it needs.
-	freeHeap            = 48 << 20
-	leastFree, mostFree = 40, 400
+	// freeHeap is about how much memory, in bytes, is filled between two collections of garbage, and leastFree and mostFree
+	// bound that in percent of what is in use. Less collects 30 times in a second in which 20,000 replies come; more lets a
+	// run over 100,000 nodes take twice what it needs, and fresh memory is not free either.
+	freeHeap            = 24 << 20
+	leastFree, mostFree = 40, 200
 )
 
 // tuneCollector adapts the pace of collections to what is in use, from now on and after each of them. What the operator

@@ -7,7 +7,7 @@ import (
 )
 
 func TestTheCollectorFollowsWhatIsInUse(t *testing.T) {
-	for used, want := range map[uint64]int{0: mostFree, 1 << 20: mostFree, 24 << 20: 200, 48 << 20: 100, 96 << 20: 50, 1 << 30: leastFree} {
+	for used, want := range map[uint64]int{0: mostFree, 1 << 20: mostFree, 12 << 20: 200, 24 << 20: 100, 48 << 20: 50, 1 << 30: leastFree} {
 		if got := freePercent(used); got != want {
 			t.Errorf("%d MB in use: %d %%, want %d", used>>20, got, want)
 		}

@@ -59,6 +59,7 @@ type Client struct {
 	hash        choria.CallerHash // of our caller id, in reply subjects
 	settling    time.Duration     // shorter in tests
 	workers     int               // of a session
+	flying      int               // see keepStep; smaller in tests
 	tokens      tokenBook
 	log         *slog.Logger
 	crowded     atomic.Bool // see Crowded
@@ -69,7 +70,7 @@ type Client struct {
 
 // New returns a client. It neither owns nor closes the connection.
 func New(conn Conn, id Identity) *Client {
-	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, workers: max(runtime.GOMAXPROCS(0)-1, 1), reports: map[string]bool{}, log: slog.New(slog.DiscardHandler)}
+	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, workers: max(runtime.GOMAXPROCS(0)-1, 1), flying: maxFlying, reports: map[string]bool{}, log: slog.New(slog.DiscardHandler)}
 }
 
 // WithTTL makes d the time to live of every request that names none, discovery included, in place of DefaultTTL; zero

@@ -3,6 +3,7 @@ package rpcclient
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"fleetctl/internal/choria"
 )
@@ -134,16 +135,20 @@ func (s *Session) absent(m queued) (Reply, bool) {
 // one was read.
 func (s *Session) examine(opener *choria.Opener, letters []incoming, messages []queued) []incoming {
 	checks := make([]choria.Opening, 0, len(messages))
-	for _, m := range messages {
-		in := incoming{queued: m, check: -1}
-		if m.notice == "" {
-			var o choria.Opening
-			if o.Reply, in.err = s.unwrap(opener, &in); in.err == nil {
-				o.Claimed = in.reply.Node
-				in.check, checks = len(checks), append(checks, o)
-			}
+	letters = slices.Grow(letters, len(messages))[:len(messages)]
+	for i, m := range messages {
+		in := &letters[i]
+		in.queued, in.check = m, -1
+		if m.notice != "" {
+			continue
 		}
-		letters = append(letters, in)
+		checks = append(checks, choria.Opening{})
+		o := &checks[len(checks)-1]
+		if o.Reply, in.err = s.unwrap(opener, in); in.err != nil {
+			checks = checks[:len(checks)-1]
+			continue
+		}
+		o.Claimed, in.check = in.reply.Node, len(checks)-1
 	}
 	s.client.openAll(checks, s.collective)
 	for i := range letters {

@@ -151,14 +151,14 @@ const (
 	keepWhole    = 10 * time.Second
 )
 
-// keepStep waits until fewer than maxFlying of the copies that were published are unanswered, as long as answers come.
+// keepStep waits until fewer of the copies that were published are unanswered than may be, as long as answers come.
 func (s *Session) keepStep(ctx context.Context, p *pending, published int) {
-	if !p.keepsPace || published < maxFlying {
+	if !p.keepsPace || published < s.client.flying {
 		return
 	}
 	quiet := time.NewTimer(keepPatience)
 	defer quiet.Stop()
-	for s.flying(p, published) > maxFlying && time.Since(p.sent) < keepWhole {
+	for s.flying(p, published) > s.client.flying && time.Since(p.sent) < keepWhole {
 		quiet.Reset(keepPatience)
 		select {
 		case <-s.inbox.progress:

@@ -96,9 +96,9 @@ func TestTheTokenCacheIsUselessToAForger(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := func() int {
-		i := cacheOf(t, o, folder)
-		i.recall(time.Now())
-		return len(i.tokens.young)
+		first.remembered, first.tokens = remembered{folder: folder}, newTokenCache(maxCachedTokens)
+		first.recall(time.Now())
+		return len(first.tokens.young)
 	}
 	if known() != 1 {
 		t.Fatal("the file is not read")
