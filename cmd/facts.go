@@ -46,10 +46,7 @@ func newFacts(a *app, do func(context.Context, *app, factsOptions) error) *cobra
 		},
 	}
 	f := c.Flags()
-	o.addFilter(f)
-	addFederations(a, f)
-	o.addSource(f)
-	o.addLimit(f)
+	o.targets.add(a, f)
 	f.BoolVarP(&o.table, "table", "t", false, "a table")
 	f.BoolVarP(&o.asJSON, "json", "j", false, "a JSON object: value to count and identities")
 	f.BoolVar(&o.chart, "chart", false, "bars")

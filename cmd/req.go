@@ -39,10 +39,7 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	}
 	f := c.Flags()
 	o.flags = f
-	o.targets.addFilter(f)
-	addFederations(a, f)
-	o.targets.addSource(f)
-	o.targets.addLimit(f)
+	o.targets.add(a, f)
 	o.addSplit(f)
 	o.addSteps(f)
 	o.output.add(f)

@@ -328,7 +328,7 @@ func (s *snapshotSink) end(t *inventory.Tally) error {
 	err := s.writer.Close(t.Silent, refusedNodes(t))
 	file := s.file
 	s.file = nil
-	if err == nil && file.Kept() {
+	if err == nil && file.kept() {
 		err = file.Sync()
 	}
 	if err := file.Commit(err); err != nil {

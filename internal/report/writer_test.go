@@ -210,7 +210,7 @@ func TestAFileIsWholeOrNotThere(t *testing.T) {
 		t.Error("a file in no folder")
 	}
 	if f, err := CreateFile("/dev/null"); err == nil {
-		if f.Kept() || f.Commit(nil) != nil {
+		if f.kept() || f.Commit(nil) != nil {
 			t.Error("a device is no file to keep")
 		}
 	}

@@ -43,15 +43,9 @@ func (i *Identity) openToken(now time.Time) error {
 			return setting("security provider choria needs plugin.security.choria."+s.key+", which is not set", "set it to the path of the file")
 		}
 	}
-	claims, err := i.readToken(now)
-	if err != nil {
+	if err := i.openCaller(now); err != nil {
 		return err
 	}
-	if err := i.readSeed(claims); err != nil {
-		return err
-	}
-	i.caller = claims.CallerID
-	i.expiring(whatToken, o.TokenFile, claims.Expires(), now)
 	if err := i.openTokenTLS(now); err != nil {
 		return err
 	}
@@ -178,6 +172,20 @@ func (s issuers) keys(organization string) ([]crypto.PublicKey, bool) {
 		keys[n] = key
 	}
 	return keys, len(keys) > 0
+}
+
+// openCaller reads the token and its seed, which say who the caller is.
+func (i *Identity) openCaller(now time.Time) error {
+	claims, err := i.readToken(now)
+	if err != nil {
+		return err
+	}
+	if err := i.readSeed(claims); err != nil {
+		return err
+	}
+	i.caller = claims.CallerID
+	i.expiring(whatToken, i.options.TokenFile, claims.Expires(), now)
+	return nil
 }
 
 // readSeed reads the seed and checks that it is the token's.

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"fleetctl/internal/atomicfile"
 )
 
 const keyLoginURL = "plugin.login.aaasvc.login.url"
@@ -63,11 +65,11 @@ func LogIn(ctx context.Context, o Options, l Login, now time.Time) (Session, err
 	if err != nil {
 		return s, fmt.Errorf("make a key: %w", err)
 	}
-	seed, err := writePending(s.SeedFile, []byte(hex.EncodeToString(key.Seed())))
+	seed, err := atomicfile.Write(s.SeedFile, []byte(hex.EncodeToString(key.Seed())))
 	if err != nil {
 		return s, err
 	}
-	defer seed.drop()
+	defer seed.Drop()
 	token, err := l.ask(ctx, services, public, key, now)
 	if err != nil {
 		return s, err
@@ -77,14 +79,14 @@ func LogIn(ctx context.Context, o Options, l Login, now time.Time) (Session, err
 		return s, err
 	}
 	s.Caller, s.Expires = claims.CallerID, claims.Expires()
-	saved, err := writePending(s.TokenFile, []byte(token))
+	saved, err := atomicfile.Write(s.TokenFile, []byte(token))
 	if err != nil {
 		return s, err
 	}
-	defer saved.drop()
-	// A crash between the two leaves an old token with a new key, which Open says and the
-	// next login mends.
-	return s, errors.Join(seed.commit(), saved.commit())
+	defer saved.Drop()
+	// A crash between the two leaves an old token with a new key, which Open reports and the
+	// next login fixes.
+	return s, errors.Join(seed.Commit(0o600), saved.Commit(0o600))
 }
 
 // loginServices prepares the ways to the login services, in any order.

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fleetctl/internal/atomicfile"
 )
 
 // Token is a token of any purpose as it was read: nothing of it is trusted before CheckSignature.
@@ -205,13 +207,13 @@ func publicOf(block *pem.Block) crypto.PublicKey {
 // WriteToken writes a token for this user alone (mode 0600). The file is complete or not there; what is there already is
 // kept, with an error that wraps fs.ErrExist, unless replace is true.
 func WriteToken(path, token string, replace bool) error {
-	p, err := writePending(path, []byte(token))
+	p, err := atomicfile.Write(path, []byte(token))
 	if err != nil {
 		return err
 	}
-	defer p.drop()
+	defer p.Drop()
 	if replace {
-		return p.commit()
+		return p.Commit(0o600)
 	}
-	return p.commitNew()
+	return p.CommitNew(0o600)
 }

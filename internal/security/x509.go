@@ -185,15 +185,9 @@ func readRoots(path string) (*x509.CertPool, error) {
 // CONNECT).
 func (i *Identity) openDelegated(certPath, keyPath, caPath string, now time.Time) error {
 	o := &i.options
-	claims, err := i.readToken(now)
-	if err != nil {
+	if err := i.openCaller(now); err != nil {
 		return err
 	}
-	if err := i.readSeed(claims); err != nil {
-		return err
-	}
-	i.caller = claims.CallerID
-	i.expiring(whatToken, o.TokenFile, claims.Expires(), now)
 	if o.AnonTLS {
 		if o.Provider == providerPuppet && !exists(caPath) {
 			caPath = "" // not configured, only where Puppet would have it
