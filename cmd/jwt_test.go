@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,26 +19,14 @@ const (
 )
 
 // tokens is a folder with a signing key, where tokens are made and read.
-type tokens struct {
-	t   *testing.T
-	dir string
-}
+type tokens struct{ folder }
 
 func newTokens(t *testing.T) *tokens {
-	k := &tokens{t, t.TempDir()}
+	k := &tokens{folder{t, t.TempDir()}}
 	k.write("issuer.seed", seedText)
 	k.write("issuer.public", publicText)
 	k.write("token.txt", "s3cret\n")
 	return k
-}
-
-func (k *tokens) path(name string) string { return filepath.Join(k.dir, name) }
-
-func (k *tokens) write(name, text string) {
-	k.t.Helper()
-	if err := os.WriteFile(k.path(name), []byte(text), 0o600); err != nil {
-		k.t.Fatal(err)
-	}
 }
 
 // run runs `fleetctl jwt` with %NAME as a file of the folder.

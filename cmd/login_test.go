@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,10 +20,7 @@ import (
 )
 
 // loginSite is a configuration without a network, and a login service that knows bob.
-type loginSite struct {
-	t   *testing.T
-	dir string
-}
+type loginSite struct{ folder }
 
 func newLoginSite(t *testing.T) *loginSite {
 	t.Helper()
@@ -32,7 +28,7 @@ func newLoginSite(t *testing.T) *loginSite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &loginSite{t: t, dir: t.TempDir()}
+	s := &loginSite{folder{t, t.TempDir()}}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var in map[string]string
 		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
@@ -64,15 +60,6 @@ func newLoginSite(t *testing.T) *loginSite {
 	}, "\n"))
 	t.Setenv("PATH", s.dir) // where no choria-login is, until a test writes one
 	return s
-}
-
-func (s *loginSite) path(name string) string { return filepath.Join(s.dir, name) }
-
-func (s *loginSite) write(name, content string) {
-	s.t.Helper()
-	if err := os.WriteFile(s.path(name), []byte(content), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // login runs `fleetctl login`, with variables as NAME=value.

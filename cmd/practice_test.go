@@ -10,13 +10,6 @@ import (
 	"fleetctl/internal/lab"
 )
 
-func writeAt(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // The commands that only look, against a fleet in this process. Most name their nodes, so that nothing is waited for.
 func TestCommandsThatLook(t *testing.T) {
 	t.Parallel()
@@ -84,9 +77,9 @@ func TestFiltersAndSourcesAgree(t *testing.T) {
 		return strings.Join(strings.Fields(got.out), " ")
 	}
 	set := p.run("discover --output nodeset -I " + strings.Join(p.names, ",")).out
-	writeAt(t, p.path("set"), set)
-	writeAt(t, p.path("list"), "# two nodes\n"+p.names[0]+"\n\n"+p.names[1]+"\n")
-	writeAt(t, p.path("inventory.yaml"), `$schema: https://choria.io/schemas/choria/discovery/v1/inventory_file.json
+	p.write("set", set)
+	p.write("list", "# two nodes\n"+p.names[0]+"\n\n"+p.names[1]+"\n")
+	p.write("inventory.yaml", `$schema: https://choria.io/schemas/choria/discovery/v1/inventory_file.json
 groups:
   - name: all
     filter:
@@ -95,8 +88,8 @@ nodes:
   - {name: web1.example.net, collectives: [choria], facts: {role: web}, classes: [common], agents: [rpcutil]}
   - {name: db1.example.net, collectives: [choria], facts: {role: db}, classes: [common], agents: [rpcutil]}
 `)
-	writeAt(t, p.path("program"), "#!/bin/sh\n"+`echo '{"protocol":"io.choria.choria.discovery.v1.external_reply","nodes":["from-program.example.net"]}' > "$2"`+"\n")
-	writeAt(t, p.path("bad.yaml"), "nodes: 1\n")
+	p.write("program", "#!/bin/sh\n"+`echo '{"protocol":"io.choria.choria.discovery.v1.external_reply","nodes":["from-program.example.net"]}' > "$2"`+"\n")
+	p.write("bad.yaml", "nodes: 1\n")
 	everything := strings.Join(p.names, " ")
 	country := names("discover --discovery-window -F country=mt")
 	for what, tt := range map[string][2]string{
@@ -132,7 +125,7 @@ nodes:
 func TestTheInventoryCountsWhatTheLabMade(t *testing.T) {
 	t.Parallel()
 	p := newPractice(t, lab.Options{Nodes: 30, Seed: 1, Upgradable: lab.Amount{N: 10}})
-	writeAt(t, p.path("all"), strings.Join(p.names, "\n"))
+	p.write("all", strings.Join(p.names, "\n"))
 	inventory := "inventory --nodes " + p.path("all") + " "
 	count := func(line string) int {
 		got := p.run(line)

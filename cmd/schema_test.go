@@ -161,8 +161,8 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 				if protocol == 2 {
 					outputs = results[:6]
 				}
-				writeAt(t, p.path("nobroker.conf"), "identity = nobody.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
-				writeAt(t, p.path("all"), strings.Join(p.names, "\n"))
+				p.write("nobroker.conf", "identity = nobody.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
+				p.write("all", strings.Join(p.names, "\n"))
 				if r := p.run("inventory --nodes " + p.path("all") + " --save " + p.path("snapshot")); r.code != 0 {
 					t.Errorf("save: exit code %d: %s", r.code, r.err)
 				}
@@ -188,8 +188,7 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 // views holds what jwt view says of a token to its schema.
 func (p *practice) views(s *schemas) {
 	p.t.Helper()
-	token, key := p.path("prov.jwt"), p.path("prov.seed")
-	writeAt(p.t, key, seedText)
+	token, key := p.path("prov.jwt"), p.write("prov.seed", seedText)
 	if r := p.run("jwt provisioning " + token + " " + key + " --token s3cret --srv example.net --force"); r.code != 0 {
 		p.t.Fatalf("jwt provisioning: exit code %d\n%s", r.code, r.err)
 	}
@@ -243,6 +242,6 @@ func interruptedOutput(t *testing.T, s *schemas) {
 		t.Errorf("not interrupted: %s", out)
 	}
 	p.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})
-	writeAt(t, p.path("state/runs/20990101-000000-abcde.journal"), "no record\n")
+	p.write("state/runs/20990101-000000-abcde.journal", "no record\n")
 	p.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
 }

@@ -25,8 +25,8 @@ type counters struct {
 	total, validated, unvalidated, passed, filtered, replies, expired, events int64
 }
 
-// tally is how many requests for an action have come.
-type tally struct {
+// requestCount is how many requests for an action have come.
+type requestCount struct {
 	agent, action string
 	n             int
 }
@@ -53,7 +53,7 @@ type node struct {
 	severed    bool          // the broker has given up a frozen process
 	outbox     []outgoing
 	stats      counters
-	received   []tally
+	received   []requestCount
 	log        []written
 	frozen     bool
 	freezes    int                   // tells one freeze from the next
@@ -110,7 +110,7 @@ func (n *node) count(agent, action string) {
 			return
 		}
 	}
-	n.received = append(n.received, tally{agent, action, 1})
+	n.received = append(n.received, requestCount{agent, action, 1})
 }
 
 // take handles a request that is due, unless the process has ended; a frozen one does when
