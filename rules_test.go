@@ -55,7 +55,7 @@ var table = []row{
 	{pkg: "internal/config", ours: []string{"internal/plain", "internal/secret"}, third: []string{"go.yaml.in/yaml/v3"}},
 	{pkg: "internal/journal"},
 	{pkg: "internal/proof", ours: []string{"batch", "internal/choria", "internal/filter", "rpcclient"}},
-	{pkg: "internal/render", ours: []string{"batch", "discovery", "internal/plain", "inventory", "rpcclient"}, third: []string{"github.com/schollz/progressbar/v3", "github.com/jedib0t/go-pretty/v6"}},
+	{pkg: "internal/render", ours: []string{"batch", "discovery", "internal/plain", "inventory", "rpcclient"}, third: []string{"github.com/schollz/progressbar/v3", "github.com/jedib0t/go-pretty/v6", "github.com/tidwall/pretty"}},
 	{pkg: "internal/lab", ours: []string{"internal/choria", "internal/ddl", "internal/filter", "internal/security"}, third: []string{"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"}},
 	{pkg: "internal/interop", tests: true},
 	{pkg: "internal/world", ours: []string{"batch", "internal/choria", "internal/journal", "internal/proof", "internal/security", "rpcclient"}, tests: true},
