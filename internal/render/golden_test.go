@@ -350,6 +350,9 @@ func FuzzPrettyJSON(f *testing.F) {
 // repeatsMember reports whether an object of a valid document has two members of one name.
 func repeatsMember(d *json.Decoder) bool {
 	open, _ := d.Token()
+	if _, nested := open.(json.Delim); !nested {
+		return false
+	}
 	names := map[json.Token]bool{}
 	for d.More() {
 		if open == json.Delim('{') {
@@ -363,9 +366,7 @@ func repeatsMember(d *json.Decoder) bool {
 			return true
 		}
 	}
-	if open == json.Delim('{') || open == json.Delim('[') {
-		_, _ = d.Token()
-	}
+	_, _ = d.Token() // the end
 	return false
 }
 
