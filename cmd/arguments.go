@@ -25,9 +25,9 @@ func aRun(most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0:
-			return usage(errors.New("which run?"), "write `"+c.CommandPath()+" RUN`, where RUN is an id, its beginning, or last; `fleetctl runs list` has them")
+			return usage(errors.New("the name of a run is missing"), "write `"+c.CommandPath()+" RUN`, where RUN is an id, its beginning, or last; `fleetctl runs list` has them")
 		case args[0] == "":
-			return usage(errors.New("which run? Its name is empty"), "is a variable unset? `fleetctl runs list` has the names")
+			return usage(errors.New("the name of the run is empty"), "is a variable unset? `fleetctl runs list` has the names")
 		case most > 0 && len(args) > most:
 			return usage(fmt.Errorf("unexpected argument %q", args[most]), "see `"+c.CommandPath()+" --help`")
 		}

@@ -36,7 +36,7 @@ func newFacts(a *app, do func(context.Context, *app, factsOptions) error) *cobra
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usage(errors.New("which fact? There is one at a time"), "write `fleetctl facts FACT`")
+				return usage(errors.New("exactly one fact is needed"), "write `fleetctl facts FACT`")
 			}
 			o.fact = args[0]
 			if err := o.validate(); err != nil {
@@ -52,7 +52,7 @@ func newFacts(a *app, do func(context.Context, *app, factsOptions) error) *cobra
 	f.BoolVar(&o.chart, "chart", false, "bars")
 	f.BoolVarP(&o.showNodes, "show-nodes", "n", false, "name the nodes of every value")
 	f.BoolVarP(&o.reverse, "reverse", "r", false, "the most frequent value first")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "name the nodes, and tell how long everything took")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "name the nodes, and print how long everything took")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for replies (4s)")
 	return c
 }

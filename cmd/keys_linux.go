@@ -157,7 +157,7 @@ func (k *keys) take() {
 		k.paused = !k.paused
 		select {
 		case k.out <- batch.Control{Time: time.Now(), Pause: k.paused, By: k.by}:
-		default: // nobody typed eight pauses in a moment on purpose
+		default: // eight pauses at once were not typed on purpose
 		}
 	}
 }

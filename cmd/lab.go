@@ -143,7 +143,7 @@ func awaitEnd(ctx context.Context, signals <-chan os.Signal) os.Signal {
 	return nil
 }
 
-// labBanner says what runs and how to talk to it. A token that was given is not repeated.
+// labBanner prints what runs and how to use it. It does not repeat a token that was given.
 func labBanner(a *app, l *lab.Lab, o labOptions) error {
 	token := "token=s3cret"
 	if o.tokenGiven {

@@ -96,7 +96,7 @@ func TestLogin(t *testing.T) {
 		{"empty", "", nil, []string{"--username", "bob", "--password", "-"}, 2, "it is empty"},
 		{"nobody to ask", "", nil, nil, 2, "set FLEETCTL_USERNAME and FLEETCTL_PASSWORD"},
 		{"no password", "", nil, []string{"--username", "bob"}, 2, "there is no terminal to ask at"},
-		{"wrong password", "", []string{"FLEETCTL_PASSWORD=hunter3", "FLEETCTL_USERNAME=bob"}, nil, 9, "it says no: no such user, or not with [redacted]"},
+		{"wrong password", "", []string{"FLEETCTL_PASSWORD=hunter3", "FLEETCTL_USERNAME=bob"}, nil, 9, "it refused: no such user, or not with [redacted]"},
 		{"unknown authority", "", right, []string{"--signer-ca", "other.pem"}, 9, "its certificate is of a certificate authority that is not known here"},
 		{"missing authority", "", right, []string{"--signer-ca", "none.pem"}, 9, "none.pem: CA file does not exist"},
 	}

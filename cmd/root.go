@@ -34,7 +34,7 @@ Try it on a practice fleet, on this machine alone:
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok { // pflag says the value and its own words before ours
+		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok { // pflag prints the value and its own text before ours
 			err = fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
 		}
 		return usage(err, "see `"+c.CommandPath()+" --help`")
@@ -77,10 +77,10 @@ func (g *globalFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&g.noProgress, "no-progress", false, "no progress bar")
 	f.BoolVar(&g.noProgress, "np", false, "no progress bar, as in choria")
 	f.Var(&g.connectTimeout, "connect-timeout", "give up connecting to the broker after this long (5s)")
-	f.BoolVar(&g.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (said on every run)")
+	f.BoolVar(&g.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (every run prints a warning)")
 	f.BoolVar(&g.allowUnsigned, "allow-unsigned-replies", false, "believe replies without the server's signature where an issuer is known")
 	f.StringVar(&g.signerCA, "signer-ca", "", "certificate authority of request signer and login service, a `FILE` (else the security provider's)")
-	f.BoolVar(&g.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (said on every run)")
+	f.BoolVar(&g.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (every run prints a warning)")
 }
 
 // emptyFlag refuses a flag that was given nothing: --nodes "$FILE" with an unset variable must not mean every node. Flags

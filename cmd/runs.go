@@ -24,7 +24,7 @@ type runsOptions struct {
 func newRuns(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "runs",
-		Short: "What was done, what is being done, and going on with it",
+		Short: "List, show, resume, retry, pause and stop runs",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -100,7 +100,7 @@ func newRunsReport(a *app, do func(context.Context, *app, reportOptions) error) 
 		Use:               "report RUN",
 		ValidArgsFunction: completeRun(a, &o.record),
 		Short:             "Write what became of a run's nodes, for people, CI and other programs",
-		Long: `report reads the record of a run, asks nobody, and writes it as text (as runs show), as JSON, as a JUnit report, or as
+		Long: `report reads the record of a run, without using the network, and writes it as text (as runs show), as JSON, as a JUnit report, or as
 the node set of those that did it. A run that is still being done is reported as far as it has come.`,
 		Example: "  fleetctl runs report last --output junit -o report.xml",
 		Args:    aRun(1),
@@ -139,8 +139,8 @@ func newRunsResume(a *app, do func(context.Context, *app, reqOptions, string) er
 	c := &cobra.Command{
 		Use:               "resume RUN [key=value...]",
 		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Go on with a run that was interrupted, without sending anything twice",
-		Long: `resume verifies again what was accepted, looks (read-only) at nodes whose fate is open, and goes on with those that
+		Short:             "Resume an interrupted run, without sending anything twice",
+		Long: `resume verifies again what was accepted, looks (read-only) at nodes whose state is unknown, and sends to those that
 were never sent to. Secrets are not in the record: give them again, as for req.`,
 		Example: "  fleetctl runs resume last token=@token.txt",
 		Args:    aRun(0),
@@ -151,7 +151,7 @@ were never sent to. Secrets are not in the record: give them again, as for req.`
 			return do(c.Context(), a, o, args[0])
 		},
 	}
-	o.addGoOn(c.Flags())
+	o.addResume(c.Flags())
 	o.guard.addLimits(c.Flags())
 	return c
 }
@@ -196,7 +196,7 @@ only when it is proved untouched. Secrets are not in the record: give them again
 		Args:    aRun(0),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(which.states()) == 0 {
-				return usage(errors.New("retry which nodes?"), "say --failed, --no-reply, --absent, --not-sent or --unknown")
+				return usage(errors.New("retry which nodes?"), "add --failed, --no-reply, --absent, --not-sent or --unknown")
 			}
 			if err := o.stored(c.Flags(), "retry", args); err != nil {
 				return errorLine(a, &o, err)
@@ -208,11 +208,11 @@ only when it is proved untouched. Secrets are not in the record: give them again
 	f.BoolVar(&which.failed, "failed", false, "nodes that refused, or that nothing proved")
 	f.BoolVar(&which.noReply, "no-reply", false, "nodes that did not reply")
 	f.BoolVar(&which.absent, "absent", false, "nodes that were not connected")
-	f.BoolVar(&which.notSent, "not-sent", false, "nodes whose turn never came")
-	f.BoolVar(&which.unknown, "unknown", false, "nodes of which nobody knows whether the request left")
+	f.BoolVar(&which.notSent, "not-sent", false, "nodes that the run did not send to")
+	f.BoolVar(&which.unknown, "unknown", false, "nodes for which it is unknown whether the request was sent")
 	o.addSplit(f)
 	o.guard.add(f)
-	o.addGoOn(f)
+	o.addResume(f)
 	return c
 }
 
@@ -222,8 +222,8 @@ func retryRun(ctx context.Context, a *app, o reqOptions, name string, which []ba
 	})
 }
 
-// addGoOn are req's flags that make sense for a run whose nodes and inputs are given.
-func (o *reqOptions) addGoOn(f *pflag.FlagSet) {
+// addResume adds the flags of req that make sense for a run whose nodes and inputs are known.
+func (o *reqOptions) addResume(f *pflag.FlagSet) {
 	o.addSteps(f)
 	o.output.add(f)
 	o.proof.add(f)
@@ -248,7 +248,7 @@ func withStored(ctx context.Context, a *app, o *reqOptions, name string, work fu
 		return errorLine(a, o, err)
 	}
 	if a.flags.config == "" {
-		if !stored.Ours { // a record of another user must not say which brokers and programs are ours
+		if !stored.Ours { // a record of another user must not choose our brokers and programs
 			return errorLine(a, o, refuse("name your own configuration with --config", "cannot use the configuration that the record of run %s names: it belongs to another user", stored.ID))
 		}
 		a.flags.config = stored.Meta.Config

@@ -11,11 +11,11 @@ import (
 	"fleetctl/internal/run"
 )
 
-// controlled says which runs can be controlled, in the help.
+// controlled reports which runs can be controlled, in the help.
 const controlled = "RUN is a run's id, a beginning of it that no other run has, or `last`. It must be in progress on this machine."
 
 func newRunsPause(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
-	return newOfRun(a, "pause", controlled, "Send nothing new in a run; replies, proof and stop rules go on",
+	return newOfRun(a, "pause", controlled, "Send nothing new in a run; replies, proof and stop rules continue",
 		func(ctx context.Context, a *app, o runsOptions) error { return do(ctx, a, o, true) })
 }
 
@@ -68,7 +68,7 @@ func controllable(r run.Stored) error {
 	return nil
 }
 
-// awaitPause waits until the run's record says that it is paused, or is not, or has ended.
+// awaitPause waits until the run's record reports the wanted pause, or the end of the run.
 func awaitPause(ctx context.Context, store run.Store, id string, paused bool) error {
 	ticker := time.NewTicker(controlPoll)
 	defer ticker.Stop()

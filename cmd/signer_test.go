@@ -44,10 +44,10 @@ func TestRequestsAreSignedByTheSitesSigner(t *testing.T) {
 			s.check(s.fleetctl(t.Context(), req[:4]...), 9, "--signer-ca")
 
 			s.deny.Store(new("bob may not"))
-			s.check(s.fleetctl(t.Context(), req...), 9, "request signer "+url+": it says no: bob may not: nothing was sent")
+			s.check(s.fleetctl(t.Context(), req...), 9, "request signer "+url+": it refused: bob may not: nothing was sent")
 			// Named nodes need no discovery: the run begins, and the signer's no ends it.
 			named := append(slices.Clone(req), "-I", s.lab.Nodes()[0].Identity)
-			s.check(s.fleetctl(t.Context(), named...), 9, "it says no: bob may not")
+			s.check(s.fleetctl(t.Context(), named...), 9, "it refused: bob may not")
 			s.check(s.fleetctl(t.Context(), "ping", "--signer-ca", ca), 9, "bob may not")
 			s.check(s.fleetctl(t.Context(), "doctor", "--discovery-timeout", "0.3", "--signer-ca", ca), 9, "bob may not")
 			s.check(s.fleetctl(t.Context(), "inventory", s.lab.Nodes()[0].Identity, "--signer-ca", ca), 9, "bob may not")
@@ -77,7 +77,7 @@ func TestRequestsAreSignedByTheNetworksService(t *testing.T) {
 			s.check(s.fleetctl(t.Context(), "inventory", s.lab.Nodes()[0].Identity), 0, s.lab.Nodes()[0].Identity)
 			s.deny.Store(new("nobody today"))
 			got := s.fleetctl(t.Context(), "ping")
-			s.check(got, 9, "services.example.net says no: Could not sign: nobody today [redacted]: nothing was sent")
+			s.check(got, 9, "services.example.net refused: Could not sign: nobody today [redacted]: nothing was sent")
 		})
 	}
 }

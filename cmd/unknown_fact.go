@@ -18,7 +18,7 @@ func unknownName(flag, name, why string, known []string) error {
 	return usage(fmt.Errorf("cannot use %s %s: %s", flag, name, why), hint)
 }
 
-// factsSeen collects the names of facts of the first nodes that tell any, for a proposal.
+// factsSeen collects the names of facts of the first nodes that report any, to suggest a name.
 type factsSeen struct {
 	nodes int
 	names map[string]bool
@@ -40,7 +40,7 @@ func (s *factsSeen) add(n inventory.Node) {
 	}
 }
 
-// checkGroup refuses --group-by of a fact that no node has. Nothing is said of nodes that told no facts at all.
+// checkGroup refuses --group-by of a fact that no node has. Nodes that reported no facts do not count.
 func (s *factsSeen) checkGroup(by string, t *inventory.Tally) error {
 	if _, byFact := inventory.Grouping(by); !byFact || len(s.names) == 0 || t.Grouped() {
 		return nil

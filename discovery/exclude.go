@@ -108,16 +108,16 @@ func checkExclusion(spec string) error {
 	if !surprising {
 		return err
 	}
-	mend := "write a name, a node set, /regex/ or @FILE"
+	hint := "write a name, a node set, /regex/ or @FILE"
 	switch instead, isName := strings.CutPrefix(refusal.Instead, "-I "); {
 	case isName:
-		mend = "write --exclude " + instead
+		hint = "write --exclude " + instead
 	case strings.HasPrefix(refusal.Instead, "-F '"):
-		mend = "leave nodes out by a fact with -S: " + withoutFact(refusal.Instead)
+		hint = "leave nodes out by a fact with -S: " + withoutFact(refusal.Instead)
 	case strings.TrimSpace(spec) == "":
-		return misuse("discovery", mend, "--exclude is blank")
+		return misuse("discovery", hint, "--exclude is blank")
 	}
-	return misuse("discovery", mend, "cannot use --exclude %q: %s", spec, refusal.Why)
+	return misuse("discovery", hint, "cannot use --exclude %q: %s", spec, refusal.Why)
 }
 
 // withoutFact turns -F 'role==web' into the -S of all other nodes.

@@ -11,7 +11,7 @@ import (
 	"fleetctl/internal/filter"
 )
 
-// flatfileSource takes the nodes from a list that somebody wrote (docs/protocol.md, discovery, flatfile).
+// flatfileSource takes the nodes from a file with a list of nodes (docs/protocol.md, discovery, flatfile).
 type flatfileSource struct {
 	path   string
 	stdin  io.Reader

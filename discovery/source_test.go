@@ -26,7 +26,7 @@ func TestMethodNames(t *testing.T) {
 	}
 	for _, name := range []string{"delegate", "MC", " mc"} {
 		_, err := Method(name)
-		if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Misuse || !strings.Contains(e.Mend, "choria (puppetdb)") {
+		if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Misuse || !strings.Contains(e.Hint, "choria (puppetdb)") {
 			t.Errorf("Method(%q): %v", name, err)
 		}
 	}

@@ -26,7 +26,7 @@ type Conn interface {
 	// Subscribe returns once the broker has accepted the subscription. deliver must be quick: it is called in order of
 	// arrival. Stop ends it and is safe to call twice.
 	Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error)
-	// Flush returns when the broker has taken everything published before, or says why it did not.
+	// Flush returns when the broker has taken everything published before, or the error that prevented it.
 	Flush(ctx context.Context) error
 	// URL is the broker's address, for the hop that every message records.
 	URL() string
@@ -35,7 +35,7 @@ type Conn interface {
 	Reconnected() (at time.Time, down bool)
 }
 
-// Identity is who we are: it seals requests and opens replies.
+// Identity is our identity on the network: it seals requests and opens replies.
 type Identity interface {
 	Version() choria.Version
 	// Caller is the caller id, such as choria=rip.mcollective.
@@ -126,7 +126,7 @@ type Reply struct {
 	Data json.RawMessage
 	// Time is the server's clock when it replied: whole seconds in protocol v1.
 	Time time.Time
-	// Delay is how long after its reply a provisioning server will act, as it announces; zero when it does not say.
+	// Delay is how long after its reply a provisioning server will act, as it announces; zero when it announces nothing.
 	Delay time.Duration
 	// Sent is when publishing of the request began, Received when the reply arrived, both by our clock.
 	Sent, Received time.Time
@@ -140,7 +140,7 @@ type Reply struct {
 	Absent bool
 }
 
-// Sent tells what became of a request on its way out.
+// Sent is the result of sending a request.
 type Sent struct {
 	ID string
 	// Start is when publishing began, Took how long it lasted until the broker had taken everything.

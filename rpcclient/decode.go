@@ -28,7 +28,7 @@ func (s *Session) receive(m choria.Message) {
 	case kind == Forged || kind == WrongRequest && !s.inbox.addUnnamed(m):
 		s.strays.Add(kind, "")
 	case kind == WrongRequest:
-		s.strays.count(kind) // and name reads whose it is, when there is nothing else to do
+		s.strays.count(kind) // and name reads its sender, when there is nothing else to do
 	}
 	s.mu.Unlock()
 	if kind == 0 {
@@ -172,7 +172,7 @@ func (s *Session) decode(m queued) (Reply, error) {
 	return r, nil
 }
 
-// plausible says what is wrong with an answer of this sender, without looking at the answer.
+// plausible reports what is wrong with an answer of this sender, without looking at the answer.
 func (s *Session) plausible(p *pending, sender string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,7 +186,7 @@ func (s *Session) plausible(p *pending, sender string) error {
 	return nil
 }
 
-// believe marks the node as answered, or says what is wrong with the reply.
+// believe marks the node as answered, or reports what is wrong with the reply.
 func (s *Session) believe(p *pending, r *Reply) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

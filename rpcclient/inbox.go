@@ -163,7 +163,7 @@ func (b *inbox) finished() {
 	b.waiters = left
 }
 
-// behind tells whether something that arrived by at is not handled.
+// behind reports whether something that arrived by at is not handled.
 func (b *inbox) behind(at time.Time) bool {
 	oldest, any := b.oldest()
 	return any && !oldest.After(at)

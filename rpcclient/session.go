@@ -14,7 +14,7 @@ import (
 )
 
 // Session is one reply subscription that any number of requests share, for as long as a run lives: a reply that
-// comes after everybody stopped waiting for it is still delivered. Replies arrive on
+// comes after all callers stopped waiting for it is still delivered. Replies arrive on
 // <collective>.reply.<caller hash>.<session>.<request id>, so that a second run of the same caller is not heard. The
 // subscription only dates and queues what arrives; one goroutine behind it decodes, checks and delivers.
 type Session struct {
@@ -182,7 +182,7 @@ func (s *Session) direct(ctx context.Context, r choria.Request, action string, n
 	return sent, s.interrupted(ctx, nodes[published:], before, err)
 }
 
-// interrupted finds out what an interrupted publish came to: what was handed over is flushed, so that it cannot leave
+// interrupted finds the result of an interrupted publish: what was handed over is flushed, so that it cannot leave
 // later. When only the context ended, after everything was handed over, that flush is all that was missing.
 func (s *Session) interrupted(ctx context.Context, unsent []string, before link, err error) error {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
@@ -197,7 +197,7 @@ func (s *Session) interrupted(ctx context.Context, unsent []string, before link,
 // settleTimeout bounds the flush after an interrupted publish.
 const settleTimeout = 5 * time.Second
 
-// open publishes one request that anybody may answer.
+// open publishes one request that any node may answer.
 func (s *Session) open(ctx context.Context, r choria.Request, action, subject string) (Sent, error) {
 	p := &pending{agent: r.Agent, action: action, open: true, heard: map[string]heard{}}
 	sent, _, err := s.publish(ctx, r, p, []string{subject})

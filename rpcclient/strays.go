@@ -8,7 +8,7 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// Kind says why a message was rejected.
+// Kind reports why a message was rejected.
 type Kind uint8
 
 // The kinds of strays. The zero value is unset.

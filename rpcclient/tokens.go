@@ -48,7 +48,7 @@ func (c *Client) Token(node string) (t Token, seen bool) {
 	return t, seen
 }
 
-// Expired lists the nodes of which no reply was believed and whose token, as a refused reply had it, ended by now. Sorted.
+// Expired lists, sorted, the nodes without an accepted reply whose token, as a rejected reply showed it, has expired.
 func (c *Client) Expired(now time.Time) []string {
 	c.tokens.mu.Lock()
 	defer c.tokens.mu.Unlock()
@@ -67,12 +67,12 @@ func (b *tokenBook) believed(node string, ends time.Time) {
 	defer b.mu.Unlock()
 	switch _, refused := b.nodes[node]; {
 	case ends.IsZero():
-	case b.keep || refused: // what a refused reply said does not count any more
+	case b.keep || refused: // the content of a rejected reply does not count any more
 		b.put(node, Token{Ends: ends, Believed: true})
 	}
 }
 
-// refused notes the token of a reply that was not believed. asked tells that the node was asked by name; how many others
+// refused notes the token of a rejected reply. asked reports that the node was asked by name; how many others
 // are kept is bounded: the names may be made up.
 func (b *tokenBook) refused(node string, ends time.Time, asked bool) {
 	b.mu.Lock()

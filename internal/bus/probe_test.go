@@ -89,14 +89,14 @@ func TestProbeIsNeverHeldUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := Probe{Server: silent}.Greet(ctx)
-	if p := problem(t, err); !strings.Contains(p.What, "says nothing") {
+	if p := problem(t, err); !strings.Contains(p.What, "sends nothing") {
 		t.Errorf("a silent port: %v", p)
 	}
 	halfway := listener(t, func(c net.Conn) { _, _ = c.Write([]byte(`INFO {"tls_required":true}` + "\r\n")) })
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = Probe{Server: halfway, TLS: &tls.Config{MinVersion: tls.VersionTLS12}}.Greet(ctx)
-	if p := problem(t, err); !strings.Contains(p.What, "says nothing") {
+	if p := problem(t, err); !strings.Contains(p.What, "sends nothing") {
 		t.Errorf("a silent handshake: %v", p)
 	}
 }

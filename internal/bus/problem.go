@@ -17,15 +17,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Problem says in words why the broker is out of reach or what it did not allow.
+// Problem describes why the broker cannot be reached, or what it did not allow.
 type Problem struct {
 	// What happened, for the operator.
 	What string
-	// Hint says what to do about it; may be empty.
+	// Hint is what to do about it; may be empty.
 	Hint string
-	// Final tells that another try would end the same way.
+	// Final means that another try would fail in the same way.
 	Final bool
-	// Lost tells that the connection broke while it was in use.
+	// Lost means that the connection broke while it was in use.
 	Lost bool
 	Err  error
 }
@@ -57,7 +57,7 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
-		// When the budget ends, what the address said before tells more than that the budget has ended.
+		// When the budget ends, the last error of the address is more useful than the timeout.
 		if _, told := d.failed[address]; !told || ctx.Err() == nil {
 			d.failed[address] = err
 		}
@@ -215,7 +215,7 @@ func lostWhile(act string) *Problem {
 	return &Problem{What: "the connection to the broker is lost", Err: during(act), Lost: true}
 }
 
-// during is what failed, nil where that goes without saying.
+// during is what failed, nil when that is obvious.
 func during(act string) error {
 	if act == "" {
 		return nil

@@ -67,7 +67,7 @@ func (f Filter) texts() []string {
 	return all
 }
 
-// encodable says whether all strings survive the way through JSON, which knows
+// encodable reports whether all strings survive the way through JSON, which knows
 // only UTF-8: wrong bytes would be replaced without a word.
 func encodable(texts ...string) bool {
 	return !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) })

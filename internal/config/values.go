@@ -43,7 +43,7 @@ func (l *loader) assign(key string, f *field, text, origin string) {
 	l.warn("%s: %s: %s %v; %s is used", origin, key, quote(key, text), problem, quote(key, used))
 }
 
-// store parses text into the field's place. kept says that the old value stays.
+// store parses text into the field's place. kept means that the old value stays.
 func (l *loader) store(f *field, text string) (problem error, kept bool) {
 	switch to := f.to.(type) {
 	case *secret.Value:

@@ -2,7 +2,7 @@
 // take, what they return, and how replies are summed up.
 //
 // It resolves documents (embedded, on disk, from the site's registry), turns
-// typed key=value inputs into the JSON that goes on the wire, and aggregates
+// typed key=value inputs into the JSON that is sent, and aggregates
 // replies. It does not send anything, and knows neither terminals nor flags.
 //
 // Invariants: a resolved Document is shared and never changed; an error never
@@ -26,7 +26,7 @@ import (
 type Document struct {
 	Metadata Metadata
 	Actions  []Action
-	// Origin says where the document came from: "embedded", the path of a
+	// Origin reports where the document came from: "embedded", the path of a
 	// file, or "registry".
 	Origin string
 }
@@ -37,7 +37,7 @@ const (
 	originRegistry = "registry"
 )
 
-// Metadata is what a document says of its agent. Timeout is how long an action
+// Metadata is a document's description of its agent. Timeout is how long an action
 // may take on a node; it is never zero.
 type Metadata struct {
 	Name        string

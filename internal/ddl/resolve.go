@@ -63,7 +63,7 @@ type Resolver struct {
 	Fetch func(ctx context.Context, agent string) ([]byte, error)
 }
 
-// UnknownAgentError says that no document was found for an agent. Known are the
+// UnknownAgentError reports that no document was found for an agent. Known are the
 // names of the agents for which there is one without asking the network, sorted.
 type UnknownAgentError struct {
 	Agent string

@@ -52,7 +52,7 @@ type Step struct {
 	Took   time.Duration
 }
 
-// Options say where to walk and how long to wait.
+// Options define where to walk and how long to wait.
 type Options struct {
 	Fleet            fleet.Options
 	Collective       string        // empty: the main one
@@ -159,7 +159,7 @@ func (c *checkup) walk(ctx context.Context) {
 	}
 }
 
-// take does one step within its time, and tells whether the walk may go on.
+// take does one step within its time, and reports whether the next step may start.
 func (c *checkup) take(ctx context.Context, name string, extra time.Duration, do func(context.Context) finding) bool {
 	step := timed(ctx, name, c.o.Wait+extra, do)
 	c.steps = append(c.steps, step)

@@ -22,7 +22,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// reach looks into every broker, all at once. One that can be reached is enough to go on; faults of the others are
+// reach checks every broker, all at once. One reachable broker is enough to continue; faults of the others are
 // warnings then.
 func (c *checkup) reach(ctx context.Context) bool {
 	config, err := c.id.TLS(c.servers...)
@@ -156,7 +156,7 @@ func (c *checkup) events(ctx context.Context) finding {
 	return finding{err: err}
 }
 
-// discover asks the fleet who is there, and keeps the clocks of the answers.
+// discover finds the nodes of the collective, and keeps the clock of each answer.
 func (c *checkup) discover(ctx context.Context) finding {
 	wait := c.discoveryWait()
 	c.skews = map[string]time.Duration{}
@@ -190,7 +190,7 @@ func (c *checkup) discovered(last, wait time.Duration) finding {
 	}
 	if len(c.skews) == 0 {
 		f.err = &fleet.NoNodesError{What: fmt.Sprintf("no node in collective %s answered within %s", c.n.Collective, wait),
-			Hint: "are servers connected to this broker, in this collective (-T), and do they trust this caller? Their logs say why they do not answer"}
+			Hint: "are servers connected to this broker, in this collective (-T), and do they trust this caller? Their logs have the reason"}
 		f.detail, f.warnings = strings.Join(f.warnings, "; "), nil
 		return f
 	}

@@ -23,7 +23,7 @@ import (
 // ProvisioningCollective is where nodes in provisioning mode are, in a broker account of their own.
 const ProvisioningCollective = "provisioning"
 
-// Options say what of the command line and the environment decides about the way to the fleet.
+// Options define what of the command line and the environment decides about the way to the fleet.
 type Options struct {
 	ConfigFile string // Choria's client configuration; empty: as Choria itself searches
 	Getenv     func(name string) (string, bool)
@@ -55,7 +55,7 @@ func (o Options) warn(warnings []string) {
 	}
 }
 
-// UsageError says that what was typed or configured cannot be used. Nothing was sent.
+// UsageError reports that what was typed or configured cannot be used. Nothing was sent.
 type UsageError struct {
 	Err  error
 	Hint string // what to do, on a line of its own; may be empty
@@ -109,7 +109,7 @@ func (o Options) LoadConfig(ctx context.Context) (*config.Config, error) {
 type Fleet struct {
 	Config     *config.Config
 	Collective string
-	// Federations are those whose collectives are addressed; none means the broker's own collectives.
+	// Federations are the federations whose collectives are addressed; without any, the broker's own collectives are.
 	Federations []string
 
 	o      Options
@@ -232,7 +232,7 @@ func (f *Fleet) link(up, gone bool, at time.Time, err error) {
 	}
 }
 
-// ttl is how old requests may get: what the operator says, else what is configured; zero is the client's own default.
+// ttl is how old requests may get: from the command line, else from the configuration; zero is the client's default.
 func (f *Fleet) ttl() time.Duration {
 	if f.o.TTL > 0 || !f.Config.TTLSet {
 		return f.o.TTL

@@ -293,7 +293,7 @@ func TestNodesComeFromFilesExclusionsAndLimits(t *testing.T) {
 	}
 }
 
-// misused tells that an error is about what the operator typed.
+// misused reports that an error is about what the operator typed.
 func misused(err error) bool {
 	if e, ok := errors.AsType[*discovery.SourceError](err); ok {
 		return e.Kind == discovery.Misuse

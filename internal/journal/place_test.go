@@ -262,7 +262,7 @@ func TestARunWithoutARecordIsEmpty(t *testing.T) {
 	}
 }
 
-// forgetful is a disk that tells what was done, in order.
+// forgetful is a disk that reports what was done, in order.
 type forgetful struct {
 	disk
 	did *[]string

@@ -10,6 +10,6 @@
 // server receive pipeline) and what fails there gets no reply. A node replies first and
 // acts later. Every delay is a timer of package time, so that the lab runs in virtual
 // time. A node has subscriptions at the broker exactly while it is connected, so that the
-// broker tells who is absent. Equal options make equal fleets. Whoever started the lab ends it with Close,
+// broker reports absent nodes. Equal options make equal fleets. The caller of Start ends the lab with Close,
 // which leaves no goroutine behind.
 package lab

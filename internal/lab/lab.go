@@ -201,7 +201,7 @@ func (l *Lab) ProvisionerFile() string { return filepath.Join(l.dir, "provisione
 // Dir is the absolute path of the folder with the client's files.
 func (l *Lab) Dir() string { return l.dir }
 
-// Issuer is the key that the fleet of protocol v2 believes: who stands beside the fleet, a
+// Issuer is the key that the fleet of protocol v2 trusts: a program beside the fleet, a
 // signing service above all, needs tokens of it. It is made for this lab alone.
 func (l *Lab) Issuer() crypto.Signer { return l.creds.issuer }
 
@@ -362,7 +362,7 @@ func newID() string {
 	return uuid(b)
 }
 
-// announcer wakes everybody who waits for a change.
+// announcer wakes every goroutine that waits for a change.
 type announcer struct {
 	mu sync.Mutex // guards ch
 	ch chan struct{}

@@ -56,7 +56,7 @@ type node struct {
 	received   []requestCount
 	log        []written
 	frozen     bool
-	freezes    int                   // tells one freeze from the next
+	freezes    int                   // distinguishes one freeze from the next
 	waiting    []func()              // what a frozen node will do
 	busy       bool                  // a pending restart or shutdown, or an update, holds the provisioning mutex
 	broken     bool                  // an update has left no program behind
@@ -192,7 +192,7 @@ func (n *node) finish(a *arrival, out answer) {
 	}
 }
 
-// refuse judges everything before the agent, and says why a request is dropped; "" lets
+// refuse judges everything before the agent, and reports why a request is dropped; "" lets
 // it through. The caller holds mu.
 func (n *node) refuse(a *arrival, now time.Time) string {
 	n.stats.total++

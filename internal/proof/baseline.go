@@ -47,7 +47,7 @@ func (b baseline) age() time.Duration {
 	return max(age, 1)
 }
 
-// askError says in the operator's words that nodes could not be asked; the cause is for programs.
+// askError reports in the operator's words that nodes could not be asked. The cause is for programs.
 type askError struct {
 	reason string
 	err    error
@@ -58,7 +58,7 @@ func (e *askError) Unwrap() error { return e.err }
 
 const absentPause = 2 * time.Second
 
-// Baseline asks every node for its start time. Silent nodes, and those that refuse to tell, have no entry. A node that
+// Baseline asks every node for its start time. Silent nodes, and nodes that refuse, have no entry. A node that
 // the broker does not know is absent; for 30 s after our connection was lost and is back, such nodes are asked again
 // every 2 s first: servers come back to a restarted broker later than we do. On an error it returns what it learned
 // before, and no node is absent that could not be asked again. Of an Expression only Options.Tokens has anything to ask
@@ -79,7 +79,7 @@ func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]bat
 				return true
 			}
 			delete(absent, r.Node)
-			if v.o.Tokens { // it answered, whatever it tells
+			if v.o.Tokens { // it answered, whatever the answer is
 				out[r.Node] = batch.Baseline{}
 			}
 			if start, ok := startTime(r); ok && v.o.Action != Expression && !r.Time.IsZero() {
@@ -106,7 +106,7 @@ func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]bat
 	}
 }
 
-// tokens fills in when the nodes' tokens end. What a refused reply says counts only where it is bad news: the token has
+// tokens fills in when the nodes' tokens end. A rejected reply counts only as a warning: the token has
 // ended, which is why the node looks silent.
 func (v *Verifier) tokens(nodes []string, out map[string]batch.Baseline) {
 	now := time.Now()
@@ -133,7 +133,7 @@ func (v *Verifier) linkSettles() time.Duration {
 	return linkSettle - batch.Shortest(at, time.Now())
 }
 
-// unaskedReason says why nodes could not be asked.
+// unaskedReason reports why nodes could not be asked.
 func (v *Verifier) unaskedReason() string {
 	if v.linkSettles() > 0 {
 		return lostReason

@@ -77,7 +77,7 @@ func (l look) offset() span {
 	return span{lo: l.clock.Sub(l.received), hi: l.clock.Add(cut(l.clock)).Sub(l.asked), known: true}
 }
 
-// order says when a process began.
+// order is when a process began, compared with the request.
 type order uint8
 
 const (
@@ -139,7 +139,7 @@ func (v *Verifier) byAge(p past, l look) order {
 	return unclear
 }
 
-// began tells when the process of a look began. Measures that contradict each other say nothing. steady says that an
+// began reports when the process of a look began. Measures that contradict each other prove nothing. steady says that an
 // earlier look at the same process agrees with this one, which ages need: see track.
 func (v *Verifier) began(p past, l look, steady bool) order {
 	if p.base > 0 && l.start == p.base {

@@ -65,7 +65,7 @@ func lookOf(r rpcclient.Reply, asked time.Time) look {
 	return look{start: start, clock: r.Time, asked: asked, received: r.Received}
 }
 
-// holds evaluates the expression on a reply, and says why it does not hold. Without one it holds.
+// holds evaluates the expression on a reply, and reports why it does not hold. Without one it holds.
 func (v *Verifier) holds(r rpcclient.Reply) (bool, string) {
 	if v.o.Expr == nil {
 		return true, ""
@@ -137,7 +137,7 @@ const (
 	unsentReason = "the broker did not take the question: not asked"
 )
 
-// unproved says why there is no proof, and what to do. It names no times: the same reason of many nodes is shown once.
+// unproved is why there is no proof, and what to do. It contains no times: the same reason of many nodes is printed once.
 func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	switch {
 	case v.o.Action == Shutdown:
@@ -174,15 +174,15 @@ func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	case uncertain:
 		return w.past.unsure(w.track)
 	case unreadable:
-		return fmt.Sprintf("does not tell its start time (%s): allow rpcutil#daemon_stats", w.note)
+		return fmt.Sprintf("does not report its start time (%s): allow rpcutil#daemon_stats", w.note)
 	}
 	if w.tardy {
-		return "started again, and was seen too late to tell whether it stays: see whether it answers"
+		return "started again, and was seen too late to know whether it stays up: check whether it answers"
 	}
 	return "did not stay as it was to be: it starts again and again, see its log"
 }
 
-// unsure says why the process that was seen proves nothing.
+// unsure is why the process that was seen proves nothing.
 func (p past) unsure(t track) string {
 	switch {
 	case t.set:
@@ -190,9 +190,9 @@ func (p past) unsure(t track) string {
 	case p.base == 0 && p.stamp == 0 && p.sent.IsZero():
 		return "nothing to compare its start time with: no start time from before, no time in its reply"
 	case p.base > 0:
-		return "another process than before, and its start time does not tell whether it began after the request: see its log"
+		return "another process than before, and its start time does not show whether it began after the request: see its log"
 	}
-	return "its start time does not tell whether it began after the request: see its log"
+	return "its start time does not show whether it began after the request: see its log"
 }
 
 func (w *watched) stillUp() string {

@@ -38,7 +38,7 @@ type probe struct {
 // Probe implements batch.Prober: it waits until the request can no longer act (its time to live, the longest delay, a
 // margin for the clocks), then asks. A node is untouched when two looks in a row show the process of the baseline, or
 // one that began before the request was sent; a process that began after it is the act itself, or as good, and never a
-// reason to send again. An expression does not tell which nodes are untouched. A node that is absent is asked again, as
+// reason to send again. An expression does not show which nodes are untouched. A node that is absent is asked again, as
 // a silent one is. Nodes that are left when ctx ends get no proof.
 func (v *Verifier) Probe(ctx context.Context, targets []batch.Target) iter.Seq[batch.Proof] {
 	return func(yield func(batch.Proof) bool) {
@@ -155,7 +155,7 @@ func (p *probe) answer(s *suspect, r rpcclient.Reply, asked time.Time) {
 		p.end(s, batch.Unproved, note)
 		return
 	case sees == unreadable:
-		p.end(s, batch.Unproved, "does not tell its start time ("+note+")")
+		p.end(s, batch.Unproved, "does not report its start time ("+note+")")
 		return
 	case v.o.Action == Shutdown && (sees == later || sees == lacking):
 		p.end(s, batch.Unproved, "answers as a process that is later than the request: something started it again after the shutdown")
@@ -201,8 +201,8 @@ func (v *Verifier) untilActed(l look) time.Duration {
 	return probePause
 }
 
-// untouched tells whether a process that began before the request proves that the request did nothing. That of the
-// baseline does. Of another one, a clock that was set since could say it falsely: it must show the time that the node's
+// untouched reports whether a process that began before the request proves that the request did nothing. That of the
+// baseline does. For another process, a clock that was set since could show it falsely: it must show the time that the node's
 // clock showed then, or the process must be older than the request by its age, too.
 func (v *Verifier) untouched(s *suspect, l look, steady bool) bool {
 	p := s.past

@@ -45,7 +45,7 @@ func TestProbe(t *testing.T) {
 			act:    func(f *fleet) { lax(f); f.in(5*sec, "n", restart); f.in(47*sec, "n", step(time.Hour)) },
 			target: lost, want: batch.Unproved, reason: "its clock was set"},
 		{name: "started a second before the request", action: Restart, act: func(f *fleet) { f.node("n", func(s *server) { s.start = time.Now().Add(-sec) }) }, target: lost,
-			want: batch.Unproved, reason: "does not tell whether"},
+			want: batch.Unproved, reason: "does not show whether"},
 		{name: "its clock is behind by less than the time to live", action: Restart, act: func(f *fleet) { f.node("n", skewed(-20*sec)) }, target: silent,
 			want: batch.Untouched, after: 62 * sec},
 		{name: "absent", action: Restart, act: func(f *fleet) { f.node("n", stop) }, target: silent, want: batch.Unproved, reason: "is not connected", after: 50 * sec},
@@ -62,7 +62,7 @@ func TestProbe(t *testing.T) {
 		{name: "shut down and started", action: Shutdown, act: func(f *fleet) { f.restartIn(sec, 5*sec, "n") }, target: silent, want: batch.Unproved, reason: "after the shutdown"},
 		{name: "absence is no proof of a shutdown long after", action: Shutdown, act: func(f *fleet) { f.node("n", stop) }, target: silent, want: batch.Unproved, reason: "is not connected"},
 		{name: "the expression holds", action: Expression, expr: `data("version") == "0.29.3"`, want: batch.Acted},
-		{name: "an expression says nothing of who is untouched", action: Expression, expr: `data("version") == "9"`, want: batch.Unproved},
+		{name: "an expression does not show which nodes are untouched", action: Expression, expr: `data("version") == "9"`, want: batch.Unproved},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -124,7 +124,7 @@ type Events interface {
 	Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error)
 }
 
-// Options says what is proved and within which limits.
+// Options define what is proved and within which limits.
 type Options struct {
 	Client     *rpcclient.Client
 	Collective string
@@ -153,7 +153,7 @@ type Options struct {
 	Tokens bool
 }
 
-// Validate tells a combination that proves nothing.
+// Validate refuses a combination that proves nothing.
 func (o Options) Validate() error {
 	switch {
 	case o.Action == 0 || o.Action >= actions:

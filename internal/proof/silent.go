@@ -8,7 +8,7 @@ import (
 
 // What no answer means.
 
-// inVain tells whether the first look at a silent target that it had to act before shows no sign of the act.
+// inVain reports whether the first look at a silent target that it had to act before shows no sign of the act.
 func (l *loop) inVain(w *watched) bool {
 	if w.replied || w.told || w.decisive == never || l.nodes[w.node] != w {
 		return false
@@ -19,7 +19,7 @@ func (l *loop) inVain(w *watched) bool {
 	return !sign && closed && !l.cutOff(w)
 }
 
-// tell answers for a silent target that was looked at in vain: the run need not wait for it. It is watched all the same.
+// tell answers for a silent target without a sign of the act: the run need not wait for it. It is still watched.
 func (l *loop) tell(w *watched) {
 	if !l.inVain(w) {
 		return
@@ -36,7 +36,7 @@ func (l *loop) failed(w *watched) batch.Finding {
 	return batch.Unproved
 }
 
-// cutOff tells whether the connection did not stand for the last look at a node: what was asked may not have left, and
+// cutOff reports whether the connection was down during the last look at a node: the question may not have been sent, and
 // servers that were to answer may not have been back.
 func (l *loop) cutOff(w *watched) bool {
 	at, down := l.v.o.Client.Reconnected()

@@ -29,7 +29,7 @@ type survey struct {
 }
 
 // survey asks every node once and hands over the answers, and the reports that a node is absent, until all have
-// answered, their time is over, or heard says that it has enough. What arrived in time counts, however late it is
+// answered, their time is over, or heard reports that it has enough. What arrived in time counts, however late it is
 // decoded. The end of ctx is not an error.
 func (v *Verifier) survey(ctx context.Context, nodes []string, heard func(r rpcclient.Reply, asked time.Time) bool) error {
 	if len(nodes) == 0 {
@@ -71,7 +71,7 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// take hands over one reply, and reports whether to go on.
+// take hands over one reply, and reports whether to continue.
 func (s *survey) take(r rpcclient.Reply) bool {
 	if s.absent[r.Node] {
 		delete(s.absent, r.Node)
@@ -103,7 +103,7 @@ func (s *survey) gather(ctx context.Context, wait time.Duration) bool {
 	return true
 }
 
-// drain hands over every reply that has arrived by now, until take says that it has enough.
+// drain hands over every reply that has arrived by now, until take reports that it has enough.
 func drain(ctx context.Context, s *rpcclient.Session, take func(rpcclient.Reply) bool) {
 	ctx, cancel := context.WithCancel(ctx) // what has arrived has an end: no time limit may lose it
 	defer cancel()

@@ -203,7 +203,7 @@ func (l *loop) tick() {
 	}
 }
 
-// over tells whether a node is to be asked no more. A node past its deadline is asked once more; what had begun to hold
+// over reports whether a node needs no more requests. A node past its deadline is asked once more; what had begun to hold
 // by then may settle.
 func (l *loop) over(w *watched, now moment) (bool, batch.Finding) {
 	settle, answer := l.v.o.Settle, l.answerTime()
@@ -349,7 +349,7 @@ func (l *loop) drain() {
 	})
 }
 
-// end answers for a node. What the run was told already of a node that never replied is not repeated.
+// end answers for a node. What was already reported of a node that never replied is not repeated.
 func (l *loop) end(w *watched, f batch.Finding) {
 	l.drop(w)
 	if f != batch.Acted && w.told {

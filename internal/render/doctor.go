@@ -11,7 +11,7 @@ import (
 // StepStatus is how a step of a checkup ended.
 type StepStatus string
 
-// The statuses. Warned is passed, with something that should be mended; skipped was not tried.
+// The statuses. Warned is passed, with something that should be fixed; skipped was not tried.
 const (
 	StepPassed  StepStatus = "passed"
 	StepWarned  StepStatus = "warning"
@@ -26,8 +26,8 @@ type Step struct {
 	Target string     `json:"target,omitempty"`
 	Status StepStatus `json:"status"`
 	Detail string     `json:"detail,omitempty"`
-	// Mend is what to do about it.
-	Mend string `json:"mend,omitempty"`
+	// Fix is what to do about it. Its key keeps an older name: documents only grow.
+	Fix string `json:"mend,omitempty"`
 	// Milliseconds is how long the step took.
 	Milliseconds int64 `json:"took_ms"`
 }
@@ -153,8 +153,8 @@ func writeStep(w io.Writer, s Step, coloured bool) {
 	}
 	line := fmt.Sprintf("  %s  %-15s %s", status, oneLine(s.Name), oneLine(s.Target+separator(s)+s.Detail))
 	fmt.Fprintln(w, strings.TrimRight(line, " "))
-	if s.Mend != "" {
-		fmt.Fprintf(w, "           mend: %s\n", oneLine(s.Mend))
+	if s.Fix != "" {
+		fmt.Fprintf(w, "           fix: %s\n", oneLine(s.Fix))
 	}
 }
 

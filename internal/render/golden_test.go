@@ -392,7 +392,7 @@ func exampleCheckup() Checkup {
 		Steps: []Step{
 			{Name: "configuration", Status: StepPassed, Detail: "/etc/choria/client.conf"},
 			{Name: "tcp", Target: "broker:4222", Status: StepWarned, Detail: "slow", Milliseconds: 12},
-			{Name: "tls", Target: "broker:4222", Status: StepFailed, Detail: "the certificate is\x1b[2J for\nanother name", Mend: "connect by its name"},
+			{Name: "tls", Target: "broker:4222", Status: StepFailed, Detail: "the certificate is\x1b[2J for\nanother name", Fix: "connect by its name"},
 			{Name: "authentication", Status: StepSkipped},
 		},
 	}

@@ -184,7 +184,7 @@ const Last = "last"
 // Find completes an id: a whole one, a beginning that only one run has, or Last.
 func (s Store) Find(name string) (string, error) {
 	if name == "" {
-		return "", usage(errors.New("which run? Its name is empty"), "is a variable unset? `fleetctl runs list` has the names")
+		return "", usage(errors.New("the name of the run is empty"), "is a variable unset? `fleetctl runs list` has the names")
 	}
 	list, err := s.List()
 	if err != nil {

@@ -49,7 +49,7 @@ func TestFindCompletesNames(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"": "which run? Its name is empty", "2027": `no run "2027"`, "../20260102": "no run", "20260101-000000-aa": `is the beginning of 3 runs: 20260101-000000-aabbb, 20260101-000000-aab, 20260101-000000-aaaaa`,
+		"": "the name of the run is empty", "2027": `no run "2027"`, "../20260102": "no run", "20260101-000000-aa": `is the beginning of 3 runs: 20260101-000000-aabbb, 20260101-000000-aab, 20260101-000000-aaaaa`,
 	} {
 		_, err := s.Find(name)
 		if _, ok := errors.AsType[*fleet.UsageError](err); !ok || !strings.Contains(err.Error(), want) {

@@ -170,7 +170,7 @@ type ServerClaims struct {
 	StandardClaims
 }
 
-// ProvisioningClaims are the token that tells an unconfigured server where to go
+// ProvisioningClaims are the token that sends an unconfigured server to a broker
 // (docs/protocol.md, provisioning JWT). Token and Password are secrets.
 type ProvisioningClaims struct {
 	Token        string         `json:"cht"`

@@ -1,4 +1,4 @@
-// Package security knows who we are and whom to believe: it opens the
+// Package security knows our identity and which others to trust: it opens the
 // operator's certificate or token, seals requests, answers the broker's
 // challenge, sets TLS up, and checks the signatures of replies. For the
 // simulated fleet it knows the other side too: verifying requests, signing

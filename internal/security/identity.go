@@ -19,7 +19,7 @@ import (
 // soon is how long before the end of a credential a warning is given.
 const soon = time.Hour
 
-// Identity is who we are on the network. It is made by Open, does not change, and
+// Identity is our identity on the network. It is made by Open, does not change, and
 // is safe for concurrent use.
 type Identity struct {
 	options  Options
@@ -110,7 +110,7 @@ func (i *Identity) Sender() string { return i.options.Identity }
 // final stop. They are fixed when the identity is opened.
 func (i *Identity) Warnings() []string { return slices.Clone(i.warnings) }
 
-// Token is the token to connect with; "" means that the TLS certificate says who
+// Token is the token to connect with; "" means that the TLS certificate names the
 // we are. It must not be printed.
 func (i *Identity) Token() string {
 	if i.version == choria.V1 && !i.options.AnonTLS {

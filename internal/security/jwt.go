@@ -128,7 +128,7 @@ func (i *Identity) checkToken(c *ClientClaims, token string, now time.Time) erro
 	case errors.Is(err, ErrTokenExpired):
 		return expiredToken(path, c.Expires())
 	case err != nil:
-		return fault("that is not valid before "+c.NotBefore.UTC().Format(time.RFC3339), "check the clock of this machine; it says "+now.UTC().Format(time.RFC3339), err)
+		return fault("that is not valid before "+c.NotBefore.UTC().Format(time.RFC3339), "check the clock of this machine; it shows "+now.UTC().Format(time.RFC3339), err)
 	case c.Expires().IsZero():
 		return fault("without an expiry, which brokers refuse", hintToken, ErrTokenExpired)
 	case c.CallerID == "":
@@ -174,7 +174,7 @@ func (s issuers) keys(organization string) ([]crypto.PublicKey, bool) {
 	return keys, len(keys) > 0
 }
 
-// openCaller reads the token and its seed, which say who the caller is.
+// openCaller reads the token and its seed, which define the caller.
 func (i *Identity) openCaller(now time.Time) error {
 	claims, err := i.readToken(now)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 const keyLoginURL = "plugin.login.aaasvc.login.url"
 
-// Login is a caller who asks the site's login service for a token.
+// Login asks the site's login service for a token.
 type Login struct {
 	URLs               []string // plugin.login.aaasvc.login.url: any of them will do
 	Username, Password string
@@ -134,7 +134,7 @@ func (o *Options) tlsPaths() (certificate, key, ca string) {
 	return certificate, key, ca
 }
 
-// ask asks the services until one answers. A no is final.
+// ask asks the services until one answers. A refusal is final.
 func (l Login) ask(ctx context.Context, services []*remote, public ed25519.PublicKey, key ed25519.PrivateKey, now time.Time) (string, error) {
 	stamp := strconv.FormatInt(now.Unix(), 10)
 	question := map[string]string{
@@ -158,18 +158,18 @@ func (l Login) ask(ctx context.Context, services []*remote, public ed25519.Publi
 		case err != nil:
 			return "", err
 		case answer.Error != "":
-			return "", service.fault("it says no: "+words(answer.Error, l.Password), "", nil)
+			return "", service.fault("it refused: "+words(answer.Error, l.Password), "", nil)
 		case answer.Token == "":
 			return "", service.fault("its answer has no token", "is that URL the login service's?", nil)
 		default:
 			return strings.TrimSpace(answer.Token), nil
 		}
 	}
-	return "", nobody(failed)
+	return "", unreached(failed)
 }
 
-// nobody says that no service was reached.
-func nobody(failed []*RemoteError) error {
+// unreached is the error when no service was reached.
+func unreached(failed []*RemoteError) error {
 	if len(failed) == 1 {
 		return failed[0]
 	}

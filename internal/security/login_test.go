@@ -159,7 +159,7 @@ func TestALoginThatFailsLeavesTokenAndKey(t *testing.T) {
 		edit func(o *Options, l *Login, d *frontDesk)
 		want string
 	}{
-		{"wrong password", func(_ *Options, l *Login, _ *frontDesk) { l.Password = "wrong horse" }, `it says no: bob may not log in with "[redacted]"`},
+		{"wrong password", func(_ *Options, l *Login, _ *frontDesk) { l.Password = "wrong horse" }, `it refused: bob may not log in with "[redacted]"`},
 		{"denied", func(_ *Options, _ *Login, d *frontDesk) {
 			d.early = reply(401, `{"error":"not with `+rightPassword+`"}`)
 		}, "it answered 401 Unauthorized: not with [redacted]"},

@@ -32,7 +32,7 @@ const (
 	keySignerService = "plugin.choria.security.request_signer.service"
 )
 
-// delegates tells that requests are signed by somebody else.
+// delegates reports whether another service signs the requests.
 func (o *Options) delegates() bool { return o.SignerService || o.SignerURL != "" }
 
 // requestSigner has requests signed elsewhere: by HTTP, or by the service.
@@ -107,12 +107,12 @@ func (s *requestSigner) overHTTP(ctx context.Context, request []byte, signature,
 		return nil, err
 	}
 	if answer.Error != "" {
-		return nil, s.http.fault("it says no: "+words(answer.Error, token), "", nil)
+		return nil, s.http.fault("it refused: "+words(answer.Error, token), "", nil)
 	}
 	return answer.Secure, nil
 }
 
-// unsigned tells that a request goes to the signing service, which takes it as it is.
+// unsigned reports that a request goes to the signing service, which takes it as it is.
 func unsigned(version choria.Version, request []byte) bool {
 	if !bytes.Contains(request, []byte(signerAgent)) {
 		return false
@@ -157,7 +157,7 @@ func (i *Identity) sealElsewhere(ctx context.Context, request []byte, now time.T
 // must be there (docs/protocol.md, remote signer).
 func (i *Identity) adoptDelegation(sealed choria.SecureRequest, now time.Time) ([]byte, error) {
 	if sealed.Signer == "" {
-		return nil, i.delegate.fault("it did not say who signed: the field signer is empty", "is it a signer for protocol v2?", nil)
+		return nil, i.delegate.fault("it did not name the signer: the field signer is empty", "is it a signer for protocol v2?", nil)
 	}
 	sealed.Caller = i.token
 	if i.issuers.known() {

@@ -81,7 +81,7 @@ func legacyVerifier(roots *x509.CertPool, ips []string) func(tls.ConnectionState
 	}
 }
 
-// verifyName checks whom the certificate is for. An empty name means that an IP
+// verifyName checks the name in the certificate. An empty name means that an IP
 // address was dialled: it must be for one of those that we know.
 func verifyName(leaf *x509.Certificate, name string, ips []string) error {
 	if name == "" {

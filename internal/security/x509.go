@@ -28,7 +28,7 @@ func (i *Identity) openX509(now time.Time) error {
 	o := &i.options
 	i.version = choria.V1
 	name, err := o.certname()
-	if err != nil && !(o.AnonTLS && o.delegates()) { // the token then says who we are
+	if err != nil && !(o.AnonTLS && o.delegates()) { // the token then names the caller
 		return err
 	}
 	i.caller = "choria=" + name
@@ -71,7 +71,7 @@ func (o *Options) requireX509(cert, key string) error {
 	return nil
 }
 
-// hintMissing says how to come by the certificate.
+// hintMissing is how to get the certificate.
 func (o *Options) hintMissing() string {
 	if o.Provider == providerPuppet {
 		return "request it with: choria enroll; or name another with MCOLLECTIVE_CERTNAME, or its directory with plugin.choria.ssldir"
@@ -137,12 +137,12 @@ func checkCertificateTimes(path string, cert *x509.Certificate, now time.Time) e
 		return expiredCertificate(path, cert.NotAfter)
 	case now.Before(cert.NotBefore):
 		return &CredentialError{Path: path, Problem: whatCertificate + " is not valid before " + cert.NotBefore.UTC().Format(time.RFC3339),
-			Hint: "check the clock of this machine; it says " + now.UTC().Format(time.RFC3339)}
+			Hint: "check the clock of this machine; it shows " + now.UTC().Format(time.RFC3339)}
 	}
 	return nil
 }
 
-// clientAuth says whether servers take the certificate: it names the usage, or
+// clientAuth reports whether servers take the certificate: it names the usage, or
 // does not limit its usages.
 func clientAuth(cert *x509.Certificate) bool {
 	if len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) == 0 {
@@ -180,7 +180,7 @@ func readRoots(path string) (*x509.CertPool, error) {
 }
 
 // openDelegated opens an identity of version 1 whose requests a remote signer signs: the
-// token says who we are. Our certificate, if we have one, is for the connection only; with
+// token names the caller. Our certificate, if we have one, is for the connection only; with
 // anonymous TLS the token is what we connect with (docs/protocol.md, authentication sent in
 // CONNECT).
 func (i *Identity) openDelegated(certPath, keyPath, caPath string, now time.Time) error {
