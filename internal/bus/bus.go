@@ -1,9 +1,9 @@
-// Package bus is the one connection to the message bus that a run has.
+// Package bus is the connection to the broker. A process has one.
 //
 // It knows NATS: dialling within a budget, TLS, tokens and the nonce, subscriptions with a plain callback, publishing
-// and the flush that proves the broker took it. It survives reconnects and never keeps a message to be sent later: the
-// reconnect buffer is off, so that a lost broker cannot act on an operator's behalf minutes afterwards. What the broker
-// refuses is reported in words (Problem). It does not know Choria's messages, and it reads no configuration.
+// and the flush that proves the broker took it. It survives reconnects. It never keeps a message to send it later: the
+// reconnect buffer is off, so that a request cannot leave minutes after the connection was lost. Refusals of the broker
+// become a Problem, in words. It does not know Choria's messages, and it reads no configuration.
 package bus
 
 import (

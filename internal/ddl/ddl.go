@@ -1,13 +1,13 @@
 // Package ddl knows agent documents: which actions an agent has, what they
-// take, what they return, and how replies are summed up.
+// take, what they return, and how replies are aggregated.
 //
 // It resolves documents (embedded, on disk, from the site's registry), turns
 // typed key=value inputs into the JSON that is sent, and aggregates
 // replies. It does not send anything, and knows neither terminals nor flags.
 //
 // Invariants: a resolved Document is shared and never changed; an error never
-// quotes the value of a secret input; whatever Check lets through is valid
-// JSON for the action.
+// quotes the value of a secret input; what Check returns is valid JSON
+// for the action.
 package ddl
 
 import (

@@ -1,7 +1,7 @@
-// Package doctor walks the way to the fleet, step by step, and returns what it found as values: configuration, settings,
-// credentials, brokers, TLS, authentication, replies, events, discovery, clocks.
+// Package doctor checks every step from the configuration to the fleet, and returns the findings as values: configuration,
+// settings, credentials, brokers, TLS, authentication, replies, events, discovery, clocks.
 //
-// It changes nothing anywhere. Words for the operator are here; exit codes, layout and streams are not. No step waits
+// It changes nothing. The texts for the operator are here; exit codes, layout and streams are not. No step waits
 // longer than its Options say.
 package doctor
 

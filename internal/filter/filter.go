@@ -4,10 +4,10 @@
 //
 // It does not know the wire form of a filter, nor where nodes come from.
 //
-// Two halves must not be confused. Parse is strict: it refuses what would
-// surprise, and every refusal carries the filter to write instead. ParseFact,
-// Filter.Match and Matcher.Match are faithful: they do what a server does, its
-// oddities included, because the lab must answer as the real thing does.
+// The package has two parts. Parse is strict: it refuses filters with a
+// surprising meaning, and each refusal has the filter to write instead.
+// ParseFact, Filter.Match and Matcher.Match do exactly what a server does, its
+// oddities included, because the lab must answer as a real server.
 package filter
 
 import (

@@ -1,7 +1,7 @@
 // Package journal keeps the records of a run in one append-only file.
 //
-// It knows lines, their order and their durability; it does not know what they
-// say. The file is named <id>.journal and holds one JSON object a line:
+// It knows lines, their order and their durability; it does not know their
+// content. The file is named <id>.journal and holds one JSON object a line:
 //
 //	{"sum":"1a2b3c4d","rec":{...}}    a record, as it was appended
 //	{"sum":"5e6f7a8b","own":{...}}    the process that holds the file from here on
@@ -14,15 +14,14 @@
 //
 //   - When Append returns nil its lines are on disk, as a group.
 //   - One process at a time appends; the kernel frees the lock when it dies.
-//   - A last line cut short by a crash was never acknowledged: it is dropped and
-//     said ([Journal.Torn]). Anything else that does not fit is a
-//     [CorruptError]: never a guess.
+//   - A last line cut short by a crash was never acknowledged: it is dropped
+//     and reported ([Journal.Torn]). Any other damage is a [CorruptError].
 //   - Files have mode 0600 and stay inside their directory, whatever the id is.
-//     One that belongs to another user is read, never written.
+//     A file of another user is read, never written.
 //
 // An own line names host, boot, process, device and inode, and ties the wall
-// clock to the time since the boot: from them follows whether a file is a copy
-// that may lag ([Journal.Copy]), whether a process still is the one that wrote
+// clock to the time since the boot: these show whether a file is a copy
+// that may lag ([Journal.Copy]), whether a process is still the one that wrote
 // it ([Owner.Signal]), and how long ago something was ([Clock]).
 package journal
 

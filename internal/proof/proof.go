@@ -1,12 +1,17 @@
 // Package proof finds out whether a dangerous action really happened on a node.
 //
-// "OK" from a server means that it accepted a request: it acts seconds later, and reports nothing. This package knows,
-// for each action, what proves it (docs/protocol.md, provisioning): a restarted server runs a process that began after
-// the request was sent, a reprovisioned one announces itself in provisioning mode or comes back as such a process, one
-// that was shut down has left the broker and stays away, an updated one runs such a process of the version asked for. Events say when to look, polling decides. It implements the
-// engine's Verifier and Prober, and does not know batches, journals or flags.
+// "OK" from a server means that it accepted a request: it acts seconds later, and reports nothing. This package knows the
+// proof of each action (docs/protocol.md, provisioning):
 //
-// Invariants. Everything here is read-only for the nodes; nothing is ever sent again because a node was silent. Times
+//   - restart: the server runs a process that began after the request was sent;
+//   - reprovision: the server announces itself in provisioning mode, or runs such a process;
+//   - shutdown: the server has left the broker and stays away;
+//   - release_update: the server runs such a process, of the version asked for.
+//
+// Events show when to look; polling decides. The package implements the engine's Verifier and Prober. It does not know
+// batches, journals or flags.
+//
+// Invariants. Every request of this package is read-only; no action is sent again because a node was silent. Times
 // of a node are only compared with times of the same node, so that skewed clocks do not matter. A look counts only when
 // the connection stood from its sending to its end. What cannot be proved is never called proved. All state of one
 // Verify lives in one goroutine, that of its consumer.
