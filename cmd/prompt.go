@@ -89,7 +89,7 @@ func (k *asker) Line(ctx context.Context, question string) (string, error) {
 	}
 }
 
-// question shows what is asked.
+// question prints the question.
 func (k *asker) question(text string) { fmt.Fprint(k.out, plain.Text(text)) }
 
 // Yes asks for y or n. Only y and yes mean yes.

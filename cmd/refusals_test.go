@@ -45,13 +45,13 @@ func refused(t *testing.T, env map[string]string, table []refusal) {
 func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 	const restart, ping = "req choria_provision restart token=t0ken ", "req rpcutil ping "
 	refused(t, nil, []refusal{
-		{args: restart + "--nodes", more: []string{""}, says: "--nodes is given nothing", hint: "is a variable unset?"},
-		{args: restart + "--limit", more: []string{""}, says: "--limit is given nothing"},
-		{args: restart + "--batch", more: []string{""}, says: "--batch is given nothing"},
-		{args: restart + "--expect-file", more: []string{""}, says: "--expect-file is given nothing"},
+		{args: restart + "--nodes", more: []string{""}, says: "--nodes has an empty value", hint: "is a variable unset?"},
+		{args: restart + "--limit", more: []string{""}, says: "--limit has an empty value"},
+		{args: restart + "--batch", more: []string{""}, says: "--batch has an empty value"},
+		{args: restart + "--expect-file", more: []string{""}, says: "--expect-file has an empty value"},
 		{args: restart + "--max-failed", more: []string{""}, says: "--max-failed"},
 		{args: restart + "--max-nodes", more: []string{""}, says: "--max-nodes"},
-		{args: restart + "--target", more: []string{""}, says: "--target is given nothing"},
+		{args: restart + "--target", more: []string{""}, says: "--target has an empty value"},
 		{args: restart + "-I", more: []string{""}, says: "every node would be meant"},
 		{args: restart + "--limit 0", says: "leaves no nodes"},
 		{args: restart + "--limit 5%%", says: "neither a number nor a percentage"},
@@ -72,7 +72,7 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 		{args: restart + "--dm carrier-pigeon", says: "carrier-pigeon"},
 		{args: restart + "--nosuch", says: "unknown flag: --nosuch", hint: "fleetctl req --help"},
 		{args: "req choria_provision restart token=- --nodes -", says: "--nodes - and token=- all read stdin"},
-		{args: "req rpcutil", says: "which agent and action?", hint: "fleetctl req AGENT ACTION"},
+		{args: "req rpcutil", says: "an agent and an action are needed", hint: "fleetctl req AGENT ACTION"},
 		{args: ping + "x=1 x=2", says: `input "x" is given twice`},
 		{args: ping + "word", says: "input 1 is not key=value"},
 
@@ -172,7 +172,7 @@ func TestOtherCommandsRefuseWhatCannotBeMeant(t *testing.T) {
 		{args: "jwt view f k --key k", says: "the key is given twice"},
 		{args: "jwt view /nowhere/f", says: "/nowhere/f"},
 		{args: "runs report last --output csv", says: `unknown format "csv"`, hint: "use one of text, json, nodeset, junit"},
-		{args: "runs retry last", says: "retry which nodes?", hint: "--failed, --no-reply, --absent, --not-sent or --unknown"},
+		{args: "runs retry last", says: "no kind of nodes to retry is chosen", hint: "--failed, --no-reply, --absent, --not-sent or --unknown"},
 		{args: "runs resume last x", says: "input 1 is not key=value"},
 		{args: "runs resume last --batch 1", says: "unknown flag: --batch"},
 		{args: "runs show last", says: `no run "last"`, hint: "fleetctl runs list"},
@@ -192,7 +192,7 @@ func TestOtherCommandsRefuseWhatCannotBeMeant(t *testing.T) {
 	})
 }
 
-// What the configuration and the agents' documents say is held against the command before anything is dialled.
+// What the configuration and the agents' documents say is held against the command before anything is dialed.
 func TestInputsAndConfigurationAreRefusedBeforeTheNetwork(t *testing.T) {
 	const restart = "req choria_provision restart "
 	refused(t, noBroker(t), []refusal{

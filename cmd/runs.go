@@ -36,10 +36,10 @@ func newRuns(a *app) *cobra.Command {
 // store is where the runs' records are.
 func (a *app) store(o recordOptions) run.Store { return run.Store{Dir: a.env.runsFolder(o.dir)} }
 
-// storedCode is the exit code that a run ended with, or would.
+// storedCode is the exit code of a recorded run: the one it ended with, or would end with now.
 func storedCode(s batch.Summary) int { return verdictCode(s.Verdict) }
 
-// newOfRun is a command that takes one run and where its record is.
+// newOfRun makes a command that takes one run and the place of its record.
 func newOfRun(a *app, name, long, short string, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{
@@ -62,7 +62,7 @@ func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cob
 	c := &cobra.Command{
 		Use:               "show RUN",
 		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Show what became of every node of a run",
+		Short:             "Show the outcome of every node of a run",
 		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`.",
 		Args:              aRun(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -99,7 +99,7 @@ func newRunsReport(a *app, do func(context.Context, *app, reportOptions) error) 
 	c := &cobra.Command{
 		Use:               "report RUN",
 		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Write what became of a run's nodes, for people, CI and other programs",
+		Short:             "Write the outcome of every node of a run, for people, CI and other programs",
 		Long: `report reads the record of a run, without using the network, and writes it as text (as runs show), as JSON, as a JUnit report, or as
 the node set of those that did it. A run that is still being done is reported as far as it has come.`,
 		Example: "  fleetctl runs report last --output junit -o report.xml",
@@ -189,14 +189,14 @@ func newRunsRetry(a *app, do func(context.Context, *app, reqOptions, string, []b
 	c := &cobra.Command{
 		Use:               "retry RUN [key=value...]",
 		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Begin a new run over the nodes of an earlier one that did not do it",
-		Long: `retry begins a linked run. A node that may have got the earlier request is looked at first (read-only), and is sent to
+		Short:             "Start a new run over nodes of an earlier run that did not succeed",
+		Long: `retry starts a linked run. A node that may have received the earlier request is checked first (read-only), and is sent to
 only when it is proved untouched. Secrets are not in the record: give them again, as for req.`,
 		Example: "  fleetctl runs retry last --failed --no-reply token=@token.txt",
 		Args:    aRun(0),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(which.states()) == 0 {
-				return usage(errors.New("retry which nodes?"), "add --failed, --no-reply, --absent, --not-sent or --unknown")
+				return usage(errors.New("no kind of nodes to retry is chosen"), "add --failed, --no-reply, --absent, --not-sent or --unknown")
 			}
 			if err := o.stored(c.Flags(), "retry", args); err != nil {
 				return errorLine(a, &o, err)
@@ -231,7 +231,7 @@ func (o *reqOptions) addResume(f *pflag.FlagSet) {
 	o.record.addTrust(f)
 }
 
-// stored reads what is typed about a recorded run: RUN and the inputs that it needs again.
+// stored reads the arguments about a recorded run: RUN and the inputs that it needs again.
 func (o *reqOptions) stored(flags *pflag.FlagSet, command string, args []string) (err error) {
 	o.flags, o.words = flags, []string{"runs", command, args[0]}
 	if err := o.output.choose(); err != nil {
@@ -241,7 +241,7 @@ func (o *reqOptions) stored(flags *pflag.FlagSet, command string, args []string)
 	return err
 }
 
-// withStored makes a request of a run's record and of what is typed now, and does the work with it.
+// withStored makes a request from a run's record and the arguments, and calls work with it.
 func withStored(ctx context.Context, a *app, o *reqOptions, name string, work func(context.Context, run.Context, run.Request, run.Stored) (run.Result, error)) error {
 	stored, request, err := reopen(a, o, name)
 	if err != nil {
@@ -253,7 +253,7 @@ func withStored(ctx context.Context, a *app, o *reqOptions, name string, work fu
 		}
 		a.flags.config = stored.Meta.Config
 	}
-	a.flags.federations = stored.Meta.Federations // whatever is configured by now: the nodes are there
+	a.flags.federations = stored.Meta.Federations // even when the configuration has changed: the nodes are in this collective
 	return withRun(ctx, a, o, request, func(c run.Context) (run.Result, error) {
 		return work(ctx, c, request, stored)
 	})

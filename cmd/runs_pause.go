@@ -11,7 +11,7 @@ import (
 	"fleetctl/internal/run"
 )
 
-// controlled reports which runs can be controlled, in the help.
+// controlled is the part of the help about the runs that can be controlled.
 const controlled = "RUN is a run's id, a beginning of it that no other run has, or `last`. It must be in progress on this machine."
 
 func newRunsPause(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
@@ -61,7 +61,7 @@ func controllable(r run.Stored) error {
 	case !r.Live:
 		return refuse("", "run %s has ended: nothing is sent any more", r.ID)
 	case r.Owner.Host != hostName():
-		return refuse("", "cannot control run %s from here: process %d on %s drives it", r.ID, r.Owner.PID, r.Owner.Host)
+		return refuse("", "cannot control run %s from here: process %d on %s runs it", r.ID, r.Owner.PID, r.Owner.Host)
 	case !r.Ours:
 		return refuse("", "cannot control run %s: it belongs to another user", r.ID)
 	}

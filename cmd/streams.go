@@ -79,12 +79,12 @@ func widthOf(w any) int {
 	return 80
 }
 
-// stream is a stream as the printers know it.
+// stream is a stream with what the printers need to know of it.
 func (a *app) stream(w io.Writer) report.Stream {
 	return report.Stream{Writer: w, Terminal: isTerminal(w), Width: widthOf(w), Color: a.color(w)}
 }
 
-// color reports whether a stream gets colors: only a terminal that knows them, and never against the operator's wish.
+// color reports whether a stream gets colors: only a terminal that knows them, and never when the operator turned colors off.
 func (a *app) color(w io.Writer) bool {
 	if _, set := a.env.getenv("NO_COLOR"); set || a.flags.noColor || a.colorless {
 		return false

@@ -9,11 +9,11 @@ import (
 	"fleetctl/inventory"
 )
 
-// unknownName refuses a name that means nothing, with those that may have been meant.
+// unknownName refuses an unknown name, and suggests similar ones.
 func unknownName(flag, name, why string, known []string) error {
 	hint := ""
 	if near := filter.NearestFew(strings.TrimPrefix(name, inventory.FactPrefix), known, 3); len(near) > 0 {
-		hint = "is one of these meant? " + strings.Join(near, ", ")
+		hint = "did you mean one of these? " + strings.Join(near, ", ")
 	}
 	return usage(fmt.Errorf("cannot use %s %s: %s", flag, name, why), hint)
 }

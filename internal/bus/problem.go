@@ -126,7 +126,7 @@ func (c *Conn) explain(err error, o Options) *Problem {
 	return p
 }
 
-// tlsProblem recognises what is wrong with either side's certificate.
+// tlsProblem recognizes what is wrong with either side's certificate.
 func tlsProblem(err error, p *Problem) bool {
 	var hint string
 	if alert, ok := errors.AsType[tls.AlertError](err); ok {

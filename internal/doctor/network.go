@@ -80,7 +80,7 @@ func (c *checkup) reachOne(ctx context.Context, p bus.Probe) []Step {
 	return steps
 }
 
-// greeted words a broker's greeting and its certificate.
+// greeted describes a broker's greeting and its certificate.
 func (c *checkup) greeted(g bus.Greeting, err error) finding {
 	if errors.Is(err, bus.ErrWebSocket) {
 		return finding{skipped: true, detail: err.Error()}
@@ -125,7 +125,7 @@ func (c *checkup) authenticate(ctx context.Context) finding {
 	return finding{detail: fmt.Sprintf("connected to %s as %s", bus.Probe{Server: c.n.Conn().URL()}.Address(), c.id.Caller())}
 }
 
-// replies listens where servers will answer us: without that right, a request looks unanswered.
+// replies subscribes to the reply subject: without that right, every request looks unanswered.
 func (c *checkup) replies(ctx context.Context) finding {
 	var err error
 	c.session, err = c.client.Open(ctx, c.n.Collective)
@@ -149,7 +149,7 @@ func (c *checkup) events(ctx context.Context) finding {
 	}
 	if p, ok := errors.AsType[*bus.Problem](err); ok && !p.Lost {
 		return finding{
-			warnings: []string{"lifecycle events are not for us: restarts are proved by polling, reprovisioning only by the node's return"},
+			warnings: []string{"lifecycle events are not allowed for this caller: restarts are proved by polling, reprovisioning only by the node's return"},
 			fix:      "give the token the permission events_viewer",
 		}
 	}

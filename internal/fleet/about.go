@@ -10,7 +10,7 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// About is what is known of a fleet before anything is dialled.
+// About is what is known of a fleet before anything is dialed.
 type About struct {
 	ConfigFile     string
 	Collective     string
@@ -33,7 +33,7 @@ func (f *Fleet) About() About {
 type Caller struct {
 	ID      string
 	Version choria.Version
-	// ChecksReplies: replies are believed only when their signature and their server's token are good.
+	// ChecksReplies means that replies are accepted only with a valid signature and a valid token of their server.
 	ChecksReplies bool
 }
 

@@ -14,7 +14,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Security reports who we are by a configuration: what the files, the flags and our own settings have of it.
+// Security collects the settings of our identity from the configuration, the flags and our own settings.
 func (o Options) Security(cfg *config.Config) (security.Options, error) {
 	s := cfg.Security
 	out := security.Options{
@@ -36,7 +36,7 @@ func (o Options) Security(cfg *config.Config) (security.Options, error) {
 	return out, nil
 }
 
-// SecurityOptions define who we are on this network.
+// SecurityOptions are the settings of our identity on this network.
 func (f *Fleet) SecurityOptions() (security.Options, error) {
 	o, err := f.o.Security(f.Config)
 	o.Service = serviceSigner{f}

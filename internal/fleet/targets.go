@@ -13,7 +13,7 @@ import (
 	"fleetctl/internal/filter"
 )
 
-// Targets define which nodes are meant. The zero value is every node of the main collective.
+// Targets choose nodes. The zero value is every node of the main collective.
 type Targets struct {
 	Filter     filter.Flags
 	Collective string // empty: the main one

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrForeign: the journal belongs to another user. It can be read, never driven: neither appended to nor its process
-// signalled.
+// signaled.
 var ErrForeign = errors.New("it belongs to another user")
 
 // ErrGone: the process that held the journal is gone, and its number may be another process's now.

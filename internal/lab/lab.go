@@ -330,8 +330,8 @@ func (l *Lab) with(identity string, f func(*node)) error {
 	return nil
 }
 
-// neighbour is another node, or n itself in a fleet of one.
-func (l *Lab) neighbour(n *node) *node {
+// neighbor is another node, or n itself in a fleet of one.
+func (l *Lab) neighbor(n *node) *node {
 	for i, other := range l.nodes {
 		if other == n {
 			return l.nodes[(i+1)%len(l.nodes)]

@@ -113,7 +113,7 @@ func (n *node) encode(a *arrival, payload []byte, f forgery, nursery bool, now t
 		// one, so in v1 the name is a stranger's.
 		r.Sender = "intruder." + n.site.name + ".example.org"
 		if n.signs(nursery) {
-			r.Sender = n.lab.neighbour(n).identity
+			r.Sender = n.lab.neighbor(n).identity
 		}
 	case otherID:
 		r.RequestID = choria.NewRequestID(version, r.Time)
