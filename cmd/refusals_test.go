@@ -58,7 +58,7 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 		{args: restart + "--max-nodes 0", says: "--max-nodes 0 allows no run", hint: "leave it out for no limit"},
 		{args: restart + "--expect -1", says: "not a number of nodes"},
 		{args: restart + "--discovery-timeout 0", says: "--discovery-timeout 0 finds no node"},
-		{args: restart + "--batch-sleep 1e30", says: "no time to wait"},
+		{args: restart + "--batch-sleep 1e30", says: "not a time to wait"},
 		{args: restart + "--reply-timeout 0", says: "--reply-timeout 0 waits for no reply"},
 		{args: restart + "--ttl 1500ms", says: "servers count whole seconds, from 1"},
 		{args: restart + "--ttl 0", says: "servers count whole seconds, from 1"},

@@ -22,7 +22,7 @@ var ErrNoReply = errors.New("no reply")
 
 // Call sends one direct request that changes nothing, and yields the replies until every node has answered or is absent,
 // until req.Wait is over, or the context ends. What arrived by then is still yielded, however long its check takes. The
-// end of the context is not an error here: the caller set it and knows. A yielded error ends the sequence; stopping the
+// end of the context is not an error here: the caller set it. A yielded error ends the sequence; stopping the
 // loop stops the work.
 //
 // When the connection is lost meanwhile, the nodes that have not answered are asked again after its return, with a new
@@ -63,7 +63,7 @@ func (s *Session) each(ctx context.Context, w choria.Window, nodes []string, ask
 	}
 	g.again = func() (time.Duration, bool) { return askAbsentEvery, len(m.away) > 0 }
 	g.take = func(r Reply) bool {
-		// Whether an absence may be believed depends on the connection's last loss, of which we may not know yet.
+		// Whether an absence counts depends on the last loss of the connection, which may not be known yet.
 		hold := r.Absent && (s.client.intact(g.link) != nil || r.Sent.Before(g.settled()))
 		return m.take(r, hold)
 	}
@@ -72,7 +72,7 @@ func (s *Session) each(ctx context.Context, w choria.Window, nodes []string, ask
 	}
 }
 
-// muster is the nodes of one question.
+// muster holds the nodes of one question.
 type muster struct {
 	all     []string         // those that were asked at first; nil before
 	left    map[string]bool  // those that are waited for
@@ -161,7 +161,7 @@ func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filt
 	}
 }
 
-// Roll is the question which nodes are there.
+// Roll asks which nodes are connected.
 type Roll struct {
 	Collective string
 	// Filter is what a node must match to answer; the empty one asks all of them.

@@ -75,7 +75,7 @@ func (c *Client) WithTTL(d time.Duration) *Client {
 	return c
 }
 
-// WithHash chooses the hash of our caller id in the subjects that replies go to: the broker allows some alone. It is for
+// WithHash chooses the hash of our caller id in the subjects that replies go to: the broker may allow only some. It is for
 // the moment after New, and returns its client.
 func (c *Client) WithHash(h choria.CallerHash) *Client {
 	c.hash = h
@@ -96,7 +96,7 @@ func (c *Client) WithLogger(l *slog.Logger) *Client {
 	return c
 }
 
-// Request is one RPC request, whoever it goes to.
+// Request is one RPC request to any number of nodes.
 type Request struct {
 	Agent, Action string
 	// Data holds the action's inputs as a JSON object; nil is the empty object.
@@ -112,7 +112,7 @@ type Request struct {
 	Wait time.Duration
 }
 
-// Reply is one believed reply, or the broker's word that a node is absent.
+// Reply is one accepted reply, or the broker's notice that a node is absent.
 type Reply struct {
 	// Node is the identity of the server that answered; proven where reply signatures are checked.
 	Node string
@@ -135,7 +135,7 @@ type Reply struct {
 	// TokenEnds is when the server's token ends, which came with the reply; zero in protocol v1 and where there was none. It
 	// is as good as the reply: proven where reply signatures are checked.
 	TokenEnds time.Time
-	// Absent: the broker had no subscriber for the node when the request was published, so it reached nothing. Then only
+	// Absent: the broker had no subscriber for the node when the request was published, so nothing received it. Then only
 	// Node, RequestID, Sent and Received are set, and Code is choria.Absent.
 	Absent bool
 }

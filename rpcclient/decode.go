@@ -7,8 +7,8 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// receive runs on the subscription's goroutine, in the order of arrival. It looks at nothing but the subject: what belongs
-// to no request of ours costs no more than that.
+// receive runs on the subscription's goroutine, in the order of arrival. It looks at nothing but the subject: a message
+// that belongs to none of our requests costs no more than that.
 func (s *Session) receive(m choria.Message) {
 	id, notice := s.address(m.Subject)
 	s.mu.Lock()
@@ -66,7 +66,7 @@ func (s *Session) name(m choria.Message) {
 	s.strays.name(WrongRequest, t.Sender)
 }
 
-// examine turns a message into a believed reply, or counts it as a stray.
+// examine turns a message into an accepted reply, or counts it as a stray.
 func (s *Session) examine(m queued) (Reply, bool) {
 	if m.notice != "" {
 		return s.absent(m)

@@ -15,7 +15,7 @@ import (
 
 // Session is one reply subscription that any number of requests share, for as long as a run lives: a reply that
 // comes after all callers stopped waiting for it is still delivered. Replies arrive on
-// <collective>.reply.<caller hash>.<session>.<request id>, so that a second run of the same caller is not heard. The
+// <collective>.reply.<caller hash>.<session>.<request id>, so that replies to another run of the same caller do not arrive here. The
 // subscription only dates and queues what arrives; one goroutine behind it decodes, checks and delivers.
 type Session struct {
 	client     *Client
@@ -77,7 +77,7 @@ func (s *Session) register(id string, p *pending) {
 	s.pending[id] = p
 }
 
-// Open subscribes for the replies of a new session. The caller must Close it, and must read Replies until then.
+// Open subscribes to the replies of a new session. The caller must Close it, and must read Replies until then.
 func (c *Client) Open(ctx context.Context, collective string) (*Session, error) {
 	out := make(chan Reply, 256)
 	s, err := c.OpenTo(ctx, collective, func(r Reply, done <-chan struct{}) {
@@ -93,7 +93,7 @@ func (c *Client) Open(ctx context.Context, collective string) (*Session, error) 
 	return s, nil
 }
 
-// OpenTo is Open with a function in place of the channel: it is called with every believed reply, one after another,
+// OpenTo is Open with a function in place of the channel: it is called with every accepted reply, one after another,
 // until the session is closed. It may block, until done ends at the latest.
 func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r Reply, done <-chan struct{})) (*Session, error) {
 	s := &Session{
@@ -114,7 +114,7 @@ func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r R
 	return s, nil
 }
 
-// Replies is the stream of believed replies. It is never closed: select on the end of your own wait as well.
+// Replies is the stream of accepted replies. It is never closed: select on the end of your own wait as well.
 func (s *Session) Replies() <-chan Reply { return s.out }
 
 // Close ends the subscription. Replies that were not read are dropped.
@@ -148,8 +148,8 @@ func (s *Session) stray(k Kind, node string) {
 }
 
 // Send publishes one direct request to every node, the same bytes to each, and returns once the broker has taken
-// them all. Federations get them in messages for up to 200 nodes, around the same signed bytes. On a *SendError some nodes may have been reached. Blank or unusable names are refused before anything
-// is published. Nothing is ever sent again. Where the broker reports a node as absent, an absent Reply is delivered for it.
+// them all. Federations get them in messages for up to 200 nodes, around the same signed bytes. On a *SendError some nodes may
+// have been reached. Blank or unusable names are refused before anything is published. Nothing is ever sent again. Where the broker reports a node as absent, an absent Reply is delivered for it.
 func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, error) {
 	r, err := s.client.rpc(req)
 	if err != nil {

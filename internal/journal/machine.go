@@ -29,7 +29,7 @@ type Machine struct {
 // began is the uptime at the start of this program.
 var began = uptime()
 
-// ThisMachine is the machine and the process that we are.
+// ThisMachine is this machine and this process.
 func ThisMachine() Machine {
 	host, err := os.Hostname()
 	if err != nil {

@@ -22,7 +22,7 @@ type baseline struct {
 const baselineForm = "%d %d %d %d" // start in seconds; clock, asked and took in milliseconds
 
 func (b baseline) text() string {
-	// Rounded up: a round trip that looks shorter than it was would look like knowledge.
+	// Rounded up: a round trip that looks shorter than it was would claim too much precision.
 	return fmt.Sprintf(baselineForm, b.start, b.clock.UnixMilli(), b.asked.UnixMilli(), (b.took + 2*time.Millisecond).Milliseconds())
 }
 
@@ -38,7 +38,7 @@ func parseBaseline(text string) (b baseline, ok bool) {
 	return b, b.start > 0
 }
 
-// age is that of the node's process by its own clock; 0 when it is not known, as when the clock was set back since.
+// age is the age of the node's process by the node's clock; 0 when it is unknown, for example after that clock was set back.
 func (b baseline) age() time.Duration {
 	age := b.clock.Sub(time.Unix(b.start, 0))
 	if age < -time.Second {
@@ -61,8 +61,8 @@ const absentPause = 2 * time.Second
 // Baseline asks every node for its start time. Silent nodes, and nodes that refuse, have no entry. A node that
 // the broker does not know is absent; for 30 s after our connection was lost and is back, such nodes are asked again
 // every 2 s first: servers come back to a restarted broker later than we do. On an error it returns what it learned
-// before, and no node is absent that could not be asked again. Of an Expression only Options.Tokens has anything to ask
-// for.
+// before, and no node is absent that could not be asked again. For an Expression it asks only
+// when Options.Tokens is set.
 func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]batch.Baseline, error) {
 	out := make(map[string]batch.Baseline, len(nodes))
 	if v.o.Action == Expression && !v.o.Tokens {

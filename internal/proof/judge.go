@@ -32,8 +32,8 @@ const (
 	sameProcess                 // a process that began before the request
 	later                       // one that began after it
 	lacking                     // one that began after it, but the expression does not hold; or no expression holds
-	uncertain                   // a process of which neither is certain
-	unreadable                  // an answer without a start time: refused, most of all
+	uncertain                   // a process for which neither is certain
+	unreadable                  // an answer without a start time, mostly a refusal
 )
 
 // judge looks at the answer to a poll. It returns what it shows, the start time when there is one, and a note.
@@ -84,7 +84,7 @@ func (v *Verifier) holds(r rpcclient.Reply) (bool, string) {
 	return true, ""
 }
 
-// versionNote names the version, which is what people look for.
+// versionNote names the version, for the operator.
 func versionNote(data []byte) string {
 	var body struct {
 		Version string `json:"version"`
@@ -105,13 +105,13 @@ func clock(unix, reference int64) string {
 	return t.Format(time.TimeOnly)
 }
 
-// proved is the reason of a proof, for people: "started 12:00:03, was 11:12:40".
+// proved is the reason of a proof, for the operator: "started 12:00:03, was 11:12:40".
 func (v *Verifier) proved(w *watched) string {
 	switch {
 	case v.o.Action == Shutdown && w.gone != never:
-		return "gone since it was to shut down"
+		return "gone since its shutdown was due"
 	case v.o.Action == Shutdown:
-		return "silent since it was to shut down"
+		return "silent since its shutdown was due"
 	case v.o.Action == Expression:
 		return "the expression holds"
 	case w.sees != later:
@@ -134,7 +134,7 @@ func (p past) started(start int64) string {
 
 const (
 	lostReason   = "the connection to the broker was lost: not asked"
-	unsentReason = "the broker did not take the question: not asked"
+	unsentReason = "the broker did not accept the request: not asked"
 )
 
 // unproved is why there is no proof, and what to do. It contains no times: the same reason of many nodes is printed once.
@@ -179,7 +179,7 @@ func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	if w.tardy {
 		return "started again, and was seen too late to know whether it stays up: check whether it answers"
 	}
-	return "did not stay as it was to be: it starts again and again, see its log"
+	return "did not stay up: it starts again and again, see its log"
 }
 
 // unsure is why the process that was seen proves nothing.
@@ -216,7 +216,7 @@ func reprovisionSilent(w *watched, noEvents bool) string {
 	case w.entered > 0:
 		return "in provisioning mode, and has not come back: see the provisioner"
 	case noEvents:
-		return left + ", and whether into provisioning mode is not known, as lifecycle events are not to be had " +
+		return left + ", and it is unknown whether in provisioning mode, as lifecycle events are not available " +
 			"(v2 tokens need events_viewer): look for it in collective provisioning"
 	}
 	return left + ", and was not seen in provisioning mode: look for it in collective provisioning, perhaps under the host's name"

@@ -78,14 +78,14 @@ const (
 	// MaxDelay is the longest delay that one of the actions can announce. A reply that announces more is malformed, and
 	// nothing here waits longer.
 	MaxDelay = maxSplay + defaultSplay - time.Second + minDelay
-	// An update is a download from anywhere, so that it has no longest time of its own. It acts 2 s after it has ended.
+	// An update is a download from anywhere, so that it has no longest duration. It acts 2 s after it has ended.
 	updateTime     = 5 * time.Minute
 	defaultTimeout = 60 * time.Second
 	clockMargin    = 5 * time.Second  // for what clocks and whole seconds may differ
 	linkSettle     = 30 * time.Second // servers are back this long after their broker is
 	promptAbsence  = 90 * time.Second // a frozen server keeps its subscription for two minutes at least
 	answerTime     = 4 * time.Second  // rpcutil answers within 2 s (docs/protocol.md, rpcutil), and upstream adds 2
-	maxPoll        = 5000             // nodes that one request goes to
+	maxPoll        = 5000             // nodes of one request
 )
 
 // LongestDelay is the longest time between a server's reply and its act; of an update, which replies at its end or not at
@@ -137,7 +137,7 @@ type Options struct {
 	// Events may be nil: then polling alone decides.
 	Events Events
 	// Timeout begins when the delay that a node announced has ended, or when the node is handed over, if that is later
-	// (as after a resume). That of an update begins when its request was sent. Zero is DefaultTimeout.
+	// (as after a resume). That of an update begins when its request was sent. Zero means DefaultTimeout.
 	Timeout time.Duration
 	// Settle is how long a proof must last; zero is not at all. See DefaultSettle.
 	Settle time.Duration

@@ -42,7 +42,7 @@ func (l *loop) down(w *watched) {
 }
 
 // mayBeDown reports whether the absence of a node can prove its shutdown: on the connection on which it was known to be
-// there, since a frozen server does not come back to a broker that was restarted, or that it shares with us no more. One
+// there, since a frozen server does not come back to a broker that was restarted, or that it no longer shares with us. One
 // that did not accept must also have been gone before a frozen one could be.
 func (l *loop) mayBeDown(w *watched) bool {
 	switch {
@@ -82,7 +82,7 @@ func (l *loop) overDown(w *watched, now moment) (bool, batch.Finding) {
 	return false, 0
 }
 
-// learn asks once whether the broker reports absent nodes. Where it does not, silence has to do.
+// learn asks once whether the broker reports absent nodes. If it does not, silence is the proof.
 func (l *loop) learn() {
 	if l.v.o.Action != Shutdown || l.learned {
 		return

@@ -6,9 +6,9 @@ import (
 	"fleetctl/batch"
 )
 
-// What no answer means.
+// The meaning of no answer.
 
-// inVain reports whether the first look at a silent target that it had to act before shows no sign of the act.
+// inVain reports whether the first look after the time to act shows no sign of the act of a silent target.
 func (l *loop) inVain(w *watched) bool {
 	if w.replied || w.told || w.decisive == never || l.nodes[w.node] != w {
 		return false
@@ -28,7 +28,7 @@ func (l *loop) tell(w *watched) {
 	l.yieldProof(batch.Proof{Node: w.node, Found: batch.Unproved, Time: time.Now(), Reason: l.v.unproved(w, l.stopEvents == nil)})
 }
 
-// failed is the finding of a node that nothing proves: that it was asked in vain, or that it could not be asked.
+// failed is the finding of a node without a proof: it did not answer, or it could not be asked.
 func (l *loop) failed(w *watched) batch.Finding {
 	if w.unsent || w.silent() && l.cutOff(w) {
 		return batch.Unasked

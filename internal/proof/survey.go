@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	answerCost  = 200 * time.Microsecond // what a reply may cost us, with its signature checked
+	answerCost  = 200 * time.Microsecond // time to handle one reply, its signature check included
 	surveyPause = 500 * time.Millisecond // after each part, so that its answers do not pile up in memory
 )
 
-// sendTimeout is how long the broker may take to accept a request for so many nodes, over a slow line too. One that
-// takes longer is as good as lost.
+// sendTimeout is how long the broker may take to accept a request for so many nodes, over a slow line too. A
+// request that takes longer counts as lost.
 func sendTimeout(nodes int) time.Duration {
 	return 5*time.Second + time.Duration(nodes)*4*time.Millisecond
 }
@@ -84,7 +84,7 @@ func (s *survey) take(r rpcclient.Reply) bool {
 	return s.heard(r, s.asked[r.RequestID])
 }
 
-// gather hands over what comes in until no node is left or the wait is over. It reports whether to go on.
+// gather hands over what comes in until no node is left or the wait is over. It reports whether to continue.
 func (s *survey) gather(ctx context.Context, wait time.Duration) bool {
 	over := time.NewTimer(wait)
 	defer over.Stop()

@@ -16,7 +16,7 @@ const (
 )
 
 // moment is a time on our clock, since Verify began. Small, and never mixed up with a node's clock. It stands still
-// while this machine sleeps: nothing is taken for a long silence that was none.
+// while this machine sleeps: such a sleep is not counted as silence.
 type moment = time.Duration
 
 const never moment = math.MinInt64
@@ -56,7 +56,7 @@ type watched struct {
 	note    string
 }
 
-// watch makes a target's record. What is long over, as after a resume, still gets its time. A silent target is looked
+// watch makes a target's record. A target whose time is long over, as after a resume, still gets its full time. A silent target is looked
 // at at once.
 func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 	now := time.Since(base)
@@ -87,7 +87,7 @@ func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 	return w
 }
 
-// grid puts moments together, so that few requests ask many nodes.
+// grid rounds moments, so that few requests ask many nodes.
 func grid(m moment) moment { return (m + window - 1) / window * window }
 
 // silent reports whether the last poll has no answer yet.
