@@ -21,7 +21,7 @@ var unreadFields = map[string]string{
 	"Config.LogFile":             "not documented: Choria's log, which we do not write; doctor shows it",
 	"Config.LogLevel":            "not documented: as LogFile",
 	"Config.SoftShutdownTimeout": "not documented: servers only; doctor shows it",
-	"Config.PuppetServerHost":    "not documented: enrollment only, which we do not do; doctor shows it",
+	"Config.PuppetServerHost":    "not documented: enrollment only, which fleetctl does not do; doctor shows it",
 	"Config.PuppetServerPort":    "as PuppetServerHost",
 	"Config.PuppetCAHost":        "as PuppetServerHost",
 	"Config.PuppetCAPort":        "as PuppetServerHost",

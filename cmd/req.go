@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,6 +109,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 	if err != nil {
 		return err
 	}
+	events := newNotifier(ctx, a, o, settings, f.About().ConfigFile, w)
 	token, _ := a.env.getenv(tokenVariable)
 	ask := newAsker(a)
 	defer func() {
@@ -115,7 +117,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 		a.running.Store(nil)
 	}()
 	res, err := work(run.Context{
-		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: w,
+		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: events,
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
 		Settings: settings, SettingsFile: a.env.settingsFile(), User: a.env.user(), Host: hostName(), Version: build().Version, Logger: a.logger(),
 		Outlive: func(id string) <-chan batch.Control {
@@ -125,7 +127,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 			return ask.keys.control()
 		},
 	})
-	if err := w.End(err); err != nil {
+	if err := w.End(cmp.Or(err, events.Close())); err != nil {
 		return err
 	}
 	return ended(resultCode(res))

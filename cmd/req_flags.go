@@ -24,6 +24,7 @@ type reqOptions struct {
 	inputs        map[string]string // as typed
 
 	batch        string
+	mode         string
 	canary       canaryFlag
 	spreadBy     string
 	maxPer       []string
@@ -38,6 +39,7 @@ type reqOptions struct {
 
 	failFast bool
 	dryRun   bool
+	onEvent  string
 
 	replyTo string // where replies go in place of here
 
@@ -49,15 +51,23 @@ type reqOptions struct {
 // addSplit adds the flags that split nodes into batches. A resumed run keeps its batches.
 func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
+	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier (the next batch begins when the last one is over), or rolling (--batch nodes in flight, the next starts when one is proved)")
+	completeWith(f, "mode", modeBarrier, modeRolling)
 	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
-	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`")
-	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch: `FACT=N`")
+	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
+	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
 }
+
+// The values of --mode.
+const (
+	modeBarrier = "barrier"
+	modeRolling = "rolling"
+)
 
 // addSteps adds the flags that set the pace and the stop rules.
 func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
-	f.Var(&o.batchSleep, "batch-sleep", "wait between batches, since the last one's replies were in (1s)")
+	f.Var(&o.batchSleep, "batch-sleep", "wait between batches, since the last one's replies were in (1s); rolling: the rest of a slot after a proof")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "start no batch after this time")
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
@@ -68,6 +78,7 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
+	f.StringVar(&o.onEvent, onEventFlag, "", "have the shell run `COMMAND` when the run begins, pauses, stops and ends, with JSON on its stdin; none for none")
 	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
 	_ = f.MarkHidden("workers")
 }
@@ -212,6 +223,9 @@ func typedFlags(flags *pflag.FlagSet) []string {
 		return nil
 	}
 	flags.Visit(func(f *pflag.Flag) {
+		if f.Name == onEventFlag {
+			return
+		}
 		name := "--" + f.Name
 		if f.Shorthand != "" {
 			name = "-" + f.Shorthand
@@ -238,7 +252,10 @@ func (o *reqOptions) policy() (batch.Policy, error) {
 	if err != nil {
 		return batch.Policy{}, usage(err, "")
 	}
-	p := batch.Policy{Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy}
+	if o.mode != modeBarrier && o.mode != modeRolling && o.mode != "" { // runs resume has no --mode
+		return batch.Policy{}, usage(fmt.Errorf("unknown --mode %q", o.mode), "use barrier or rolling")
+	}
+	p := batch.Policy{Rolling: o.mode == modeRolling, Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy}
 	for _, text := range o.maxPer {
 		fact, count, ok := strings.Cut(text, "=")
 		n, err := strconv.Atoi(count)

@@ -109,6 +109,9 @@ var acts = []output{
 	{"lines", 5, "req choria_provision restart token=wrong --nodes DIR/all --jsonl --canary 1 --reply-timeout 1 --state-dir DIR/c"},
 	{"req", 5, "req choria_provision restart token=wrong --nodes DIR/all --json --canary 1 --reply-timeout 1 --state-dir DIR/b"},
 	{"req", 3, "req choria_provision restart splay=1 --nodes DIR/all --json --canary 0 --reply-timeout 1 --verify-timeout 4 --state-dir DIR/a"},
+	{"req", 3, "req choria_provision restart splay=1 --nodes DIR/all --json --mode rolling --batch 3 --max-per site=2 --reply-timeout 1 --verify-timeout 4 --state-dir DIR/d"},
+	{"lines", 5, "req choria_provision restart token=wrong --nodes DIR/all --jsonl --mode rolling --batch 2 --spread-by site --reply-timeout 1 --state-dir DIR/e"},
+	{"runs-show", 0, "runs show last --json --state-dir DIR/e"},
 	{"inventory-diff", 0, "inventory --nodes DIR/all --diff DIR/snapshot --output json"},
 	{"runs-list", 0, "runs list --json --state-dir DIR/a"},
 	{"runs-show", 0, "runs show last --json --state-dir DIR/a"},
@@ -123,6 +126,7 @@ var results = []output{
 	{"req", 0, "req choria_registry names plugin_type=agent --json"},
 	{"req", 3, "req choria_registry ddl name=nothing plugin_type=agent format=json --json"},
 	{"plan", 0, "req choria_provision restart --dry-run --json --batch 1,25% --spread-by site --max-per site=5"},
+	{"plan", 0, "req choria_provision restart --dry-run --json --mode rolling --batch 1,25% --canary 1 --spread-by site --max-per rack=2"},
 	{"lines", 0, "req rpcutil ping --jsonl --batch 4 --batch-sleep 0"},
 	{"lines", 0, "req rpcutil ping --jsonl --dry-run"},
 	{"lines", 4, "req rpcutil ping -I nobody.example.net --reply-timeout 1 --jsonl"},
@@ -175,6 +179,7 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 				for _, o := range acts {
 					p.keepsSchema(s, o)
 				}
+				p.notices(s)
 			})
 		}
 	})
@@ -194,6 +199,21 @@ func (p *practice) views(s *schemas) {
 	}
 	p.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token})
 	p.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token + " --show-secrets --key " + key})
+}
+
+// notices holds what the command of --on-event reads to its schema.
+func (p *practice) notices(s *schemas) {
+	p.t.Helper()
+	if r := p.run("req rpcutil ping --np -I "+p.names[0], "--on-event", "cat >> "+p.path("notices")); r.code != 0 || strings.Contains(r.err, "warning") {
+		p.t.Errorf("exit code %d: %s", r.code, r.err)
+	}
+	text := readAt(p.t, p.path("notices"))
+	if n := strings.Count(text, "\n"); n != 2 {
+		p.t.Errorf("%d notices: %s", n, text)
+	}
+	for line := range strings.Lines(text) {
+		s.check(p.t, "event", line)
+	}
 }
 
 func (p *practice) keepsSchema(s *schemas, o output) {

@@ -323,3 +323,34 @@ func TestStraysAreCountedBySender(t *testing.T) {
 		t.Errorf("%d names, counts %v", len(s.senders), s.Count)
 	}
 }
+
+// A fleet that is still answering when the window closes need not be whole: that is known afterwards.
+func TestACrowdedWindowIsKnown(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after, quiet time.Duration
+		want         bool
+	}{
+		"all at once":          {50 * time.Millisecond, 0, false},
+		"to the last moment":   {1950 * time.Millisecond, 0, true},
+		"none":                 {time.Minute, 0, false},
+		"until quiet":          {50 * time.Millisecond, 300 * time.Millisecond, false},
+		"the end, until quiet": {1950 * time.Millisecond, 300 * time.Millisecond, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				id, _ := slowVerifier(0)
+				b := newFakeBus()
+				b.serve = crowd(t, manyNodes(20), tt.after)
+				c := New(b, id)
+				for _, err := range c.Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: 2 * time.Second, Quiet: tt.quiet}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got := c.Crowded(); got != tt.want {
+					t.Errorf("crowded %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -30,8 +31,8 @@ type Conn interface {
 	Flush(ctx context.Context) error
 	// URL is the broker's address, for the hop that every message records.
 	URL() string
-	// Reconnected is when the connection came back after it was last lost; zero when it was never lost. Down: it is away
-	// now. A reconnect shows before anything can be published after it.
+	// Reconnected is when the connection came back after it was last lost, or was made after the broker was away at first;
+	// zero when neither happened. Down: it is away now. A reconnect shows before anything can be published after it.
 	Reconnected() (at time.Time, down bool)
 }
 
@@ -58,6 +59,7 @@ type Client struct {
 	settling    time.Duration     // shorter in tests
 	tokens      tokenBook
 	log         *slog.Logger
+	crowded     atomic.Bool // see Crowded
 
 	mu      sync.Mutex      // guards reports
 	reports map[string]bool // by collective, see ReportsAbsence

@@ -23,6 +23,8 @@ type Settings struct {
 
 	SignerCA       string `yaml:"signer_ca" json:"signer_ca"`             // CA file for request signer and login service; "" is the provider's
 	InsecureSigner bool   `yaml:"insecure_signer" json:"insecure_signer"` // do not verify their certificates
+
+	OnEvent string `yaml:"on_event" json:"on_event"` // a command that hears of every run that changes something
 }
 
 // settingKey is one key of the settings file. set gets the value's node, and returns what it wants instead of a wrong value.
@@ -49,6 +51,12 @@ var settingKeys = []settingKey{
 		return ""
 	}},
 	{"insecure_signer", func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.InsecureSigner, v) }},
+	{"on_event", func(s *Settings, v *yaml.Node) string {
+		if v.ShortTag() != "!!str" || v.Decode(&s.OnEvent) != nil || strings.TrimSpace(s.OnEvent) == "" || plain.Text(s.OnEvent) != s.OnEvent {
+			return "a command for the shell"
+		}
+		return ""
+	}},
 }
 
 func yesOrNo(to *bool, value *yaml.Node) (want string) {

@@ -98,10 +98,14 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 	if err != nil {
 		return discovery.Result{}, err
 	}
-	return source.Discover(ctx, discovery.Query{
-		Filter: parsed, Collective: f.Collective, Agent: agent,
-		Timeout: cmp.Or(t.Timeout, f.Config.DiscoveryTimeout), Window: t.Window || f.Config.DiscoveryWindow,
+	timeout := cmp.Or(t.Timeout, f.Config.DiscoveryTimeout)
+	res, err := source.Discover(ctx, discovery.Query{
+		Filter: parsed, Collective: f.Collective, Agent: agent, Timeout: timeout, Window: t.Window || f.Config.DiscoveryWindow,
 	})
+	if f.client != nil && f.client.Crowded() {
+		f.o.tell("warning: nodes were still answering when discovery ended after %v: more may be there; --discovery-timeout waits longer", timeout)
+	}
+	return res, err
 }
 
 func (f *Fleet) choose(t Targets, parsed filter.Filter) (discovery.Choice, error) {

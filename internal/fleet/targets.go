@@ -130,7 +130,7 @@ func (t Targets) EmptyHint() string {
 	case t.filtered():
 		return "no server matches the filter, or none answered in time: try it without, or with a longer --discovery-timeout"
 	}
-	return "no server answered: are they connected to this broker, in this collective (-T), and is this caller allowed?"
+	return "no server answered: are they connected to this broker, in this collective (-T), is this caller allowed, and is the wait long enough?"
 }
 
 // Stdin reports what reads nodes from stdin, "" where nothing does.

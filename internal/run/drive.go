@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"fleetctl/batch"
@@ -29,20 +30,21 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 			return c.door().secretsArePrivate(ctx) // for the broker that we are connected to then
 		})
 	}
-	verifier, err := c.verifier(client)
+	verifier, err := demand(c).verifier(client)
 	if err != nil {
 		return Result{}, err
 	}
-	if verifier == nil && c.guardsTokens() {
-		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return c.door().goodTokens(client, nodes) })
+	if watch := tokenWatch(c); verifier == nil && watch.guards() {
+		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return watch.good(client, nodes) })
 	}
+	c.Reporter = &serial{to: c.Reporter} // the question between batches is put beside the engine
 	interrupt := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
 	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from)}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
-		Link: links, Lagging: c.lagging,
+		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
@@ -54,7 +56,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		if c.Outlive != nil {
 			keys = c.Outlive(res.ID)
 		}
-		control, stop := c.Store.controls(res.ID, keys)
+		control, stop := c.Store.controls(res.ID, c.start, keys)
 		defer stop()
 		runner.Control = control
 	}
@@ -71,6 +73,19 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		res.Signal = context.Cause(ctx)
 	}
 	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err)
+}
+
+// serial lets one event pass at a time.
+type serial struct {
+	mu sync.Mutex // guards to
+	to Reporter
+}
+
+// Report implements Reporter.
+func (s *serial) Report(e Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.to.Report(e)
 }
 
 // observer turns the engine's records into events.

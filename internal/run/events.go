@@ -25,9 +25,10 @@ type (
 
 	// Prepared: the request is checked, and the network comes next.
 	Prepared struct {
-		Agent  string
-		Action *ddl.Action
-		Proves proof.Action // 0: nothing
+		Agent   string
+		Action  *ddl.Action
+		Proves  proof.Action // 0: nothing
+		Changes bool         // the action changes something
 	}
 
 	// Searching: nodes are looked for.
@@ -104,8 +105,9 @@ type Proposal struct {
 	Agent, Action string
 	Plan          batch.Plan
 	Estimate      batch.Estimate
-	Guards        []string  // what holds the run back, one sentence each
-	Refusals      []Refusal // in a dry run: the guards that would not let it pass
+	Modes         batch.Estimates // the same nodes in batches, and in a window
+	Guards        []string        // what holds the run back, one sentence each
+	Refusals      []Refusal       // in a dry run: the guards that would not let it pass
 }
 
 // Refusal is a guard's, with its reason.
