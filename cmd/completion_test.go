@@ -120,7 +120,7 @@ func TestCompletionKnowsDocumentsAndCollectivesAtHandAndNeverDials(t *testing.T)
 			t.Errorf("%q: got %q, want %q", tt.words, got, tt.want)
 		}
 	}
-	l.Close() // whoever was accepted before was accepted by now
+	l.Close() // connections that were accepted before are accepted by now
 	select {
 	case <-dialed:
 		t.Error("completion dialed the broker")

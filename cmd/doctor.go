@@ -59,7 +59,7 @@ func runDoctor(ctx context.Context, a *app, o doctorOptions) error {
 	if o.asJSON {
 		err = render.IndentedJSON(a.io.out, shown)
 	} else {
-		err = render.CheckupText(a.io.out, shown, render.CheckupOptions{Verbose: o.verbose, Colour: a.color(a.io.out), Now: now})
+		err = render.CheckupText(a.io.out, shown, render.CheckupOptions{Verbose: o.verbose, Color: a.color(a.io.out), Now: now})
 	}
 	if err != nil {
 		return err

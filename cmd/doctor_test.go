@@ -88,7 +88,7 @@ func TestDoctorGivesEveryFaultItsCode(t *testing.T) {
 		{"bad settings", "settings", map[string]string{"FLEETCTL_SETTINGS": "/nowhere/settings.yaml"}, []string{"--config", writeConfig(t, away)}, exitUsage},
 		{"no certificate", "credentials", nil, []string{"--config", writeConfig(t, away, "plugin.security.file.certificate = /nowhere/c.pem", "plugin.security.file.key = /k")}, exitNetwork},
 		{"no port", "brokers", unsigned, []string{"--config", writeConfig(t, "plugin.choria.middleware_hosts = broker")}, exitNetwork},
-		{"nobody there", "tcp", unsigned, []string{"--config", writeConfig(t, away)}, exitNetwork},
+		{"no broker", "tcp", unsigned, []string{"--config", writeConfig(t, away)}, exitNetwork},
 	} {
 		code, doc := examine(t, tt.env, tt.args...)
 		if s := step(t, doc, tt.step); code != tt.want || s.Status != render.StepFailed || s.Fix == "" {

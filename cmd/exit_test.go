@@ -152,7 +152,7 @@ func TestEveryVerdictHasItsExitCode(t *testing.T) {
 		t.Errorf("the walk ended at %s", last)
 	}
 	if got := verdictCode(200); got != exitFault {
-		t.Errorf("a verdict that is none: exit code %d", got)
+		t.Errorf("an unknown verdict: exit code %d", got)
 	}
 }
 

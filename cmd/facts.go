@@ -136,7 +136,7 @@ func showFacts(a *app, o factsOptions, report inventory.Facts, stats render.Stat
 	if err := render.Facts(a.io.out, o.fact, values, wish); err != nil {
 		return err
 	}
-	return render.Footer(a.io.out, stats, render.TextOptions{Verbose: o.verbose, Colour: a.color(a.io.out)})
+	return render.Footer(a.io.out, stats, render.TextOptions{Verbose: o.verbose, Color: a.color(a.io.out)})
 }
 
 // factStats counts the request for the report's end.

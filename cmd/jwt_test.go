@@ -137,7 +137,7 @@ func TestATokenIsReplacedOnlyByForce(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(k.path("b.jwt")); err == nil {
-		t.Error("a token was written all the same")
+		t.Error("a token was written anyway")
 	}
 	if got := k.run("provisioning %b.jwt" + srv + "s3cret"); got.code != 0 || !strings.Contains(got.err, "hint: --token on a command line shows") || strings.Contains(got.err, "s3cret") {
 		t.Errorf("a token on the command line: %+v", got)

@@ -94,7 +94,7 @@ func TestLogin(t *testing.T) {
 		{"insecure", "", right, []string{"--insecure-signer"}, 0, "warning: the login service's certificate is not verified"},
 		{"literal", "", right, []string{"--password", "hunter2"}, 2, "cannot take a password from the command line"},
 		{"empty", "", nil, []string{"--username", "bob", "--password", "-"}, 2, "it is empty"},
-		{"nobody to ask", "", nil, nil, 2, "set FLEETCTL_USERNAME and FLEETCTL_PASSWORD"},
+		{"no terminal", "", nil, nil, 2, "set FLEETCTL_USERNAME and FLEETCTL_PASSWORD"},
 		{"no password", "", nil, []string{"--username", "bob"}, 2, "there is no terminal to ask at"},
 		{"wrong password", "", []string{"FLEETCTL_PASSWORD=hunter3", "FLEETCTL_USERNAME=bob"}, nil, 9, "it refused: no such user, or not with [redacted]"},
 		{"unknown authority", "", right, []string{"--signer-ca", "other.pem"}, 9, "its certificate is of a certificate authority that is not known here"},

@@ -71,7 +71,7 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 		{args: restart + "--max-per site", says: `--max-per "site" is not FACT=N`},
 		{args: restart + "--max-per site=x", says: `--max-per "site=x" is not FACT=N`},
 		{args: restart + "--nodes - --expect-file -", says: "--expect-file - and --nodes - all read stdin", hint: "give one of them a file"},
-		{args: restart + "--nodes - --resume", says: "--resume cannot tell whether --nodes - brings the same nodes", hint: "runs resume RUN"},
+		{args: restart + "--nodes - --resume", says: "--resume cannot know whether --nodes - brings the same nodes", hint: "runs resume RUN"},
 		{args: restart + "--no-journal --journal", says: "--no-journal excludes --journal and --resume"},
 		{args: restart + "--no-journal --resume", says: "--no-journal excludes --journal and --resume"},
 		{args: restart + "--dm carrier-pigeon", says: "carrier-pigeon"},
@@ -134,9 +134,9 @@ func TestInventoryRefusesWhatCannotBeMeant(t *testing.T) {
 		{args: "inventory web1.*", says: `cannot address node "web1.*"`},
 		{args: "inventory --version new", says: "version range", hint: "'>=0.28 <0.29.4'"},
 		{args: "inventory --output xml", says: `unknown format "xml"`, hint: "use one of text, table, json, jsonl, csv, nodeset"},
-		{args: "inventory --output table --columns node,colour", says: `unknown column "colour": there are node, version`},
+		{args: "inventory --output table --columns node,uptimes", says: `unknown column "uptimes": there are node, version`},
 		{args: "inventory --output table --columns fact:", says: `unknown column "fact:"`},
-		{args: "inventory --output csv --sort colour", says: `unknown column "colour"`},
+		{args: "inventory --output csv --sort uptimes", says: `unknown column "uptimes"`},
 		{args: "inventory --columns node", says: "--columns belongs to --output table or csv"},
 		{args: "inventory --sort version", says: "--sort belongs to --output table, csv, json or jsonl"},
 		{args: "inventory --group-by version --output nodeset", says: "a node set has no groups"},
@@ -275,7 +275,7 @@ func TestAFolderIsNoConfiguration(t *testing.T) {
 	refused(t, nil, []refusal{{args: "discover --config " + t.TempDir(), says: "directory"}, {args: "ping --config /nowhere/f", says: "/nowhere/f", hint: "fleetctl lab"}})
 }
 
-// Without HOME, as under a system's timer, records and settings are the user's all the same, not the present folder's.
+// Without HOME, as under a system's timer, records and settings are the user's anyway, not the present folder's.
 func TestHomeIsKnownWithoutItsVariable(t *testing.T) {
 	e := environment{func(string) (string, bool) { return "", false }}
 	if dir := e.runsFolder(""); !filepath.IsAbs(dir) {
@@ -329,7 +329,7 @@ func TestTheConfigurationOfAForeignRecordIsNotUsed(t *testing.T) {
 		t.Skip("only root can give a file away")
 	}
 	p := newPractice(t, lab.Options{Nodes: 2})
-	if got := p.run("req rpcutil ping --journal -I nobody.example.net"); got.code != exitNoReply {
+	if got := p.run("req rpcutil ping --journal -I nosuch.example.net"); got.code != exitNoReply {
 		t.Fatalf("%+v", got)
 	}
 	list, err := filepath.Glob(filepath.Join(p.path("state"), "runs", "*.journal"))
@@ -344,7 +344,7 @@ func TestTheConfigurationOfAForeignRecordIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.check([]practiceRow{
-		{"runs show last", 0, []string{"nobody.example.net"}},
+		{"runs show last", 0, []string{"nosuch.example.net"}},
 		{"runs resume last", exitGuard, []string{"cannot use the configuration that the record of run", "it belongs to another user"}},
 		{"runs retry last --absent", exitGuard, []string{"it belongs to another user"}},
 		{"runs resume last --config " + p.lab.ConfigFile(), exitGuard, []string{"it belongs to another user"}},

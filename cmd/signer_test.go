@@ -75,9 +75,9 @@ func TestRequestsAreSignedByTheNetworksService(t *testing.T) {
 				t.Errorf("signed %d requests, want discovery and three batches", s.signed.Load())
 			}
 			s.check(s.fleetctl(t.Context(), "inventory", s.lab.Nodes()[0].Identity), 0, s.lab.Nodes()[0].Identity)
-			s.deny.Store(new("nobody today"))
+			s.deny.Store(new("no access today"))
 			got := s.fleetctl(t.Context(), "ping")
-			s.check(got, 9, "services.example.net refused: Could not sign: nobody today [redacted]: nothing was sent")
+			s.check(got, 9, "services.example.net refused: Could not sign: no access today [redacted]: nothing was sent")
 		})
 	}
 }
@@ -132,7 +132,7 @@ func TestASignerThatQuotesTheRequestTellsNoSecret(t *testing.T) {
 		return err
 	})
 	if err != nil || records != 1 {
-		t.Errorf("%d records tell what the signer said, %v; want the one of the run that began", records, err)
+		t.Errorf("%d records hold what the signer reported, %v; want the one of the run that began", records, err)
 	}
 }
 

@@ -21,13 +21,13 @@ type exclusion struct {
 }
 
 // Exclusion is what one entry did to a list of nodes. The parts of a node set that commas separate are entries of
-// their own, so that a misspelt name beside a right one is seen.
+// their own, so that a misspelled name beside a right one is seen.
 type Exclusion struct {
 	Spec    string   // as given: web1, web[1-3], /^db/, @FILE
 	Listed  bool     // it is @FILE: a standing list, whose names need not be among the nodes
 	Out     int      // nodes that it names, those included that another entry names too
 	Named   int      // names that it has; 0 for a regex
-	Missing []string // those of its names that are none of the nodes, sorted; nil for a regex
+	Missing []string // its names that are not among the nodes, sorted; nil for a regex
 	Nearest string   // where a single name is missing: the node whose name is nearest, "" for none
 }
 

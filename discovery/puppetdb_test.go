@@ -511,7 +511,7 @@ func atoi(s string) int {
 	return n
 }
 
-// freePort is a port of loopback where nobody listens.
+// freePort is a port of loopback without a listener.
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -251,7 +251,7 @@ type Kind int
 const (
 	Fault       Kind = iota // something broke: a program that fails, a reply that makes no sense
 	Misuse                  // options, filters, files or configuration that cannot be used
-	Unreachable             // no connection, or not let in
+	Unreachable             // no connection, or access refused
 )
 
 // String is the kind in one word.

@@ -106,7 +106,7 @@ func (g *gathering) askAgain() (time.Time, bool) {
 	return next, true
 }
 
-// crowded tells that answers were still coming in when the window closed: in the last tenth of one that closes by the
+// crowded reports that answers were still coming in when the window closed: in the last tenth of one that closes by the
 // clock, or after its end.
 func (g *gathering) crowded() bool {
 	byClock := !g.end.IsZero() && !g.end.Before(g.asked.Add(g.window.Timeout))

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ErrLost reports that the connection to the broker was lost while something depended on it, and that it is unknown what
-// became of that.
+// ErrLost means that the connection to the broker was lost while a request or its replies were on their way. Their state is
+// unknown.
 var ErrLost = errors.New("the connection to the broker was lost")
 
 // link is one stretch of a connection between two losses: what was published in another one is gone.

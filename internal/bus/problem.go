@@ -142,7 +142,7 @@ func tlsProblem(err error, p *Problem) bool {
 		hint = "is it of the broker's certificate authority, and still valid?"
 	} else if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		p.What = "the broker's certificate is of another certificate authority"
-		hint = "check the configured CA file; --insecure-broker connects all the same, to whoever answers"
+		hint = "check the configured CA file; --insecure-broker accepts any broker that answers"
 	} else if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		p.What = "the broker's certificate is for another name"
 		hint = "connect by a name that the certificate has"

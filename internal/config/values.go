@@ -32,7 +32,7 @@ func (l *loader) assign(key string, f *field, text, origin string) {
 	if problem == nil {
 		l.record(key, f, text, origin)
 		if len(f.enum) > 0 && !slices.Contains(f.enum, text) {
-			l.warn("%s: %s: %s is not one of %s; it is used all the same, as Choria does", origin, key, quote(key, text), strings.Join(f.enum, ", "))
+			l.warn("%s: %s: %s is not one of %s; it is used anyway, as Choria does", origin, key, quote(key, text), strings.Join(f.enum, ", "))
 		}
 		return
 	}

@@ -110,7 +110,7 @@ func (r Resolver) Resolve(ctx context.Context, agent string) (*Document, error) 
 			if err == nil || r.Fetch == nil {
 				return d, err
 			}
-			// A damaged file must not hide the agent for ever: ask again.
+			// A damaged file must not hide the agent forever: ask again.
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("read cached agent document: %w", err)
 		}

@@ -186,7 +186,7 @@ func TestCredentialsAreOpenedOnce(t *testing.T) {
 	}
 }
 
-func TestAFleetIsDialledOnce(t *testing.T) {
+func TestAFleetIsDialedOnce(t *testing.T) {
 	l, p := practice(t)
 	f := p.open(t, "")
 	client, err := f.Dial(t.Context())

@@ -133,7 +133,7 @@ func (s *scan) lines(yield func([]byte) bool) {
 }
 
 // take checks one line, with its newline if it has one. It reports whether to
-// go on.
+// continue.
 func (s *scan) take(line []byte, yield func([]byte) bool) bool {
 	text, whole := bytes.CutSuffix(line, []byte{'\n'})
 	key, content, sum, why := parseLine(text, s.sum)

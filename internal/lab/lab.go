@@ -294,7 +294,7 @@ func (l *Lab) Freeze(identity string) error { return l.with(identity, (*node).fr
 // their TTL still holds.
 func (l *Lab) Thaw(identity string) error { return l.with(identity, (*node).thaw) }
 
-// Kill ends a node's process at once and without a word, as kill -9 does. It stays down.
+// Kill ends a node's process at once and silently, as kill -9 does. It stays down.
 func (l *Lab) Kill(identity string) error { return l.with(identity, (*node).kill) }
 
 // Restart restarts a node as an operator at its host does: a new process runs within a

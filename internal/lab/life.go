@@ -181,7 +181,7 @@ func (n *node) end(process int, state State, why string, about *asked) bool {
 	return true
 }
 
-// kill ends whatever process the node has, at once and without a word. A node between two
+// kill ends whatever process the node has, at once and silently. A node between two
 // processes does not come back either.
 func (n *node) kill() { n.end(n.generation(), Down, "killed by hand", nil) }
 

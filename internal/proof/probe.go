@@ -70,7 +70,7 @@ func (v *Verifier) harmful(t batch.Target, begin time.Time) time.Duration {
 }
 
 // run asks in rounds. Looks on a connection that is away, or was just lost, do not count; they end with the time for
-// proof all the same.
+// proof anyway.
 func (p *probe) run(ctx context.Context) {
 	over := time.Now().Add(p.v.o.Timeout + p.v.o.LongestDelay + clockMargin)
 	for len(p.left) > 0 && ctx.Err() == nil && !p.ended {

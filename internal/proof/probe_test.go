@@ -28,7 +28,7 @@ func TestProbe(t *testing.T) {
 		{name: "the process that replied", action: Restart, target: noBaseline, want: batch.Untouched},
 		{name: "a later one", action: Restart, act: func(f *fleet) { f.in(5*sec, "n", restart) }, target: func(t *batch.Target) { silent(t); t.Baseline = "946681200" },
 			want: batch.Acted, reason: "started 00:00:05, was 1999-12-31 23:00:00"},
-		{name: "an earlier one is another process all the same", action: Restart, target: func(t *batch.Target) { silent(t); t.Baseline = "946684000" }, want: batch.Unproved, reason: "another process"},
+		{name: "an earlier one is another process anyway", action: Restart, target: func(t *batch.Target) { silent(t); t.Baseline = "946684000" }, want: batch.Unproved, reason: "another process"},
 		{name: "an earlier one, though one replied", action: Restart, target: func(t *batch.Target) { t.Baseline = "946684000" }, want: batch.Unproved, reason: "another process"},
 		{name: "it acts while we wait", action: Restart, act: func(f *fleet) { f.restartIn(40*sec, sec, "n") }, target: silent, want: batch.Acted, reason: "started 00:00:41"},
 		{name: "nothing known, long up", action: Restart, target: lost, want: batch.Untouched},

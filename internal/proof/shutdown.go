@@ -70,7 +70,7 @@ func (l *loop) overDown(w *watched, now moment) (bool, batch.Finding) {
 		}
 		return now >= w.deadline && (w.quiet == never || w.since > w.deadline || !w.replied), l.failed(w)
 	}
-	// A proof that has begun in time may settle past it, but not for ever on a connection that comes and goes.
+	// A proof that has begun in time may settle past it, but not forever on a connection that comes and goes.
 	late := now >= w.deadline+2*l.v.o.Settle+linkSettle
 	switch {
 	case now < w.deadline || l.mayBeDown(w) && !w.unsent && !late:

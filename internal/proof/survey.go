@@ -23,7 +23,7 @@ func sendTimeout(nodes int) time.Duration {
 type survey struct {
 	session *rpcclient.Session
 	asked   map[string]time.Time // by request id: before it left
-	absent  map[string]bool      // nodes that are reported absent; one of them may answer all the same
+	absent  map[string]bool      // nodes that are reported absent; one of them may answer anyway
 	left    int
 	heard   func(r rpcclient.Reply, asked time.Time) bool
 }
@@ -111,7 +111,7 @@ func drain(ctx context.Context, s *rpcclient.Session, take func(rpcclient.Reply)
 	at := time.Now()
 	go func() {
 		defer close(settled)
-		_ = s.Settle(ctx, at) // an error means that ctx ended: what is in counts all the same
+		_ = s.Settle(ctx, at) // an error means that ctx ended: what is in counts anyway
 	}()
 	enough := false
 	for done := false; ; {

@@ -104,9 +104,9 @@ func exampleSuite() Suite {
 func goldenRequests() map[string]func(w io.Writer) error {
 	many := Result{Agent: "choria_provision", Action: "restart", Replies: manyReplies(),
 		Stats: Stats{Discovered: 406, OK: 3, Failed: 403, Responses: 406, RequestTime: 1234 * time.Millisecond}}
-	coloured := exampleTextOptions()
-	coloured.Colour, coloured.Verbose = true, true
-	coloured.Summaries = map[string][]string{"message": nil}
+	colored := exampleTextOptions()
+	colored.Color, colored.Verbose = true, true
+	colored.Summaries = map[string][]string{"message": nil}
 	few := many
 	few.Replies = many.Replies[:4]
 	few.Stats.NoResponses, few.Stats.UnexpectedResponses = []string{"b", "a", "c", "longer-name", "e"}, []string{"x"}
@@ -117,7 +117,7 @@ func goldenRequests() map[string]func(w io.Writer) error {
 	}
 	return map[string]func(w io.Writer) error{
 		"grouped.txt":   func(w io.Writer) error { return Text(w, many, exampleTextOptions()) },
-		"coloured.txt":  func(w io.Writer) error { return Text(w, few, coloured) },
+		"colored.txt":   func(w io.Writer) error { return Text(w, few, colored) },
 		"long-list.txt": func(w io.Writer) error { return Footer(w, long.Stats, TextOptions{}) },
 		"run.json": func(w io.Writer) error {
 			r := few
@@ -229,8 +229,8 @@ func TestGoldenFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkGolden(t, name, b.String())
-			if strings.HasSuffix(name, ".txt") && name != "coloured.txt" && strings.Contains(b.String(), "\x1b") {
-				t.Error("an escape sequence without colour")
+			if strings.HasSuffix(name, ".txt") && name != "colored.txt" && strings.Contains(b.String(), "\x1b") {
+				t.Error("an escape sequence without color")
 			}
 		})
 		t.Run(name+"/full disk", func(t *testing.T) {

@@ -131,7 +131,7 @@ func (s Stored) Status() string {
 	return sum.Verdict.String()
 }
 
-// Proves tells whether more than the nodes' replies counts.
+// Proves reports whether more than the nodes' replies counts.
 func (s Stored) Proves() bool { return s.Meta.Proof.Proves(s.Meta.Agent, s.Meta.Action) != 0 }
 
 // create makes the record of a new run, and deletes what is long finished.

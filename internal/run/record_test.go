@@ -57,7 +57,7 @@ func TestFindCompletesNames(t *testing.T) {
 		}
 	}
 	if _, err := s.Named("2027"); err == nil {
-		t.Error("a run that is none was read")
+		t.Error("an unknown run was read")
 	}
 	if list, err := s.List(); err != nil || list[0].ID != "20260102-000000-bbbbb" || list[3].ID != "20260101-000000-aaaaa" {
 		t.Errorf("the list is %v, %v", list, err)

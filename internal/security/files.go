@@ -17,7 +17,7 @@ import (
 )
 
 // maxCredential is far more than any certificate chain, and keeps a wrong path
-// from being read for ever.
+// from being read forever.
 const maxCredential = 4 << 20
 
 // readCredential reads one file. what names it for people ("token file"), hint

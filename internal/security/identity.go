@@ -56,8 +56,8 @@ type tlsParts struct {
 	legacy       bool // take the common name of certificates without alternative names
 }
 
-// Open reads and checks everything that we need to connect and to sign, and talks
-// to nobody. Every fault is a *CredentialError. now decides what has expired.
+// Open reads and checks everything that is needed to connect and to sign. It uses no
+// network. Every fault is a *CredentialError. now decides what has expired.
 func Open(o Options, now time.Time) (*Identity, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func (i *Identity) SignNonce(nonce []byte) ([]byte, error) {
 
 // Seal signs a request, once, and wraps it. The request is sent as it is: what is
 // signed is exactly these bytes. A credential that has expired since Open is a
-// *CredentialError, because servers would drop the request in silence.
+// *CredentialError, because servers would drop the request silently.
 //
 // Where a remote signer is configured Seal asks it, which takes up to some seconds, and
 // a signer that does not sign is a *RemoteError. A request to the signing service itself

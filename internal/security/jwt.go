@@ -15,7 +15,7 @@ import (
 
 const whatToken = "token file"
 
-const hintToken = "get a new one: fleetctl login, or from whoever issues tokens"
+const hintToken = "get a new one: fleetctl login, or ask the issuer of the tokens"
 
 func expiredToken(path string, end time.Time) error {
 	return &CredentialError{Path: path, Problem: whatToken + " holds a token that expired on " + end.UTC().Format(time.RFC3339), Hint: hintToken, Err: ErrTokenExpired}

@@ -223,7 +223,7 @@ func TestOpenFindsWhoWeAre(t *testing.T) {
 	}{
 		{"file, a user", func(folder, *Options) {}, "choria=bob.mcollective"},
 		{"file, root is the host", func(_ folder, o *Options) { o.Root = true }, "choria=ops.example.net"},
-		{"file, nobody is the host", func(_ folder, o *Options) { o.User = "" }, "choria=ops.example.net"},
+		{"file, without a user", func(_ folder, o *Options) { o.User = "" }, "choria=ops.example.net"},
 		{"file, named", func(_ folder, o *Options) { o.CertnameOverride = "rip.mcollective"; o.Root = true }, "choria=rip.mcollective"},
 		{"file, PKCS#1 key", func(f folder, _ *Options) { f.write("key.pem", pkcs1(rsaKeyA())) }, "choria=bob.mcollective"},
 		{"file, no CA", func(_ folder, o *Options) { o.CA = "" }, "choria=bob.mcollective"},

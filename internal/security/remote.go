@@ -72,7 +72,7 @@ func (r *remote) fault(problem, hint string, err error) *RemoteError {
 }
 
 // ask posts question and decodes the answer, which must be a JSON object. The error is a
-// *RemoteError, in which secret does not occur, or the cause of a context that somebody
+// *RemoteError, in which secret does not occur, or the cause of a context that was
 // canceled.
 func (r *remote) ask(ctx context.Context, question, answer any, secret string) error {
 	body, err := json.Marshal(question)

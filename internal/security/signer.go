@@ -17,8 +17,8 @@ import (
 // (docs/protocol.md, signing).
 const signerAgent = "aaa_signer"
 
-// SigningService asks the network's own signing service, action sign of aaa_signer. Whoever
-// owns the connection implements it.
+// SigningService asks the network's own signing service, action sign of aaa_signer. The
+// owner of the connection implements it.
 type SigningService interface {
 	// Sign hands over the request's JSON, the caller's signature in hex and the caller's
 	// token, and returns the signed request. A refusal is an error. The request that asks
@@ -122,7 +122,7 @@ func unsigned(version choria.Version, request []byte) bool {
 }
 
 // sealElsewhere has the request signed, and checks the result as far as servers would:
-// those drop what they do not believe in silence.
+// those drop what they do not believe silently.
 func (i *Identity) sealElsewhere(ctx context.Context, request []byte, now time.Time) ([]byte, error) {
 	signature := hex.EncodeToString(ed25519.Sign(i.seed, request))
 	data, err := i.delegate.sign(ctx, request, signature, i.token)
@@ -146,7 +146,7 @@ func (i *Identity) sealElsewhere(ctx context.Context, request []byte, now time.T
 	}
 	if i.version == choria.V1 {
 		if _, err := signedByCertificate(sealed); err != nil { // its authority is for the servers to judge
-			return nil, i.delegate.fault("servers would not believe what it signed: "+words(err.Error()), "they would drop it in silence", err)
+			return nil, i.delegate.fault("servers would not believe what it signed: "+words(err.Error()), "they would drop it silently", err)
 		}
 		return data, nil
 	}

@@ -452,8 +452,8 @@ func TestAServiceThatSaysNoIsAnError(t *testing.T) {
 	_, err := i.Seal(t.Context(), req)
 	checkRemote(t, err, "there is no connection to ask it over", i.Token())
 	i.delegate.service = desk
-	_, err = i.Seal(t.Context(), request(t, choria.V2, "up=somebody", time.Now()))
-	checkRemote(t, err, "the request is made as up=somebody", i.Token())
+	_, err = i.Seal(t.Context(), request(t, choria.V2, "up=other", time.Now()))
+	checkRemote(t, err, "the request is made as up=other", i.Token())
 }
 
 func TestOpenDelegatedNeedsOnlyATokenToBeAnonymous(t *testing.T) {
@@ -561,7 +561,7 @@ func TestOpenRefusesSignersThatCannotWork(t *testing.T) {
 	mustOpen(t, good, time.Now())
 }
 
-// answers is a service that says what it is told to.
+// answers is a service with a prepared answer.
 type answers string
 
 func (a answers) Sign(context.Context, string, string, string) (string, error) { return string(a), nil }

@@ -136,7 +136,7 @@ func (v *RequestVerifier) verifyV1(sr choria.SecureRequest, caller string, now t
 }
 
 // signedByCertificate checks the signature of version 1 with the certificate beside it,
-// whoever issued that.
+// from any issuer.
 func signedByCertificate(sr choria.SecureRequest) (*x509.Certificate, error) {
 	block, _ := pem.Decode([]byte(sr.Certificate))
 	if block == nil {

@@ -98,7 +98,7 @@ func parseToken(text string) (*Token, error) {
 }
 
 // CheckSignature reports whether one of the keys (ed25519.PublicKey or *rsa.PublicKey) signed the token, or vouches for
-// whoever did: ErrUntrusted when none does. It does not look at times.
+// its signer: ErrUntrusted when none does. It does not look at times.
 func (t *Token) CheckSignature(keys ...crypto.PublicKey) error {
 	claims := new(StandardClaims)
 	return verifyAny(t.text, claims, claims, keys, t.Purpose != PurposeProvisioning)

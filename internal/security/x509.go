@@ -242,7 +242,7 @@ func (i *Identity) openTLSPair(certPath, keyPath string, now time.Time) error {
 	return nil
 }
 
-// checkNames warns when servers would drop our requests in silence: the caller's
+// checkNames warns when servers would drop our requests silently: the caller's
 // name must be in the certificate, unless that is privileged.
 func (i *Identity) checkNames(path, name string, cert *x509.Certificate) {
 	names := certificateNames(cert)
