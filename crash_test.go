@@ -275,7 +275,7 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	if got := f.restarts(); got != 6 {
 		t.Errorf("%d requests for 6 nodes", got)
 	}
-	if r := f.run("runs", "resume", "last"); r.code != 0 || !strings.Contains(r.stderr, "nothing to go on with") {
+	if r := f.run("runs", "resume", "last"); r.code != 0 || !strings.Contains(r.stderr, "nothing is left to resume") {
 		t.Errorf("resume of a finished run: exit %d, %s", r.code, r.stderr)
 	}
 }

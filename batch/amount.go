@@ -131,7 +131,7 @@ func parseDigits(s string) (int, error) {
 	return strconv.Atoi(s)
 }
 
-// Sizes says how large the batches are, in order; the last repeats. Empty means
+// Sizes reports how large the batches are, in order; the last repeats. Empty means
 // one batch of everything. Shares are of the whole set.
 type Sizes []Amount
 

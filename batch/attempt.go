@@ -18,7 +18,7 @@ type attempt struct {
 	prev           int32 // the node's attempt before, index + 1; 0: none
 	row            int32 // the node
 	code           int32
-	fate           fate
+	reach          reach
 }
 
 // sending is one intent: what its attempts have in common.
@@ -28,19 +28,19 @@ type sending struct {
 	request string
 }
 
-// fate is what is known of whether an attempt reached its node.
-type fate uint8
+// reach is whether an attempt reached its node, as far as that is known.
+type reach uint8
 
 const (
-	fateOpen      fate = iota // it may have reached the node, or still may
-	fateWithdrawn             // it never left
-	fateDisproved             // it reached nothing, or a probe proved the node untouched
-	fateRefused               // the node refused it, and does not act
-	fateAccepted              // the node accepted it
+	fateOpen      reach = iota // it may have reached the node, or still may
+	fateWithdrawn              // it never left
+	fateDisproved              // it reached nothing, or a probe proved the node untouched
+	fateRefused                // the node refused it, and does not act
+	fateAccepted               // the node accepted it
 )
 
 // mayAct reports whether the node may act, or have acted, on the attempt.
-func (f fate) mayAct() bool { return f == fateOpen || f == fateAccepted }
+func (f reach) mayAct() bool { return f == fateOpen || f == fateAccepted }
 
 // fateWeights orders attempts by how much they say about their node.
 var fateWeights = [...]uint8{fateAccepted: 4, fateOpen: 3, fateRefused: 2, fateDisproved: 1, fateWithdrawn: 0}
@@ -60,7 +60,7 @@ func (l *ledger) doubt(at int32, number int, d Target) {
 	}
 	a := attempt{baseline: d.Baseline, replied: unixNano(d.Replied), stamp: unixNano(d.Stamp), delay: d.Delay, send: int32(-number - 1)}
 	if a.replied != 0 {
-		a.fate = fateAccepted
+		a.reach = fateAccepted
 	}
 	l.add(at, a)
 }
@@ -79,7 +79,7 @@ func (l *ledger) add(at int32, a attempt) {
 func (l *ledger) ruling(at int32) int32 {
 	best := l.rows[at].last
 	for i := best; i > 0; i = l.attempts[i-1].prev {
-		if fateWeights[l.attempts[i-1].fate] > fateWeights[l.attempts[best-1].fate] {
+		if fateWeights[l.attempts[i-1].reach] > fateWeights[l.attempts[best-1].reach] {
 			best = i
 		}
 	}
@@ -90,7 +90,7 @@ func (l *ledger) ruling(at int32) int32 {
 // that it must not get another one.
 func (l *ledger) reached(at int32) bool {
 	i := l.ruling(at)
-	return i > 0 && l.attempts[i-1].fate.mayAct()
+	return i > 0 && l.attempts[i-1].reach.mayAct()
 }
 
 // ofBatch is the node's latest attempt with a batch of this run, 0 for none.
@@ -103,16 +103,16 @@ func (l *ledger) ofBatch(at int32, batch int) int32 {
 	return 0
 }
 
-// seal sets the fate of an attempt.
-func (l *ledger) seal(at, i int32, f fate) {
+// seal sets the reach of an attempt.
+func (l *ledger) seal(at, i int32, f reach) {
 	l.touch(at, i)
-	l.attempts[i-1].fate = f
+	l.attempts[i-1].reach = f
 }
 
-// disprove says that no request of the chain ever reached the node.
+// disprove reports that no request of the chain ever reached the node.
 func (l *ledger) disprove(at int32) {
 	for i := l.rows[at].last; i > 0; i = l.attempts[i-1].prev {
-		if l.attempts[i-1].fate.mayAct() {
+		if l.attempts[i-1].reach.mayAct() {
 			l.seal(at, i, fateDisproved)
 		}
 	}
@@ -146,7 +146,7 @@ func (l *ledger) applyOutcome(o *Outcome) error {
 	l.seal(at, i, f)
 	a.replied, a.stamp, a.delay, a.code = unixNano(o.Time), unixNano(o.Stamp), o.Delay, int32(o.Code)
 	r := &l.rows[at]
-	if r.state == Verified || !o.OK && before != i && l.attempts[before-1].fate.mayAct() {
+	if r.state == Verified || !o.OK && before != i && l.attempts[before-1].reach.mayAct() {
 		return nil
 	}
 	if r.state != to && r.state != Sending && (r.state != Absent || !l.batches[o.Batch-1].replies.IsZero()) {
@@ -162,7 +162,7 @@ func (l *ledger) applyOutcome(o *Outcome) error {
 // published, so that it reached nothing.
 func (l *ledger) applyAbsence(at, i int32, o *Outcome) error {
 	r := &l.rows[at]
-	if l.attempts[i-1].fate != fateOpen || i != l.ruling(at) || r.state != Sending && r.state != NoReply {
+	if l.attempts[i-1].reach != fateOpen || i != l.ruling(at) || r.state != Sending && r.state != NoReply {
 		return errStray
 	}
 	l.seal(at, i, fateDisproved)
@@ -278,7 +278,7 @@ func (l *ledger) result(at int32) Result {
 	}
 	a := &l.attempts[i-1]
 	res.Code, res.Baseline, res.Replied, res.Delay = int(a.code), a.baseline, timeOf(a.replied), a.delay
-	if a.fate != fateWithdrawn && r.state != Planned && r.state != NotSent {
+	if a.reach != fateWithdrawn && r.state != Planned && r.state != NotSent {
 		res.Sent = timeOf(l.sends[a.send].at)
 	}
 	return res

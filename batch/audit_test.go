@@ -139,7 +139,7 @@ func (a *audit) account(l *ledger) {
 		}
 		open := 0
 		for at := r.last; at > 0; at = l.attempts[at-1].prev {
-			if l.attempts[at-1].fate == fateOpen {
+			if l.attempts[at-1].reach == fateOpen {
 				open++
 			}
 		}

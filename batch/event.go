@@ -82,7 +82,7 @@ func (e linkEvent) when() time.Time      { return e.At }
 func (e controlEvent) when() time.Time   { return e.At }
 func (e abandonEvent) when() time.Time   { return e.At }
 
-// timerKind says what a timer is for.
+// timerKind reports what a timer is for.
 type timerKind uint8
 
 const (

@@ -20,7 +20,7 @@ const (
 	batchesVersion = 2
 )
 
-// Plan says which nodes are sent to, in which order, and why.
+// Plan reports which nodes are sent to, in which order, and why.
 type Plan struct {
 	Version int      `json:"version,omitempty"`
 	Policy  Policy   `json:"policy"`
@@ -158,7 +158,7 @@ func (p Policy) steps(set int) (func(i int) step, []string) {
 	}, notes
 }
 
-// factNotes says how many nodes lack a fact that the policy asks about.
+// factNotes reports how many nodes lack a fact that the policy asks about.
 func factNotes(nodes []Node, p Policy) []string {
 	var notes []string
 	for _, fact := range p.Facts() {

@@ -12,7 +12,7 @@ const CanaryOff = -1
 // token begins with a canary of 1.
 const DefaultCanaryAbove = 10
 
-// Policy says how nodes become batches. The zero value is one batch of
+// Policy reports how nodes become batches. The zero value is one batch of
 // everything. It goes into the journal as JSON.
 type Policy struct {
 	// Rolling makes Sizes a window: so many nodes are in flight, and the next one
@@ -88,7 +88,7 @@ type Rules struct {
 	MaxNoReplyBatch Amount `json:"max_no_reply_batch,omitzero"`
 	MaxAbsent       Amount `json:"max_absent,omitzero"`
 	FailFast        bool   `json:"fail_fast,omitempty"` // MaxFailed of 1
-	// StopWhenNothing stops when a whole batch came to nothing: no node of it is
+	// StopWhenNothing stops when no node of a batch succeeded: none of them is
 	// proved (accepted, where nothing is proved), and it had two nodes or more,
 	// was a canary, or all refused; in a window, when that holds for as many nodes
 	// in a row, two at least, as the window has slots: nodes in the order in which
@@ -119,7 +119,7 @@ func (r Rules) Validate() error {
 	return nil
 }
 
-// Pace says how fast a run goes. Comparable; in JSON durations are nanoseconds.
+// Pace reports how fast a run goes. Comparable; in JSON durations are nanoseconds.
 type Pace struct {
 	Sleep        time.Duration `json:"sleep"`              // between one batch's replies and the next batch; 0 none
 	ReplyTimeout time.Duration `json:"reply_timeout"`      // from the moment a batch was sent; must be positive

@@ -71,11 +71,11 @@ func Finished(lastLine []byte) bool {
 	return json.Unmarshal(lastLine, &r) == nil && r.Kind == KindRunEnd && r.End != nil && r.End.Open == 0
 }
 
-// MarkLagging says that the record may lack requests that were really sent: a retry then sends to no node before it is
+// MarkLagging reports that the record may lack requests that were really sent: a retry then sends to no node before it is
 // known that nothing reached it.
 func (p Progress) MarkLagging() { p.l.begin.Lagging = true }
 
-// Lagging tells whether the record may lack requests that were really sent.
+// Lagging reports whether the record may lack requests that were really sent.
 func (p Progress) Lagging() bool { return p.l.begin.Lagging }
 
 // Header returns what the caller said about the run.
@@ -178,7 +178,7 @@ func (p Progress) InBatch(number int) iter.Seq2[string, State] {
 	}
 }
 
-// Paused tells whether nothing new is sent until somebody continues the run.
+// Paused reports whether nothing new is sent until an operator continues the run.
 func (p Progress) Paused() bool { return p.l.paused && p.l.ended.IsZero() }
 
 // Summary is what the run came to, so far.

@@ -12,7 +12,7 @@ import (
 // this and earlier ones.
 const RecordVersion = 2
 
-// Kind says what a record means. In JSON it is its word.
+// Kind reports what a record means. In JSON it is its word.
 type Kind string
 
 // The kinds of record, in the order of a run's life.
@@ -70,7 +70,7 @@ type Beginning struct {
 	Rules  Rules  `json:"rules"`
 	Pace   Pace   `json:"pace"`
 	Proved bool   `json:"proved,omitempty"` // accepted is not final: a Verifier is at work
-	// Lagging says that the record may lack requests that were really sent: it is a copy.
+	// Lagging reports that the record may lack requests that were really sent: it is a copy.
 	Lagging bool `json:"lagging,omitempty"`
 }
 
@@ -90,7 +90,7 @@ type Header struct {
 	Meta    json.RawMessage `json:"meta,omitempty"` // the caller's own; no secrets
 }
 
-// RecordError says which line of a journal cannot be understood.
+// RecordError reports which line of a journal cannot be understood.
 type RecordError struct {
 	Line int // from 1, counting the lines handed to Replay
 	Err  error

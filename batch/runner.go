@@ -30,12 +30,12 @@ type Runner struct {
 	// in flight are still collected.
 	Interrupt <-chan error
 
-	// Link delivers news of the connection. While it is away nothing is sent,
+	// Link delivers the events of the connection. While it is away nothing is sent,
 	// and after it is back nothing before the batch's baselines are in.
 	Link <-chan Link
 
 	// Control pauses and continues. While the run is paused nothing new is sent
-	// and no consent is asked; replies, proof, stop rules and the deadline go on.
+	// and no consent is asked; replies, proof, stop rules and the deadline continue.
 	Control <-chan Control
 
 	// Elapsed is how much time has passed for certain since a moment that a record

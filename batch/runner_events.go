@@ -67,7 +67,7 @@ func timeOr(t time.Time) time.Time {
 }
 
 // handle steps the machine by one event and by the others that are there
-// already, so that their records are kept as one group. News of the connection and
+// already, so that their records are kept as one group. Events of the connection and
 // replies that are in go first: neither a timeout nor an interrupt may overtake
 // them.
 func (x *execution) handle(e event) {
@@ -89,7 +89,7 @@ func (x *execution) handle(e event) {
 	x.flush()
 }
 
-// takeLinks handles news of the connection: they explain what else happens.
+// takeLinks handles the events of the connection first: they explain what else happens.
 func (x *execution) takeLinks() {
 	for {
 		select {

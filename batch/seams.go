@@ -24,7 +24,7 @@ type Actor interface {
 
 // Requester may be implemented by an Actor: Request names the request that Act
 // will send for a batch. The name goes into the intent record, so that replies
-// to it can be told from others after a resume.
+// to it can be distinguished from others after a resume.
 type Requester interface {
 	Request(batch int) string
 }
@@ -46,13 +46,13 @@ type NotSentError struct {
 	Uncertain bool
 }
 
-// Error says why.
+// Error reports why.
 func (e *NotSentError) Error() string { return fmt.Sprintf("not sent: %v", e.Err) }
 
 // Unwrap returns the reason.
 func (e *NotSentError) Unwrap() error { return e.Err }
 
-// Outcome is one node's reply to one batch, or the news that the batch's request
+// Outcome is one node's reply to one batch, or the report that the batch's request
 // reached nothing there.
 type Outcome struct {
 	Batch  int           `json:"b"`
@@ -168,7 +168,7 @@ type Verifier interface {
 	Verify(ctx context.Context, targets <-chan []Target) iter.Seq[Proof]
 }
 
-// Prober finds out, read-only, whether nodes whose fate is open were touched.
+// Prober finds out, read-only, whether nodes in an unknown state were touched.
 type Prober interface {
 	// Probe yields at most one Proof a target: Acted, Untouched or Unproved. It
 	// waits as long as Untouched needs (time to live, clock skew, the longest
@@ -189,7 +189,7 @@ type Observer interface {
 	Observe(r Record)
 }
 
-// Link is news of the connection.
+// Link is an event of the connection.
 type Link struct {
 	Time time.Time // zero: set by the runner
 	Up   bool      // it is back; else it was lost

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// StopKind says what ended a run early. The zero value: nothing did.
+// StopKind reports what ended a run early. The zero value: nothing did.
 type StopKind uint8
 
 // The kinds of stop.
@@ -97,7 +97,7 @@ func (t Tally) fresh() Tally {
 // are met for good, so a rule may be met while nodes of the batch are still
 // open; the rule about whole batches waits until none is. In a window, batch holds
 // the nodes around the one that something is new of, when there are as many in a
-// row that came to nothing as the rule asks for. Pure.
+// row without a success as the rule asks for. Pure.
 func Decide(r Rules, run, batch Tally) (Stop, bool) {
 	maxFailed := r.MaxFailed
 	if r.FailFast {
@@ -146,7 +146,7 @@ func cameToNothing(t Tally) bool {
 	return t.Refused == t.Nodes || t.Nodes >= 2 || t.Canary
 }
 
-// replaced reports whether every node of a batch that came to nothing is of a
+// replaced reports whether every node of a batch without a success is of a
 // kind that has a rule of its own.
 func replaced(r Rules, t Tally) bool {
 	failed := r.FailFast || !r.MaxFailed.IsZero() || !r.MaxFailedBatch.IsZero()
@@ -178,13 +178,13 @@ func nothingReason(t Tally) string {
 		what = strings.Join(parts, ", ")
 	}
 	if t.InARow {
-		return fmt.Sprintf("%s in a row came to nothing: %s", nodeCount(t.Nodes), what)
+		return fmt.Sprintf("none of %s in a row succeeded: %s", nodeCount(t.Nodes), what)
 	}
 	name := "batch"
 	if t.Canary {
 		name = "canary batch"
 	}
-	return fmt.Sprintf("%s %d came to nothing: %s", name, t.Batch, what)
+	return fmt.Sprintf("no node of %s %d succeeded: %s", name, t.Batch, what)
 }
 
 // nodeCount is a number of nodes in words.

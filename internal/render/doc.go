@@ -2,7 +2,7 @@
 //
 // It knows the layouts: upstream's `choria req`, `inventory`, `ping`, `discover` and `facts` (docs/protocol.md, req
 // output and utility agents), and our own additions to them. It decides nothing: which replies are worth showing, whether
-// colour is wanted, how wide the terminal is, what the verdict says and what time it is are all handed in. It reads no
+// color is wanted, how wide the terminal is, what the verdict says and what time it is are all handed in. It reads no
 // clock, no environment and no stream of its own.
 //
 // Invariants: machine formats (JSON, JSON lines, CSV) carry a node's words unchanged; everything meant for a terminal

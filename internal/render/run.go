@@ -115,7 +115,7 @@ func plural(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// StateGroups gathers the nodes that have no reply to show for themselves by what became of them. The silent ones are
+// StateGroups groups the nodes without a reply by their state. The silent ones are
 // left out, as the footer lists them, but for those of a grave reason.
 func StateGroups(s batch.Summary) []Group {
 	type key struct {
@@ -154,8 +154,8 @@ func StateGroups(s batch.Summary) []Group {
 	return gravestFirst(groups)
 }
 
-// BatchStep writes what a batch came to, before the next one: the counts, and the nodes that did not do it, by what became of
-// them. Details has a line for each of those.
+// BatchStep writes the result of a batch, before the next one: the counts, and the nodes that did not succeed, by their
+// state. Details has a line for each of those.
 func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	var out strings.Builder
 	if !details {
@@ -197,7 +197,7 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 type PlanOptions struct {
 	// Width is the terminal's; zero means no wrapping.
 	Width int
-	// Guards say what holds the run back, one a line.
+	// Guards define what holds the run back, one a line.
 	Guards []string
 	// Modes are how long the nodes take in each mode; zero where that is not known.
 	Modes batch.Estimates
@@ -261,7 +261,7 @@ type PlanDocument struct {
 	// Mode is that of the plan, Estimates how long its nodes take in each.
 	Mode      string          `json:"mode"`
 	Estimates batch.Estimates `json:"estimates"`
-	// Guards say what holds the run back.
+	// Guards define what holds the run back.
 	Guards []string `json:"guards"`
 	// Refused are the guards that would not let the run pass.
 	Refused []Refusal `json:"refused,omitempty"`
@@ -281,7 +281,7 @@ type RunFacts struct {
 	Torn int64
 }
 
-// RunReport writes what became of a run.
+// RunReport writes the result of a run.
 func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	var out strings.Builder
 	line := func(label, text string) {

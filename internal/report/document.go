@@ -63,7 +63,7 @@ func (w *Writer) stats(r run.Result) render.Stats {
 
 func (w *Writer) textOptions(s batch.Summary, verdict string) render.TextOptions {
 	o := render.TextOptions{
-		Display: w.display(), Verbose: w.o.Verbose, Colour: w.o.Out.Color && w.o.File == nil, Width: w.o.Out.Width,
+		Display: w.display(), Verbose: w.o.Verbose, Color: w.o.Out.Color && w.o.File == nil, Width: w.o.Out.Width,
 		Outputs: make(map[string]render.Output, len(w.call.Action.Outputs)), Summaries: w.heard.sums.Text(), Verdict: verdict,
 	}
 	for name, out := range w.call.Action.Outputs {
@@ -140,7 +140,7 @@ func (w *Writer) succeeded(nodes []batch.Result) []string {
 	return names
 }
 
-// Succeeded tells whether a node did what was asked: proved, where something is proved.
+// Succeeded reports whether a node did what was asked: proved, where something is proved.
 func Succeeded(n batch.Result, proved bool) bool {
 	return n.State == batch.Verified || n.State == batch.Accepted && !proved
 }

@@ -14,7 +14,7 @@ import (
 // FleetFormats are what an inventory of a fleet can be written as.
 var FleetFormats = []Format{Text, Table, JSON, Lines, CSV, Nodeset}
 
-// FleetOptions say what of a fleet's inventory is shown, and how.
+// FleetOptions define what of a fleet's inventory is shown, and how.
 type FleetOptions struct {
 	Format      Format // unset: text, unless the inventory is only saved
 	GroupBy     string
@@ -28,7 +28,7 @@ type FleetOptions struct {
 	Out, Err    Stream
 }
 
-// FileError says that a file that was named cannot be used.
+// FileError reports that a file that was named cannot be used.
 type FileError struct {
 	Err  error
 	Hint string
@@ -328,7 +328,7 @@ func (s *snapshotSink) end(t *inventory.Tally) error {
 	err := s.writer.Close(t.Silent, refusedNodes(t))
 	file := s.file
 	s.file = nil
-	if err == nil && file.Kept() {
+	if err == nil && file.kept() {
 		err = file.Sync()
 	}
 	if err := file.Commit(err); err != nil {

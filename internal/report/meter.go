@@ -8,7 +8,7 @@ import (
 	"fleetctl/internal/render"
 )
 
-// meter says how far a run has come, from the engine's own counts.
+// meter reports how far a run has come, from the engine's own counts.
 type meter struct {
 	progress batch.Progress
 	batch    int // that was sent last by this process, or recorded last

@@ -19,7 +19,7 @@ import (
 	"fleetctl/internal/run"
 )
 
-// NotifierOptions say which command hears of a run, and what it gets.
+// NotifierOptions define which command hears of a run, and what it gets.
 type NotifierOptions struct {
 	Command string // for the shell; "" is none
 	// Changing leaves out runs of actions that change nothing.
@@ -166,7 +166,7 @@ func (n *Notifier) begin(e run.Began) {
 type hold uint8
 
 const (
-	holdOperator hold = 1 << iota // somebody paused it
+	holdOperator hold = 1 << iota // an operator paused it
 	holdLink                      // there is no connection
 	holdQuestion                  // the operator is asked between batches
 )

@@ -26,7 +26,7 @@ type Stream struct {
 	Color    bool // colors are welcome
 }
 
-// Options say what of a run is shown, and how.
+// Options define what of a run is shown, and how.
 type Options struct {
 	Format        Format
 	Verbose, Sort bool
@@ -158,7 +158,7 @@ func (w *Writer) Report(e run.Event) error {
 	return nil
 }
 
-// say writes a line on stderr. Where stderr is lost there is nobody to tell.
+// say writes a line on stderr. Errors of writing to stderr are ignored.
 func (w *Writer) say(format string, args ...any) {
 	fmt.Fprintln(w.o.Err, plain.Text(fmt.Sprintf(format, args...)))
 }
@@ -243,7 +243,7 @@ func (w *Writer) began(e run.Began) {
 	}
 }
 
-// name says which run this is, before the first batch: the first of all JSON lines.
+// name reports which run this is, before the first batch: the first of all JSON lines.
 func (w *Writer) name(e run.Began) {
 	if w.o.Format == Lines {
 		w.release(func(l render.Lines) error { return l.Run(render.RunBegun(e.Progress.Header().Run)) })
@@ -325,7 +325,7 @@ func (w *Writer) finished(r run.Result) error {
 	if written == nil {
 		written = w.flush()
 	}
-	// What became of the fleet is reported in any case: stdout may be closed, or its disk full.
+	// The result of the nodes is reported in any case: stdout may be closed, or its disk full.
 	if w.o.Format != Text || written != nil {
 		w.say("%s", verdict)
 	}

@@ -9,7 +9,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Reporter is told what happens, in order, never from two goroutines at once. It must not block for long: the engine
+// Reporter gets the events of a run, in order, never from two goroutines at once. It must not block for long: the engine
 // waits for it. An error of Planned, Forwarded, Answered and Finished says that the result was not written; errors of
 // the others are kept for that.
 type Reporter interface {
@@ -90,7 +90,7 @@ type (
 	Finished struct{ Result }
 )
 
-// Level says how a note begins.
+// Level reports how a note begins.
 type Level string
 
 // The levels of Noted.
@@ -127,7 +127,7 @@ type Result struct {
 	Secrets  []string         // inputs that the next command needs again
 }
 
-// NothingSent tells that no node was sent to because the request signer did not sign.
+// NothingSent reports that no node was sent to because the request signer did not sign.
 func (r Result) NothingSent() bool {
 	return r.Unsigned != nil && r.Summary.States.Of(batch.NotSent) == r.Summary.Nodes
 }

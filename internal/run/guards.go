@@ -31,9 +31,9 @@ type door struct{ *call }
 // guard is one thing that can hold a run back. The table below is all there are.
 type guard struct {
 	name string
-	// consent tells that the guard asks the operator: a dry run does not.
+	// consent reports that the guard asks the operator: a dry run does not.
 	consent bool
-	// applies tells whether the guard looks at this call at all.
+	// applies reports whether the guard looks at this call at all.
 	applies func(c door) bool
 	// says is its sentence in the plan; nil or "" for none.
 	says func(c door) string
@@ -99,7 +99,7 @@ func guards() []guard {
 			},
 			check: func(_ context.Context, c door, p passage) error {
 				if want := c.req.Guards.Expect.N; len(p.found) != want {
-					return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %s, found %d", countNoun(want, "node"), len(p.found))
+					return refuse("look at `fleetctl discover` with the same filter", "cannot continue: expected %s, found %d", countNoun(want, "node"), len(p.found))
 				}
 				return nil
 			},
@@ -118,7 +118,7 @@ func guards() []guard {
 			check: func(_ context.Context, _ door, p passage) error {
 				for _, e := range p.excluded {
 					if e.Idle() { // what it was to spare would be hit
-						return refuse("leave it out, or put names that need not be there into a file: --exclude @FILE", "cannot go on: %s", e.Note())
+						return refuse("leave it out, or put names that need not be there into a file: --exclude @FILE", "cannot continue: %s", e.Note())
 					}
 				}
 				return nil
@@ -168,7 +168,7 @@ func guards() []guard {
 	}
 }
 
-// guarded tells whether a guard of the table applies.
+// guarded reports whether a guard of the table applies.
 func (c door) guarded(name string) bool {
 	for _, g := range guards() {
 		if g.name == name {
@@ -178,7 +178,7 @@ func (c door) guarded(name string) bool {
 	return false
 }
 
-// sentences say what holds this run back, one sentence each: the guards, the stop rules, the proof.
+// sentences define what holds this run back, one sentence each: the guards, the stop rules, the proof.
 func (c door) sentences(rolling bool) []string {
 	out := []string{}
 	for _, g := range guards() {
@@ -204,8 +204,8 @@ func ruleSentences(r batch.Rules, rolling bool) []string {
 	add(!r.MaxAbsent.IsZero(), "stops at %s absent", r.MaxAbsent)
 	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
-	add(r.StopWhenNothing && !rolling, "stops when a whole batch comes to nothing")
-	add(r.StopWhenNothing && rolling, "stops when as many nodes in a row as the window has slots come to nothing")
+	add(r.StopWhenNothing && !rolling, "stops when no node of a batch succeeds")
+	add(r.StopWhenNothing && rolling, "stops when none of as many nodes in a row as the window has slots succeeds")
 	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
 	return out
 }
@@ -252,10 +252,10 @@ func (c door) expectFile(ctx context.Context, p passage) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	return refuse("", "cannot go on: the nodes found are not those of %s: %s", c.req.Guards.ExpectFile, strings.Join(parts, "; "))
+	return refuse("", "cannot continue: the nodes found are not those of %s: %s", c.req.Guards.ExpectFile, strings.Join(parts, "; "))
 }
 
-// secretsArePrivate refuses to send a secret where anybody on the way can read it.
+// secretsArePrivate refuses to send a secret where other programs on the network can read it.
 func (c door) secretsArePrivate(ctx context.Context) error {
 	private, broker, err := c.fleet.Private(ctx)
 	if err != nil || private {
@@ -265,7 +265,7 @@ func (c door) secretsArePrivate(ctx context.Context) error {
 		"cannot send a secret to %s: the connection has no TLS", broker)
 }
 
-// errNoInput says that no question may be asked.
+// errNoInput reports that no question may be asked.
 var errNoInput = errors.New("--no-input")
 
 // canConfirm refuses to begin what would end at the first question between batches, for want of a terminal.
@@ -275,7 +275,7 @@ func (c door) canConfirm(p passage) error {
 	}
 	err := c.Asker.Reachable()
 	if err != nil || c.req.Guards.NoInput {
-		return refuse("leave out --confirm-each, or go on without asking: --yes", "cannot ask between batches: %v", cmp.Or(err, errNoInput))
+		return refuse("leave out --confirm-each, or continue without asking: --yes", "cannot ask between batches: %v", cmp.Or(err, errNoInput))
 	}
 	return nil
 }
@@ -289,7 +289,7 @@ const (
 	countNodes           // the number of nodes, typed
 )
 
-// asks tells what an action has to be asked for, and whether consent is also needed where there is no terminal.
+// asks reports what an action has to be asked for, and whether consent is also needed where there is no terminal.
 func (c door) asks() (q question, always bool) {
 	switch a := proof.Of(c.req.Agent, c.req.Action); {
 	case a == proof.Shutdown:

@@ -13,7 +13,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Proof says how it is proved that nodes did what they accepted. It goes into the record, so that a resumed run proves
+// Proof reports how it is proved that nodes did what they accepted. It goes into the record, so that a resumed run proves
 // the same.
 type Proof struct {
 	Verify  string `json:"verify,omitempty"` // VerifyAuto, VerifyNone or AGENT#ACTION
@@ -89,7 +89,7 @@ func (p *Proof) poll() string {
 	return p.Verify
 }
 
-// Proves tells what is proved of an action, 0 for nothing.
+// Proves reports what is proved of an action, 0 for nothing.
 func (p Proof) Proves(agent, action string) proof.Action {
 	switch {
 	case p.none():

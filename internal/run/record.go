@@ -131,7 +131,7 @@ func (s Stored) Status() string {
 	return sum.Verdict.String()
 }
 
-// Proves tells whether more than the nodes' replies counts.
+// Proves reports whether more than the nodes' replies counts.
 func (s Stored) Proves() bool { return s.Meta.Proof.Proves(s.Meta.Agent, s.Meta.Action) != 0 }
 
 // create makes the record of a new run, and deletes what is long finished.
@@ -203,7 +203,7 @@ const Last = "last"
 // Find completes an id: a whole one, a beginning that only one run has, or Last.
 func (s Store) Find(name string) (string, error) {
 	if name == "" {
-		return "", usage(errors.New("which run? Its name is empty"), "is a variable unset? `fleetctl runs list` has the names")
+		return "", usage(errors.New("the name of the run is empty"), "is a variable unset? `fleetctl runs list` has the names")
 	}
 	list, err := s.List()
 	if err != nil {

@@ -62,7 +62,7 @@ type Request struct {
 	secrets []string          // with stored: the names of its secret inputs
 }
 
-// Pace says how fast a run goes, as far as the operator has said so.
+// Pace reports how fast a run goes, as far as the operator has said so.
 type Pace struct {
 	Sleep        Wait // between batches; 1 s
 	ReplyTimeout Wait // for a batch's replies; the document's timeout and 2 s
@@ -81,7 +81,7 @@ type Guards struct {
 	AllowExpiring bool   // restart nodes whose token ends before the run does
 }
 
-// Record says whether a run is recorded. Where, is the Store's matter.
+// Record reports whether a run is recorded. Where, is the Store's matter.
 type Record struct {
 	Off    bool // keep no record
 	On     bool // keep one of an action that changes nothing, too
@@ -107,7 +107,7 @@ func (r Request) Validate() error {
 		return err
 	}
 	if reader := r.Targets.Stdin(); r.Record.Resume && reader != "" {
-		return usage(fmt.Errorf("--resume cannot tell whether %s brings the same nodes", reader), "name the run: `fleetctl runs resume RUN`")
+		return usage(fmt.Errorf("--resume cannot know whether %s brings the same nodes", reader), "name the run: `fleetctl runs resume RUN`")
 	}
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
@@ -196,7 +196,7 @@ func (r Request) pace(replies time.Duration) batch.Pace {
 	}
 }
 
-// pacesOrStops tells that batches or stop rules were asked for.
+// pacesOrStops reports that batches or stop rules were asked for.
 func (r Request) pacesOrStops() bool {
 	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach.On
 	return paced || r.Rules != batch.Rules{}

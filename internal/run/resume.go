@@ -59,7 +59,7 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 	return run.ID, nil
 }
 
-// sameBatches tells whether the nodes would be batched in the way that the run's were.
+// sameBatches reports whether the nodes would be batched in the way that the run's were.
 func (c job) sameBatches(run Stored) bool {
 	now, then := c.policy(), run.Progress.Plan().Policy
 	now.TakesToken, then.TakesToken = false, false
@@ -107,7 +107,7 @@ func (r Request) Reopen(s Stored) (Request, error) {
 	return r, r.Validate()
 }
 
-// Resume goes on with a recorded run. r comes from Reopen; c.Fleet addresses the run's own federations.
+// Resume resumes a recorded run. r comes from Reopen; c.Fleet addresses the run's own federations.
 func Resume(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
 	checked, err := prepare(ctx, c, r)
 	if err != nil {
@@ -149,7 +149,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	}
 	if run.Progress.Open() == 0 {
 		res := Result{Summary: run.Progress.Summary(), ID: id, Secrets: c.secretsAgain()}
-		note := Noted{Plain, fmt.Sprintf("run %s is finished: there is nothing to go on with", id)}
+		note := Noted{Plain, fmt.Sprintf("run %s is finished: nothing is left to resume", id)}
 		return res, errors.Join(c.Reporter.Report(note), c.Reporter.Report(Finished{res}))
 	}
 	if c.lacking != nil && left.nodes > 0 {

@@ -105,7 +105,7 @@ func (c job) keepSeed(seed int64) []string {
 	return []string{"--limit chose the nodes at random: --limit-seed " + text + " makes the same choice of the same nodes"}
 }
 
-// absenceNotes tell that this broker does not report nodes that are not connected. A connection that cannot be had is a
+// absenceNotes report that this broker does not report nodes that are not connected. A connection that cannot be had is a
 // matter of the next step.
 func (c planner) absenceNotes(ctx context.Context) []string {
 	if !c.changes() || len(c.about.Federations) > 0 {

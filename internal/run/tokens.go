@@ -26,7 +26,7 @@ const tokenMargin = 10 * time.Minute
 // tokenWatch is how a call looks at the nodes' tokens.
 type tokenWatch struct{ *call }
 
-// matter tells whether a restart can cost nodes their identity, and whether it can be seen beforehand: replies carry
+// matter reports whether a restart can cost nodes their identity, and whether it can be seen beforehand: replies carry
 // the token, and are checked. Nodes in provisioning mode have none.
 func (c tokenWatch) matter() bool {
 	if proof.Of(c.req.Agent, c.req.Action) != proof.Restart || c.about.Collective == fleet.ProvisioningCollective {
@@ -36,7 +36,7 @@ func (c tokenWatch) matter() bool {
 	return err == nil && who.Version == choria.V2 && who.ChecksReplies
 }
 
-// guards tells whether nodes with an expiring token are kept from the restart.
+// guards reports whether nodes with an expiring token are kept from the restart.
 func (c tokenWatch) guards() bool { return c.matter() && !c.req.Guards.AllowExpiring }
 
 // splay is the input of restart, zero where none was given.
@@ -127,9 +127,9 @@ func (c tokenWatch) expiring(ctx context.Context, p passage) error {
 	}
 	hint := func(nodes []string, first string) string {
 		if p.run != "" || c.req.stored {
-			return first + "or go ahead all the same: --allow-expiring"
+			return first + "or go ahead anyway: --allow-expiring"
 		}
-		return fmt.Sprintf("%sleave them out: --exclude '%s'; or go ahead all the same: --allow-expiring", first, discovery.Fold(nodes))
+		return fmt.Sprintf("%sleave them out: --exclude '%s'; or go ahead anyway: --allow-expiring", first, discovery.Fold(nodes))
 	}
 	if n := len(look.expiring); n > 0 {
 		return refuse(hint(look.expiring, "renew their tokens, "),

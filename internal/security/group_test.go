@@ -111,7 +111,7 @@ func TestOnlyVerifiedTokensAreRemembered(t *testing.T) {
 }
 
 // The edge cases of "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko; SAC 2020), where implementations differ. What
-// we accept and the standard library does not can be made by the holder of the key alone; and what is refused here, the
+// holder of a key of small order could sign for other servers (docs/adr/0031-signatures-in-groups.md).
 // holder of a key of small order could let anybody sign (docs/adr/0031-signatures-in-groups.md).
 func TestEdgeSignatures(t *testing.T) {
 	data, err := os.ReadFile("testdata/edge-signatures.json")

@@ -56,7 +56,7 @@ var productMutants = []mutant{
 		old: "return !m.paused && m.link.down.IsZero() }", new: "return !m.paused }"},
 	{name: "the end does not wait for a look at silent nodes", file: "batch/machine.go", tests: byWorld,
 		old: "m.open(0) == 0 && len(m.unseen) == 0 {", new: "m.open(0) == 0 {"},
-	{name: "a batch comes to nothing before its silent nodes are looked at", file: "batch/machine_nodes.go", tests: byWorld,
+	{name: "a batch counts as without success before its silent nodes are looked at", file: "batch/machine_nodes.go", tests: byWorld,
 		old: "t.Open += silent // what", new: "// what"},
 	{name: "a batch is sent after a stop at its baseline", file: "batch/machine_send.go", tests: byWorld,
 		old: "case m.halt != haltNone:\n\t\tm.drop(f)\n\t\treturn true\n\tcase p.question != 0", new: "case p.question != 0"},
