@@ -134,7 +134,7 @@ func TestInventoryRefusesWhatCannotBeMeant(t *testing.T) {
 		{args: "inventory web1.*", says: `cannot address node "web1.*"`},
 		{args: "inventory --version new", says: "version range", hint: "'>=0.28 <0.29.4'"},
 		{args: "inventory --output xml", says: `unknown format "xml"`, hint: "use one of text, table, json, jsonl, csv, nodeset"},
-		{args: "inventory --output table --columns node,uptimes", says: `unknown column "uptimes": there are node, version`},
+		{args: "inventory --output table --columns node,uptimes", says: `unknown column "uptimes" (did you mean uptime?): there are node, version`},
 		{args: "inventory --output table --columns fact:", says: `unknown column "fact:"`},
 		{args: "inventory --output csv --sort uptimes", says: `unknown column "uptimes"`},
 		{args: "inventory --columns node", says: "--columns belongs to --output table or csv"},
