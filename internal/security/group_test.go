@@ -76,7 +76,7 @@ func TestTheForgedReplyOfAGroupIsNamed(t *testing.T) {
 
 // numbered is the key of a server of a crowd.
 func numbered(k int) ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte(fmt.Sprint(k)))
+	seed := sha256.Sum256(fmt.Append(nil, k))
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
