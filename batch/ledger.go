@@ -81,8 +81,8 @@ func newLedger(b Beginning) (*ledger, error) {
 	if b.Plan == nil {
 		return nil, errors.New("no plan")
 	}
-	if b.Plan.Version > PlanVersion {
-		return nil, newer("plan", b.Plan.Version, PlanVersion)
+	if b.Plan.Version > planVersion {
+		return nil, newer("plan", b.Plan.Version, planVersion)
 	}
 	total := b.Plan.Nodes()
 	l := &ledger{begin: b, rows: make([]row, 0, total), attempts: make([]attempt, 0, total), index: make(map[string]int32, total), baselines: map[int32]string{},

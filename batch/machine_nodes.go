@@ -188,7 +188,7 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 		t, silent = m.inARow(row)
 	}
 	t.Open += silent // what was lost may be their replies only
-	if stop, met := Decide(m.l.begin.Rules, run, t); met {
+	if stop, met := decide(m.l.begin.Rules, run, t); met {
 		m.stop(at, haltSoft, stop)
 		return
 	}
@@ -196,7 +196,7 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 		return
 	}
 	t.Open -= silent
-	_, doubt := Decide(m.l.begin.Rules, run, t)
+	_, doubt := decide(m.l.begin.Rules, run, t)
 	if !whole {
 		if doubt { // no node starts until it is known
 			m.win.doubtful, m.win.inDoubt = row, true

@@ -12,11 +12,11 @@ type Node struct {
 	Facts    map[string]string
 }
 
-// PlanVersion is the version of plans with a pool, batchesVersion that of the
+// planVersion is the version of plans with a pool, batchesVersion that of the
 // others. Begin and Replay take them and earlier ones; plans without a version
 // are of version 1.
 const (
-	PlanVersion    = 3
+	planVersion    = 3
 	batchesVersion = 2
 )
 
@@ -124,7 +124,7 @@ func (p Policy) steps(set int) (func(i int) step, []string) {
 	var notes []string
 	canary := p.Canary
 	why := "canary"
-	if canary == 0 && p.TakesToken && len(p.Sizes) == 0 && set > DefaultCanaryAbove {
+	if canary == 0 && p.TakesToken && len(p.Sizes) == 0 && set > defaultCanaryAbove {
 		canary = 1
 		why = "canary by default"
 		notes = append(notes, fmt.Sprintf("a canary of 1 goes first: the action takes a token, and a wrong one must not reach all %d nodes", set))

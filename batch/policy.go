@@ -8,9 +8,9 @@ import (
 // CanaryOff as Policy.Canary turns the default canary off.
 const CanaryOff = -1
 
-// DefaultCanaryAbove is the number of nodes above which an action that takes a
+// defaultCanaryAbove is the number of nodes above which an action that takes a
 // token begins with a canary of 1.
-const DefaultCanaryAbove = 10
+const defaultCanaryAbove = 10
 
 // Policy reports how nodes become batches. The zero value is one batch of
 // everything. It goes into the journal as JSON.

@@ -75,9 +75,6 @@ func Finished(lastLine []byte) bool {
 // known that nothing reached it.
 func (p Progress) MarkLagging() { p.l.begin.Lagging = true }
 
-// Lagging reports whether the record may lack requests that were really sent.
-func (p Progress) Lagging() bool { return p.l.begin.Lagging }
-
 // Header returns what the caller said about the run.
 func (p Progress) Header() Header { return p.l.begin.Header }
 
@@ -137,7 +134,7 @@ func (p Progress) Remaining() Plan {
 		}
 	}
 	if rest.Policy.Rolling {
-		rest.Version = PlanVersion
+		rest.Version = planVersion
 		for i := range l.rows {
 			if r := &l.rows[i]; unsent(r) && !l.isCanary(int32(i)) {
 				rest.Pool = append(rest.Pool, r.identity)

@@ -92,13 +92,13 @@ func (t Tally) fresh() Tally {
 	return *t.Fresh
 }
 
-// Decide is the only judge of stop rules: it reports the first rule that the
+// decide is the only judge of stop rules: it reports the first rule that the
 // counts meet. Failures and silence (counted once the reply timeout is over)
 // are met for good, so a rule may be met while nodes of the batch are still
 // open; the rule about whole batches waits until none is. In a window, batch holds
 // the nodes around the one that something is new of, when there are as many in a
 // row without a success as the rule asks for. Pure.
-func Decide(r Rules, run, batch Tally) (Stop, bool) {
+func decide(r Rules, run, batch Tally) (Stop, bool) {
 	maxFailed := r.MaxFailed
 	if r.FailFast {
 		maxFailed = Number(1)

@@ -133,15 +133,15 @@ func (w *Writer) succeeded(nodes []batch.Result) []string {
 	}
 	var names []string
 	for _, n := range nodes {
-		if Succeeded(n, w.call.Proves != 0) && (w.o.Filter == nil || shown[n.Identity]) {
+		if succeeded(n, w.call.Proves != 0) && (w.o.Filter == nil || shown[n.Identity]) {
 			names = append(names, n.Identity)
 		}
 	}
 	return names
 }
 
-// Succeeded reports whether a node did what was asked: proved, where something is proved.
-func Succeeded(n batch.Result, proved bool) bool {
+// succeeded reports whether a node did what was asked: proved, where something is proved.
+func succeeded(n batch.Result, proved bool) bool {
 	return n.State == batch.Verified || n.State == batch.Accepted && !proved
 }
 

@@ -60,11 +60,11 @@ type Notice struct {
 
 // The events of a Notice.
 const (
-	NoticeBegin    = "begin"
-	NoticePause    = "pause"
-	NoticeContinue = "continue"
-	NoticeStop     = "stop"
-	NoticeEnd      = "end"
+	noticeBegin    = "begin"
+	noticePause    = "pause"
+	noticeContinue = "continue"
+	noticeStop     = "stop"
+	noticeEnd      = "end"
 )
 
 // Notifier is a run's Reporter that hands everything on to another one, and has a command of the operator's hear of what
@@ -97,7 +97,7 @@ func NewNotifier(ctx context.Context, next run.Reporter, o NotifierOptions) *Not
 	go func() {
 		defer close(n.done)
 		for notice := range n.queue {
-			if notice.Event == NoticeEnd {
+			if notice.Event == noticeEnd {
 				n.tell(ctx, notice)
 			} else {
 				n.tell(early, notice)
@@ -176,7 +176,7 @@ const (
 func (n *Notifier) hold(why hold, at time.Time, reason string) {
 	if n.notice.Stop == nil {
 		n.held |= why
-		n.send(NoticePause, at, reason)
+		n.send(noticePause, at, reason)
 	}
 }
 
@@ -184,7 +184,7 @@ func (n *Notifier) hold(why hold, at time.Time, reason string) {
 func (n *Notifier) release(why hold, at time.Time, reason string) {
 	before := n.held
 	if n.held &^= why; before != 0 && n.held == 0 {
-		n.send(NoticeContinue, at, reason)
+		n.send(noticeContinue, at, reason)
 	}
 }
 
@@ -192,9 +192,9 @@ func (n *Notifier) release(why hold, at time.Time, reason string) {
 func (n *Notifier) recorded(r batch.Record) {
 	switch r.Kind {
 	case batch.KindPlan:
-		n.send(NoticeBegin, r.Time, "")
+		n.send(noticeBegin, r.Time, "")
 	case batch.KindResumed:
-		n.send(NoticeBegin, r.Time, "resumed")
+		n.send(noticeBegin, r.Time, "resumed")
 	case batch.KindPaused:
 		n.hold(holdOperator, r.Time, "paused by "+r.By)
 	case batch.KindContinued:
@@ -211,14 +211,14 @@ func (n *Notifier) recorded(r batch.Record) {
 		stop := *r.Stop
 		stop.Reason = n.o.Scrub(plain.Line(stop.Reason))
 		n.notice.Stop, n.held = &stop, 0
-		n.send(NoticeStop, r.Time, stop.Reason)
+		n.send(noticeStop, r.Time, stop.Reason)
 	}
 }
 
 func (n *Notifier) finished(r run.Result) {
 	n.notice.Verdict, n.notice.ExitCode = r.Summary.Verdict.String(), new(n.o.Code(r))
 	n.notice.States, n.notice.Text = r.Summary.States, render.Verdict(r.Summary)
-	n.send(NoticeEnd, cmp.Or(r.Summary.Ended, time.Now()), cmp.Or(r.Summary.Reason, r.Summary.Stop.Reason))
+	n.send(noticeEnd, cmp.Or(r.Summary.Ended, time.Now()), cmp.Or(r.Summary.Reason, r.Summary.Stop.Reason))
 }
 
 // send queues an event of the run that has begun. It never waits.
@@ -235,7 +235,7 @@ func (n *Notifier) send(event string, at time.Time, reason string) {
 			return
 		default:
 		}
-		if event != NoticeEnd { // which takes the place of another
+		if event != noticeEnd { // which takes the place of another
 			n.dropped++
 			return
 		}
@@ -249,7 +249,7 @@ func (n *Notifier) send(event string, at time.Time, reason string) {
 
 // noticeWords say each event of a run.
 var noticeWords = map[string]string{
-	NoticeBegin: "begins", NoticePause: "pauses", NoticeContinue: "continues", NoticeStop: "stops", NoticeEnd: "has ended",
+	noticeBegin: "begins", noticePause: "pauses", noticeContinue: "continues", noticeStop: "stops", noticeEnd: "has ended",
 }
 
 // line is the whole notice in one line.

@@ -202,7 +202,7 @@ func (c *call) message() rpcclient.Request {
 	}
 }
 
-func (c *call) proves() proof.Action { return c.req.Proof.Proves(c.req.Agent, c.req.Action) }
+func (c *call) proves() proof.Action { return c.req.Proof.proves(c.req.Agent, c.req.Action) }
 
 func (c *call) pace() batch.Pace {
 	longest, settle, timeout := demand{c}.limits()

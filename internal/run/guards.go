@@ -11,6 +11,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/proof"
 )
 
@@ -79,7 +80,7 @@ func guards() []guard {
 			name:    "max_nodes",
 			applies: func(c door) bool { return c.changes() && c.Settings.MaxNodes > 0 },
 			says: func(c door) string {
-				return fmt.Sprintf("at most %s: max_nodes in %s", countNoun(c.Settings.MaxNodes, "node"), c.SettingsFile)
+				return fmt.Sprintf("at most %s: max_nodes in %s", plain.Count(c.Settings.MaxNodes, "node"), c.SettingsFile)
 			},
 			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.Settings.MaxNodes, p.nodes) },
 		},
@@ -87,7 +88,7 @@ func guards() []guard {
 			name:    "--max-nodes",
 			applies: func(c door) bool { return c.changes() && c.req.Guards.MaxNodes.Set },
 			says: func(c door) string {
-				return fmt.Sprintf("at most %s: --max-nodes", countNoun(c.req.Guards.MaxNodes.N, "node"))
+				return fmt.Sprintf("at most %s: --max-nodes", plain.Count(c.req.Guards.MaxNodes.N, "node"))
 			},
 			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
 		},
@@ -95,11 +96,11 @@ func guards() []guard {
 			name:    "--expect",
 			applies: func(c door) bool { return c.req.Guards.Expect.Set },
 			says: func(c door) string {
-				return fmt.Sprintf("exactly %s: --expect", countNoun(c.req.Guards.Expect.N, "node"))
+				return fmt.Sprintf("exactly %s: --expect", plain.Count(c.req.Guards.Expect.N, "node"))
 			},
 			check: func(_ context.Context, c door, p passage) error {
 				if want := c.req.Guards.Expect.N; len(p.found) != want {
-					return refuse("look at `fleetctl discover` with the same filter", "cannot continue: expected %s, found %d", countNoun(want, "node"), len(p.found))
+					return refuse("look at `fleetctl discover` with the same filter", "cannot continue: expected %s, found %d", plain.Count(want, "node"), len(p.found))
 				}
 				return nil
 			},
@@ -233,7 +234,7 @@ func (c door) atMost(limit, nodes int) error {
 		return nil
 	}
 	return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
-		"cannot %s %s: limit is %d", verb(c.req.Action), countNoun(nodes, "node"), limit)
+		"cannot %s %s: limit is %d", verb(c.req.Action), plain.Count(nodes, "node"), limit)
 }
 
 // expectFile compares what was found with what should be there.
@@ -322,7 +323,7 @@ func (c door) consent(ctx context.Context, p passage) error {
 	}
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput {
 		if always || err == nil {
-			return refuse("say --yes if you mean it", "cannot %s %s without asking", verb(c.req.Action), countNoun(p.nodes, "node"))
+			return refuse("say --yes if you mean it", "cannot %s %s without asking", verb(c.req.Action), plain.Count(p.nodes, "node"))
 		}
 		return nil
 	}
@@ -342,10 +343,10 @@ func (c door) consent(ctx context.Context, p passage) error {
 // put puts the question of an action.
 func (c door) put(ctx context.Context, q question, nodes int) (bool, error) {
 	if q == countNodes {
-		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, countNoun(nodes, "node")))
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, plain.Count(nodes, "node")))
 		return text == strconv.Itoa(nodes), err
 	}
-	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", verb(c.req.Action), countNoun(nodes, "node")))
+	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", verb(c.req.Action), plain.Count(nodes, "node")))
 }
 
 // verb is an action as one says it of nodes.

@@ -89,8 +89,8 @@ func (p *Proof) poll() string {
 	return p.Verify
 }
 
-// Proves reports what is proved of an action, 0 for nothing.
-func (p Proof) Proves(agent, action string) proof.Action {
+// proves reports what is proved of an action, 0 for nothing.
+func (p Proof) proves(agent, action string) proof.Action {
 	switch {
 	case p.none():
 		return 0
@@ -102,11 +102,11 @@ func (p Proof) Proves(agent, action string) proof.Action {
 
 // limits are the times of the proof, for the pace and for the verifier.
 func (p Proof) limits(agent, action string, splay time.Duration) (longest, settle, timeout time.Duration) {
-	a := p.Proves(agent, action)
+	a := p.proves(agent, action)
 	if a == 0 {
 		return 0, 0, 0
 	}
-	longest, settle, timeout = proof.LongestDelay(proof.Of(agent, action), splay), p.Settle.Or(proof.DefaultSettle(a)), p.Timeout.Or(proof.DefaultTimeout(a))
+	longest, settle, timeout = proof.LongestDelay(proof.Of(agent, action), splay), p.Settle.or(proof.DefaultSettle(a)), p.Timeout.or(proof.DefaultTimeout(a))
 	if a == proof.Update { // it may act as long as proof is looked for
 		longest = max(longest, timeout)
 	}

@@ -132,7 +132,7 @@ func (s Stored) Status() string {
 }
 
 // Proves reports whether more than the nodes' replies counts.
-func (s Stored) Proves() bool { return s.Meta.Proof.Proves(s.Meta.Agent, s.Meta.Action) != 0 }
+func (s Stored) Proves() bool { return s.Meta.Proof.proves(s.Meta.Agent, s.Meta.Action) != 0 }
 
 // create makes the record of a new run, and deletes what is long finished.
 func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
@@ -197,8 +197,8 @@ func (s Store) List() ([]journal.Info, error) {
 	return list, nil
 }
 
-// Last is the name of the run that was active last.
-const Last = "last"
+// lastRun is the name of the run that was active last.
+const lastRun = "last"
 
 // Find completes an id: a whole one, a beginning that only one run has, or Last.
 func (s Store) Find(name string) (string, error) {
@@ -209,7 +209,7 @@ func (s Store) Find(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if name == Last && len(list) > 0 {
+	if name == lastRun && len(list) > 0 {
 		return slices.MaxFunc(list, func(a, b journal.Info) int { return a.Modified.Compare(b.Modified) }).ID, nil
 	}
 	var found []string

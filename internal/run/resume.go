@@ -12,6 +12,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/plain"
 )
 
 // toResume finds the interrupted run of the same command that is to be resumed: because Record.Resume says so, or
@@ -44,7 +45,7 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 		return "", c.Reporter.Report(hint)
 	}
 	left := remaining(run)
-	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, countNoun(left.plan.Nodes(), "node"), run.Progress.Open())
+	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, plain.Count(left.plan.Nodes(), "node"), run.Progress.Open())
 	lines := append([]string{text}, differences(c.req, run.Progress)...)
 	if err := c.Reporter.Report(Noted{Plain, strings.Join(lines, "\n  ")}); err != nil {
 		return "", err
