@@ -65,7 +65,7 @@ func (p Plan) Names() []string {
 	return append(names, p.Pool...)
 }
 
-// NewPlan splits nodes into batches as the policy says. Pure: the same nodes and
+// NewPlan splits nodes into batches by the policy. Pure: the same nodes and
 // policy give the same plan. Nodes keep their order where the policy does not
 // ask for another. Blank and repeated identities are errors; ErrNoNodes when
 // there is none.
@@ -112,14 +112,14 @@ func NewPlan(nodes []Node, p Policy) (Plan, error) {
 	return plan, nil
 }
 
-// step is the wish for one batch.
+// step is the wanted size of one batch.
 type step struct {
 	size   int
 	canary bool
 	reason string
 }
 
-// steps gives the wish for batch i (from 0) of a set, and the notes on the way.
+// steps gives the wanted size of batch i (from 0) of a set, and the notes on the way.
 func (p Policy) steps(set int) (func(i int) step, []string) {
 	var notes []string
 	canary := p.Canary

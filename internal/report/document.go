@@ -124,7 +124,7 @@ func (w *Writer) print(a account) error {
 	return render.Text(w.out, a.result, a.text)
 }
 
-// succeeded are the nodes that did it: proved, where something is proved. With --filter-replies only those whose reply
+// succeeded returns the nodes that did what was asked, proved when something is proved. With --filter-replies only those whose reply
 // it shows.
 func (w *Writer) succeeded(nodes []batch.Result) []string {
 	shown := map[string]bool{}
@@ -140,7 +140,7 @@ func (w *Writer) succeeded(nodes []batch.Result) []string {
 	return names
 }
 
-// succeeded reports whether a node did what was asked: proved, where something is proved.
+// succeeded reports whether a node did what was asked, proved when something is proved.
 func succeeded(n batch.Result, proved bool) bool {
 	return n.State == batch.Verified || n.State == batch.Accepted && !proved
 }

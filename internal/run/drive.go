@@ -105,7 +105,7 @@ func (o *observer) Observe(r batch.Record) {
 	}
 }
 
-// confirm asks between batches, and shows what the last one came to. Details are shown as often as they are asked for.
+// confirm asks between batches, and prints the result of the last one. Details are shown as often as they are asked for.
 func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 	if c.req.Guards.Yes {
 		return true, nil

@@ -13,13 +13,13 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Proof reports how it is proved that nodes did what they accepted. It goes into the record, so that a resumed run proves
+// Proof defines how it is proved that nodes did what they accepted. It goes into the record, so that a resumed run proves
 // the same.
 type Proof struct {
 	Verify  string `json:"verify,omitempty"` // VerifyAuto, VerifyNone or AGENT#ACTION
 	None    bool   `json:"none,omitempty"`
 	Expr    string `json:"expr,omitempty"`
-	Version string `json:"version,omitempty"` // the one that nodes have to come back with
+	Version string `json:"version,omitempty"` // the version that nodes must come back with
 
 	Timeout Wait `json:"-"`
 	Settle  Wait `json:"-"`
@@ -89,7 +89,7 @@ func (p *Proof) poll() string {
 	return p.Verify
 }
 
-// proves reports what is proved of an action, 0 for nothing.
+// proves is the proof of an action, 0 for none.
 func (p Proof) proves(agent, action string) proof.Action {
 	switch {
 	case p.none():
@@ -113,7 +113,7 @@ func (p Proof) limits(agent, action string, splay time.Duration) (longest, settl
 	return longest, settle, timeout
 }
 
-// demand is what a call wants to see proved.
+// demand is the proof that a call asks for.
 type demand struct{ *call }
 
 // limits are the longest delay of the action, how long a proved node is followed, and how long proof may take.
@@ -133,7 +133,7 @@ func (c demand) wanted() string {
 // checkVersion refuses an update whose version cannot be proved.
 func (c demand) checkVersion() error {
 	if version := c.wanted(); version != "" && !versionText.MatchString(version) {
-		return usage(fmt.Errorf("cannot prove an update to %q: that is not a version", version), "name what nodes come back with: --verify-version, or use --no-verify")
+		return usage(fmt.Errorf("cannot prove an update to %q: that is not a version", version), "name the version with --verify-version, or use --no-verify")
 	}
 	return nil
 }
