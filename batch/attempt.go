@@ -42,10 +42,10 @@ const (
 // mayAct reports whether the node may act, or have acted, on the attempt.
 func (f reach) mayAct() bool { return f == fateOpen || f == fateAccepted }
 
-// fateWeights orders attempts by how much they say about their node.
+// fateWeights orders attempts by how much they show about their node.
 var fateWeights = [...]uint8{fateAccepted: 4, fateOpen: 3, fateRefused: 2, fateDisproved: 1, fateWithdrawn: 0}
 
-// errDuplicate and errStray: a reply that changes nothing.
+// errDuplicate and errStray mark a reply that changes nothing.
 var (
 	errDuplicate = errors.New("the node has replied already")
 	errStray     = errors.New("no request to this node is open")
@@ -74,7 +74,7 @@ func (l *ledger) add(at int32, a attempt) {
 }
 
 // ruling is the attempt that a node is judged by: the one that it accepted, else
-// the one that may have reached it, else the latest of those that say most. It
+// the one that may have reached it, else the latest of those that show most. It
 // is an index + 1 into attempts, 0 for a node without any.
 func (l *ledger) ruling(at int32) int32 {
 	best := l.rows[at].last
@@ -141,7 +141,7 @@ func (l *ledger) applyOutcome(o *Outcome) error {
 	if o.OK {
 		to, f = Accepted, fateAccepted
 	}
-	// A refusal says nothing while another attempt may make the node act.
+	// A refusal decides nothing while another attempt may make the node act.
 	before := l.ruling(at)
 	l.seal(at, i, f)
 	a.replied, a.stamp, a.delay, a.code = unixNano(o.Time), unixNano(o.Stamp), o.Delay, int32(o.Code)

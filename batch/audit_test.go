@@ -91,7 +91,7 @@ func (a *audit) act(m *machine, c actCmd) {
 		a.window(m, c.Batch, p)
 	}
 	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
-	if stop, met := Decide(m.l.begin.Rules, run, Tally{}); met {
+	if stop, met := decide(m.l.begin.Rules, run, Tally{}); met {
 		a.t.Errorf("batch %d is sent although: %s", c.Batch, stop.Reason)
 	}
 }

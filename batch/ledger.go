@@ -73,7 +73,7 @@ type ledger struct {
 	ignored        int // not recorded one by one; restored from the run-end record
 	reasons        map[string]string
 	undo           []undoEntry // changes since the last commit
-	// touched, when not nil, collects the nodes of which something changed.
+	// touched, when not nil, collects the nodes whose state changed.
 	touched []int32
 }
 
@@ -81,8 +81,8 @@ func newLedger(b Beginning) (*ledger, error) {
 	if b.Plan == nil {
 		return nil, errors.New("no plan")
 	}
-	if b.Plan.Version > PlanVersion {
-		return nil, newer("plan", b.Plan.Version, PlanVersion)
+	if b.Plan.Version > planVersion {
+		return nil, newer("plan", b.Plan.Version, planVersion)
 	}
 	total := b.Plan.Nodes()
 	l := &ledger{begin: b, rows: make([]row, 0, total), attempts: make([]attempt, 0, total), index: make(map[string]int32, total), baselines: map[int32]string{},
@@ -202,7 +202,7 @@ func (l *ledger) settle() {
 	l.moveAll(0, Planned, NotSent)
 }
 
-// apply changes the account as a record says. An error means that the record
+// apply changes the state as a record says. An error means that the record
 // contradicts the ones before it; the account is then not to be used.
 func (l *ledger) apply(r *Record) error {
 	if l.begun == (r.Kind == KindPlan) {
@@ -369,7 +369,7 @@ func (l *ledger) applyRunEnd(r *Record) error {
 	return nil
 }
 
-// intern keeps one copy of each reason: thousands of nodes say the same.
+// intern keeps one copy of each reason: thousands of nodes have the same reason.
 func (l *ledger) intern(s string) string {
 	if s == "" {
 		return ""

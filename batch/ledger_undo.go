@@ -30,7 +30,7 @@ func (l *ledger) touch(at, i int32) {
 func (l *ledger) commit() { l.undo = l.undo[:0] }
 
 // rollback takes back the changes that could not be recorded, so that the summary
-// says what the journal will say. Requeued nodes keep their new batch.
+// has the state that the journal has. Requeued nodes keep their new batch.
 func (l *ledger) rollback() {
 	for i := len(l.undo) - 1; i >= 0; i-- {
 		u := l.undo[i]

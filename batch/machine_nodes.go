@@ -13,7 +13,7 @@ const groupSize = 1000
 // lookTime is how long the end of a run waits for the look at silent nodes.
 const lookTime = 15 * time.Second
 
-// The part of the machine that hears of nodes: replies, proof, probes, and what
+// The part of the machine that handles events of nodes: replies, proof, probes, and what
 // they mean for the stop rules.
 
 func (m *machine) outcome(now time.Time, o *Outcome) {
@@ -166,7 +166,7 @@ func (m *machine) asWhole(batch int) bool {
 }
 
 // judge asks the stop rules, as long as there is something left to stop. row is the
-// node that something is new of; below 0: none in particular.
+// node whose state changed; below 0: no single node.
 func (m *machine) judge(at time.Time, batch int, row int32) {
 	waited, whole := m.looking, m.asWhole(batch)
 	if whole && batch == m.last {
@@ -181,14 +181,14 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 	silent := 0
 	switch {
 	case whole:
-		if t = m.tallyBatch(batch); cameToNothing(t) {
+		if t = m.tallyBatch(batch); withoutSuccess(t) {
 			silent = len(m.toLookAt(batch))
 		}
 	case row >= 0 && m.l.begin.Rules.StopWhenNothing:
 		t, silent = m.inARow(row)
 	}
 	t.Open += silent // what was lost may be their replies only
-	if stop, met := Decide(m.l.begin.Rules, run, t); met {
+	if stop, met := decide(m.l.begin.Rules, run, t); met {
 		m.stop(at, haltSoft, stop)
 		return
 	}
@@ -196,7 +196,7 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 		return
 	}
 	t.Open -= silent
-	_, doubt := Decide(m.l.begin.Rules, run, t)
+	_, doubt := decide(m.l.begin.Rules, run, t)
 	if !whole {
 		if doubt { // no node starts until it is known
 			m.win.doubtful, m.win.inDoubt = row, true
@@ -306,7 +306,7 @@ func (m *machine) probed(now time.Time, p Proof) {
 		p.Found = Unproved
 	}
 	if !ok || !m.probing || p.Found == 0 || p.Found >= findingEnd || !m.l.doubtful(at) {
-		return // a late reply said more
+		return // a late reply had a better reason
 	}
 	m.record(Record{Kind: KindProbed, Time: p.Time, Proofs: []Proof{p}})
 	if m.l.rows[at].state == Unknown && !m.l.reached(at) && !m.l.rows[at].barred {

@@ -250,7 +250,7 @@ func (m *machine) inARow(row int32) (t Tally, silent int) {
 type inRow uint8
 
 const (
-	passed  inRow = iota // it says nothing
+	passed  inRow = iota // it decides nothing
 	counted              // it had no success
 	ends                 // it is proved, or still open
 )

@@ -4,7 +4,7 @@ import "fmt"
 
 // phase is where a run is. The next phase follows from what is known, in
 // machine.next; machine.enter is the one place where it changes, and does what
-// begins with the new one. What goes on in any phase (batches on their way, late
+// begins with the new one. What happens in every phase (batches on their way, late
 // replies, proof, the deadline, the connection) is not part of it.
 type phase uint8
 

@@ -8,9 +8,9 @@ import (
 // CanaryOff as Policy.Canary turns the default canary off.
 const CanaryOff = -1
 
-// DefaultCanaryAbove is the number of nodes above which an action that takes a
+// defaultCanaryAbove is the number of nodes above which an action that takes a
 // token begins with a canary of 1.
-const DefaultCanaryAbove = 10
+const defaultCanaryAbove = 10
 
 // Policy reports how nodes become batches. The zero value is one batch of
 // everything. It goes into the journal as JSON.
@@ -47,7 +47,7 @@ func (p Policy) Facts() []string {
 	return facts
 }
 
-// Validate refuses sizes and caps that mean nothing.
+// Validate refuses sizes and caps without a meaning.
 func (p Policy) Validate() error {
 	for _, a := range p.Sizes {
 		if a.IsZero() {
@@ -78,7 +78,7 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// Rules say when a run stops. Reaching a number stops. The zero value never
+// Rules define when a run stops. Reaching a number stops. The zero value never
 // stops. Failed means refused or unverified; nodes without a reply, and absent
 // ones, are counted apart. Shares are of the plan, or of the batch. Comparable.
 type Rules struct {
@@ -102,7 +102,7 @@ type Rules struct {
 	TokenMargin time.Duration `json:"token_margin,omitempty"`
 }
 
-// Validate refuses amounts that mean nothing.
+// Validate refuses amounts without a meaning.
 func (r Rules) Validate() error {
 	for _, a := range []struct {
 		name  string
@@ -119,7 +119,7 @@ func (r Rules) Validate() error {
 	return nil
 }
 
-// Pace reports how fast a run goes. Comparable; in JSON durations are nanoseconds.
+// Pace defines how fast a run goes. Comparable; in JSON durations are nanoseconds.
 type Pace struct {
 	Sleep        time.Duration `json:"sleep"`              // between one batch's replies and the next batch; 0 none
 	ReplyTimeout time.Duration `json:"reply_timeout"`      // from the moment a batch was sent; must be positive
@@ -141,7 +141,7 @@ type Pace struct {
 	VerifyTimeout time.Duration `json:"verify_timeout,omitempty"` // 0: nothing is verified
 }
 
-// inBatches refuses what asks or judges batch by batch: a window has none.
+// inBatches refuses options that work batch by batch: a window has no batches.
 func (r Rules) inBatches(p Pace) error {
 	switch {
 	case !r.MaxFailedBatch.IsZero():

@@ -106,7 +106,7 @@ func (x *execution) takeLinks() {
 }
 
 func linked(l Link) linkEvent {
-	at := l.Time // when it happened: news from before the run is handled late
+	at := l.Time // when it happened: an event from before the run is handled late
 	if at.IsZero() {
 		at = time.Now()
 	}
@@ -170,7 +170,7 @@ func (x *execution) due() event {
 	x.timers = slices.Delete(x.timers, 0, 1)
 	if settler, ok := x.Actor.(Settler); ok && t.Timer == timerReplies {
 		x.wg.Go(func() {
-			_ = settler.Settle(x.work, t.At) // whatever it says, the time is over
+			_ = settler.Settle(x.work, t.At) // the time is over even after an error
 			x.tell(timerEvent{time.Now(), t.Timer, t.Batch})
 		})
 		return nil

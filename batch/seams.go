@@ -15,7 +15,7 @@ type Actor interface {
 	// stop rule was reached: Act sends no more, flushes what it sent and returns
 	// a NotSentError that names the rest.
 	//
-	// A NotSentError is a promise: the nodes it names got nothing and never
+	// A NotSentError is a promise: the nodes it names received nothing and never
 	// will, and all others of the batch were flushed, unless it is Uncertain.
 	// After any other error it is not known what left: the run stops, silent
 	// nodes end as unknown. The text of an error is shown to the operator.
@@ -72,7 +72,7 @@ type Outcome struct {
 type Target struct {
 	Node     string        `json:"n"`
 	Batch    int           `json:"b,omitempty"`
-	Baseline string        `json:"base,omitempty"` // Baseline.Text; "" when the node did not say
+	Baseline string        `json:"base,omitempty"` // Baseline.Text; "" when the node did not report it
 	Sent     time.Time     `json:"sent,omitzero"`  // when the intent was recorded, our clock; zero: not known
 	Replied  time.Time     `json:"at,omitzero"`    // when its reply came in, our clock; zero: silent
 	Stamp    time.Time     `json:"s,omitzero"`     // the reply's own timestamp, the node's clock
@@ -81,7 +81,7 @@ type Target struct {
 
 // Baseline is how one node was just before its batch.
 type Baseline struct {
-	Text   string        // the Verifier's own, opaque; "" when the node did not say
+	Text   string        // the Verifier's own, opaque; "" when the node did not report it
 	Absent bool          // not connected: it is not sent to
 	Age    time.Duration // of the node's process, by the node's own clock; 0 when not known
 	// TokenEnds is when the token ends without which the node cannot start again; zero: not known. Silent: the node did
@@ -212,6 +212,6 @@ type Step struct {
 	Nodes   int // in that batch
 	Left    int // nodes not sent yet, that batch included
 	Counts  Counts
-	Last    BatchResult // what batch Done came to
+	Last    BatchResult // the result of batch Done
 	Trouble []Result    // the nodes of batch Done that did not do it: refused, absent, silent, unverified, unknown
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// StopKind reports what ended a run early. The zero value: nothing did.
+// StopKind is what ended a run early. The zero value means that nothing did.
 type StopKind uint8
 
 // The kinds of stop.
@@ -92,13 +92,13 @@ func (t Tally) fresh() Tally {
 	return *t.Fresh
 }
 
-// Decide is the only judge of stop rules: it reports the first rule that the
+// decide is the only judge of stop rules: it reports the first rule that the
 // counts meet. Failures and silence (counted once the reply timeout is over)
 // are met for good, so a rule may be met while nodes of the batch are still
 // open; the rule about whole batches waits until none is. In a window, batch holds
 // the nodes around the one that something is new of, when there are as many in a
 // row without a success as the rule asks for. Pure.
-func Decide(r Rules, run, batch Tally) (Stop, bool) {
+func decide(r Rules, run, batch Tally) (Stop, bool) {
 	maxFailed := r.MaxFailed
 	if r.FailFast {
 		maxFailed = Number(1)
@@ -127,7 +127,7 @@ func Decide(r Rules, run, batch Tally) (Stop, bool) {
 		return Stop{Kind: StopRule, Rule: c.rule, Batch: c.of.Batch, Count: c.count, Limit: limit,
 			Reason: fmt.Sprintf("%d of %s%s %s: the limit is %d", c.count, nodeCount(c.of.Nodes), where, c.what, limit)}, true
 	}
-	if r.StopWhenNothing && cameToNothing(batch) && !replaced(r, batch) {
+	if r.StopWhenNothing && withoutSuccess(batch) && !replaced(r, batch) {
 		rule := RuleNothing
 		if batch.InARow {
 			rule = RuleInARow
@@ -138,8 +138,8 @@ func Decide(r Rules, run, batch Tally) (Stop, bool) {
 	return Stop{}, false
 }
 
-// cameToNothing: no node of the batch is proved, and none can be any more.
-func cameToNothing(t Tally) bool {
+// withoutSuccess: no node of the batch is proved, and none can be any more.
+func withoutSuccess(t Tally) bool {
 	if t.Nodes == 0 || t.Open > 0 || t.failed()+t.Absent+t.NoReply < t.Nodes {
 		return false
 	}

@@ -200,7 +200,7 @@ func TestARequestFromTheCommandLine(t *testing.T) {
 		{"runs retry last --failed --dry-run", 0, []string{"1 node in 1 batch"}},
 		{"runs retry last --not-sent", exitNoNodes, []string{"the run has no nodes in these states"}},
 		{"req choria_provision restart --expect 3" + all, exitGuard, []string{"expected 3 nodes, found 4"}},
-		{"req choria_provision shutdown" + all, exitGuard, []string{"cannot shut down 4 nodes without asking", "say --yes"}},
+		{"req choria_provision shutdown" + all, exitGuard, []string{"cannot shut down 4 nodes without asking", "add --yes"}},
 		{"req choria_provision restart --dry-run --max-nodes 9" + all, 0, []string{"4 nodes in 1 batch", "at most 9 nodes: --max-nodes"}},
 		{"req rpcutil ping --reply-to site.x" + all, 0, nil},
 	})

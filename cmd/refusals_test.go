@@ -213,7 +213,7 @@ func TestInputsAndConfigurationAreRefusedBeforeTheNetwork(t *testing.T) {
 		{args: "req choria_provision restrat token=t0ken", says: "unknown action choria_provision#restrat", hint: "did you mean choria_provision#restart?"},
 		{args: "req rpcutil zzzzzz", says: "unknown action rpcutil#zzzzzz", hint: "rpcutil has agent_inventory, collective_info, daemon_stats"},
 		{args: "req nosuchagent ping", says: "nosuchagent", hint: "choria_provision, choria_registry"},
-		{args: restart + "token=t0ken --reply-to x", says: "would not be recorded", hint: "--no-journal says that you know", code: exitGuard},
+		{args: restart + "token=t0ken --reply-to x", says: "would not be recorded", hint: "confirm with --no-journal", code: exitGuard},
 		{args: "req choria_registry names plugin_type=agent -I web1", says: "choria_registry is a service", hint: "drop the filter"},
 		{args: "facts", says: "exactly one fact is needed"},
 		{args: "discover -T moon", says: `collective "moon" is not one of ours: mcollective`, hint: "add it to `collectives`"},

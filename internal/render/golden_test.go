@@ -263,7 +263,7 @@ func TestVerdictIsTheLastLine(t *testing.T) {
 
 func TestGroupsCountEachFailureOnce(t *testing.T) {
 	total := 0
-	for _, g := range GroupFailures(manyReplies()) {
+	for _, g := range groupFailures(manyReplies()) {
 		total += len(g.Nodes)
 	}
 	if total != 403 {

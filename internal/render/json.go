@@ -249,5 +249,5 @@ func (l Lines) Node(v any) error { return l.write(line{Kind: "node", Node: v}) }
 // Group writes how many nodes share a value, as the key group.
 func (l Lines) Group(v any) error { return l.write(line{Kind: "group", Group: v}) }
 
-// Fleet writes the counts of a fleet, as the key fleet.
-func (l Lines) Fleet(v any) error { return l.write(line{Kind: "fleet", Fleet: v}) }
+// fleet writes the counts of a fleet, as the key fleet.
+func (l Lines) fleet(v any) error { return l.write(line{Kind: "fleet", Fleet: v}) }

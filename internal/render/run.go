@@ -9,6 +9,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
+	"fleetctl/internal/plain"
 )
 
 // Run is our account of a run, in `req --json` and in JSON lines.
@@ -79,9 +80,9 @@ func Verdict(s batch.Summary) string {
 	if !ok {
 		word = "Ended"
 	}
-	line := fmt.Sprintf("%s: %s of %s", word, counts(s.States), plural(s.Nodes, "node"))
+	line := fmt.Sprintf("%s: %s of %s", word, counts(s.States), plain.Count(s.Nodes, "node"))
 	if s.Late > 0 {
-		line += fmt.Sprintf(", %s counted late", plural(s.Late, "reply"))
+		line += fmt.Sprintf(", %s counted late", plain.Count(s.Late, "reply"))
 	}
 	if reason := cmp.Or(s.Reason, s.Stop.Reason); reason != "" {
 		line += ". " + oneLine(reason)
@@ -101,18 +102,6 @@ func counts(c batch.Counts) string {
 		return "0"
 	}
 	return strings.Join(parts, ", ")
-}
-
-func plural(n int, thing string) string {
-	switch {
-	case n == 1:
-		return "1 " + thing
-	case strings.HasSuffix(thing, "y"):
-		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(thing, "y"))
-	case strings.HasSuffix(thing, "h"):
-		return fmt.Sprintf("%d %ses", n, thing)
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // StateGroups groups the nodes without a reply by their state. The silent ones are
@@ -159,7 +148,7 @@ func StateGroups(s batch.Summary) []Group {
 func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	var out strings.Builder
 	if !details {
-		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plural(s.Last.Nodes, "node"), plural(s.Left, "node"))
+		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plain.Count(s.Last.Nodes, "node"), plain.Count(s.Left, "node"))
 	}
 	groups := map[string][]string{}
 	var causes []string
@@ -190,7 +179,7 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return Groups(w, gravestFirst(list), TextOptions{Width: width})
+	return textGroups(w, gravestFirst(list), TextOptions{Width: width})
 }
 
 // PlanOptions are what a plan is shown with.
@@ -211,11 +200,11 @@ const shownBatches = 12
 // Plan writes what a run would do.
 func Plan(w io.Writer, p batch.Plan, e batch.Estimate, o PlanOptions) error {
 	var out strings.Builder
-	how, other, instead := plural(len(p.Batches), "batch"), "with --mode rolling", o.Modes.Rolling
+	how, other, instead := plain.Count(len(p.Batches), "batch"), "with --mode rolling", o.Modes.Rolling
 	if p.Rolls() {
 		how, other, instead = "a rolling window of "+p.Policy.Sizes.String(), "with --mode barrier", o.Modes.Barrier
 	}
-	fmt.Fprintf(&out, "%s in %s", plural(p.Nodes(), "node"), how)
+	fmt.Fprintf(&out, "%s in %s", plain.Count(p.Nodes(), "node"), how)
 	if e.Typical > 0 {
 		fmt.Fprintf(&out, ", about %s (at most %s)", e.Typical.Round(time.Second), e.Longest.Round(time.Second))
 	}
@@ -231,17 +220,17 @@ func Plan(w io.Writer, p batch.Plan, e batch.Estimate, o PlanOptions) error {
 	for i, b := range p.Batches {
 		if !o.All && i >= shownBatches && i < last {
 			if i == shownBatches {
-				fmt.Fprintf(&out, "  ... %s more ...\n", plural(last-i, "batch"))
+				fmt.Fprintf(&out, "  ... %s more ...\n", plain.Count(last-i, "batch"))
 			}
 			continue
 		}
-		fmt.Fprintf(&out, "  batch %d: %s (%s)\n", b.Number, plural(len(b.Nodes), "node"), oneLine(b.Reason))
+		fmt.Fprintf(&out, "  batch %d: %s (%s)\n", b.Number, plain.Count(len(b.Nodes), "node"), oneLine(b.Reason))
 		for _, l := range wrapNames(oneLine(discovery.Fold(b.Nodes)), o.Width-len(groupIndent)) {
 			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
 		}
 	}
 	if len(p.Pool) > 0 {
-		fmt.Fprintf(&out, "  one by one: %s\n", plural(len(p.Pool), "node"))
+		fmt.Fprintf(&out, "  one by one: %s\n", plain.Count(len(p.Pool), "node"))
 		for _, l := range wrapNames(oneLine(discovery.Fold(p.Pool)), o.Width-len(groupIndent)) {
 			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
 		}
@@ -298,13 +287,13 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	line("Started", when(s.Started))
 	line("Ended", when(s.Ended))
 	line("Status", f.Status)
-	how := plural(len(s.Batches), "batch")
+	how := plain.Count(len(s.Batches), "batch")
 	if s.Rolling {
-		how = fmt.Sprintf("a rolling window (%s)", plural(len(s.Batches), "request"))
+		how = fmt.Sprintf("a rolling window (%s)", plain.Count(len(s.Batches), "request"))
 	}
 	line("Nodes", fmt.Sprintf("%d in %s: %s", s.Nodes, how, counts(s.States)))
 	if s.Resumes > 0 {
-		line("Resumed", plural(s.Resumes, "time"))
+		line("Resumed", plain.Count(s.Resumes, "time"))
 	}
 	line("Stop", s.Stop.Reason)
 	if s.Stop.Reason == "" {
@@ -323,7 +312,7 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	if _, err := io.WriteString(w, "\n"); err != nil {
 		return err
 	}
-	return Groups(w, groups, TextOptions{Width: width})
+	return textGroups(w, groups, TextOptions{Width: width})
 }
 
 func when(t time.Time) string {

@@ -133,7 +133,7 @@ func Text(w io.Writer, r Result, o TextOptions) error {
 		}
 	}
 	if grouped {
-		writeGroups(buf, GroupFailures(r.Replies), o)
+		writeGroups(buf, groupFailures(r.Replies), o)
 	}
 	if o.Display != DisplayNone {
 		writeGroups(buf, o.Groups, o)
@@ -147,15 +147,13 @@ func Text(w io.Writer, r Result, o TextOptions) error {
 	return buf.Flush()
 }
 
-// StatusLabel is upstream's word for an RPC status code; empty for OK and for codes it does not know
-// (docs/protocol.md, others).
-func StatusLabel(code int) string {
-	labels := [...]string{"", "Request Aborted", "Unknown Action", "Missing Request Data", "Invalid Request Data",
-		"Unknown Request Status"}
-	if code < 0 || code >= len(labels) {
+// statusLabel is the name of an RPC status code. It is empty, as upstream's, for OK and for codes that upstream does not
+// know (docs/protocol.md, others).
+func statusLabel(r rpcclient.Reply) string {
+	if r.Code < 0 || r.Code > 5 {
 		return ""
 	}
-	return labels[code]
+	return r.Code.String()
 }
 
 func statusColor(code int) color {
@@ -167,7 +165,7 @@ func statusColor(code int) color {
 
 func textReply(w io.Writer, r rpcclient.Reply, o TextOptions) {
 	code := int(r.Code)
-	fmt.Fprintf(w, "%-40s %s\n\n", oneLine(r.Node), statusColor(code).paint(o.Color, StatusLabel(code)))
+	fmt.Fprintf(w, "%-40s %s\n\n", oneLine(r.Node), statusColor(code).paint(o.Color, statusLabel(r)))
 	if code != 0 {
 		fmt.Fprintf(w, "    %s\n\n", yellow.paint(o.Color, clean(r.Message)))
 	}

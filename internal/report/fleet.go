@@ -21,7 +21,7 @@ type FleetOptions struct {
 	Columns     []inventory.Column // of the table and of CSV
 	Order       inventory.Order
 	Facts       bool   // show the facts, in JSON and lines
-	Save        string // a file to keep what the nodes say in
+	Save        string // a file for the answers of the nodes
 	Diff        string // a saved file to compare with
 	IgnoreFacts []string
 	Info        inventory.SnapshotInfo // of what is asked now
@@ -180,7 +180,7 @@ func (s groupSink) end(t *inventory.Tally) error {
 	return render.FleetLine(lines, t)
 }
 
-// verdict goes to stderr where stdout is for machines.
+// verdict is printed on stderr when stdout has a machine format.
 func (o FleetOptions) verdict(t *inventory.Tally) { fmt.Fprintln(o.Err, render.FleetVerdict(t)) }
 
 // nodesetSink shows the names alone, to be piped into --nodes -.
@@ -340,7 +340,7 @@ func (s *snapshotSink) end(t *inventory.Tally) error {
 
 func (s *snapshotSink) abandon() {
 	if s.file != nil {
-		_ = s.file.Commit(errAbandoned) // the file goes away, and that is all
+		_ = s.file.Commit(errAbandoned) // the file is removed
 		s.file = nil
 	}
 }

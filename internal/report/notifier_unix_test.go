@@ -185,7 +185,7 @@ func TestTheCommandHearsWhatMattersOfARun(t *testing.T) {
 			n.Collective != "mcollective" || n.States.Of(batch.Planned) != 3 {
 			t.Errorf("%+v", n)
 		}
-		if (n.ExitCode != nil) != (n.Event == NoticeEnd) || (n.Stop != nil) != (n.Event == NoticeStop || n.Event == NoticeEnd) {
+		if (n.ExitCode != nil) != (n.Event == noticeEnd) || (n.Stop != nil) != (n.Event == noticeStop || n.Event == noticeEnd) {
 			t.Errorf("%+v", n)
 		}
 	}
@@ -326,7 +326,7 @@ func TestTheCommandNeverHoldsUpTheRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.end(batch.Done, "")
-	if all := notices(t, filepath.Join(dir, "events")); all[len(all)-1].Event != NoticeEnd {
+	if all := notices(t, filepath.Join(dir, "events")); all[len(all)-1].Event != noticeEnd {
 		t.Errorf("the last event is %s", all[len(all)-1].Event)
 	}
 	got, untold := len(notices(t, filepath.Join(dir, "events"))), 0

@@ -43,7 +43,7 @@ func WriteStored(w io.Writer, format Format, r run.Stored, code, width int) erro
 	case Nodeset:
 		var names []string
 		for n := range s.Results() {
-			if Succeeded(n, r.Proves()) {
+			if succeeded(n, r.Proves()) {
 				names = append(names, n.Identity)
 			}
 		}

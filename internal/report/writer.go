@@ -30,7 +30,7 @@ type Stream struct {
 type Options struct {
 	Format        Format
 	Verbose, Sort bool
-	Display       string            // ok, failed, all, none; "" as the agent's document says
+	Display       string            // ok, failed, all, none; "" as in the agent's document
 	Filter        *filter.ReplyExpr // nil shows every reply
 	Out, Err      Stream
 	File          *File // in place of Out; owned by the Writer
@@ -280,7 +280,7 @@ func (w *Writer) recorded(e run.Recorded) {
 	}
 	if flying := e.Progress.Counts().Of(batch.Sending); r.Kind == batch.KindStopped && r.Stop.Kind == batch.StopSignal && flying > 0 {
 		w.progress.Clear()
-		w.say("%s: nothing more is sent; replies still to come: %d (a second signal ends it at once)", r.Stop.Reason, flying)
+		w.say("%s: nothing more is sent; replies still to come: %d (a second signal kills it at once)", r.Stop.Reason, flying)
 	}
 	w.tellRecord(r)
 	w.meter.observe(r)
@@ -299,7 +299,7 @@ func (w *Writer) tellRecord(r batch.Record) {
 	case batch.KindSlots:
 		text = r.Reason
 	case batch.KindPaused:
-		text = "paused by " + r.By + ": nothing new is sent; replies and proof go on"
+		text = "paused by " + r.By + ": nothing new is sent; replies and proof continue"
 	case batch.KindContinued:
 		text = "continued by " + r.By
 	default:

@@ -91,7 +91,7 @@ func TestLinesAreJSONAndInTheOrderOfEvents(t *testing.T) {
 func TestOnlyWhatIsProvedSucceeded(t *testing.T) {
 	for state, want := range map[batch.State][2]bool{batch.Accepted: {true, false}, batch.Verified: {true, true}, batch.Unverified: {}, batch.Refused: {}, batch.NotSent: {}} {
 		n := batch.Result{State: state}
-		if got := [2]bool{Succeeded(n, false), Succeeded(n, true)}; got != want {
+		if got := [2]bool{succeeded(n, false), succeeded(n, true)}; got != want {
 			t.Errorf("%s: believed and proved %v, want %v", state, got, want)
 		}
 	}

@@ -48,7 +48,7 @@ type Asker interface {
 	Yes(ctx context.Context, question string) (bool, error)
 }
 
-// Context is what a run stands on besides its request. All fields are needed but for those that say otherwise.
+// Context is what a run needs besides its request. All fields are required except those marked otherwise.
 type Context struct {
 	Fleet    Fleet
 	Store    Store
@@ -88,7 +88,7 @@ type call struct {
 	// chosen reports that the nodes were chosen: by a filter, a file, names, or an earlier run.
 	chosen bool
 	start  time.Time
-	// clocks judge the times that come from records; lagging reports that the record may lack what was sent.
+	// clocks judge the times that come from records; lagging means that the record may lack requests that were sent.
 	clocks  []journal.Clock
 	lagging bool
 	tokens  *tokenLook // nil before the nodes' tokens were looked at
@@ -149,7 +149,7 @@ func (c *call) resolve(ctx context.Context) error {
 	return err
 }
 
-// typed are the inputs that were typed: those of a recorded run stand in its record.
+// typed are the inputs on the command line: those of a recorded run are in its record.
 func (c *call) typed() map[string]string {
 	if !c.req.stored {
 		return c.req.Inputs
@@ -202,7 +202,7 @@ func (c *call) message() rpcclient.Request {
 	}
 }
 
-func (c *call) proves() proof.Action { return c.req.Proof.Proves(c.req.Agent, c.req.Action) }
+func (c *call) proves() proof.Action { return c.req.Proof.proves(c.req.Agent, c.req.Action) }
 
 func (c *call) pace() batch.Pace {
 	longest, settle, timeout := demand{c}.limits()

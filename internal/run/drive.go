@@ -10,6 +10,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/security"
 )
 
@@ -104,7 +105,7 @@ func (o *observer) Observe(r batch.Record) {
 	}
 }
 
-// confirm asks between batches, and shows what the last one came to. Details are shown as often as they are asked for.
+// confirm asks between batches, and prints the result of the last one. Details are shown as often as they are asked for.
 func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 	if c.req.Guards.Yes {
 		return true, nil
@@ -119,7 +120,7 @@ func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 		return false, err
 	}
 	for {
-		text, err := c.Asker.Line(ctx, fmt.Sprintf("Send batch %d to %s? [y/N, d for details] ", s.Next, countNoun(s.Nodes, "node")))
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("Send batch %d to %s? [y/N, d for details] ", s.Next, plain.Count(s.Nodes, "node")))
 		switch strings.ToLower(text) {
 		case "y", "yes":
 			return err == nil, err
@@ -131,14 +132,6 @@ func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 			return false, err
 		}
 	}
-}
-
-// countNoun is a number with its noun: 1 node, 2 nodes.
-func countNoun(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // secretsAgain are the inputs that the next command of this run needs again: all secrets, but for a token that the

@@ -10,7 +10,7 @@ import (
 )
 
 // Reporter gets the events of a run, in order, never from two goroutines at once. It must not block for long: the engine
-// waits for it. An error of Planned, Forwarded, Answered and Finished says that the result was not written; errors of
+// waits for it. An error of Planned, Forwarded, Answered and Finished means that the result was not written; errors of
 // the others are kept for that.
 type Reporter interface {
 	Report(e Event) error
@@ -34,7 +34,7 @@ type (
 	// Searching: nodes are looked for.
 	Searching struct {
 		Method string
-		Piped  bool // they come from stdin: another program writes, too
+		Piped  bool // they come from stdin, where another program may print too
 	}
 
 	// Found: the nodes are known, after limits; or Err says why not.
@@ -77,7 +77,7 @@ type (
 		Text  string
 	}
 
-	// Forwarded: the request is on its way, and its replies come elsewhere.
+	// Forwarded: the request was sent, and its replies go to another subject.
 	Forwarded struct{ Request string }
 
 	// Answered: a service replied.
@@ -113,7 +113,7 @@ type Proposal struct {
 // Refusal is a guard's, with its reason.
 type Refusal struct{ Guard, Reason string }
 
-// Result is what a run came to.
+// Result is the result of a run.
 type Result struct {
 	Summary  batch.Summary
 	ID       string           // of its record, "" without one

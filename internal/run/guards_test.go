@@ -86,11 +86,11 @@ var guardTests = []struct {
 		w.expiring(time.Hour) // without proof nothing looks at it again
 		w.nodes["n2"].frozen, r.Proof.None = true, true
 	}},
-	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "say --yes if you mean it",
+	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "add --yes to confirm",
 		func(_ *world, r *Request) { r.Action = "shutdown" }},
-	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "say --yes if you mean it",
+	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "add --yes to confirm",
 		func(w *world, _ *Request) { w.settings.Confirm = true }},
-	{"consent", "asks before it begins, at a terminal", "cannot restart 3 nodes without asking", "say --yes", // there is a terminal, and it may not be used
+	{"consent", "asks before it begins, at a terminal", "cannot restart 3 nodes without asking", "add --yes", // there is a terminal, and it may not be used
 		func(w *world, r *Request) { w.asker.away, r.Guards.NoInput = nil, true }},
 	{"consent", "asks before it begins, at a terminal", "not confirmed: nothing was sent", "", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"n"} }},
 	{"consent", "asks before it begins, at a terminal", "", "", func(*world, *Request) {}}, // no terminal: a script goes ahead

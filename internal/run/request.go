@@ -21,8 +21,8 @@ type Wait struct {
 	Set bool
 }
 
-// Or is the duration given, or another.
-func (w Wait) Or(d time.Duration) time.Duration {
+// or is the duration given, or another.
+func (w Wait) or(d time.Duration) time.Duration {
 	if w.Set {
 		return w.D
 	}
@@ -192,7 +192,7 @@ func (r Request) command(action *ddl.Action, typed map[string]string) []string {
 
 func (r Request) pace(replies time.Duration) batch.Pace {
 	return batch.Pace{
-		Sleep: r.Pace.Sleep.Or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.Or(replies), Deadline: r.Pace.Deadline.D, ConfirmEach: r.Pace.ConfirmEach.On,
+		Sleep: r.Pace.Sleep.or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.or(replies), Deadline: r.Pace.Deadline.D, ConfirmEach: r.Pace.ConfirmEach.On,
 	}
 }
 

@@ -135,10 +135,10 @@ func TestReopenMergesTheRecordAndWhatIsGiven(t *testing.T) {
 }
 
 func TestAWaitOfZeroIsNotTheSameAsNone(t *testing.T) {
-	if got := (Wait{}).Or(time.Second); got != time.Second {
+	if got := (Wait{}).or(time.Second); got != time.Second {
 		t.Errorf("none: %s", got)
 	}
-	if got := (Wait{0, true}).Or(time.Second); got != 0 {
+	if got := (Wait{0, true}).or(time.Second); got != 0 {
 		t.Errorf("zero: %s", got)
 	}
 }
@@ -167,7 +167,7 @@ func TestWhatIsProved(t *testing.T) {
 		{Proof{Verify: "rpcutil#daemon_stats", Expr: "ok()"}, "rpcutil", "ping", proof.Expression},
 		{Proof{Verify: "#"}, "rpcutil", "ping", 0},
 	} {
-		if got := tt.proof.Proves(tt.agent, tt.action); got != tt.want {
+		if got := tt.proof.proves(tt.agent, tt.action); got != tt.want {
 			t.Errorf("%+v of %s#%s: got %s, want %s", tt.proof, tt.agent, tt.action, got, tt.want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/plain"
 )
 
 // toResume finds the interrupted run of the same command that is to be resumed: because Record.Resume says so, or
@@ -44,7 +45,7 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 		return "", c.Reporter.Report(hint)
 	}
 	left := remaining(run)
-	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, countNoun(left.plan.Nodes(), "node"), run.Progress.Open())
+	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, plain.Count(left.plan.Nodes(), "node"), run.Progress.Open())
 	lines := append([]string{text}, differences(c.req, run.Progress)...)
 	if err := c.Reporter.Report(Noted{Plain, strings.Join(lines, "\n  ")}); err != nil {
 		return "", err
@@ -162,7 +163,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return c.goOn(ctx, run, from, file)
+	return c.continueRun(ctx, run, from, file)
 }
 
 // keep fills in the recorded pace and rules, and refuses what the run's mode has no use for.
@@ -184,8 +185,8 @@ func remaining(run Stored) passage {
 	}
 }
 
-// goOn resumes a run whose record was taken after the guards have judged it, and closes the record.
-func (c job) goOn(ctx context.Context, judged Stored, from batch.Progress, file *journal.Journal) (Result, error) {
+// continueRun continues a run after the guards have passed and its record was taken over. It closes the record.
+func (c job) continueRun(ctx context.Context, judged Stored, from batch.Progress, file *journal.Journal) (Result, error) {
 	if file.Found() != judged.size {
 		err := refuse("look at it with `fleetctl runs show "+judged.ID+"`, and type the command again", "cannot resume run %s: another process has resumed it meanwhile", judged.ID)
 		return Result{}, errors.Join(err, file.Close())

@@ -12,6 +12,7 @@ import (
 	"fleetctl/discovery"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/proof"
 	"fleetctl/rpcclient"
 )
@@ -111,7 +112,7 @@ func (c tokenWatch) noted(ctx context.Context, p passage) (passage, error) {
 	look, err := c.look(ctx, p)
 	if err == nil && len(look.unseen) > 0 {
 		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the token of %s was not seen: %s; one that is silent before its batch, too, is not sent to",
-			countNoun(len(look.unseen), "node"), discovery.Fold(look.unseen)))
+			plain.Count(len(look.unseen), "node"), discovery.Fold(look.unseen)))
 	}
 	return p, err
 }
@@ -134,10 +135,10 @@ func (c tokenWatch) expiring(ctx context.Context, p passage) error {
 	if n := len(look.expiring); n > 0 {
 		return refuse(hint(look.expiring, "renew their tokens, "),
 			"cannot restart %s: the token ends within %s, and a server that starts with an expired token deletes its identity and goes into provisioning: %s",
-			countNoun(n, "node"), look.within.Round(time.Second), discovery.Fold(look.expiring))
+			plain.Count(n, "node"), look.within.Round(time.Second), discovery.Fold(look.expiring))
 	}
 	if n := len(look.unseen); n > 0 && (c.proves() == 0 || c.req.ReplyTo != "") { // nothing looks at them again before they are sent to
-		return refuse(hint(look.unseen, ""), "cannot restart %s without a look at the token first: %s", countNoun(n, "node"), discovery.Fold(look.unseen))
+		return refuse(hint(look.unseen, ""), "cannot restart %s without a look at the token first: %s", plain.Count(n, "node"), discovery.Fold(look.unseen))
 	}
 	return nil
 }
@@ -154,7 +155,7 @@ func (c tokenWatch) good(client *rpcclient.Client, nodes []string) error {
 	if len(expiring) == 0 {
 		return nil
 	}
-	return errors.New("the token of " + countNoun(len(expiring), "node") + " ends within " + c.margin().String() + ": " + discovery.Fold(expiring))
+	return errors.New("the token of " + plain.Count(len(expiring), "node") + " ends within " + c.margin().String() + ": " + discovery.Fold(expiring))
 }
 
 // targets are the nodes that may be sent to.

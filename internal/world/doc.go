@@ -3,7 +3,7 @@
 // A case is the product's own engine, proof, client and journal over simulated brokers and nodes, in virtual time and
 // without sockets. Each node keeps a log of what it really received and did, and of why each of its processes started
 // and ended. One judge compares that truth with what the product recorded: no node acted twice, no proof is false, no
-// stop rule was passed, and one resume and one retry settle every node once the world has healed.
+// stop rule was passed, and one resume and one retry settle every node once all faults have ended.
 //
 // A case is made from a seed, or written by hand for a fault that was seen on a real network. A failure prints the seed,
 // the command that runs it again, and a timeline: a line an event, in virtual time.
