@@ -56,10 +56,10 @@ func TestSelectionsMeanWhatTheySay(t *testing.T) {
 		{"discover --nodes " + p.path("wide"), exitUsage, nil},
 		{"discover --do filter=groups.0.targets --nodes " + p.path("bolt.yaml"), exitUsage, nil},
 		{"ping -I group:all", exitUsage, nil},
-		{"inventory" + nodes + "--group-by versoin", exitUsage, []string{"is one of these meant? version"}},
+		{"inventory" + nodes + "--group-by versoin", exitUsage, []string{"did you mean one of these? version"}},
 		{"inventory --output csv --columns versoin", exitUsage, nil},
-		{restart + nodes + "--spread-by rakc --batch 3 --dry-run", exitUsage, []string{"is one of these meant? rack"}},
-		{restart + nodes + "--max-per rakc=1 --batch 3 --dry-run", exitUsage, []string{"is one of these meant? rack"}},
+		{restart + nodes + "--spread-by rakc --batch 3 --dry-run", exitUsage, []string{"did you mean one of these? rack"}},
+		{restart + nodes + "--max-per rakc=1 --batch 3 --dry-run", exitUsage, []string{"did you mean one of these? rack"}},
 		{"discover --federations one,two --dm external --do command=" + p.path("program"), exitFault, []string{`"federations":["one","two"]`}},
 	})
 	for _, n := range p.names {

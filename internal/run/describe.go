@@ -109,7 +109,7 @@ func (c planner) checkPlanFacts(ctx context.Context, nodes []batch.Node, wanted 
 		}
 		hint := ""
 		if near := filter.NearestFew(fact, c.factNames(ctx, nodes[told].Identity), 3); len(near) > 0 {
-			hint = "is one of these meant? " + strings.Join(near, ", ")
+			hint = "did you mean one of these? " + strings.Join(near, ", ")
 		}
 		return usage(fmt.Errorf("cannot use %s %s: no node has a fact of this name", flag, fact), hint)
 	}
