@@ -61,7 +61,7 @@ type ledger struct {
 	index          map[string]int32
 	batches        []batchRow
 	pool           nodeCounts // nodes without a batch, of a plan with a pool
-	canaries       []int   // the batches of canaries
+	canaries       []int      // the batches of canaries
 	counts         nodeCounts
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
@@ -148,7 +148,7 @@ func (l *ledger) plan(name string, batch int) error {
 	return nil
 }
 
-// nodeCounts are the counts of a batch, or (0) of the pool.
+// countsOf returns the counts of a batch, or (0) of the pool.
 func (l *ledger) countsOf(batch int32) *nodeCounts {
 	if batch == 0 {
 		return &l.pool

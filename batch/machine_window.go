@@ -218,7 +218,7 @@ func (m *machine) inDoubt() bool {
 	return w.inDoubt
 }
 
-// inARow nodeCounts the nodes around one that were sent to before and after it and
+// inARow counts the nodes around one that were sent to before and after it and
 // had no success, as this one; absent ones, and those of earlier lives, are passed
 // over. It is empty when there are fewer than the rule asks for. silent is how many
 // of them the Verifier has not looked at.

@@ -85,7 +85,7 @@ func ColumnOf(name string) (Column, error) {
 	}
 	meant := ""
 	if near := filter.Nearest(name, strings.Split(ColumnNames(), ", ")); near != "" {
-		meant = " (is " + near + " meant?)"
+		meant = " (did you mean " + near + "?)"
 	}
 	return Column{}, fmt.Errorf("unknown column %q%s: there are %s, and %sNAME for a fact", name, meant, ColumnNames(), FactPrefix)
 }

@@ -82,7 +82,7 @@ func (f *fields) need(field, want string, into any) {
 // read decodes a field that may be absent or null; into then keeps its value.
 func (f *fields) read(field, want string, into any) {
 	raw := f.members[field]
-	if f.err != nil || raw == nil {
+	if f.err != nil || raw == nil || quick(raw, into) {
 		return
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
@@ -125,17 +125,20 @@ func decodeInventory(node string, data json.RawMessage) (Node, error) {
 	f.read("data_plugins", textList, &n.DataPlugins)
 	f.read("upgradable", aBoolean, &n.Upgradable)
 	f.read("machines", "an array of objects with name, state and version", &n.Machines)
-	var facts map[string]json.RawMessage
-	f.read("facts", "an object", &facts)
+	facts := f.members["facts"]
+	if string(facts) == "null" {
+		facts = nil
+	}
+	if len(facts) > 0 && facts[0] != '{' {
+		f.fail("facts", "is "+kind(facts)+", want an object")
+	}
 	if f.err == nil && n.Version == "" {
 		f.fail("version", "is empty")
 	}
 	if f.err != nil {
 		return Node{}, f.err
 	}
-	if facts != nil {
-		n.Facts = f.members["facts"]
-	}
+	n.Facts = facts
 	return n, nil
 }
 

@@ -19,6 +19,20 @@ type gathered struct {
 	why        error // of the first of them
 }
 
+// keepsSuccesses reports whether replies without an error are kept until the end.
+func (w *Writer) keepsSuccesses() bool {
+	switch w.o.Format {
+	case Lines, JUnit:
+		return false
+	case Text:
+		return w.display().Shows(0, w.o.Verbose)
+	}
+	return true
+}
+
+// maxGrown is the number of replies for which memory is allocated at once.
+const maxGrown = 100_000
+
 // hear counts a reply. It keeps or writes a reply that is to be shown.
 func (w *Writer) hear(r rpcclient.Reply) {
 	if r.OK() {
