@@ -90,7 +90,7 @@ func (a *audit) act(m *machine, c actCmd) {
 	if m.win != nil {
 		a.window(m, c.Batch, p)
 	}
-	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
+	run := m.l.stopInput(&m.l.counts, &m.l.counts.fresh, m.proved)
 	if stop, met := decide(m.l.begin.Rules, run, Tally{}); met {
 		a.t.Errorf("batch %d is sent although: %s", c.Batch, stop.Reason)
 	}
@@ -127,8 +127,8 @@ func (a *audit) window(m *machine, batch int, p Progress) {
 // account checks that the counts add up and that the journal says the same.
 func (a *audit) account(l *ledger) {
 	a.t.Helper()
-	var all, pool tallies
-	perBatch := make([]tallies, len(l.batches))
+	var all, pool nodeCounts
+	perBatch := make([]nodeCounts, len(l.batches))
 	for i := range l.rows {
 		r := &l.rows[i]
 		all.count(r, 1)

@@ -25,19 +25,19 @@ type row struct {
 type batchRow struct {
 	Batch
 	rows                 []int32 // the nodes that are in it now
-	counts               tallies
+	counts               nodeCounts
 	request              string
 	sent, replies, ended time.Time
 }
 
-// tallies count nodes by state, of a batch or of the run.
-type tallies struct {
+// nodeCounts count nodes by state, of a batch or of the run.
+type nodeCounts struct {
 	all    Counts
 	fresh  Counts // those that came to their state in this life
 	waived int    // accepted nodes that are not waited for
 }
 
-func (c *tallies) count(r *row, n int) {
+func (c *nodeCounts) count(r *row, n int) {
 	c.all.n[r.state] += n
 	if r.fresh {
 		c.fresh.n[r.state] += n
@@ -48,7 +48,7 @@ func (c *tallies) count(r *row, n int) {
 }
 
 // Of returns how many nodes are in state s.
-func (c *tallies) Of(s State) int { return c.all.Of(s) }
+func (c *nodeCounts) Of(s State) int { return c.all.Of(s) }
 
 // ledger is the account of a run. Only apply and its helpers change it. Not safe
 // for concurrent use.
@@ -60,9 +60,9 @@ type ledger struct {
 	baselines      map[int32]string // asked, and not sent to yet
 	index          map[string]int32
 	batches        []batchRow
-	pool           tallies // nodes without a batch, of a plan with a pool
-	canaries       []int   // the batches of canaries
-	counts         tallies
+	pool           nodeCounts // nodes without a batch, of a plan with a pool
+	canaries       []int      // the batches of canaries
+	counts         nodeCounts
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
 	paused         bool
@@ -143,13 +143,13 @@ func (l *ledger) plan(name string, batch int) error {
 	if batch > 0 {
 		l.batches[batch-1].rows = append(l.batches[batch-1].rows, at)
 	}
-	l.tallies(int32(batch)).count(&l.rows[at], 1)
+	l.countsOf(int32(batch)).count(&l.rows[at], 1)
 	l.counts.count(&l.rows[at], 1)
 	return nil
 }
 
-// tallies are the counts of a batch, or (0) of the pool.
-func (l *ledger) tallies(batch int32) *tallies {
+// countsOf returns the counts of a batch, or (0) of the pool.
+func (l *ledger) countsOf(batch int32) *nodeCounts {
 	if batch == 0 {
 		return &l.pool
 	}
@@ -170,10 +170,10 @@ func (l *ledger) move(at int32, to State) {
 func (l *ledger) recount(at int32, change func()) {
 	r := &l.rows[at]
 	l.counts.count(r, -1)
-	l.tallies(r.batch).count(r, -1)
+	l.countsOf(r.batch).count(r, -1)
 	change()
 	l.counts.count(r, 1)
-	l.tallies(r.batch).count(r, 1)
+	l.countsOf(r.batch).count(r, 1)
 }
 
 // moveAll moves every node in state from to state to, in one batch or (0) all.

@@ -175,7 +175,7 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 	if m.halt != haltNone || !m.stoppable() {
 		return
 	}
-	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
+	run := m.l.stopInput(&m.l.counts, &m.l.counts.fresh, m.proved)
 	run.Absent -= len(m.missing.nodes) // they may be back yet
 	var t Tally
 	silent := 0
@@ -211,8 +211,8 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 // tallyBatch counts one planned batch.
 func (m *machine) tallyBatch(batch int) Tally {
 	b := &m.l.batches[batch-1]
-	t := m.l.tally(&b.counts, &b.counts.all, m.proved)
-	fresh := m.l.tally(&b.counts, &b.counts.fresh, m.proved)
+	t := m.l.stopInput(&b.counts, &b.counts.all, m.proved)
+	fresh := m.l.stopInput(&b.counts, &b.counts.fresh, m.proved)
 	t.Batch, t.Canary, t.Fresh = batch, b.Canary, &fresh
 	for i := range m.missing.nodes {
 		if int(m.l.rows[i].batch) == batch {
@@ -228,9 +228,9 @@ func (m *machine) stoppable() bool {
 	return m.l.counts.Of(Planned) > 0 || m.any(stageLeaving) || len(m.missing.nodes) > 0 || m.probing || len(m.untouched) > 0
 }
 
-// tally counts for the stop rules what is in counts, all or fresh ones. Nodes that
+// stopInput counts for the stop rules what is in counts, all or fresh ones. Nodes that
 // are not-sent before the end were left out because they did not answer.
-func (l *ledger) tally(c *tallies, of *Counts, proved bool) Tally {
+func (l *ledger) stopInput(c *nodeCounts, of *Counts, proved bool) Tally {
 	t := Tally{Nodes: c.all.Total(), Refused: of.Of(Refused), Unverified: of.Of(Unverified), Absent: of.Of(Absent),
 		NoReply: of.Of(NoReply) + of.Of(NotSent), Open: c.Of(Sending)}
 	if proved {

@@ -122,7 +122,7 @@ func (m *machine) followSlot(at time.Time, row int32) {
 // in an earlier run of the chain, are no steps of a ramp.
 func (m *machine) size() int {
 	c := m.l.counts
-	proved := func(c *tallies) int {
+	proved := func(c *nodeCounts) int {
 		n := c.Of(Verified)
 		if !m.proved {
 			n += c.Of(Accepted)
@@ -218,7 +218,7 @@ func (m *machine) inDoubt() bool {
 	return w.inDoubt
 }
 
-// inARow tallies the nodes around one that were sent to before and after it and
+// inARow counts the nodes around one that were sent to before and after it and
 // had no success, as this one; absent ones, and those of earlier lives, are passed
 // over. It is empty when there are fewer than the rule asks for. silent is how many
 // of them the Verifier has not looked at.

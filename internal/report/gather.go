@@ -19,7 +19,7 @@ type gathered struct {
 	why        error // of the first of them
 }
 
-// keepsSuccesses reports whether the replies of nodes that did it are kept until the end.
+// keepsSuccesses reports whether replies without an error are kept until the end.
 func (w *Writer) keepsSuccesses() bool {
 	switch w.o.Format {
 	case Lines, JUnit:
@@ -30,7 +30,7 @@ func (w *Writer) keepsSuccesses() bool {
 	return true
 }
 
-// maxGrown is for how many replies room is made at once.
+// maxGrown is the number of replies for which memory is allocated at once.
 const maxGrown = 100_000
 
 // hear counts a reply. It keeps or writes a reply that is to be shown.

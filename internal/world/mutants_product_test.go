@@ -45,7 +45,7 @@ var productMutants = []mutant{
 	{name: "a stop rule is not judged while recovering", file: "batch/machine_nodes.go", tests: byWorld,
 		old: "len(m.missing.nodes) > 0 || m.probing || len(m.untouched) > 0", new: "len(m.missing.nodes) > 0"},
 	{name: "old failures hide new ones from the limits", file: "batch/machine_nodes.go", tests: byWorld,
-		old: "run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)", new: "run := m.l.tally(&m.l.counts, &m.l.counts.all, m.proved)"},
+		old: "run := m.l.stopInput(&m.l.counts, &m.l.counts.fresh, m.proved)", new: "run := m.l.stopInput(&m.l.counts, &m.l.counts.all, m.proved)"},
 	{name: "a younger process is sent to in a resume", file: "batch/machine_send.go", tests: byWorld,
 		old: "if m.l.resumes == 0 {", new: "if m.l.resumes >= 0 {"},
 	{name: "servers get no time to connect again", file: "batch/machine_link.go", tests: byWorld,
