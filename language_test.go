@@ -69,34 +69,6 @@ var phrases = []phrase{
 	{bad: `centres?|metres?|grey|catalogues?|judgement|fulfil|enrol|enrolment|artefacts?|programmes?|whilst|amongst|learnt|spelt|misspelt|burnt|dreamt|ageing|acknowledgement`, use: "the US spelling"},
 }
 
-// dirtyPackages are not held to the phrases yet. The list only shrinks; a package is named as in the import table.
-var dirtyPackages = []string{
-	"batch",
-	"cmd",
-	"discovery",
-	"internal/bus",
-	"internal/choria",
-	"internal/config",
-	"internal/ddl",
-	"internal/doctor",
-	"internal/filter",
-	"internal/fleet",
-	"internal/interop",
-	"internal/journal",
-	"internal/lab",
-	"internal/plain",
-	"internal/proof",
-	"internal/render",
-	"internal/report",
-	"internal/run",
-	"internal/secret",
-	"internal/security",
-	"internal/world",
-	"inventory",
-	"main",
-	"rpcclient",
-}
-
 // pageWidth is the width of Markdown in characters. Tables, code, and words that cannot be broken may be wider.
 const pageWidth = 100
 
@@ -297,23 +269,8 @@ func TestPackagesKeepTheLanguage(t *testing.T) {
 			}
 			problems = append(problems, checkLanguage(fset, file)...)
 		}
-		if slices.Contains(dirtyPackages, pkg) {
-			if len(problems) == 0 {
-				t.Errorf("package %s is clean: take it off the list of dirty packages", pkg)
-			}
-			t.Logf("package %s has %d places to rewrite:\n%s", pkg, len(problems), strings.Join(problems, "\n"))
-			continue
-		}
 		for _, problem := range problems {
 			t.Error(problem)
-		}
-	}
-}
-
-func TestDirtyPackagesExist(t *testing.T) {
-	for _, pkg := range dirtyPackages {
-		if _, ok := findRow(pkg); !ok {
-			t.Errorf("%s is on the list of dirty packages and not in the import table", pkg)
 		}
 	}
 }

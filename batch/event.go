@@ -82,7 +82,7 @@ func (e linkEvent) when() time.Time      { return e.At }
 func (e controlEvent) when() time.Time   { return e.At }
 func (e abandonEvent) when() time.Time   { return e.At }
 
-// timerKind says what a timer is for.
+// timerKind reports what a timer is for.
 type timerKind uint8
 
 const (
@@ -93,9 +93,11 @@ const (
 	timerMissing                       // time to ask nodes again that the request did not reach
 	timerGrace                         // servers have had their time to connect again
 	timerDeadline                      // of the run
+	timerGather                        // freed slots are not gathered any longer
+	timerSlot                          // slots that are kept for a time may be free
 )
 
-var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline"}
+var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot"}
 
 // String returns the timer's word; it is total.
 func (k timerKind) String() string {

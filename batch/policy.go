@@ -8,21 +8,26 @@ import (
 // CanaryOff as Policy.Canary turns the default canary off.
 const CanaryOff = -1
 
-// DefaultCanaryAbove is the number of nodes above which an action that takes a
+// defaultCanaryAbove is the number of nodes above which an action that takes a
 // token begins with a canary of 1.
-const DefaultCanaryAbove = 10
+const defaultCanaryAbove = 10
 
-// Policy says how nodes become batches. The zero value is one batch of
+// Policy reports how nodes become batches. The zero value is one batch of
 // everything. It goes into the journal as JSON.
 type Policy struct {
+	// Rolling makes Sizes a window: so many nodes are in flight, and the next one
+	// starts when one is proved. A list is a ramp: a step of n nodes ends after n
+	// proofs in it. SpreadBy and MaxPer then hold at any moment.
+	Rolling    bool     `json:"rolling,omitempty"`
 	Sizes      Sizes    `json:"sizes,omitempty"`
 	Canary     int      `json:"canary,omitempty"`      // nodes in a first small batch; 0 the default, CanaryOff none
 	TakesToken bool     `json:"takes_token,omitempty"` // a wrong token must not reach every node: enables the default canary
 	SpreadBy   string   `json:"spread_by,omitempty"`   // a fact: every batch takes a like share of each of its values
-	MaxPer     []MaxPer `json:"max_per,omitempty"`     // caps within each batch
+	MaxPer     []MaxPer `json:"max_per,omitempty"`     // caps within each batch, or of the window
 }
 
-// MaxPer caps how many nodes with one value of a fact are in a batch.
+// MaxPer caps how many nodes with one value of a fact are in a batch, or in
+// flight.
 type MaxPer struct {
 	Fact string `json:"fact"`
 	N    int    `json:"n"`
@@ -42,7 +47,7 @@ func (p Policy) Facts() []string {
 	return facts
 }
 
-// Validate refuses sizes and caps that mean nothing.
+// Validate refuses sizes and caps without a meaning.
 func (p Policy) Validate() error {
 	for _, a := range p.Sizes {
 		if a.IsZero() {
@@ -51,6 +56,9 @@ func (p Policy) Validate() error {
 		if err := a.Validate(); err != nil {
 			return fmt.Errorf("cannot plan: batch size: %w", err)
 		}
+	}
+	if p.Rolling && len(p.Sizes) == 0 {
+		return fmt.Errorf("cannot plan: a rolling window without a size")
 	}
 	if p.Canary < CanaryOff {
 		return fmt.Errorf("cannot plan: canary of %d nodes", p.Canary)
@@ -70,7 +78,7 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// Rules say when a run stops. Reaching a number stops. The zero value never
+// Rules define when a run stops. Reaching a number stops. The zero value never
 // stops. Failed means refused or unverified; nodes without a reply, and absent
 // ones, are counted apart. Shares are of the plan, or of the batch. Comparable.
 type Rules struct {
@@ -80,10 +88,12 @@ type Rules struct {
 	MaxNoReplyBatch Amount `json:"max_no_reply_batch,omitzero"`
 	MaxAbsent       Amount `json:"max_absent,omitzero"`
 	FailFast        bool   `json:"fail_fast,omitempty"` // MaxFailed of 1
-	// StopWhenNothing stops when a whole batch came to nothing: no node of it is
+	// StopWhenNothing stops when no node of a batch succeeded: none of them is
 	// proved (accepted, where nothing is proved), and it had two nodes or more,
-	// was a canary, or all refused. It is not judged over a batch in which every
-	// node that is not proved is of a kind with a rule of its own above. Callers
+	// was a canary, or all refused; in a window, when that holds for as many nodes
+	// in a row, two at least, as the window has slots: nodes in the order in which
+	// they were sent to, absent ones passed over. It is not judged over nodes of which every
+	// one that is not proved is of a kind with a rule of its own above. Callers
 	// set it for actions that change something.
 	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
 	// TokenMargin stops before a batch with a node whose token ends sooner than
@@ -92,7 +102,7 @@ type Rules struct {
 	TokenMargin time.Duration `json:"token_margin,omitempty"`
 }
 
-// Validate refuses amounts that mean nothing.
+// Validate refuses amounts without a meaning.
 func (r Rules) Validate() error {
 	for _, a := range []struct {
 		name  string
@@ -109,12 +119,17 @@ func (r Rules) Validate() error {
 	return nil
 }
 
-// Pace says how fast a run goes. Comparable; in JSON durations are nanoseconds.
+// Pace defines how fast a run goes. Comparable; in JSON durations are nanoseconds.
 type Pace struct {
 	Sleep        time.Duration `json:"sleep"`              // between one batch's replies and the next batch; 0 none
 	ReplyTimeout time.Duration `json:"reply_timeout"`      // from the moment a batch was sent; must be positive
 	Deadline     time.Duration `json:"deadline,omitempty"` // of the whole run (or resume), from its start; 0 none
 	ConfirmEach  bool          `json:"confirm_each,omitempty"`
+
+	// SilentHold is how long a node that does not reply keeps its slot of a
+	// window, from the moment it was sent to: until it can no longer act, and has
+	// had its time to come back.
+	SilentHold time.Duration `json:"silent_hold,omitempty"`
 
 	// Watch hands nodes to the Verifier as soon as they were sent to, for actions that reply late or not at all: proof
 	// ends the wait for a reply.
@@ -126,9 +141,22 @@ type Pace struct {
 	VerifyTimeout time.Duration `json:"verify_timeout,omitempty"` // 0: nothing is verified
 }
 
+// inBatches refuses options that work batch by batch: a window has no batches.
+func (r Rules) inBatches(p Pace) error {
+	switch {
+	case !r.MaxFailedBatch.IsZero():
+		return fmt.Errorf("cannot roll with stop rule %s: it is about one batch", RuleMaxFailedBatch)
+	case !r.MaxNoReplyBatch.IsZero():
+		return fmt.Errorf("cannot roll with stop rule %s: it is about one batch", RuleMaxNoReplyBatch)
+	case p.ConfirmEach:
+		return fmt.Errorf("cannot confirm each batch of a rolling window: there are none")
+	}
+	return nil
+}
+
 // Validate refuses negative times and a missing reply timeout.
 func (p Pace) Validate() error {
-	for _, d := range []time.Duration{p.Sleep, p.Deadline, p.LongestDelay, p.Settle, p.VerifyTimeout} {
+	for _, d := range []time.Duration{p.Sleep, p.Deadline, p.LongestDelay, p.Settle, p.VerifyTimeout, p.SilentHold} {
 		if d < 0 {
 			return fmt.Errorf("cannot pace a run by %v: below zero", d)
 		}

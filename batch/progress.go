@@ -21,7 +21,7 @@ func Begin(h Header, plan Plan) (Progress, error) {
 	return Progress{l}, nil
 }
 
-// Replay rebuilds what a journal says of a run whose process has ended: nodes
+// Replay rebuilds the progress of a run whose process has ended from its journal: nodes
 // that were sending are unknown, planned ones not-sent. Errors are those of
 // lines, ErrNoPlan, or a *RecordError for a line that contradicts the others.
 func Replay(lines iter.Seq2[[]byte, error]) (Progress, error) {
@@ -61,7 +61,7 @@ func Follow(lines iter.Seq2[[]byte, error]) (Progress, error) {
 	return Progress{l}, nil
 }
 
-// Finished reports whether a journal's last line says that the run ended and
+// Finished reports whether a journal's last line shows that the run ended and
 // that a resume would find nothing to do.
 func Finished(lastLine []byte) bool {
 	var r struct {
@@ -71,17 +71,15 @@ func Finished(lastLine []byte) bool {
 	return json.Unmarshal(lastLine, &r) == nil && r.Kind == KindRunEnd && r.End != nil && r.End.Open == 0
 }
 
-// MarkLagging says that the record may lack requests that were really sent: a retry then sends to no node before it is
+// MarkLagging reports that the record may lack requests that were really sent: a retry then sends to no node before it is
 // known that nothing reached it.
 func (p Progress) MarkLagging() { p.l.begin.Lagging = true }
 
-// Lagging tells whether the record may lack requests that were really sent.
-func (p Progress) Lagging() bool { return p.l.begin.Lagging }
-
-// Header returns what the caller said about the run.
+// Header returns the caller's description of the run.
 func (p Progress) Header() Header { return p.l.begin.Header }
 
-// Plan returns the plan as it was made; requeued batches are in the Summary.
+// Plan returns the plan as it was made; batches that came later, as all those of
+// a pool, are in the Summary.
 func (p Progress) Plan() Plan { return *p.l.begin.Plan }
 
 // Rules returns the stop rules of the last start or resume.
@@ -93,6 +91,14 @@ func (p Progress) Pace() Pace { return p.l.begin.Pace }
 // Counts returns how many nodes are in each state.
 func (p Progress) Counts() Counts { return p.l.counts.all }
 
+// Final is how many nodes need no more waiting: of a silent one, the reply timeout
+// is over.
+func (p Progress) Final() int {
+	l := p.l
+	c := &l.counts
+	return len(l.rows) - c.Of(Planned) - c.Of(NotSent) - c.Of(Sending) - c.Of(Unknown) - l.unproved()
+}
+
 // Batches returns how many batches there are, requeued ones included.
 func (p Progress) Batches() int { return len(p.l.batches) }
 
@@ -102,7 +108,7 @@ func (p Progress) Batches() int { return len(p.l.batches) }
 func (p Progress) Open() int { return p.l.open() }
 
 // Remaining is what a resume would send to: the nodes never sent to, in their
-// batches. Its notes say which nodes the resume looks at first.
+// batches. Its notes name the nodes that the resume looks at first.
 func (p Progress) Remaining() Plan {
 	l := p.l
 	rest := Plan{Policy: l.begin.Plan.Policy}
@@ -113,17 +119,26 @@ func (p Progress) Remaining() Plan {
 	}
 	note(l.unproved(), "accepted, to be verified")
 	note(l.counts.Of(Sending)+l.probeable(), "unknown, to be probed; a node that is proved untouched is sent to as well")
+	unsent := func(r *row) bool { return r.state == Planned || r.state == NotSent }
 	for i := range l.batches {
 		b := &l.batches[i]
 		left := b.Batch
 		left.Nodes = nil
 		for _, at := range b.rows {
-			if r := &l.rows[at]; r.state == Planned || r.state == NotSent {
-				left.Nodes = append(left.Nodes, r.identity)
+			if unsent(&l.rows[at]) {
+				left.Nodes = append(left.Nodes, l.rows[at].identity)
 			}
 		}
-		if len(left.Nodes) > 0 {
+		if len(left.Nodes) > 0 && (b.Canary || !rest.Policy.Rolling) {
 			rest.Batches = append(rest.Batches, left)
+		}
+	}
+	if rest.Policy.Rolling {
+		rest.Version = planVersion
+		for i := range l.rows {
+			if r := &l.rows[i]; unsent(r) && !l.isCanary(int32(i)) {
+				rest.Pool = append(rest.Pool, r.identity)
+			}
 		}
 	}
 	return rest
@@ -160,15 +175,15 @@ func (p Progress) InBatch(number int) iter.Seq2[string, State] {
 	}
 }
 
-// Paused tells whether nothing new is sent until somebody continues the run.
+// Paused reports whether nothing new is sent until an operator continues the run.
 func (p Progress) Paused() bool { return p.l.paused && p.l.ended.IsZero() }
 
-// Summary is what the run came to, so far.
+// Summary is the result of the run, so far.
 func (p Progress) Summary() Summary {
 	l := p.l
 	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
 		Stop: l.stop(), Verdict: l.verdict(), Reason: l.reason(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
-		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), progress: p,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Rolling: l.begin.Plan.Policy.Rolling, progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
 		s.Batches[i] = p.Batch(i + 1)
@@ -176,7 +191,7 @@ func (p Progress) Summary() Summary {
 	return s
 }
 
-// Batch is what one batch came to, so far; batches count from 1.
+// Batch is the result of one batch, so far; batches count from 1.
 func (p Progress) Batch(number int) BatchResult {
 	b := &p.l.batches[number-1]
 	return BatchResult{Batch: b.Number, Nodes: b.counts.all.Total(), Canary: b.Canary, Reason: b.Batch.Reason,
@@ -208,8 +223,8 @@ func (l *ledger) open() int {
 	return l.counts.Of(Planned) + l.counts.Of(Sending) + l.counts.Of(NotSent) + l.probeable() + l.unproved()
 }
 
-// reason is one line for people about why the run came to its verdict; "" where
-// the counts say it all.
+// reason is one line for the operator: why the run has its verdict; "" when the
+// counts are enough.
 func (l *ledger) reason() string {
 	if s := l.stop(); s.Reason != "" {
 		return s.Reason
@@ -256,7 +271,8 @@ func (l *ledger) verdict() Verdict {
 
 // Retry plans a new run for the nodes of an earlier one that are in the given
 // states. Attempts that may have reached their nodes, of that run or of one
-// before it, become Doubts: these nodes are probed first. describe gives the facts that the policy needs; nil for none.
+// before it, become Doubts: these nodes are probed first. describe gives the facts that the policy needs; nil
+// takes those that the plan has.
 func Retry(from Progress, which []State, p Policy, describe func(identity string) Node) (Plan, error) {
 	var wanted [stateEnd]bool
 	for _, s := range which {
@@ -276,7 +292,10 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 			continue
 		}
 		n := Node{Identity: r.identity}
-		if describe != nil {
+		switch {
+		case describe == nil:
+			n.Facts = l.facts(int32(at))
+		default:
 			n = describe(r.identity)
 			n.Identity = r.identity
 		}
@@ -294,6 +313,19 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 	plan, err := NewPlan(nodes, p)
 	plan.Doubts = doubts
 	return plan, err
+}
+
+// facts are the values that the plan has of a node.
+func (l *ledger) facts(at int32) map[string]string {
+	all := l.begin.Plan.Facts
+	if len(all) == 0 {
+		return nil
+	}
+	of := make(map[string]string, len(all))
+	for fact, values := range all {
+		of[fact] = values[at]
+	}
+	return of
 }
 
 // ErrNoNodes is returned when there is no node to plan for.

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// StopKind says what ended a run early. The zero value: nothing did.
+// StopKind is what ended a run early. The zero value means that nothing did.
 type StopKind uint8
 
 // The kinds of stop.
@@ -51,6 +51,7 @@ const (
 	RuleMaxFailedBatch  = "max-failed-batch"
 	RuleMaxNoReplyBatch = "max-no-reply-batch"
 	RuleNothing         = "whole-batch"
+	RuleInARow          = "in-a-row" // of a window: so many nodes, one after another
 	RuleTokens          = "expiring-tokens"
 )
 
@@ -65,8 +66,9 @@ type Stop struct {
 	Reason string   `json:"reason"`          // one line for people
 }
 
-// Tally is what the stop rules judge: the whole run, or one batch. Of the run,
-// and for the rules of a batch, only what happened in this life of it counts.
+// Tally is what the stop rules judge: the whole run, one batch, or nodes of a window
+// that were sent to in a row. Of the run, of such nodes, and for the rules of a
+// batch, only what happened in this life of it counts.
 type Tally struct {
 	Nodes      int
 	Refused    int
@@ -76,6 +78,7 @@ type Tally struct {
 	Open       int // being sent, or accepted with a proof to wait for
 	Batch      int // 0 for the run
 	Canary     bool
+	InARow     bool   // nodes in the order in which they were sent to, absent ones left out
 	Fresh      *Tally // of a batch: what of it happened in this life; nil: all of it
 }
 
@@ -89,11 +92,13 @@ func (t Tally) fresh() Tally {
 	return *t.Fresh
 }
 
-// Decide is the only judge of stop rules: it reports the first rule that the
+// decide is the only judge of stop rules: it reports the first rule that the
 // counts meet. Failures and silence (counted once the reply timeout is over)
 // are met for good, so a rule may be met while nodes of the batch are still
-// open; the rule about whole batches waits until none is. Pure.
-func Decide(r Rules, run, batch Tally) (Stop, bool) {
+// open; the rule about whole batches waits until none is. In a window, batch holds
+// the nodes around the one that something is new of, when there are as many in a
+// row without a success as the rule asks for. Pure.
+func decide(r Rules, run, batch Tally) (Stop, bool) {
 	maxFailed := r.MaxFailed
 	if r.FailFast {
 		maxFailed = Number(1)
@@ -122,22 +127,26 @@ func Decide(r Rules, run, batch Tally) (Stop, bool) {
 		return Stop{Kind: StopRule, Rule: c.rule, Batch: c.of.Batch, Count: c.count, Limit: limit,
 			Reason: fmt.Sprintf("%d of %s%s %s: the limit is %d", c.count, nodeCount(c.of.Nodes), where, c.what, limit)}, true
 	}
-	if r.StopWhenNothing && cameToNothing(batch) && !replaced(r, batch) {
-		return Stop{Kind: StopRule, Rule: RuleNothing, Batch: batch.Batch, Count: batch.Nodes, Limit: batch.Nodes,
+	if r.StopWhenNothing && withoutSuccess(batch) && !replaced(r, batch) {
+		rule := RuleNothing
+		if batch.InARow {
+			rule = RuleInARow
+		}
+		return Stop{Kind: StopRule, Rule: rule, Batch: batch.Batch, Count: batch.Nodes, Limit: batch.Nodes,
 			Reason: nothingReason(batch)}, true
 	}
 	return Stop{}, false
 }
 
-// cameToNothing: no node of the batch is proved, and none can be any more.
-func cameToNothing(t Tally) bool {
+// withoutSuccess: no node of the batch is proved, and none can be any more.
+func withoutSuccess(t Tally) bool {
 	if t.Nodes == 0 || t.Open > 0 || t.failed()+t.Absent+t.NoReply < t.Nodes {
 		return false
 	}
 	return t.Refused == t.Nodes || t.Nodes >= 2 || t.Canary
 }
 
-// replaced reports whether every node of a batch that came to nothing is of a
+// replaced reports whether every node of a batch without a success is of a
 // kind that has a rule of its own.
 func replaced(r Rules, t Tally) bool {
 	failed := r.FailFast || !r.MaxFailed.IsZero() || !r.MaxFailedBatch.IsZero()
@@ -168,11 +177,14 @@ func nothingReason(t Tally) string {
 		}
 		what = strings.Join(parts, ", ")
 	}
+	if t.InARow {
+		return fmt.Sprintf("none of %s in a row succeeded: %s", nodeCount(t.Nodes), what)
+	}
 	name := "batch"
 	if t.Canary {
 		name = "canary batch"
 	}
-	return fmt.Sprintf("%s %d came to nothing: %s", name, t.Batch, what)
+	return fmt.Sprintf("no node of %s %d succeeded: %s", name, t.Batch, what)
 }
 
 // nodeCount is a number of nodes in words.

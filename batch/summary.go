@@ -45,7 +45,7 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown verdict %q", text)
 }
 
-// Summary is what a run came to.
+// Summary is the result of a run.
 type Summary struct {
 	Run      string        `json:"run,omitempty"`
 	Parent   string        `json:"parent,omitempty"` // the run that this one retries
@@ -54,7 +54,7 @@ type Summary struct {
 	Batches  []BatchResult `json:"batches"`
 	Stop     Stop          `json:"stop,omitzero"` // what ended the run early; zero: nothing did
 	Verdict  Verdict       `json:"verdict"`
-	Reason   string        `json:"reason,omitempty"` // one line for people; "" where the counts say it all
+	Reason   string        `json:"reason,omitempty"` // one line for the operator; "" when the counts are enough
 	Started  time.Time     `json:"started,omitzero"`
 	Ended    time.Time     `json:"ended,omitzero"` // zero: still running, or died
 	Resumes  int           `json:"resumes,omitempty"`
@@ -64,13 +64,15 @@ type Summary struct {
 	Unproved int           `json:"unproved,omitempty"` // accepted, and the proof was not waited for
 	Paused   bool          `json:"paused,omitempty"`   // nothing new is sent until it is continued
 
+	Rolling bool `json:"rolling,omitempty"` // nodes started one by one; batches are what was sent at once
+
 	progress Progress
 }
 
 // Results yields the nodes in the order of the plan.
 func (s Summary) Results() iter.Seq[Result] { return s.progress.Results() }
 
-// BatchResult is what one batch came to.
+// BatchResult is the result of one batch.
 type BatchResult struct {
 	Batch   int       `json:"batch"`
 	Nodes   int       `json:"nodes"`

@@ -133,7 +133,7 @@ func TestDecide(t *testing.T) {
 		{"a mix, with rules for both kinds", and(Rules{MaxNoReplyBatch: Number(5), FailFast: true}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 1, Refused: 1, Batch: 1}, ""},
 		{"old failures of a batch", Rules{MaxFailedBatch: Number(2)}, Tally{Nodes: 9}, Tally{Nodes: 4, Refused: 2, Batch: 1, Fresh: &Tally{Nodes: 4, Refused: 1}}, ""},
 	} {
-		stop, met := Decide(tc.rules, tc.run, tc.batch)
+		stop, met := decide(tc.rules, tc.run, tc.batch)
 		if met != (tc.want != "") || stop.Rule != tc.want || met && (stop.Reason == "" || stop.Kind != StopRule) {
 			t.Errorf("%s: %+v, %v; want %q", tc.name, stop, met, tc.want)
 		}

@@ -37,10 +37,10 @@ var errorCodes = []struct {
 	{usage(errX, "h"), 2, "h"}, {&fleet.UsageError{Err: errX, Hint: "h"}, 2, "h"},
 	{&report.FormatError{Name: "x", Offered: []report.Format{report.Text, report.CSV}}, 2, "use one of text, csv"},
 	{&report.FileError{Err: errX, Hint: "h"}, 2, "h"},
-	{&ddl.InputError{Hint: "h"}, 2, "h"}, {&ddl.UnknownAgentError{Known: []string{"a", "b"}}, 2, "there are documents for a, b; those of other agents are looked for in libdir"},
+	{&ddl.InputError{Hint: "h"}, 2, "h"}, {&ddl.UnknownAgentError{Known: []string{"a", "b"}}, 2, "documents are available for a, b; documents of other agents are read from libdir"},
 	{&filter.SurpriseError{}, 2, ""}, {&secret.ReadError{Err: errX}, 2, ""},
 	{&config.NotFoundError{}, 2, "name a Choria client configuration with --config or FLEETCTL_CONFIG; `fleetctl lab` makes a practice fleet with one"},
-	{&discovery.SourceError{Kind: discovery.Misuse, Err: errX, Mend: "h"}, 2, "h"},
+	{&discovery.SourceError{Kind: discovery.Misuse, Err: errX, Hint: "h"}, 2, "h"},
 	{&discovery.SourceError{Kind: discovery.Fault, Err: errX}, 1, ""},
 	{&discovery.SourceError{Kind: discovery.Unreachable, Err: errX}, 9, ""},
 	{&inventory.RefusedError{}, 3, ""},
@@ -152,7 +152,7 @@ func TestEveryVerdictHasItsExitCode(t *testing.T) {
 		t.Errorf("the walk ended at %s", last)
 	}
 	if got := verdictCode(200); got != exitFault {
-		t.Errorf("a verdict that is none: exit code %d", got)
+		t.Errorf("an unknown verdict: exit code %d", got)
 	}
 }
 

@@ -40,24 +40,21 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	}
 	f := c.Flags()
 	o.flags = f
-	o.targets.addFilter(f)
-	addFederations(a, f)
-	o.targets.addSource(f)
-	o.targets.addLimit(f)
+	o.targets.add(a, f)
 	o.addSplit(f)
 	o.addSteps(f)
 	o.output.add(f)
 	o.guard.add(f)
 	o.proof.add(f)
 	o.record.add(f)
-	f.StringVarP(&o.replyTo, "reply-to", "r", "", "have the replies sent to `SUBJECT`, wait for none, print the request's id")
+	f.StringVarP(&o.replyTo, "reply-to", "r", "", "have the replies sent to `SUBJECT`, do not wait for them, print the request's id")
 	return c
 }
 
 // arguments reads AGENT ACTION and the inputs. The first : or = splits a key from its value, as upstream has it.
 func (o *reqOptions) arguments(args []string) error {
 	if len(args) < 2 {
-		return usage(errors.New("which agent and action?"), "write `fleetctl req AGENT ACTION [key=value...]`")
+		return usage(errors.New("an agent and an action are needed"), "write `fleetctl req AGENT ACTION [key=value...]`")
 	}
 	o.agent, o.action = args[0], args[1]
 	o.words = []string{"req", o.agent, o.action}
@@ -86,7 +83,7 @@ func keyValues(args []string) (map[string]string, error) {
 var displays = []string{"ok", "failed", "all", "none"}
 
 func runReq(ctx context.Context, a *app, o reqOptions) error {
-	if _, err := o.request.Targets.Parse(); err != nil { // before the configuration is looked for
+	if _, err := o.request.Targets.Parse(); err != nil { // before the configuration is read
 		return errorLine(a, &o, err)
 	}
 	return withRun(ctx, a, &o, o.request, func(c run.Context) (run.Result, error) {
@@ -94,7 +91,7 @@ func runReq(ctx context.Context, a *app, o reqOptions) error {
 	})
 }
 
-// withRun opens the way to the fleet and the result's writer, does the work, and ends with its exit code.
+// withRun opens the fleet and the result's writer, calls work, and ends with its exit code.
 func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work func(run.Context) (run.Result, error)) error {
 	settings, err := a.env.settings()
 	if err != nil {
@@ -136,7 +133,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 	return ended(resultCode(res))
 }
 
-// newWriter opens where the result goes.
+// newWriter opens the output of the result.
 func newWriter(a *app, o *reqOutput) (*report.Writer, error) {
 	wish := report.Options{
 		Format: o.kind, Verbose: o.verbose, Sort: o.sort, Display: o.display, Filter: o.expr,
@@ -161,7 +158,7 @@ func errorLine(a *app, o *reqOptions, err error) error {
 	return err
 }
 
-// validate settles the format, compiles the expression, and makes the request of the flags.
+// validate chooses the format, compiles the expression, and turns the flags into the request.
 func (o *reqOptions) validate() error {
 	if err := o.output.validate(); err != nil {
 		return err
@@ -171,7 +168,7 @@ func (o *reqOptions) validate() error {
 		return err
 	}
 	if o.replyTo != "" && o.output.filter != "" {
-		return usage(errors.New("--reply-to excludes --filter-replies: no reply comes here"), "")
+		return usage(errors.New("--reply-to excludes --filter-replies: this process gets no replies"), "")
 	}
 	return o.request.Validate()
 }

@@ -109,6 +109,9 @@ var acts = []output{
 	{"lines", 5, "req choria_provision restart token=wrong --nodes DIR/all --jsonl --canary 1 --reply-timeout 1 --state-dir DIR/c"},
 	{"req", 5, "req choria_provision restart token=wrong --nodes DIR/all --json --canary 1 --reply-timeout 1 --state-dir DIR/b"},
 	{"req", 3, "req choria_provision restart splay=1 --nodes DIR/all --json --canary 0 --reply-timeout 1 --verify-timeout 4 --state-dir DIR/a"},
+	{"req", 3, "req choria_provision restart splay=1 --nodes DIR/all --json --mode rolling --batch 3 --max-per site=2 --reply-timeout 1 --verify-timeout 4 --state-dir DIR/d"},
+	{"lines", 5, "req choria_provision restart token=wrong --nodes DIR/all --jsonl --mode rolling --batch 2 --spread-by site --reply-timeout 1 --state-dir DIR/e"},
+	{"runs-show", 0, "runs show last --json --state-dir DIR/e"},
 	{"inventory-diff", 0, "inventory --nodes DIR/all --diff DIR/snapshot --output json"},
 	{"runs-list", 0, "runs list --json --state-dir DIR/a"},
 	{"runs-show", 0, "runs show last --json --state-dir DIR/a"},
@@ -119,13 +122,14 @@ var acts = []output{
 var results = []output{
 	{"req", 0, "req rpcutil ping --json"},
 	{"req", 0, "req rpcutil agent_inventory --output json --batch 5 --batch-sleep 0"},
-	{"req", 4, "req rpcutil ping -I nobody.example.net --reply-timeout 1 --json"},
+	{"req", 4, "req rpcutil ping -I nosuch.example.net --reply-timeout 1 --json"},
 	{"req", 0, "req choria_registry names plugin_type=agent --json"},
 	{"req", 3, "req choria_registry ddl name=nothing plugin_type=agent format=json --json"},
 	{"plan", 0, "req choria_provision restart --dry-run --json --batch 1,25% --spread-by site --max-per site=5"},
+	{"plan", 0, "req choria_provision restart --dry-run --json --mode rolling --batch 1,25% --canary 1 --spread-by site --max-per rack=2"},
 	{"lines", 0, "req rpcutil ping --jsonl --batch 4 --batch-sleep 0"},
 	{"lines", 0, "req rpcutil ping --jsonl --dry-run"},
-	{"lines", 4, "req rpcutil ping -I nobody.example.net --reply-timeout 1 --jsonl"},
+	{"lines", 4, "req rpcutil ping -I nosuch.example.net --reply-timeout 1 --jsonl"},
 	{"lines", 0, "req choria_registry names plugin_type=agent --jsonl"},
 	{"lines", 8, "req rpcutil ping -C nothing --discovery-timeout 1 --jsonl"},
 	{"lines", 2, "req rpcutil pong --jsonl"},
@@ -138,7 +142,7 @@ var results = []output{
 	{"names", 0, "discover --json"},
 	{"names", 8, "discover --json -C nothing --discovery-timeout 1"},
 	{"names", 0, "req rpcutil ping --senders --json"},
-	{"names", 4, "req rpcutil ping -I nobody.example.net --reply-timeout 1 --senders --json"},
+	{"names", 4, "req rpcutil ping -I nosuch.example.net --reply-timeout 1 --senders --json"},
 	{"facts", 0, "facts country --json"},
 	{"version", 0, "version --json"},
 	{"doctor", 0, "doctor --json"},
@@ -161,8 +165,8 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 				if protocol == 2 {
 					outputs = results[:6]
 				}
-				writeAt(t, p.path("nobroker.conf"), "identity = nobody.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
-				writeAt(t, p.path("all"), strings.Join(p.names, "\n"))
+				p.write("nobroker.conf", "identity = nosuch.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
+				p.write("all", strings.Join(p.names, "\n"))
 				if r := p.run("inventory --nodes " + p.path("all") + " --save " + p.path("snapshot")); r.code != 0 {
 					t.Errorf("save: exit code %d: %s", r.code, r.err)
 				}
@@ -189,8 +193,7 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 // views holds what jwt view says of a token to its schema.
 func (p *practice) views(s *schemas) {
 	p.t.Helper()
-	token, key := p.path("prov.jwt"), p.path("prov.seed")
-	writeAt(p.t, key, seedText)
+	token, key := p.path("prov.jwt"), p.write("prov.seed", seedText)
 	if r := p.run("jwt provisioning " + token + " " + key + " --token s3cret --srv example.net --force"); r.code != 0 {
 		p.t.Fatalf("jwt provisioning: exit code %d\n%s", r.code, r.err)
 	}
@@ -259,6 +262,6 @@ func interruptedOutput(t *testing.T, s *schemas) {
 		t.Errorf("not interrupted: %s", out)
 	}
 	p.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})
-	writeAt(t, p.path("state/runs/20990101-000000-abcde.journal"), "no record\n")
+	p.write("state/runs/20990101-000000-abcde.journal", "no record\n")
 	p.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
 }

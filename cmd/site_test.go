@@ -113,7 +113,7 @@ func (s *site) client(caller string, p security.ClientPermissions) (string, ed25
 	return token, seed
 }
 
-// sign signs for whoever holds the token.
+// sign signs for every holder of the token.
 func (s *site) sign(request []byte, signature, token string) ([]byte, error) {
 	if words := s.deny.Load(); words != nil {
 		return nil, errors.New(*words)

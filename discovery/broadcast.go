@@ -23,7 +23,7 @@ type Broadcaster interface {
 	Broadcast(ctx context.Context, collective string, f choria.Filter, w choria.Window) iter.Seq2[string, error]
 }
 
-// Query says which nodes are wanted and how long to wait for them.
+// Query reports which nodes are wanted and how long to wait for them.
 type Query struct {
 	Filter     filter.Filter
 	Collective string
@@ -38,7 +38,7 @@ type Query struct {
 // Result is what a discovery found.
 type Result struct {
 	Nodes   []string      // sorted, unique, possibly none
-	Method  string        // "broadcast"; "identities" when the filter named the nodes and nobody was asked
+	Method  string        // "broadcast"; "identities" when the filter named the nodes and no request was sent
 	Took    time.Duration // from sending to the end of the wait
 	Strange int           // replies whose sender cannot be a node's name
 	// Missing are the known nodes that neither answered, nor are absent, nor do not match. Whole: the broadcast ended by
@@ -51,7 +51,7 @@ type Result struct {
 	Excluded []Exclusion
 }
 
-// Broadcast asks the network who matches. A filter of nothing but exact names is answered without the
+// Broadcast asks the network which nodes match. A filter of exact names only is answered without the
 // network, as in Choria, so those nodes may be dead. When ctx ends first the error is its cause, and
 // the result has the nodes found so far.
 func Broadcast(ctx context.Context, b Broadcaster, q Query) (Result, error) {

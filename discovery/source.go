@@ -49,7 +49,7 @@ func Method(name string) (string, error) {
 		return m, nil
 	}
 	return "", &SourceError{Source: "discovery", Kind: Misuse, Err: fmt.Errorf("unknown discovery method %q", name),
-		Mend: "use broadcast (mc), choria (puppetdb), flatfile (file), inventory or external"}
+		Hint: "use broadcast (mc), choria (puppetdb), flatfile (file), inventory or external"}
 }
 
 // optionKeys are the --do keys that a method knows. external passes all of them to its program.
@@ -78,7 +78,7 @@ func parseOptions(texts []string) (map[string]string, error) {
 	return options, nil
 }
 
-// Wish is what the operator and the configuration say about where nodes come from.
+// Wish is where nodes come from, by the command line and the configuration.
 type Wish struct {
 	Method        string        // --dm; "" when it was not given
 	NodesFile     string        // --nodes; "" when it was not given
@@ -92,7 +92,7 @@ type Wish struct {
 type Choice struct {
 	Method  string // canonical
 	Options map[string]string
-	Note    string // what to tell the operator, because another method was asked for; "" mostly
+	Note    string // a note for the operator, when another method was asked for; mostly ""
 }
 
 // Choose selects the method (docs/protocol.md, discovery, method selection): a file of nodes wins; a compound
@@ -155,11 +155,11 @@ func checkOptions(method string, options map[string]string) error {
 		if !limited || slices.Contains(known, key) {
 			continue
 		}
-		mend := "it has " + strings.Join(known, ", ")
+		hint := "it has " + strings.Join(known, ", ")
 		if len(known) == 0 {
-			mend = "it takes no --do options"
+			hint = "it takes no --do options"
 		}
-		return misuse(method, mend, "discovery method %s does not know the option %q", method, key)
+		return misuse(method, hint, "discovery method %s does not know the option %q", method, key)
 	}
 	return nil
 }
@@ -196,12 +196,12 @@ type Settings struct {
 
 	Command     string   // external: plugin.choria.discovery.external.command
 	Path        string   // external: PATH, for the program and to find it
-	Federations []string // external: told to the program
+	Federations []string // external: handed to the program
 
 	Home string // what ~/ stands for in file names; "" leaves them alone
 }
 
-// Open makes the source of a method, under any of its names. Files are not opened and nobody is asked yet.
+// Open makes the source of a method, under any of its names. No file is opened and no request is sent yet.
 func Open(method string, s Settings) (Source, error) {
 	method, err := Method(method)
 	if err != nil {
@@ -244,14 +244,14 @@ func (dial broadcastSource) Discover(ctx context.Context, q Query) (Result, erro
 	return Broadcast(ctx, b, q)
 }
 
-// Kind says whose turn it is to mend a SourceError.
+// Kind reports who must act on a SourceError: a bug, the operator, or the network.
 type Kind int
 
 // The kinds of SourceErrors. The zero value is Fault.
 const (
 	Fault       Kind = iota // something broke: a program that fails, a reply that makes no sense
 	Misuse                  // options, filters, files or configuration that cannot be used
-	Unreachable             // no connection, or not let in
+	Unreachable             // no connection, or access refused
 )
 
 // String is the kind in one word.
@@ -269,25 +269,25 @@ func (k Kind) String() string {
 type SourceError struct {
 	Source string // the method, or "discovery" for all of them
 	Kind   Kind
-	Mend   string // what the operator can do, for a line of its own; may be ""
+	Hint   string // what the operator can do, for a line of its own; may be ""
 	Err    error
 }
 
-// Error is what went wrong, without the mend.
+// Error is what went wrong, without the hint.
 func (e *SourceError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the reason.
 func (e *SourceError) Unwrap() error { return e.Err }
 
-func misuse(source, mend, format string, args ...any) error {
-	return &SourceError{Source: source, Kind: Misuse, Mend: mend, Err: fmt.Errorf(format, args...)}
+func misuse(source, hint, format string, args ...any) error {
+	return &SourceError{Source: source, Kind: Misuse, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-func fault(source, mend, format string, args ...any) error {
-	return &SourceError{Source: source, Kind: Fault, Mend: mend, Err: fmt.Errorf(format, args...)}
+func fault(source, hint, format string, args ...any) error {
+	return &SourceError{Source: source, Kind: Fault, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-// exactNames answers a filter of nothing but names, as every method that asks somebody does.
+// exactNames answers a filter of names only, as every method that uses the network does.
 func exactNames(f filter.Filter) (Result, bool, error) {
 	names, exact := f.ExactIdentities()
 	if !exact {

@@ -26,7 +26,7 @@ func TestMethodNames(t *testing.T) {
 	}
 	for _, name := range []string{"delegate", "MC", " mc"} {
 		_, err := Method(name)
-		if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Misuse || !strings.Contains(e.Mend, "choria (puppetdb)") {
+		if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Misuse || !strings.Contains(e.Hint, "choria (puppetdb)") {
 			t.Errorf("Method(%q): %v", name, err)
 		}
 	}
@@ -133,21 +133,21 @@ func TestOpen(t *testing.T) {
 func TestOpenBroadcast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &network{ended: true, answers: []answer{{sender: "b"}, {sender: "a"}}}
-		dialled := 0
-		s, err := Open("mc", Settings{Dial: func(context.Context) (Broadcaster, error) { dialled++; return n, nil }})
+		dialed := 0
+		s, err := Open("mc", Settings{Dial: func(context.Context) (Broadcaster, error) { dialed++; return n, nil }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := s.Discover(t.Context(), Query{Filter: filter.Filter{Identities: []string{"x"}}})
-		if err != nil || strings.Join(got.Nodes, " ") != "x" || dialled != 0 {
-			t.Errorf("names: %+v, %v, dialled %d times", got, err, dialled)
+		if err != nil || strings.Join(got.Nodes, " ") != "x" || dialed != 0 {
+			t.Errorf("names: %+v, %v, dialed %d times", got, err, dialed)
 		}
 		got, err = s.Discover(t.Context(), Query{Timeout: ms})
-		if err != nil || strings.Join(got.Nodes, " ") != "a b" || dialled != 1 {
-			t.Errorf("broadcast: %+v, %v, dialled %d times", got, err, dialled)
+		if err != nil || strings.Join(got.Nodes, " ") != "a b" || dialed != 1 {
+			t.Errorf("broadcast: %+v, %v, dialed %d times", got, err, dialed)
 		}
-		if _, err = s.Discover(t.Context(), Query{Timeout: ms, Filter: filter.Filter{Identities: []string{"group:x"}}}); err == nil || dialled != 1 {
-			t.Errorf("group: %v, dialled %d times", err, dialled)
+		if _, err = s.Discover(t.Context(), Query{Timeout: ms, Filter: filter.Filter{Identities: []string{"group:x"}}}); err == nil || dialed != 1 {
+			t.Errorf("group: %v, dialed %d times", err, dialed)
 		}
 	})
 	down := errors.New("broker is down")

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// ErrNoReply says that a node did not answer in time.
+// ErrNoReply reports that a node did not answer in time.
 var ErrNoReply = errors.New("no reply")
 
-// ErrAbsent says that the broker knows no such node: it did not get the request. It is a kind of ErrNoReply, too.
+// ErrAbsent reports that the broker knows no such node: it did not get the request. It is a kind of ErrNoReply, too.
 var ErrAbsent error = absentError{}
 
 type absentError struct{}
@@ -37,7 +37,7 @@ func (e *PayloadError) Error() string {
 // RefusedError is a reply with a status other than OK.
 type RefusedError struct {
 	Node, Action string
-	// Code is the RPC status code, Label its name, Message what the node said.
+	// Code is the RPC status code, Label its name, Message the node's text.
 	Code           int
 	Label, Message string
 }
@@ -67,7 +67,7 @@ func (f *fields) fail(field, problem string) {
 	}
 }
 
-// need decodes a field that every server sends; want says in words what it must be. Only a list may be null: servers send
+// need decodes a field that every server sends; want describes what it must be. Only a list may be null: servers send
 // null for an empty one.
 func (f *fields) need(field, want string, into any) {
 	if f.err == nil && f.members[field] == nil {

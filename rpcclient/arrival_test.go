@@ -254,8 +254,8 @@ func TestMessagesThatDoNotFitAreCounted(t *testing.T) {
 	})
 }
 
-// Expensive comes last: what can be told without a signature is told without one.
-func TestNoSignatureIsCheckedInVain(t *testing.T) {
+// Expensive comes last: what can be found without a signature check is found without one.
+func TestNoSignatureIsCheckedNeedlessly(t *testing.T) {
 	b := newFakeBus()
 	id, opened := slowVerifier(0)
 	c := New(b, id)

@@ -61,7 +61,7 @@ func (plain) Seal(_ context.Context, request []byte) ([]byte, error) {
 func (plain) OpenReply(choria.SecureReply, string) (string, error) { return "", nil }
 
 // join connects a server that answers discovery and rpcutil#ping, on its own subject and the
-// collective's; asked is told of each request.
+// collective's; asked gets each request.
 func (p *place) join(t *testing.T, name string, asked chan<- string) (leave func()) {
 	t.Helper()
 	conn, err := p.InProcessConn()

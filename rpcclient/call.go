@@ -17,12 +17,12 @@ const discoveryAgent = "discovery"
 // provisionAgent is the agent whose servers announce when they will act (docs/protocol.md, the choria_provision agent).
 const provisionAgent = "choria_provision"
 
-// ErrNoReply says that nobody answered a service request before the context ended.
+// ErrNoReply means that no server answered a service request before the context ended.
 var ErrNoReply = errors.New("no reply")
 
 // Call sends one direct request that changes nothing, and yields the replies until every node has answered or is absent,
 // until req.Wait is over, or the context ends. What arrived by then is still yielded, however long its check takes. The
-// end of the context is not an error here: the caller set it and knows. A yielded error ends the sequence; stopping the
+// end of the context is not an error here: the caller set it. A yielded error ends the sequence; stopping the
 // loop stops the work.
 //
 // When the connection is lost meanwhile, the nodes that have not answered are asked again after its return, with a new
@@ -63,7 +63,7 @@ func (s *Session) each(ctx context.Context, w choria.Window, nodes []string, ask
 	}
 	g.again = func() (time.Duration, bool) { return askAbsentEvery, len(m.away) > 0 }
 	g.take = func(r Reply) bool {
-		// Whether an absence may be believed depends on the connection's last loss, of which we may not know yet.
+		// Whether an absence counts depends on the last loss of the connection, which may not be known yet.
 		hold := r.Absent && (s.client.intact(g.link) != nil || r.Sent.Before(g.settled()))
 		return m.take(r, hold)
 	}
@@ -72,7 +72,7 @@ func (s *Session) each(ctx context.Context, w choria.Window, nodes []string, ask
 	}
 }
 
-// muster is the nodes of one question.
+// muster holds the nodes of one question.
 type muster struct {
 	all     []string         // those that were asked at first; nil before
 	left    map[string]bool  // those that are waited for
@@ -111,7 +111,7 @@ func (m *muster) take(r Reply, hold bool) bool {
 	return true
 }
 
-// Service asks one of the servers that offer a service agent, and returns the first reply. Nobody is discovered and
+// Service asks one of the servers that offer a service agent, and returns the first reply. No node is discovered and
 // no filter is sent (docs/protocol.md, service requests). ErrNoReply when the context ends first.
 func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 	s, err := c.Open(ctx, req.Collective)
@@ -135,7 +135,7 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 }
 
 // Forward sends one direct request to the nodes, or without nodes a service request, and returns when the broker has
-// taken it. The replies go to a subject of the caller's choice, where somebody else may listen; nobody does here. Errors
+// taken it. The replies go to a subject of the caller's choice, where another program may listen; this client does not. Errors
 // are those of Session.Send.
 func (c *Client) Forward(ctx context.Context, req Request, nodes []string, replyTo string) (Sent, error) {
 	s := &Session{client: c, collective: req.Collective, elsewhere: replyTo, pending: map[string]*pending{}, logs: c.log.Enabled(ctx, slog.LevelDebug)}
@@ -161,7 +161,7 @@ func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filt
 	}
 }
 
-// Roll is the question which nodes are there.
+// Roll asks which nodes are connected.
 type Roll struct {
 	Collective string
 	// Filter is what a node must match to answer; the empty one asks all of them.
@@ -176,7 +176,7 @@ type Roll struct {
 
 // Ping is Broadcast with whole replies, for their times. A reply's round trip is from Sent to Received.
 //
-// A connection that is lost meanwhile is waited for, and everybody is asked again, until 30 s after its return: nodes that
+// A connection that is lost meanwhile is waited for, and every node is asked again, until 30 s after its return: nodes that
 // are on their way back would be missing. The same holds for a question that begins within that time. The window then
 // begins anew. A connection that does not return is an error.
 func (c *Client) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {

@@ -8,7 +8,7 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// Kind says why a message was rejected.
+// Kind is why a message was rejected.
 type Kind uint8
 
 // The kinds of strays. The zero value is unset.
@@ -99,7 +99,7 @@ func (s Strays) clone() Strays {
 	return Strays{Count: maps.Clone(s.Count), senders: maps.Clone(s.senders)}
 }
 
-// strayError marks a message that is not believed with its kind.
+// strayError marks a rejected message with its kind.
 type strayError Kind
 
 func (e strayError) Error() string { return Kind(e).String() }

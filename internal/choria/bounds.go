@@ -46,7 +46,7 @@ func (r *reader) name(f *field) string {
 	return r.copy(value)
 }
 
-// cut shortens a status message, and leaves a mark that says how long it was.
+// cut shortens a status message, and leaves a mark with the original length.
 func cut(message []byte) []byte {
 	if len(message) <= maxStatus {
 		return message

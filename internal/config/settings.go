@@ -27,7 +27,7 @@ type Settings struct {
 	OnEvent string `yaml:"on_event" json:"on_event"` // a command that hears of every run that changes something
 }
 
-// settingKey is one key of the settings file. set gets the value's node, and says what it wants in place of another.
+// settingKey is one key of the settings file. set gets the value's node, and returns what it wants instead of a wrong value.
 type settingKey struct {
 	name string
 	set  func(s *Settings, value *yaml.Node) (want string)
@@ -71,7 +71,7 @@ const maxSettings = 1 << 20
 
 // LoadSettings reads a settings file, which must be a regular one of at most 1 MiB. Unknown and repeated keys, wrong types
 // and a negative limit are errors that name the line: a guard must not be off because of a spelling. A missing file is an
-// error too, which matches fs.ErrNotExist; the caller knows whether somebody asked for the file.
+// error too, which matches fs.ErrNotExist; the caller knows whether the file was asked for.
 func LoadSettings(path string) (Settings, error) {
 	text, err := readSettings(path)
 	if err != nil {

@@ -155,7 +155,7 @@ func TestSecurityIsOfFlagsSettingsAndConfiguration(t *testing.T) {
 	}
 }
 
-// What is wrong with the credentials is said before anything is dialled, and what they warn of is said once.
+// What is wrong with the credentials is said before anything is dialed, and what they warn of is said once.
 func TestCredentialsAreOpenedOnce(t *testing.T) {
 	p := newPlace(t, "plugin.security.file.certificate = /nowhere/c.pem", "plugin.security.file.key = /nowhere/k")
 	p.Getenv = func(string) (string, bool) { return "", false }
@@ -186,7 +186,7 @@ func TestCredentialsAreOpenedOnce(t *testing.T) {
 	}
 }
 
-func TestAFleetIsDialledOnce(t *testing.T) {
+func TestAFleetIsDialedOnce(t *testing.T) {
 	l, p := practice(t)
 	f := p.open(t, "")
 	client, err := f.Dial(t.Context())
@@ -220,11 +220,11 @@ func TestDocumentsComeFromTheRegistryWhereItIsConfigured(t *testing.T) {
 	_, p := practice(t)
 	f := p.open(t, "")
 	if _, err := f.Documents().Resolve(t.Context(), "nosuchagent"); err == nil || f.Conn() != nil {
-		t.Errorf("without a registry: %v, dialled %t", err, f.Conn() != nil)
+		t.Errorf("without a registry: %v, dialed %t", err, f.Conn() != nil)
 	}
 	f.Config.RegistryCache = t.TempDir()
 	if _, err := f.Documents().Resolve(t.Context(), "nosuchagent"); err == nil || f.Conn() == nil {
-		t.Errorf("with a registry: %v, dialled %t", err, f.Conn() != nil)
+		t.Errorf("with a registry: %v, dialed %t", err, f.Conn() != nil)
 	}
 	if data, err := f.fetchDocument(t.Context(), "rpcutil"); err != nil || !strings.Contains(string(data), `"rpcutil"`) {
 		t.Errorf("rpcutil: %.40s, %v", data, err)
@@ -293,7 +293,7 @@ func TestNodesComeFromFilesExclusionsAndLimits(t *testing.T) {
 	}
 }
 
-// misused tells that an error is about what the operator typed.
+// misused reports that an error is about what the operator typed.
 func misused(err error) bool {
 	if e, ok := errors.AsType[*discovery.SourceError](err); ok {
 		return e.Kind == discovery.Misuse

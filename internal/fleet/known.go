@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"fleetctl/discovery"
+	"fleetctl/internal/atomicfile"
 )
 
 // The nodes that the last whole discovery of a question found are kept, to decide when the next one may end, and for
@@ -114,26 +114,19 @@ func someNames(names []string) string {
 	return fmt.Sprintf("%s and %d more", discovery.Fold(names[:maxNamed]), len(names)-maxNamed)
 }
 
-// replaceFile writes a file for this user alone. Whoever reads it finds the old content or the new.
+// replaceFile writes a file for this user alone. A reader finds the old content or the new.
 func replaceFile(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".nodes-*") // mode 0600
-	if err != nil {
-		return err
+	file, err := atomicfile.Write(path, content)
+	if err == nil {
+		err = file.Commit(0o600)
 	}
-	_, err = file.Write(content)
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
-	return nil
+	return err
 }
 
-// broadcasts tells that a method asks the nodes themselves, and not only for names that the filter has already.
+// broadcasts reports that a method asks the nodes themselves, and not only for names that the filter has already.
 func broadcasts(c discovery.Choice, q discovery.Query) bool {
 	_, exact := q.Filter.ExactIdentities()
 	return c.Method == discovery.MethodBroadcast && !exact

@@ -13,7 +13,7 @@ import (
 )
 
 // Contents is what a journal held when it was read. Nothing is locked: a live
-// run may have gone on since.
+// run may have continued since.
 type Contents struct {
 	m       Machine
 	f       file
@@ -165,8 +165,8 @@ func isEmpty(f file, size int64, id string) bool {
 	return s.err == nil
 }
 
-// Retention says which runs Prune may delete: those last written more than
-// MaxAge ago, beyond the newest Keep, whose last record is Finished.
+// Retention defines which runs Prune may delete: those last written more than
+// MaxAge ago, beyond the newest Keep, that Finished reports as finished by their last record.
 type Retention struct {
 	MaxAge   time.Duration
 	Keep     int

@@ -11,7 +11,7 @@ const (
 	stepSize  = 500 * time.Millisecond // two looks that differ by more show a clock that was set
 )
 
-// cut is by how much a node's timestamp may be short of its clock: protocol v1 sends whole seconds.
+// cut is the most that a node's timestamp may be behind its clock: protocol v1 sends whole seconds.
 func cut(stamp time.Time) time.Duration {
 	if stamp.Nanosecond() == 0 {
 		return time.Second
@@ -55,14 +55,14 @@ func pastOf(t batch.Target) past {
 		return p
 	}
 	p.offset = look{clock: b.clock, asked: b.asked, received: b.asked.Add(b.took)}.offset()
-	// It answered between asked and asked+took. Where its clock stood at the sending at the latest, too much time must
-	// be added; at the earliest, too little.
+	// It answered between asked and asked+took. For the upper bound of its clock at the sending, the longer time is
+	// added; for the lower bound, the shorter.
 	p.lo = b.clock.Add(max(0, batch.Shortest(b.asked.Add(b.took), t.Sent))).UnixNano()
 	p.hi = b.clock.Add(cut(b.clock) + max(0, batch.Longest(b.asked, t.Sent))).UnixNano()
 	return p
 }
 
-// span is between which two durations something lies.
+// span is a lower and an upper bound of a duration.
 type span struct {
 	lo, hi time.Duration
 	known  bool
@@ -77,7 +77,7 @@ func (l look) offset() span {
 	return span{lo: l.clock.Sub(l.received), hi: l.clock.Add(cut(l.clock)).Sub(l.asked), known: true}
 }
 
-// order says when a process began.
+// order is when a process began, compared with the request.
 type order uint8
 
 const (
@@ -88,7 +88,7 @@ const (
 )
 
 // byStamp compares with the reply to the request. The process that replied had started by then. A restart acts two
-// seconds later at the earliest, so that a process of the same second is not its act; a shutdown may act at once.
+// seconds later at the earliest, so that a process of the same second is not the result; a shutdown may act at once.
 func (v *Verifier) byStamp(p past, start int64) order {
 	began := start * int64(time.Second)
 	margin := int64(0)
@@ -139,14 +139,14 @@ func (v *Verifier) byAge(p past, l look) order {
 	return unclear
 }
 
-// began tells when the process of a look began. Measures that contradict each other say nothing. steady says that an
+// began reports when the process of a look began. Measures that contradict each other prove nothing. steady says that an
 // earlier look at the same process agrees with this one, which ages need: see track.
 func (v *Verifier) began(p past, l look, steady bool) order {
 	if p.base > 0 && l.start == p.base {
 		return same
 	}
 	stamp, clock, age := v.byStamp(p, l.start), p.byClock(l.start), v.byAge(p, l)
-	if stamp == after && age == before { // the clock was set forward since: an age is the weaker measure
+	if stamp == after && age == before { // the clock was set forward since: an age is less reliable
 		age = unclear
 	}
 	late := stamp == after || clock == after || age == after

@@ -26,7 +26,7 @@ func (l *loop) event(e startup) {
 		case l.v.o.Action == Reprovision && l.v.o.Expr == nil:
 			w.sees = unseen
 			l.end(w, batch.Acted)
-		case l.v.o.Action == Restart && !w.replied && !known: // worth knowing, whatever the run was told of the node before
+		case l.v.o.Action == Restart && !w.replied && !known: // reported even when the node was reported before
 			w.told = true
 			l.yieldProof(batch.Proof{Node: w.node, Found: batch.Unproved, Time: time.Now(), Reason: l.v.unproved(w, l.stopEvents == nil)})
 		}

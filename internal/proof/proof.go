@@ -1,12 +1,17 @@
 // Package proof finds out whether a dangerous action really happened on a node.
 //
-// "OK" from a server means that it accepted a request: it acts seconds later, and reports nothing. This package knows,
-// for each action, what proves it (docs/protocol.md, provisioning): a restarted server runs a process that began after
-// the request was sent, a reprovisioned one announces itself in provisioning mode or comes back as such a process, one
-// that was shut down has left the broker and stays away, an updated one runs such a process of the version asked for. Events say when to look, polling decides. It implements the
-// engine's Verifier and Prober, and does not know batches, journals or flags.
+// "OK" from a server means that it accepted a request: it acts seconds later, and reports nothing. This package knows the
+// proof of each action (docs/protocol.md, provisioning):
 //
-// Invariants. Everything here is read-only for the nodes; nothing is ever sent again because a node was silent. Times
+//   - restart: the server runs a process that began after the request was sent;
+//   - reprovision: the server announces itself in provisioning mode, or runs such a process;
+//   - shutdown: the server has left the broker and stays away;
+//   - release_update: the server runs such a process, of the version asked for.
+//
+// Events show when to look; polling decides. The package implements the engine's Verifier and Prober. It does not know
+// batches, journals or flags.
+//
+// Invariants. Every request of this package is read-only; no action is sent again because a node was silent. Times
 // of a node are only compared with times of the same node, so that skewed clocks do not matter. A look counts only when
 // the connection stood from its sending to its end. What cannot be proved is never called proved. All state of one
 // Verify lives in one goroutine, that of its consumer.
@@ -73,14 +78,14 @@ const (
 	// MaxDelay is the longest delay that one of the actions can announce. A reply that announces more is malformed, and
 	// nothing here waits longer.
 	MaxDelay = maxSplay + defaultSplay - time.Second + minDelay
-	// An update is a download from anywhere, so that it has no longest time of its own. It acts 2 s after it has ended.
+	// An update is a download from anywhere, so that it has no longest duration. It acts 2 s after it has ended.
 	updateTime     = 5 * time.Minute
 	defaultTimeout = 60 * time.Second
 	clockMargin    = 5 * time.Second  // for what clocks and whole seconds may differ
 	linkSettle     = 30 * time.Second // servers are back this long after their broker is
 	promptAbsence  = 90 * time.Second // a frozen server keeps its subscription for two minutes at least
 	answerTime     = 4 * time.Second  // rpcutil answers within 2 s (docs/protocol.md, rpcutil), and upstream adds 2
-	maxPoll        = 5000             // nodes that one request goes to
+	maxPoll        = 5000             // nodes of one request
 )
 
 // LongestDelay is the longest time between a server's reply and its act; of an update, which replies at its end or not at
@@ -124,7 +129,7 @@ type Events interface {
 	Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error)
 }
 
-// Options says what is proved and within which limits.
+// Options define what is proved and within which limits.
 type Options struct {
 	Client     *rpcclient.Client
 	Collective string
@@ -132,7 +137,7 @@ type Options struct {
 	// Events may be nil: then polling alone decides.
 	Events Events
 	// Timeout begins when the delay that a node announced has ended, or when the node is handed over, if that is later
-	// (as after a resume). That of an update begins when its request was sent. Zero is DefaultTimeout.
+	// (as after a resume). That of an update begins when its request was sent. Zero means DefaultTimeout.
 	Timeout time.Duration
 	// Settle is how long a proof must last; zero is not at all. See DefaultSettle.
 	Settle time.Duration
@@ -153,7 +158,7 @@ type Options struct {
 	Tokens bool
 }
 
-// Validate tells a combination that proves nothing.
+// Validate refuses a combination that proves nothing.
 func (o Options) Validate() error {
 	switch {
 	case o.Action == 0 || o.Action >= actions:

@@ -1,6 +1,9 @@
 package proof
 
 import (
+	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,7 +85,7 @@ func TestBaselinesSayWhenTokensEnd(t *testing.T) {
 					t.Errorf("%v: later baseline of %s: %+v, %t; want %+v", action, n, got, ok, want)
 				}
 			}
-			// Another client has never seen the tokens while they were good: what it was refused is bad news, and only that.
+			// Another client has never seen the tokens while they were good: a rejected reply counts as a warning only.
 			conn2, other, _ := operator(t, l)
 			defer conn2.Close()
 			other.KeepTokens()
@@ -92,7 +95,7 @@ func TestBaselinesSayWhenTokensEnd(t *testing.T) {
 				t.Errorf("%v: of a token that has ended: %+v, %t", action, b, ok)
 			}
 			if b, ok := fresh[good[0]]; ok {
-				t.Errorf("%v: a frozen node whose token nobody saw has a baseline %+v", action, b)
+				t.Errorf("%v: a frozen node with an unknown token has a baseline %+v", action, b)
 			}
 			if b := fresh[good[2]]; b.TokenEnds.IsZero() || b.Silent {
 				t.Errorf("%v: of a good one: %+v", action, b)
@@ -101,8 +104,8 @@ func TestBaselinesSayWhenTokensEnd(t *testing.T) {
 	}
 }
 
-// What a refused reply says of its token is believed only where it is bad news, whatever it was refused for.
-func TestARefusedTokenIsOnlyBadNews(t *testing.T) {
+// The token of a rejected reply counts only when it has expired, whatever the reason of the rejection.
+func TestARejectedTokenIsOnlyAWarning(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		l, err := lab.Start(t.Context(), lab.Options{Nodes: 2, Protocol: 2, Dir: dir, InProcess: true, Seed: 3, ExpiringIn: time.Minute, Faults: lab.Faults{Expiring: lab.Amount{N: 1}}})
@@ -144,8 +147,38 @@ func (doubting) OpenReply(choria.SecureReply, string) (string, error) {
 }
 
 func (d doubting) OpenReplies(group []choria.Opening, collective string) {
-	d.Identity.OpenReplies(group, collective) // reads the tokens
+	d.Identity.OpenReplies(group, collective)
 	for i := range group {
 		group[i].Proven, group[i].Err = "", security.ErrSignature
 	}
+}
+
+// Without events a server that started with an ended token is a node that is gone. Its token is known, so the reason names it.
+func TestANodeWhoseTokenHadEndedAndThatIsGoneIsExplained(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := lab.Start(t.Context(), lab.Options{Nodes: 3, Protocol: 2, Dir: dir, InProcess: true, Seed: 3, ExpiringIn: time.Minute, Faults: lab.Faults{Expiring: lab.Amount{N: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		conn, client, collective := operator(t, l)
+		defer conn.Close()
+		node := l.Nodes()[slices.IndexFunc(l.Nodes(), func(n lab.NodeInfo) bool { return n.Fault == lab.Expiring })].Identity
+		pause(t.Context(), 2*time.Minute) // a token is believed for a little longer than it is valid
+		target := batch.Target{Node: node, Sent: time.Now()}
+		req := rpcclient.Request{Agent: "choria_provision", Action: "restart", Collective: collective, Wait: 22 * sec, Data: json.RawMessage(`{"token":"s3cret","splay":1}`)}
+		for r, err := range client.Call(t.Context(), req, []string{node}) {
+			t.Fatalf("got reply %v, %v", r, err)
+		}
+		proofs, _ := verify(t, Options{Client: client, Collective: collective, Action: Restart}, group{targets: []batch.Target{target}}, group{at: 2 * time.Minute})
+		list := proofs[node]
+		if len(list) == 0 || !strings.Contains(list[len(list)-1].Reason, "its token has ended") {
+			t.Errorf("got %v", list)
+		}
+	})
 }

@@ -49,10 +49,10 @@ func documents() map[string]func(io.Writer) error {
 		},
 		"senders": func(w io.Writer) error { return Senders(w, r.Replies) },
 		"nodes":   func(w io.Writer) error { return errors.Join(Nodes(w, []string{enemy}), Nodeset(w, []string{enemy})) },
-		"groups":  func(w io.Writer) error { return Groups(w, []Group{{Cause: enemy, Nodes: []string{enemy}}}, brief) },
+		"groups":  func(w io.Writer) error { return textGroups(w, []Group{{Cause: enemy, Nodes: []string{enemy}}}, brief) },
 		"junit":   func(w io.Writer) error { return JUnit(w, suite) },
 		"plan": func(w io.Writer) error {
-			p := batch.Plan{Notes: []string{enemy}, Batches: []batch.Batch{{Number: 1, Nodes: []string{enemy}, Reason: enemy}}}
+			p := batch.Plan{Notes: []string{enemy}, Batches: []batch.Batch{{Number: 1, Nodes: []string{enemy}, Reason: enemy}}, Pool: []string{enemy}}
 			return Plan(w, p, batch.Estimate{}, PlanOptions{Width: 80, Guards: []string{enemy}})
 		},
 		"token": func(w io.Writer) error {
@@ -73,7 +73,7 @@ func documents() map[string]func(io.Writer) error {
 		"doctor": func(w io.Writer) error {
 			c := Checkup{Verdict: enemy, Files: []string{enemy}, Settings: []Setting{{enemy, enemy, enemy}},
 				Credentials: []Credential{{Kind: enemy, Path: enemy, Names: []string{enemy}, Organization: enemy, Issuer: enemy, Permissions: []string{enemy}, Problem: enemy}},
-				Steps:       []Step{{Name: enemy, Target: enemy, Status: StepFailed, Detail: enemy, Mend: enemy}}}
+				Steps:       []Step{{Name: enemy, Target: enemy, Status: StepFailed, Detail: enemy, Fix: enemy}}}
 			return CheckupText(w, c, CheckupOptions{})
 		},
 	}

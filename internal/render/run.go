@@ -9,6 +9,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
+	"fleetctl/internal/plain"
 )
 
 // Run is our account of a run, in `req --json` and in JSON lines.
@@ -18,6 +19,7 @@ type Run struct {
 	Verdict  string              `json:"verdict"`
 	States   batch.Counts        `json:"states"`
 	Stop     *batch.Stop         `json:"stop,omitempty"`
+	Rolling  bool                `json:"rolling,omitempty"` // nodes started one by one: Batches are what was sent at once
 	Nodes    []batch.Result      `json:"nodes"`
 	Batches  []batch.BatchResult `json:"batches"`
 	Strays   map[string]int      `json:"strays,omitempty"`
@@ -26,7 +28,7 @@ type Run struct {
 // NewRun makes the account of a finished run.
 func NewRun(s batch.Summary, exitCode int, strays map[string]int) Run {
 	r := Run{
-		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Nodes: make([]batch.Result, 0, s.Nodes),
+		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Rolling: s.Rolling, Nodes: make([]batch.Result, 0, s.Nodes),
 		Batches: s.Batches, Strays: strays,
 	}
 	if s.Stop != (batch.Stop{}) {
@@ -78,9 +80,9 @@ func Verdict(s batch.Summary) string {
 	if !ok {
 		word = "Ended"
 	}
-	line := fmt.Sprintf("%s: %s of %s", word, counts(s.States), plural(s.Nodes, "node"))
+	line := fmt.Sprintf("%s: %s of %s", word, counts(s.States), plain.Count(s.Nodes, "node"))
 	if s.Late > 0 {
-		line += fmt.Sprintf(", %s counted late", plural(s.Late, "reply"))
+		line += fmt.Sprintf(", %s counted late", plain.Count(s.Late, "reply"))
 	}
 	if reason := cmp.Or(s.Reason, s.Stop.Reason); reason != "" {
 		line += ". " + oneLine(reason)
@@ -102,19 +104,7 @@ func counts(c batch.Counts) string {
 	return strings.Join(parts, ", ")
 }
 
-func plural(n int, thing string) string {
-	switch {
-	case n == 1:
-		return "1 " + thing
-	case strings.HasSuffix(thing, "y"):
-		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(thing, "y"))
-	case strings.HasSuffix(thing, "h"):
-		return fmt.Sprintf("%d %ses", n, thing)
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-// StateGroups gathers the nodes that have no reply to show for themselves by what became of them. The silent ones are
+// StateGroups groups the nodes without a reply by their state. The silent ones are
 // left out, as the footer lists them, but for those of a grave reason.
 func StateGroups(s batch.Summary) []Group {
 	type key struct {
@@ -153,12 +143,12 @@ func StateGroups(s batch.Summary) []Group {
 	return gravestFirst(groups)
 }
 
-// BatchStep writes what a batch came to, before the next one: the counts, and the nodes that did not do it, by what became of
-// them. Details has a line for each of those.
+// BatchStep writes the result of a batch, before the next one: the counts, and the nodes that did not succeed, by their
+// state. Details has a line for each of those.
 func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	var out strings.Builder
 	if !details {
-		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plural(s.Last.Nodes, "node"), plural(s.Left, "node"))
+		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plain.Count(s.Last.Nodes, "node"), plain.Count(s.Left, "node"))
 	}
 	groups := map[string][]string{}
 	var causes []string
@@ -189,15 +179,17 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return Groups(w, gravestFirst(list), TextOptions{Width: width})
+	return textGroups(w, gravestFirst(list), TextOptions{Width: width})
 }
 
 // PlanOptions are what a plan is shown with.
 type PlanOptions struct {
 	// Width is the terminal's; zero means no wrapping.
 	Width int
-	// Guards say what holds the run back, one a line.
+	// Guards define what holds the run back, one a line.
 	Guards []string
+	// Modes are how long the nodes take in each mode; zero where that is not known.
+	Modes batch.Estimates
 	// All shows every batch of a long plan.
 	All bool
 }
@@ -208,11 +200,18 @@ const shownBatches = 12
 // Plan writes what a run would do.
 func Plan(w io.Writer, p batch.Plan, e batch.Estimate, o PlanOptions) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s in %s", plural(p.Nodes(), "node"), plural(len(p.Batches), "batch"))
+	how, other, instead := plain.Count(len(p.Batches), "batch"), "with --mode rolling", o.Modes.Rolling
+	if p.Rolls() {
+		how, other, instead = "a rolling window of "+p.Policy.Sizes.String(), "with --mode barrier", o.Modes.Barrier
+	}
+	fmt.Fprintf(&out, "%s in %s", plain.Count(p.Nodes(), "node"), how)
 	if e.Typical > 0 {
 		fmt.Fprintf(&out, ", about %s (at most %s)", e.Typical.Round(time.Second), e.Longest.Round(time.Second))
 	}
 	fmt.Fprintln(&out)
+	if instead.Typical > 0 && (p.Rolls() || len(p.Batches) > 1) {
+		fmt.Fprintf(&out, "  %s: about %s (at most %s)\n", other, instead.Typical.Round(time.Second), instead.Longest.Round(time.Second))
+	}
 	for _, n := range append(p.Notes, o.Guards...) {
 		fmt.Fprintln(&out, "  "+oneLine(n))
 	}
@@ -221,12 +220,18 @@ func Plan(w io.Writer, p batch.Plan, e batch.Estimate, o PlanOptions) error {
 	for i, b := range p.Batches {
 		if !o.All && i >= shownBatches && i < last {
 			if i == shownBatches {
-				fmt.Fprintf(&out, "  ... %s more ...\n", plural(last-i, "batch"))
+				fmt.Fprintf(&out, "  ... %s more ...\n", plain.Count(last-i, "batch"))
 			}
 			continue
 		}
-		fmt.Fprintf(&out, "  batch %d: %s (%s)\n", b.Number, plural(len(b.Nodes), "node"), oneLine(b.Reason))
+		fmt.Fprintf(&out, "  batch %d: %s (%s)\n", b.Number, plain.Count(len(b.Nodes), "node"), oneLine(b.Reason))
 		for _, l := range wrapNames(oneLine(discovery.Fold(b.Nodes)), o.Width-len(groupIndent)) {
+			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
+		}
+	}
+	if len(p.Pool) > 0 {
+		fmt.Fprintf(&out, "  one by one: %s\n", plain.Count(len(p.Pool), "node"))
+		for _, l := range wrapNames(oneLine(discovery.Fold(p.Pool)), o.Width-len(groupIndent)) {
 			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
 		}
 	}
@@ -242,7 +247,10 @@ type PlanDocument struct {
 	Nodes         int            `json:"nodes"`
 	Plan          batch.Plan     `json:"plan"`
 	Estimate      batch.Estimate `json:"estimate"`
-	// Guards say what holds the run back.
+	// Mode is that of the plan, Estimates how long its nodes take in each.
+	Mode      string          `json:"mode"`
+	Estimates batch.Estimates `json:"estimates"`
+	// Guards define what holds the run back.
 	Guards []string `json:"guards"`
 	// Refused are the guards that would not let the run pass.
 	Refused []Refusal `json:"refused,omitempty"`
@@ -262,7 +270,7 @@ type RunFacts struct {
 	Torn int64
 }
 
-// RunReport writes what became of a run.
+// RunReport writes the result of a run.
 func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	var out strings.Builder
 	line := func(label, text string) {
@@ -279,9 +287,13 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	line("Started", when(s.Started))
 	line("Ended", when(s.Ended))
 	line("Status", f.Status)
-	line("Nodes", fmt.Sprintf("%d in %s: %s", s.Nodes, plural(len(s.Batches), "batch"), counts(s.States)))
+	how := plain.Count(len(s.Batches), "batch")
+	if s.Rolling {
+		how = fmt.Sprintf("a rolling window (%s)", plain.Count(len(s.Batches), "request"))
+	}
+	line("Nodes", fmt.Sprintf("%d in %s: %s", s.Nodes, how, counts(s.States)))
 	if s.Resumes > 0 {
-		line("Resumed", plural(s.Resumes, "time"))
+		line("Resumed", plain.Count(s.Resumes, "time"))
 	}
 	line("Stop", s.Stop.Reason)
 	if s.Stop.Reason == "" {
@@ -300,7 +312,7 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	if _, err := io.WriteString(w, "\n"); err != nil {
 		return err
 	}
-	return Groups(w, groups, TextOptions{Width: width})
+	return textGroups(w, groups, TextOptions{Width: width})
 }
 
 func when(t time.Time) string {

@@ -32,10 +32,10 @@ func (f Format) String() string {
 	return formatNames[f]
 }
 
-// forPeople tells whether somebody reads along: then the search for nodes is reported too.
+// forPeople reports whether the format is for a person: then the search for nodes is printed too.
 func (f Format) forPeople() bool { return f == Text || f == Table }
 
-// FormatError says that a name is none of the formats that a command offers.
+// FormatError reports a name that is not a format of the command.
 type FormatError struct {
 	Name    string
 	Offered []Format

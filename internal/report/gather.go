@@ -10,7 +10,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// gathered is what the replies of a request come to: every one is counted, those to show are kept and summed up.
+// gathered collects the replies of a request: every reply is counted; replies to show are kept and aggregated.
 type gathered struct {
 	ok, failed int
 	shown      []rpcclient.Reply
@@ -33,7 +33,7 @@ func (w *Writer) keepsSuccesses() bool {
 // maxGrown is for how many replies room is made at once.
 const maxGrown = 100_000
 
-// hear counts a reply, and keeps it or writes it when it is to be shown.
+// hear counts a reply. It keeps or writes a reply that is to be shown.
 func (w *Writer) hear(r rpcclient.Reply) {
 	if r.OK() {
 		w.heard.ok++
@@ -57,7 +57,7 @@ func (w *Writer) hear(r rpcclient.Reply) {
 	}
 }
 
-// display is what the operator wants to see, else what the agent's document says.
+// display is the operator's choice of replies, else that of the agent's document.
 func (w *Writer) display() render.Display {
 	d, _ := render.ParseDisplay(w.o.Display, w.call.Action.Display)
 	return d

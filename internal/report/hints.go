@@ -12,7 +12,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// SecretHint says how to keep a secret off the command line.
+// SecretHint reports how to keep a secret off the command line.
 func SecretHint(name string) string {
 	return fmt.Sprintf("%s on a command line shows in process lists and histories; %[1]s=@FILE, %[1]s=- or %[1]s=env:NAME keep it out", name)
 }
@@ -51,7 +51,7 @@ func (w *Writer) next(r run.Result) {
 		}
 		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, again)
 	case s.States.Of(batch.Unknown) > 0:
-		w.say("hint: no look can tell what the unknown nodes did: see their hosts; only a new run that names them sends to them")
+		w.say("hint: no look can show what the unknown nodes did: see their hosts; only a new run that names them sends to them")
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 	"fleetctl/internal/run"
 )
 
-// NotifierOptions say which command hears of a run, and what it gets.
+// NotifierOptions define the command that gets the events of a run, and which events.
 type NotifierOptions struct {
 	Command string // for the shell; "" is none
 	// Changing leaves out runs of actions that change nothing.
@@ -60,16 +60,16 @@ type Notice struct {
 
 // The events of a Notice.
 const (
-	NoticeBegin    = "begin"
-	NoticePause    = "pause"
-	NoticeContinue = "continue"
-	NoticeStop     = "stop"
-	NoticeEnd      = "end"
+	noticeBegin    = "begin"
+	noticePause    = "pause"
+	noticeContinue = "continue"
+	noticeStop     = "stop"
+	noticeEnd      = "end"
 )
 
-// Notifier is a run's Reporter that hands everything on to another one, and has a command of the operator's hear of what
-// matters. The command never holds up the run: it runs in a goroutine of its own, one event after another. What goes
-// wrong with it is a warning of the other Reporter, at the next event or at the end.
+// Notifier is a Reporter that passes every event on to another Reporter, and runs a command of the operator for the
+// important ones. The command never delays the run: it runs in its own goroutine, one event after another. A failure of the
+// command becomes a warning of the other Reporter, at the next event or at the end.
 type Notifier struct {
 	o       NotifierOptions
 	next    run.Reporter
@@ -97,7 +97,7 @@ func NewNotifier(ctx context.Context, next run.Reporter, o NotifierOptions) *Not
 	go func() {
 		defer close(n.done)
 		for notice := range n.queue {
-			if notice.Event == NoticeEnd {
+			if notice.Event == noticeEnd {
 				n.tell(ctx, notice)
 			} else {
 				n.tell(early, notice)
@@ -110,7 +110,7 @@ func NewNotifier(ctx context.Context, next run.Reporter, o NotifierOptions) *Not
 // errTooLate ends a command that the end of the run does not wait for.
 var errTooLate = errors.New("the run has ended, and it has not")
 
-// Close waits for the command to hear of what is left, 5 s at most, and reports what went wrong with it.
+// Close waits until the command has handled the remaining events, 5 s at most, and reports its failures.
 func (n *Notifier) Close() error {
 	close(n.queue)
 	defer time.AfterFunc(n.last/2, func() { n.hurry(errTooLate) }).Stop()
@@ -154,7 +154,7 @@ func (n *Notifier) begin(e run.Began) {
 	header := e.Progress.Header()
 	var meta run.Meta
 	if err := json.Unmarshal(header.Meta, &meta); err != nil && !n.off {
-		n.warn(fmt.Sprintf("the command of --on-event hears of no action and no caller: %v", err))
+		n.warn(fmt.Sprintf("the command of --on-event gets no action and no caller: %v", err))
 	}
 	n.notice = Notice{
 		SchemaVersion: render.SchemaVersion, Run: header.Run, Agent: meta.Agent, Action: meta.Action, Collective: meta.Collective, Caller: meta.Caller,
@@ -166,25 +166,25 @@ func (n *Notifier) begin(e run.Began) {
 type hold uint8
 
 const (
-	holdOperator hold = 1 << iota // somebody paused it
+	holdOperator hold = 1 << iota // an operator paused it
 	holdLink                      // there is no connection
 	holdQuestion                  // the operator is asked between batches
 )
 
-// hold reports that the run pauses. A run that has met a stop rule sends nothing new in any case: then there is nothing to
+// hold sends the event that the run pauses. A run that has met a stop rule sends nothing new in any case: then there is nothing to
 // report, and no continuation later.
 func (n *Notifier) hold(why hold, at time.Time, reason string) {
 	if n.notice.Stop == nil {
 		n.held |= why
-		n.send(NoticePause, at, reason)
+		n.send(noticePause, at, reason)
 	}
 }
 
-// release reports that the run continues, once nothing holds it any more.
+// release sends the event that the run continues, once nothing holds it any more.
 func (n *Notifier) release(why hold, at time.Time, reason string) {
 	before := n.held
 	if n.held &^= why; before != 0 && n.held == 0 {
-		n.send(NoticeContinue, at, reason)
+		n.send(noticeContinue, at, reason)
 	}
 }
 
@@ -192,9 +192,9 @@ func (n *Notifier) release(why hold, at time.Time, reason string) {
 func (n *Notifier) recorded(r batch.Record) {
 	switch r.Kind {
 	case batch.KindPlan:
-		n.send(NoticeBegin, r.Time, "")
+		n.send(noticeBegin, r.Time, "")
 	case batch.KindResumed:
-		n.send(NoticeBegin, r.Time, "resumed")
+		n.send(noticeBegin, r.Time, "resumed")
 	case batch.KindPaused:
 		n.hold(holdOperator, r.Time, "paused by "+r.By)
 	case batch.KindContinued:
@@ -211,14 +211,14 @@ func (n *Notifier) recorded(r batch.Record) {
 		stop := *r.Stop
 		stop.Reason = n.o.Scrub(plain.Line(stop.Reason))
 		n.notice.Stop, n.held = &stop, 0
-		n.send(NoticeStop, r.Time, stop.Reason)
+		n.send(noticeStop, r.Time, stop.Reason)
 	}
 }
 
 func (n *Notifier) finished(r run.Result) {
 	n.notice.Verdict, n.notice.ExitCode = r.Summary.Verdict.String(), new(n.o.Code(r))
 	n.notice.States, n.notice.Text = r.Summary.States, render.Verdict(r.Summary)
-	n.send(NoticeEnd, cmp.Or(r.Summary.Ended, time.Now()), cmp.Or(r.Summary.Reason, r.Summary.Stop.Reason))
+	n.send(noticeEnd, cmp.Or(r.Summary.Ended, time.Now()), cmp.Or(r.Summary.Reason, r.Summary.Stop.Reason))
 }
 
 // send queues an event of the run that has begun. It never waits.
@@ -235,7 +235,7 @@ func (n *Notifier) send(event string, at time.Time, reason string) {
 			return
 		default:
 		}
-		if event != NoticeEnd { // which takes the place of another
+		if event != noticeEnd { // which takes the place of another
 			n.dropped++
 			return
 		}
@@ -247,9 +247,9 @@ func (n *Notifier) send(event string, at time.Time, reason string) {
 	}
 }
 
-// noticeWords say each event of a run.
+// noticeWords are the texts of the events.
 var noticeWords = map[string]string{
-	NoticeBegin: "begins", NoticePause: "pauses", NoticeContinue: "continues", NoticeStop: "stops", NoticeEnd: "has ended",
+	noticeBegin: "begins", noticePause: "pauses", noticeContinue: "continues", noticeStop: "stops", noticeEnd: "has ended",
 }
 
 // line is the whole notice in one line.
@@ -276,7 +276,7 @@ func cut(text string, characters int) string {
 	return text
 }
 
-// tell has the command hear of one event.
+// tell runs the command for one event.
 func (n *Notifier) tell(ctx context.Context, notice Notice) {
 	if ctx.Err() != nil {
 		n.untold++
@@ -284,7 +284,7 @@ func (n *Notifier) tell(ctx context.Context, notice Notice) {
 	}
 	document, err := json.Marshal(notice)
 	if err != nil {
-		n.warn(fmt.Sprintf("the command of --on-event was not told of the event %s: %v", notice.Event, err))
+		n.warn(fmt.Sprintf("the command of --on-event did not get the event %s: %v", notice.Event, err))
 		return
 	}
 	// A secret may be in a variable of any name: token=env:NAME.

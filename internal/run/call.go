@@ -3,8 +3,6 @@ package run
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -50,7 +48,7 @@ type Asker interface {
 	Yes(ctx context.Context, question string) (bool, error)
 }
 
-// Context is what a run stands on besides its request. All fields are needed but for those that say otherwise.
+// Context is what a run needs besides its request. All fields are required except those marked otherwise.
 type Context struct {
 	Fleet    Fleet
 	Store    Store
@@ -87,10 +85,10 @@ type call struct {
 	lacking error
 	// command is what was typed, without secrets, for the record.
 	command []string
-	// chosen tells that the nodes were chosen: by a filter, a file, names, or an earlier run.
+	// chosen reports that the nodes were chosen: by a filter, a file, names, or an earlier run.
 	chosen bool
 	start  time.Time
-	// clocks judge the times that come from records; lagging says that the record may lack what was sent.
+	// clocks judge the times that come from records; lagging means that the record may lack requests that were sent.
 	clocks  []journal.Clock
 	lagging bool
 	tokens  *tokenLook // nil before the nodes' tokens were looked at
@@ -105,10 +103,10 @@ func prepare(ctx context.Context, c Context, r Request) (*call, error) {
 	if err := j.resolve(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.forwardable(); err != nil {
+	if err := forwardable(j); err != nil {
 		return nil, err
 	}
-	if err := j.checkVersion(); err != nil {
+	if err := (demand{j}).checkVersion(); err != nil {
 		return nil, err
 	}
 	return j, nil
@@ -131,7 +129,7 @@ func (c *call) resolve(ctx context.Context) error {
 	c.action = action
 	c.command = c.req.command(action, c.typed())
 	if c.req.stored && c.req.DryRun {
-		return nil // checked when the run was begun; what is left of it can be told without a secret
+		return nil // checked when the run was begun; the rest can be reported without a secret
 	}
 	var literal []string
 	if c.inputs, literal, err = resolveInputs(ctx, c.Secrets, c.Token, c.req.Agent, action, c.req.Inputs); err != nil {
@@ -151,7 +149,7 @@ func (c *call) resolve(ctx context.Context) error {
 	return err
 }
 
-// typed are the inputs that were typed: those of a recorded run stand in its record.
+// typed are the inputs on the command line: those of a recorded run are in its record.
 func (c *call) typed() map[string]string {
 	if !c.req.stored {
 		return c.req.Inputs
@@ -159,16 +157,16 @@ func (c *call) typed() map[string]string {
 	return c.req.given
 }
 
-// canSend opens our credentials, and refuses what servers of our protocol would drop in silence.
+// canSend opens our credentials, and refuses what servers of our protocol would drop silently.
 func (c *call) canSend() error {
 	who, err := c.fleet.Who()
 	if err != nil {
 		return err
 	}
 	if ttl := c.message().TTL; who.Version == choria.V1 && ttl < minTTL {
-		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests in silence", ttl), "use --ttl 30 or longer")
+		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests silently", ttl), "use --ttl 30 or longer")
 	}
-	if c.guardsTokens() {
+	if (tokenWatch{c}).guards() {
 		c.fleet.KeepTokens()
 	}
 	return nil
@@ -187,10 +185,10 @@ func (c *call) elapsed(since, now time.Time) time.Duration {
 	return max(least, 0)
 }
 
-// changes tells that the action changes something.
+// changes reports that the action changes something.
 func (c *call) changes() bool { return !c.doc.ReadOnly(c.req.Action) }
 
-// service tells that one server answers, whichever: no node is chosen.
+// service reports that one server answers, whichever: no node is chosen.
 func (c *call) service() bool { return c.doc.Metadata.Service }
 
 // message is the request that every batch sends.
@@ -204,14 +202,10 @@ func (c *call) message() rpcclient.Request {
 	}
 }
 
-func (c *call) proves() proof.Action { return c.req.Proof.Proves(c.req.Agent, c.req.Action) }
-
-func (c *call) proofLimits() (longest, settle, timeout time.Duration) {
-	return c.req.Proof.limits(c.req.Agent, c.req.Action, c.splay())
-}
+func (c *call) proves() proof.Action { return c.req.Proof.proves(c.req.Agent, c.req.Action) }
 
 func (c *call) pace() batch.Pace {
-	longest, settle, timeout := c.proofLimits()
+	longest, settle, timeout := demand{c}.limits()
 	replies := fleet.ReplyTimeout(c.doc)
 	watch := c.proves() == proof.Update // most of its replies are dropped: proof is what is waited for
 	if watch {
@@ -219,14 +213,16 @@ func (c *call) pace() batch.Pace {
 	}
 	p := c.req.pace(replies)
 	p.LongestDelay, p.Settle, p.VerifyTimeout, p.Watch = longest, settle, timeout, watch
+	acts := max(longest, proof.LongestDelay(proof.Of(c.req.Agent, c.req.Action), c.splay())) // it acts with --no-verify, too
+	p.SilentHold = c.message().TTL + acts + timeout
 	return p
 }
 
 func (c *call) rules() batch.Rules {
 	r := c.req.Rules
 	r.StopWhenNothing = c.changes()
-	if c.guardsTokens() {
-		r.TokenMargin = c.batchMargin()
+	if watch := (tokenWatch{c}); watch.guards() {
+		r.TokenMargin = watch.margin()
 	}
 	return r
 }
@@ -238,24 +234,10 @@ func (c *call) policy() batch.Policy {
 	return p
 }
 
-// mark tells the same command from others, whatever its secrets and its way of showing things.
-func (c *call) mark() string {
-	t := c.req.Targets
-	text, err := json.Marshal([]any{
-		c.req.Agent, c.req.Action, c.inputs.plain, t.Filter, c.about.Collective, t.NodesFile, t.Exclude, t.Limit, c.about.ConfigFile, c.about.Federations,
-		t.Method, t.Do, t.LimitSeed,
-	})
-	if err != nil {
-		return ""
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8])
-}
-
-// recorded tells whether this run is recorded.
+// recorded reports whether this run is recorded.
 func (c *call) recorded() bool { return !c.req.Record.Off && (c.changes() || c.req.Record.On) }
 
-// secretNames are the inputs that have to be given again by whoever resumes this run.
+// secretNames are the inputs that a resume of this run needs again.
 func (c *call) secretNames() []string {
 	if c.req.stored && c.req.DryRun {
 		return c.req.secrets // they were not asked for again
@@ -277,7 +259,7 @@ func (c *call) oneFederation() error {
 	return nil
 }
 
-// federationNotes tell what a plan cannot rely on.
+// federationNotes report what a plan in a federation cannot rely on.
 func (c *call) federationNotes() []string {
 	if len(c.about.Federations) == 0 {
 		return nil

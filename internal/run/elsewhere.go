@@ -12,7 +12,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// validateReplyTo refuses what makes no sense when the replies do not come here.
+// validateReplyTo refuses options that need replies, when the replies go to another subject.
 func (r Request) validateReplyTo() error {
 	if r.ReplyTo == "" {
 		return nil
@@ -29,12 +29,12 @@ func (r Request) validateReplyTo() error {
 	return nil
 }
 
-// forwardable refuses to lose track of an action that changes something, unless the operator says so.
-func (c *call) forwardable() error {
+// forwardable refuses --reply-to for an action that changes something, unless --no-journal is given.
+func forwardable(c *call) error {
 	if c.req.ReplyTo == "" || !c.changes() || c.req.Record.Off {
 		return nil
 	}
-	return refuse("--no-journal says that you know: nothing is proved, recorded or counted",
+	return refuse("confirm with --no-journal: nothing is proved, recorded or counted",
 		"cannot call %s#%s with --reply-to: what it does to the nodes would not be recorded", c.req.Agent, c.req.Action)
 }
 

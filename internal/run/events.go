@@ -9,8 +9,8 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Reporter is told what happens, in order, never from two goroutines at once. It must not block for long: the engine
-// waits for it. An error of Planned, Forwarded, Answered and Finished says that the result was not written; errors of
+// Reporter gets the events of a run, in order, never from two goroutines at once. It must not block for long: the engine
+// waits for it. An error of Planned, Forwarded, Answered and Finished means that the result was not written; errors of
 // the others are kept for that.
 type Reporter interface {
 	Report(e Event) error
@@ -34,7 +34,7 @@ type (
 	// Searching: nodes are looked for.
 	Searching struct {
 		Method string
-		Piped  bool // they come from stdin: another program writes, too
+		Piped  bool // they come from stdin, where another program may print too
 	}
 
 	// Found: the nodes are known, after limits; or Err says why not.
@@ -77,7 +77,7 @@ type (
 		Text  string
 	}
 
-	// Forwarded: the request is on its way, and its replies come elsewhere.
+	// Forwarded: the request was sent, and its replies go to another subject.
 	Forwarded struct{ Request string }
 
 	// Answered: a service replied.
@@ -90,7 +90,7 @@ type (
 	Finished struct{ Result }
 )
 
-// Level says how a note begins.
+// Level reports how a note begins.
 type Level string
 
 // The levels of Noted.
@@ -105,14 +105,15 @@ type Proposal struct {
 	Agent, Action string
 	Plan          batch.Plan
 	Estimate      batch.Estimate
-	Guards        []string  // what holds the run back, one sentence each
-	Refusals      []Refusal // in a dry run: the guards that would not let it pass
+	Modes         batch.Estimates // the same nodes in batches, and in a window
+	Guards        []string        // what holds the run back, one sentence each
+	Refusals      []Refusal       // in a dry run: the guards that would not let it pass
 }
 
 // Refusal is a guard's, with its reason.
 type Refusal struct{ Guard, Reason string }
 
-// Result is what a run came to.
+// Result is the result of a run.
 type Result struct {
 	Summary  batch.Summary
 	ID       string           // of its record, "" without one
@@ -126,7 +127,7 @@ type Result struct {
 	Secrets  []string         // inputs that the next command needs again
 }
 
-// NothingSent tells that no node was sent to because the request signer did not sign.
+// NothingSent reports that no node was sent to because the request signer did not sign.
 func (r Result) NothingSent() bool {
 	return r.Unsigned != nil && r.Summary.States.Of(batch.NotSent) == r.Summary.Nodes
 }

@@ -11,39 +11,41 @@ import (
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/proof"
 )
 
-// passage is what is about to pass the guards: a plan, or what is left of one.
+// passage is what the guards judge: a plan, or the rest of one.
 type passage struct {
 	plan     batch.Plan
-	nodes    int      // that may be sent to; 0 when only proof is missing
-	found    []string // by discovery; of a resumed run: when it began
+	nodes    int      // the nodes that may be sent to; 0 when only proof is missing
+	found    []string // the nodes of the discovery; of a resumed run, the nodes that it began with
 	excluded []discovery.Exclusion
 	open     []string // nodes that were sent to and may be sent to again, once a probe has proved them untouched
-	run      string   // that is resumed; "" for a new one
-	copied   string   // why the record of that may be a copy that lags; "" when nothing hints at one
+	run      string   // the id of the resumed run; "" for a new run
+	copied   string   // why the record of that run may be a copy that lags; "" when there is no sign of one
 }
 
-// door is what every request passes before anything is sent.
+// door judges every request before anything is sent: run, resume and retry all pass it.
 type door struct{ *call }
 
-// guard is one thing that can hold a run back. The table below is all there are.
+// guard is one condition that can refuse a run. The table in guards has all of them.
 type guard struct {
 	name string
-	// consent tells that the guard asks the operator: a dry run does not.
+	// consent means that the guard asks the operator. A dry run does not.
 	consent bool
-	// applies tells whether the guard looks at this call at all.
+	// applies reports whether the guard judges this call.
 	applies func(c door) bool
-	// says is its sentence in the plan; nil or "" for none.
+	// says returns its sentence for the plan; nil or "" for none.
 	says func(c door) string
-	// check refuses what may not pass. nil: the guard is only a sentence.
+	// check returns the refusal, a *GuardError. nil: the guard is only a sentence of the plan.
 	check func(ctx context.Context, c door, p passage) error
 }
 
 const secretsGuard = "secrets"
 
-// guards are judged in this order, after the plan is made and before anything is sent. Consent comes last.
+// guards is the table of all guards. They are judged in this order, after the plan is made and before anything is sent.
+// Consent comes last. A new guard is a new entry here.
 func guards() []guard {
 	return []guard{
 		{
@@ -79,7 +81,7 @@ func guards() []guard {
 			name:    "max_nodes",
 			applies: func(c door) bool { return c.changes() && c.Settings.MaxNodes > 0 },
 			says: func(c door) string {
-				return fmt.Sprintf("at most %s: max_nodes in %s", countNoun(c.Settings.MaxNodes, "node"), c.SettingsFile)
+				return fmt.Sprintf("at most %s: max_nodes in %s", plain.Count(c.Settings.MaxNodes, "node"), c.SettingsFile)
 			},
 			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.Settings.MaxNodes, p.nodes) },
 		},
@@ -87,7 +89,7 @@ func guards() []guard {
 			name:    "--max-nodes",
 			applies: func(c door) bool { return c.changes() && c.req.Guards.MaxNodes.Set },
 			says: func(c door) string {
-				return fmt.Sprintf("at most %s: --max-nodes", countNoun(c.req.Guards.MaxNodes.N, "node"))
+				return fmt.Sprintf("at most %s: --max-nodes", plain.Count(c.req.Guards.MaxNodes.N, "node"))
 			},
 			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
 		},
@@ -95,11 +97,11 @@ func guards() []guard {
 			name:    "--expect",
 			applies: func(c door) bool { return c.req.Guards.Expect.Set },
 			says: func(c door) string {
-				return fmt.Sprintf("exactly %s: --expect", countNoun(c.req.Guards.Expect.N, "node"))
+				return fmt.Sprintf("exactly %s: --expect", plain.Count(c.req.Guards.Expect.N, "node"))
 			},
 			check: func(_ context.Context, c door, p passage) error {
 				if want := c.req.Guards.Expect.N; len(p.found) != want {
-					return refuse("look at `fleetctl discover` with the same filter", "cannot go on: expected %s, found %d", countNoun(want, "node"), len(p.found))
+					return refuse("look at `fleetctl discover` with the same filter", "cannot continue: expected %s, found %d", plain.Count(want, "node"), len(p.found))
 				}
 				return nil
 			},
@@ -117,8 +119,8 @@ func guards() []guard {
 			applies: func(c door) bool { return c.changes() && len(c.req.Targets.Exclude) > 0 },
 			check: func(_ context.Context, _ door, p passage) error {
 				for _, e := range p.excluded {
-					if e.Idle() { // what it was to spare would be hit
-						return refuse("leave it out, or put names that need not be there into a file: --exclude @FILE", "cannot go on: %s", e.Note())
+					if e.Idle() { // the nodes that it should leave out would be acted on
+						return refuse("leave it out, or put names that need not be there into a file: --exclude @FILE", "cannot continue: %s", e.Note())
 					}
 				}
 				return nil
@@ -144,7 +146,7 @@ func guards() []guard {
 		},
 		{
 			name:    "--allow-expiring",
-			applies: func(c door) bool { return c.tokensMatter() },
+			applies: func(c door) bool { return tokenWatch(c).matter() },
 			says: func(c door) string {
 				if c.req.Guards.AllowExpiring {
 					return "restarts nodes whose token ends soon, too, which costs them their identity: --allow-expiring"
@@ -155,7 +157,7 @@ func guards() []guard {
 				if c.req.Guards.AllowExpiring {
 					return nil
 				}
-				return c.expiring(ctx, p)
+				return tokenWatch(c).expiring(ctx, p)
 			},
 		},
 		{
@@ -168,7 +170,7 @@ func guards() []guard {
 	}
 }
 
-// guarded tells whether a guard of the table applies.
+// guarded reports whether a guard of the table applies.
 func (c door) guarded(name string) bool {
 	for _, g := range guards() {
 		if g.name == name {
@@ -178,8 +180,8 @@ func (c door) guarded(name string) bool {
 	return false
 }
 
-// sentences say what holds this run back, one sentence each: the guards, the stop rules, the proof.
-func (c door) sentences() []string {
+// sentences describe the guards, the stop rules and the proof of this run, one sentence each, for the plan.
+func (c door) sentences(rolling bool) []string {
 	out := []string{}
 	for _, g := range guards() {
 		if g.says != nil && g.applies(c) {
@@ -188,10 +190,10 @@ func (c door) sentences() []string {
 			}
 		}
 	}
-	return append(append(out, ruleSentences(c.rules())...), c.proofSentences()...)
+	return append(append(out, ruleSentences(c.rules(), rolling)...), c.proofSentences()...)
 }
 
-func ruleSentences(r batch.Rules) []string {
+func ruleSentences(r batch.Rules, rolling bool) []string {
 	var out []string
 	add := func(ok bool, format string, args ...any) {
 		if ok {
@@ -204,15 +206,16 @@ func ruleSentences(r batch.Rules) []string {
 	add(!r.MaxAbsent.IsZero(), "stops at %s absent", r.MaxAbsent)
 	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
-	add(r.StopWhenNothing, "stops when a whole batch comes to nothing")
+	add(r.StopWhenNothing && !rolling, "stops when no node of a batch succeeds")
+	add(r.StopWhenNothing && rolling, "stops when none of as many nodes in a row as the window has slots succeeds")
 	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
 	return out
 }
 
 func (c door) proofSentences() []string {
-	switch version := c.wanted(); {
+	switch version := demand(c).wanted(); {
 	case c.proves() == proof.Update:
-		_, _, timeout := c.proofLimits()
+		_, _, timeout := demand(c).limits()
 		return []string{fmt.Sprintf("proves each node: a later start with version %s, within %s of the sending, with a reply or without", cmp.Or(version, "as --verify-expr has it"), timeout)}
 	case version != "":
 		return []string{fmt.Sprintf("proves each node: %s, and version %s", c.proves(), version)}
@@ -223,7 +226,8 @@ func (c door) proofSentences() []string {
 }
 
 func (c door) proposal(plan batch.Plan) Proposal {
-	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Guards: c.sentences()}
+	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Modes: plan.Estimates(c.pace()),
+		Guards: c.sentences(plan.Rolls())}
 }
 
 func (c door) atMost(limit, nodes int) error {
@@ -231,7 +235,7 @@ func (c door) atMost(limit, nodes int) error {
 		return nil
 	}
 	return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
-		"cannot %s %s: limit is %d", verb(c.req.Action), countNoun(nodes, "node"), limit)
+		"cannot %s %s: limit is %d", verb(c.req.Action), plain.Count(nodes, "node"), limit)
 }
 
 // expectFile compares what was found with what should be there.
@@ -250,10 +254,10 @@ func (c door) expectFile(ctx context.Context, p passage) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	return refuse("", "cannot go on: the nodes found are not those of %s: %s", c.req.Guards.ExpectFile, strings.Join(parts, "; "))
+	return refuse("", "cannot continue: the nodes found are not those of %s: %s", c.req.Guards.ExpectFile, strings.Join(parts, "; "))
 }
 
-// secretsArePrivate refuses to send a secret where anybody on the way can read it.
+// secretsArePrivate refuses to send a secret where other programs on the network can read it.
 func (c door) secretsArePrivate(ctx context.Context) error {
 	private, broker, err := c.fleet.Private(ctx)
 	if err != nil || private {
@@ -263,22 +267,23 @@ func (c door) secretsArePrivate(ctx context.Context) error {
 		"cannot send a secret to %s: the connection has no TLS", broker)
 }
 
-// errNoInput says that no question may be asked.
+// errNoInput is the reason when --no-input forbids a question.
 var errNoInput = errors.New("--no-input")
 
-// canConfirm refuses to begin what would end at the first question between batches, for want of a terminal.
+// canConfirm refuses a run with --confirm-each that could not ask between its batches: without a terminal, or with
+// --no-input.
 func (c door) canConfirm(p passage) error {
 	if len(p.plan.Batches) < 2 {
 		return nil
 	}
 	err := c.Asker.Reachable()
 	if err != nil || c.req.Guards.NoInput {
-		return refuse("leave out --confirm-each, or go on without asking: --yes", "cannot ask between batches: %v", cmp.Or(err, errNoInput))
+		return refuse("leave out --confirm-each, or continue without asking: --yes", "cannot ask between batches: %v", cmp.Or(err, errNoInput))
 	}
 	return nil
 }
 
-// question is what a prompt asks for.
+// question is the kind of question of a prompt.
 type question uint8
 
 const (
@@ -287,7 +292,8 @@ const (
 	countNodes           // the number of nodes, typed
 )
 
-// asks tells what an action has to be asked for, and whether consent is also needed where there is no terminal.
+// asks returns the question that comes before an action. With always, a run that cannot ask is refused: a shutdown, and
+// every change where the settings have confirm. Without always, a run without a terminal starts without the question.
 func (c door) asks() (q question, always bool) {
 	switch a := proof.Of(c.req.Agent, c.req.Action); {
 	case a == proof.Shutdown:
@@ -312,7 +318,8 @@ func (c door) consentText() string {
 	return ""
 }
 
-// consent shows the plan at a terminal and asks; elsewhere scripts go ahead, except where they must say --yes.
+// consent prints the plan and asks the operator at the terminal. With --no-input at a terminal it refuses. Without a
+// terminal it refuses when asks returns always, and otherwise lets the run start: a script gave the command.
 func (c door) consent(ctx context.Context, p passage) error {
 	q, always := c.asks()
 	if q == noQuestion || p.nodes == 0 {
@@ -320,7 +327,7 @@ func (c door) consent(ctx context.Context, p passage) error {
 	}
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput {
 		if always || err == nil {
-			return refuse("say --yes if you mean it", "cannot %s %s without asking", verb(c.req.Action), countNoun(p.nodes, "node"))
+			return refuse("add --yes to confirm", "cannot %s %s without asking", verb(c.req.Action), plain.Count(p.nodes, "node"))
 		}
 		return nil
 	}
@@ -337,16 +344,16 @@ func (c door) consent(ctx context.Context, p passage) error {
 	return nil
 }
 
-// put puts the question of an action.
+// put asks the question of an action and reports whether the answer was yes.
 func (c door) put(ctx context.Context, q question, nodes int) (bool, error) {
 	if q == countNodes {
-		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, countNoun(nodes, "node")))
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, plain.Count(nodes, "node")))
 		return text == strconv.Itoa(nodes), err
 	}
-	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", verb(c.req.Action), countNoun(nodes, "node")))
+	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", verb(c.req.Action), plain.Count(nodes, "node")))
 }
 
-// verb is an action as one says it of nodes.
+// verb is the action as a verb in a message.
 func verb(action string) string {
 	switch action {
 	case "shutdown":

@@ -47,7 +47,7 @@ func named(guard string, err error) error {
 func (c job) rehearse(ctx context.Context, p passage) error {
 	proposal := c.door().proposal(p.plan)
 	var refused []*GuardError
-	var met error // what a guard met on its way: it judged nothing
+	var met error // an error inside a guard: it made no decision
 	for _, g := range guards() {
 		if g.consent {
 			continue

@@ -54,7 +54,7 @@ func TestNodesAreProved(t *testing.T) {
 }
 
 // A wrong token reaches the first batch only: the rest is not sent to.
-func TestABatchThatComesToNothingEndsAChange(t *testing.T) {
+func TestABatchWithoutSuccessEndsAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1", "n2", "n3")
 		for _, s := range w.nodes {

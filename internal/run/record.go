@@ -2,6 +2,8 @@ package run
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +21,7 @@ const (
 	keepRuns = 200
 )
 
-// Meta is what the record keeps of a run besides the engine's records: enough to resume it, and nothing secret.
+// Meta is the part of the record that the engine does not write: enough to resume the run, and nothing secret.
 type Meta struct {
 	Agent       string            `json:"agent"`
 	Action      string            `json:"action"`
@@ -41,7 +43,10 @@ type Meta struct {
 	Version     string            `json:"version,omitempty"`
 }
 
-func (c *call) meta() Meta {
+// entry is a call as its record describes it.
+type entry struct{ *call }
+
+func (c entry) meta() Meta {
 	p := c.req.Proof
 	m := Meta{
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
@@ -57,12 +62,26 @@ func (c *call) meta() Meta {
 }
 
 // header is what the engine writes about the run. With a record the run has a name, and can be found again.
-func (c *call) header(parent string) (batch.Header, error) {
+func (c entry) header(parent string) (batch.Header, error) {
 	meta, err := json.Marshal(c.meta())
 	if err != nil {
 		return batch.Header{}, fmt.Errorf("describe the run: %w", err)
 	}
 	return batch.Header{Run: newID(c.start), Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
+}
+
+// mark identifies the same command, whatever its secrets and its output flags.
+func (c entry) mark() string {
+	t := c.req.Targets
+	text, err := json.Marshal([]any{
+		c.req.Agent, c.req.Action, c.inputs.plain, t.Filter, c.about.Collective, t.NodesFile, t.Exclude, t.Limit, c.about.ConfigFile, c.about.Federations,
+		t.Method, t.Do, t.LimitSeed,
+	})
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }
 
 // newID is a name that sorts by time and that two processes do not share.
@@ -112,8 +131,8 @@ func (s Stored) Status() string {
 	return sum.Verdict.String()
 }
 
-// Proves tells whether more than the nodes' replies counts.
-func (s Stored) Proves() bool { return s.Meta.Proof.Proves(s.Meta.Agent, s.Meta.Action) != 0 }
+// Proves reports whether more than the nodes' replies counts.
+func (s Stored) Proves() bool { return s.Meta.Proof.proves(s.Meta.Agent, s.Meta.Action) != 0 }
 
 // create makes the record of a new run, and deletes what is long finished.
 func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
@@ -124,13 +143,13 @@ func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
 	if err != nil {
 		return nil, &RecordError{
 			Err:  fmt.Errorf("cannot record the run: %w", err),
-			Hint: "nothing was sent; name another --state-dir, or go without a record: --no-journal",
+			Hint: "nothing was sent; name another --state-dir, or run without a record: --no-journal",
 		}
 	}
 	return file, nil
 }
 
-// Read reads a run without taking it. A live one is shown as it is, a dead one as it is to be judged.
+// Read reads a run without taking it. A live run is returned as recorded, a dead one as a resume would see it.
 func (s Store) Read(id string) (Stored, error) {
 	c, err := s.machine().Read(s.Dir, id)
 	if err != nil {
@@ -178,19 +197,19 @@ func (s Store) List() ([]journal.Info, error) {
 	return list, nil
 }
 
-// Last is the name of the run that was active last.
-const Last = "last"
+// lastRun is the name of the run that was active last.
+const lastRun = "last"
 
 // Find completes an id: a whole one, a beginning that only one run has, or Last.
 func (s Store) Find(name string) (string, error) {
 	if name == "" {
-		return "", usage(errors.New("which run? Its name is empty"), "is a variable unset? `fleetctl runs list` has the names")
+		return "", usage(errors.New("the name of the run is empty"), "is a variable unset? `fleetctl runs list` has the names")
 	}
 	list, err := s.List()
 	if err != nil {
 		return "", err
 	}
-	if name == Last && len(list) > 0 {
+	if name == lastRun && len(list) > 0 {
 		return slices.MaxFunc(list, func(a, b journal.Info) int { return a.Modified.Compare(b.Modified) }).ID, nil
 	}
 	var found []string

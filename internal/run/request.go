@@ -21,8 +21,8 @@ type Wait struct {
 	Set bool
 }
 
-// Or is the duration given, or another.
-func (w Wait) Or(d time.Duration) time.Duration {
+// or is the duration given, or another.
+func (w Wait) or(d time.Duration) time.Duration {
 	if w.Set {
 		return w.D
 	}
@@ -62,7 +62,7 @@ type Request struct {
 	secrets []string          // with stored: the names of its secret inputs
 }
 
-// Pace says how fast a run goes, as far as the operator has said so.
+// Pace reports how fast a run goes, as far as the operator has said so.
 type Pace struct {
 	Sleep        Wait // between batches; 1 s
 	ReplyTimeout Wait // for a batch's replies; the document's timeout and 2 s
@@ -81,7 +81,7 @@ type Guards struct {
 	AllowExpiring bool   // restart nodes whose token ends before the run does
 }
 
-// Record says whether a run is recorded. Where, is the Store's matter.
+// Record reports whether a run is recorded. Where, is the Store's matter.
 type Record struct {
 	Off    bool // keep no record
 	On     bool // keep one of an action that changes nothing, too
@@ -107,7 +107,7 @@ func (r Request) Validate() error {
 		return err
 	}
 	if reader := r.Targets.Stdin(); r.Record.Resume && reader != "" {
-		return usage(fmt.Errorf("--resume cannot tell whether %s brings the same nodes", reader), "name the run: `fleetctl runs resume RUN`")
+		return usage(fmt.Errorf("--resume cannot know whether %s brings the same nodes", reader), "name the run: `fleetctl runs resume RUN`")
 	}
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
@@ -115,10 +115,35 @@ func (r Request) Validate() error {
 	if r.Record.Off && (r.Record.On || r.Record.Resume) {
 		return usage(errors.New("--no-journal excludes --journal and --resume"), "")
 	}
+	if r.Policy.Rolling && len(r.Policy.Sizes) == 0 {
+		return usage(errors.New("--mode rolling needs --batch: how many nodes may be in flight?"), "")
+	}
+	if r.Policy.Rolling {
+		if err := r.rolls(); err != nil {
+			return err
+		}
+	}
 	if err := r.Policy.Validate(); err != nil {
 		return usage(err, "")
 	}
 	return r.Proof.validate(r.Agent, r.Action)
+}
+
+// rolls refuses what asks or judges batch by batch: a rolling window has no batches.
+func (r Request) rolls() error {
+	for _, flag := range []struct {
+		name, hint string
+		given      bool
+	}{
+		{"--confirm-each", "begin with --canary, and pause the run to look: `fleetctl runs pause`", r.Pace.ConfirmEach.On},
+		{"--max-failed-batch", "use --max-failed", !r.Rules.MaxFailedBatch.IsZero()},
+		{"--max-no-reply-batch", "use --max-no-reply", !r.Rules.MaxNoReplyBatch.IsZero()},
+	} {
+		if flag.given {
+			return usage(fmt.Errorf("%s is about batches, and a rolling window has none", flag.name), flag.hint)
+		}
+	}
+	return nil
 }
 
 // stdinReaders names everything that would read stdin: two readers would each get half.
@@ -167,11 +192,11 @@ func (r Request) command(action *ddl.Action, typed map[string]string) []string {
 
 func (r Request) pace(replies time.Duration) batch.Pace {
 	return batch.Pace{
-		Sleep: r.Pace.Sleep.Or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.Or(replies), Deadline: r.Pace.Deadline.D, ConfirmEach: r.Pace.ConfirmEach.On,
+		Sleep: r.Pace.Sleep.or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.or(replies), Deadline: r.Pace.Deadline.D, ConfirmEach: r.Pace.ConfirmEach.On,
 	}
 }
 
-// pacesOrStops tells that batches or stop rules were asked for.
+// pacesOrStops reports that batches or stop rules were asked for.
 func (r Request) pacesOrStops() bool {
 	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach.On
 	return paced || r.Rules != batch.Rules{}

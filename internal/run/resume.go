@@ -12,6 +12,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/plain"
 )
 
 // toResume finds the interrupted run of the same command that is to be resumed: because Record.Resume says so, or
@@ -21,7 +22,7 @@ func (c job) toResume(ctx context.Context) (string, error) {
 	if !c.recorded() || c.req.DryRun && !c.req.Record.Resume {
 		return "", nil
 	}
-	run, ok := c.Store.unfinished(c.mark())
+	run, ok := c.Store.unfinished(entry(c).mark())
 	switch {
 	case !ok:
 		return "", nil
@@ -44,7 +45,7 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 		return "", c.Reporter.Report(hint)
 	}
 	left := remaining(run)
-	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, countNoun(left.plan.Nodes(), "node"), run.Progress.Open())
+	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, plain.Count(left.plan.Nodes(), "node"), run.Progress.Open())
 	lines := append([]string{text}, differences(c.req, run.Progress)...)
 	if err := c.Reporter.Report(Noted{Plain, strings.Join(lines, "\n  ")}); err != nil {
 		return "", err
@@ -59,7 +60,7 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 	return run.ID, nil
 }
 
-// sameBatches tells whether the nodes would be batched in the way that the run's were.
+// sameBatches reports whether the nodes would be batched in the way that the run's were.
 func (c job) sameBatches(run Stored) bool {
 	now, then := c.policy(), run.Progress.Plan().Policy
 	now.TakesToken, then.TakesToken = false, false
@@ -107,7 +108,7 @@ func (r Request) Reopen(s Stored) (Request, error) {
 	return r, r.Validate()
 }
 
-// Resume goes on with a recorded run. r comes from Reopen; c.Fleet addresses the run's own federations.
+// Resume resumes a recorded run. r comes from Reopen; c.Fleet addresses the run's own federations.
 func Resume(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
 	checked, err := prepare(ctx, c, r)
 	if err != nil {
@@ -133,12 +134,14 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	case !run.Ours:
 		return Result{}, recordError(fmt.Errorf("cannot resume run %s: %w", id, journal.ErrForeign))
 	}
-	c.req.keepPace(run.Progress)
+	if err := c.keep(run.Progress); err != nil {
+		return Result{}, err
+	}
 	if err := c.canSend(); err != nil {
 		return Result{}, err
 	}
 	c.lagging = run.Copied != "" && !c.req.Record.Trust
-	left, err := c.withTokens(ctx, remaining(run))
+	left, err := tokenWatch(c).noted(ctx, remaining(run))
 	if err != nil {
 		return Result{}, err
 	}
@@ -147,7 +150,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	}
 	if run.Progress.Open() == 0 {
 		res := Result{Summary: run.Progress.Summary(), ID: id, Secrets: c.secretsAgain()}
-		note := Noted{Plain, fmt.Sprintf("run %s is finished: there is nothing to go on with", id)}
+		note := Noted{Plain, fmt.Sprintf("run %s is finished: nothing is left to resume", id)}
 		return res, errors.Join(c.Reporter.Report(note), c.Reporter.Report(Finished{res}))
 	}
 	if c.lacking != nil && left.nodes > 0 {
@@ -160,7 +163,16 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return c.goOn(ctx, run, from, file)
+	return c.continueRun(ctx, run, from, file)
+}
+
+// keep fills in the recorded pace and rules, and refuses what the run's mode has no use for.
+func (c job) keep(p batch.Progress) error {
+	c.req.keepPace(p)
+	if p.Plan().Rolls() {
+		return c.req.rolls()
+	}
+	return nil
 }
 
 // remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched. Those that
@@ -169,21 +181,12 @@ func remaining(run Stored) passage {
 	plan, counts := run.Progress.Remaining(), run.Progress.Counts()
 	return passage{
 		plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending),
-		found: planned(run.Progress.Plan()), open: openNodes(run.Progress), run: run.ID, copied: run.Copied,
+		found: run.Progress.Plan().Names(), open: openNodes(run.Progress), run: run.ID, copied: run.Copied,
 	}
 }
 
-// planned are the nodes of a plan.
-func planned(plan batch.Plan) []string {
-	names := make([]string, 0, plan.Nodes())
-	for _, b := range plan.Batches {
-		names = append(names, b.Nodes...)
-	}
-	return names
-}
-
-// goOn resumes a run whose record was taken after the guards have judged it, and closes the record.
-func (c job) goOn(ctx context.Context, judged Stored, from batch.Progress, file *journal.Journal) (Result, error) {
+// continueRun continues a run after the guards have passed and its record was taken over. It closes the record.
+func (c job) continueRun(ctx context.Context, judged Stored, from batch.Progress, file *journal.Journal) (Result, error) {
 	if file.Found() != judged.size {
 		err := refuse("look at it with `fleetctl runs show "+judged.ID+"`, and type the command again", "cannot resume run %s: another process has resumed it meanwhile", judged.ID)
 		return Result{}, errors.Join(err, file.Close())
@@ -208,7 +211,7 @@ const copyMargin = 5 * time.Second
 
 // outwait waits until no request that the record may lack can act any more.
 func (c job) outwait(ctx context.Context, why string) error {
-	longest, _, _ := c.proofLimits()
+	longest, _, _ := demand(c).limits()
 	wait := c.message().TTL + longest + copyMargin
 	text := fmt.Sprintf("the record may be a copy that lags (%s): waits %s, until no request that it lacks can act any more; --trust-record does not", why, wait)
 	if err := c.Reporter.Report(Noted{Warning, text}); err != nil {
@@ -235,7 +238,11 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
-	plan, err := batch.Retry(s.Progress, which, j.policy(), nil)
+	describe, err := j.planner().factsAgain(ctx, s.Progress, which)
+	if err != nil {
+		return Result{}, err
+	}
+	plan, err := batch.Retry(s.Progress, which, j.policy(), describe)
 	if errors.Is(err, batch.ErrNoNodes) {
 		return Result{}, &fleet.NoNodesError{Hint: "the run has no nodes in these states: see `fleetctl runs show " + s.ID + "`"}
 	}
@@ -249,7 +256,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := j.withTokens(ctx, passage{plan: plan, nodes: plan.Nodes(), found: planned(plan)})
+	again, err := tokenWatch(j).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}

@@ -77,8 +77,8 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 		return Result{}, err
 	}
 	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
-	plan.Notes = append(plan.Notes, c.absenceNotes(ctx)...)
-	whole, err := c.withTokens(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
+	plan.Notes = append(plan.Notes, c.planner().absenceNotes(ctx)...)
+	whole, err := tokenWatch(c).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
 	if err != nil {
 		return Result{}, err
 	}
@@ -105,9 +105,9 @@ func (c job) keepSeed(seed int64) []string {
 	return []string{"--limit chose the nodes at random: --limit-seed " + text + " makes the same choice of the same nodes"}
 }
 
-// absenceNotes tell that this broker does not report nodes that are not connected. A connection that cannot be had is a
+// absenceNotes report that this broker does not report nodes that are not connected. A connection that cannot be had is a
 // matter of the next step.
-func (c job) absenceNotes(ctx context.Context) []string {
+func (c planner) absenceNotes(ctx context.Context) []string {
 	if !c.changes() || len(c.about.Federations) > 0 {
 		return nil
 	}
@@ -123,7 +123,7 @@ func (c job) absenceNotes(ctx context.Context) []string {
 
 // begin records a new run and runs it.
 func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
-	header, err := c.header(parent)
+	header, err := entry(c).header(parent)
 	if err != nil {
 		return Result{}, err
 	}

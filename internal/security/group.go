@@ -16,7 +16,7 @@ type signature struct {
 
 // rule is the one by which signatures are good, alone and in groups alike, so that no
 // verdict depends on what else was waiting: cofactored, with canonical points and no key
-// of small order (docs/adr/0030-signatures-in-groups.md).
+// of small order (docs/adr/0031-signatures-in-groups.md).
 var rule = &batch.Options{Verify: batch.VerifyOptionsDefault}
 
 const (

@@ -28,7 +28,7 @@ func (i *Identity) openX509(now time.Time) error {
 	o := &i.options
 	i.version = choria.V1
 	name, err := o.certname()
-	if err != nil && !(o.AnonTLS && o.delegates()) { // the token then says who we are
+	if err != nil && !(o.AnonTLS && o.delegates()) { // the token then names the caller
 		return err
 	}
 	i.caller = "choria=" + name
@@ -71,7 +71,7 @@ func (o *Options) requireX509(cert, key string) error {
 	return nil
 }
 
-// hintMissing says how to come by the certificate.
+// hintMissing is how to get the certificate.
 func (o *Options) hintMissing() string {
 	if o.Provider == providerPuppet {
 		return "request it with: choria enroll; or name another with MCOLLECTIVE_CERTNAME, or its directory with plugin.choria.ssldir"
@@ -137,12 +137,12 @@ func checkCertificateTimes(path string, cert *x509.Certificate, now time.Time) e
 		return expiredCertificate(path, cert.NotAfter)
 	case now.Before(cert.NotBefore):
 		return &CredentialError{Path: path, Problem: whatCertificate + " is not valid before " + cert.NotBefore.UTC().Format(time.RFC3339),
-			Hint: "check the clock of this machine; it says " + now.UTC().Format(time.RFC3339)}
+			Hint: "check the clock of this machine; it shows " + now.UTC().Format(time.RFC3339)}
 	}
 	return nil
 }
 
-// clientAuth says whether servers take the certificate: it names the usage, or
+// clientAuth reports whether servers take the certificate: it names the usage, or
 // does not limit its usages.
 func clientAuth(cert *x509.Certificate) bool {
 	if len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) == 0 {
@@ -180,20 +180,14 @@ func readRoots(path string) (*x509.CertPool, error) {
 }
 
 // openDelegated opens an identity of version 1 whose requests a remote signer signs: the
-// token says who we are. Our certificate, if we have one, is for the connection only; with
+// token names the caller. Our certificate, if we have one, is for the connection only; with
 // anonymous TLS the token is what we connect with (docs/protocol.md, authentication sent in
 // CONNECT).
 func (i *Identity) openDelegated(certPath, keyPath, caPath string, now time.Time) error {
 	o := &i.options
-	claims, err := i.readToken(now)
-	if err != nil {
+	if err := i.openCaller(now); err != nil {
 		return err
 	}
-	if err := i.readSeed(claims); err != nil {
-		return err
-	}
-	i.caller = claims.CallerID
-	i.expiring(whatToken, o.TokenFile, claims.Expires(), now)
 	if o.AnonTLS {
 		if o.Provider == providerPuppet && !exists(caPath) {
 			caPath = "" // not configured, only where Puppet would have it
@@ -248,7 +242,7 @@ func (i *Identity) openTLSPair(certPath, keyPath string, now time.Time) error {
 	return nil
 }
 
-// checkNames warns when servers would drop our requests in silence: the caller's
+// checkNames warns when servers would drop our requests silently: the caller's
 // name must be in the certificate, unless that is privileged.
 func (i *Identity) checkNames(path, name string, cert *x509.Certificate) {
 	names := certificateNames(cert)

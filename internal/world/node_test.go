@@ -59,6 +59,14 @@ type node struct {
 	acts     []act
 	received map[string]int // requests of the action that reached its process, by id
 	accepted map[string]int
+	pledges  []pledge
+}
+
+// pledge is a request that a node accepted, to be carried out later.
+type pledge struct {
+	request string
+	at      time.Time
+	delay   time.Duration
 }
 
 // start is a process of a node: when it began, and why.
@@ -266,7 +274,7 @@ func (n *node) supervise() {
 	}
 }
 
-// byHand is a restart by somebody on the host.
+// byHand is a restart by a user of the host.
 func (n *node) byHand(takes time.Duration) {
 	n.finish("restarted by hand")
 	n.w.after(takes, func() { n.begin("by hand", "") })
