@@ -136,7 +136,9 @@ func (g *gathering) untilNext() time.Duration {
 
 func (g *gathering) receive(r Reply) {
 	if !g.end.IsZero() && r.Received.After(g.end) {
-		g.late++
+		if g.roster == nil || r.RequestID != g.roster.byName {
+			g.late++
+		}
 		return
 	}
 	if g.roster != nil {

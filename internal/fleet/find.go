@@ -114,7 +114,7 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 		f.keepKnown(ctx, keep, q.Known, res)
 	}
 	if f.client != nil && f.client.Crowded() {
-		f.o.tell("warning: nodes were still answering when discovery ended after %v: more may be there; --discovery-timeout waits longer", q.Timeout)
+		f.o.tell("warning: nodes were still answering when discovery ended after %v: more may be there; --discovery-timeout waits longer", max(res.Took.Round(100*time.Millisecond), q.Timeout))
 	}
 	return res, err
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"fleetctl/discovery"
 	"fleetctl/internal/atomicfile"
@@ -89,7 +90,7 @@ func readKnown(path string) []string {
 // keepKnown keeps the nodes of a whole discovery. What cannot be kept costs the next one time, and nothing else.
 func (f *Fleet) keepKnown(ctx context.Context, path string, before []string, res discovery.Result) {
 	if n := len(res.Missing); n > 0 {
-		f.o.tell("warning: %d of %d nodes that were expected did not answer within %s: %s", n, len(before), res.Took.Round(100e6), discovery.Fold(res.Missing))
+		f.o.tell("warning: %d of %d nodes that were expected did not answer within %s: %s", n, len(before), res.Took.Round(100*time.Millisecond), someNames(res.Missing))
 	}
 	if path == "" || !res.Whole || len(res.Nodes) == 0 {
 		return
@@ -100,6 +101,17 @@ func (f *Fleet) keepKnown(ctx context.Context, path string, before []string, res
 	if err := replaceFile(path, content); err != nil && f.o.Logger != nil {
 		f.o.Logger.Log(ctx, slog.LevelDebug, "the nodes that were found are not kept", "error", err)
 	}
+}
+
+// maxNamed is how many missing nodes are named.
+const maxNamed = 20
+
+// someNames folds the names, the first of them where there are many.
+func someNames(names []string) string {
+	if len(names) <= maxNamed {
+		return discovery.Fold(names)
+	}
+	return fmt.Sprintf("%s and %d more", discovery.Fold(names[:maxNamed]), len(names)-maxNamed)
 }
 
 // replaceFile writes a file for this user alone. A reader finds the old content or the new.
