@@ -1,10 +1,12 @@
 package security
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,6 +81,21 @@ func (o *Options) hintMissing() string {
 	return "check plugin.security.file.certificate, .key and .ca"
 }
 
+// onlyCertificates leaves out everything else of a PEM file, above all a private key: every request carries the text to every
+// node. A file that holds nothing else stays as it is.
+func onlyCertificates(file []byte) string {
+	if !bytes.Contains(file, []byte("PRIVATE KEY")) {
+		return string(file)
+	}
+	var out []byte
+	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			out = append(out, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+		}
+	}
+	return string(out)
+}
+
 // openPair reads certificate and key, and checks that they can sign requests.
 func (i *Identity) openPair(certPath, keyPath string, now time.Time) ([]*x509.Certificate, error) {
 	hint := i.options.hintMissing()
@@ -112,7 +129,7 @@ func (i *Identity) openPair(certPath, keyPath string, now time.Time) ([]*x509.Ce
 	if err != nil {
 		return nil, &CredentialError{Path: certPath, Problem: whatCertificate + " cannot be used for TLS", Err: err}
 	}
-	i.certificate, i.rsaKey = string(certPEM), key
+	i.certificate, i.rsaKey = onlyCertificates(certPEM), key
 	i.tls.certificates = []tls.Certificate{pair}
 	i.expiring(whatCertificate, certPath, chain[0].NotAfter, now)
 	return chain, nil
