@@ -30,8 +30,8 @@ func secretsAgain(names []string) string {
 	return again.String()
 }
 
-// next prints the run's id and the command to type next.
-func (w *Writer) next(r run.Result) {
+// printHint prints the run's id and the command to type next.
+func (w *Writer) printHint(r run.Result) {
 	if r.ID == "" {
 		return
 	}

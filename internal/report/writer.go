@@ -329,7 +329,7 @@ func (w *Writer) finished(r run.Result) error {
 	if w.o.Format != Text || written != nil {
 		w.say("%s", verdict)
 	}
-	w.next(r)
+	w.printHint(r)
 	if written != nil {
 		return fmt.Errorf("write the result: %w", written)
 	}
