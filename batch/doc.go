@@ -9,7 +9,8 @@
 //
 //   - [NewPlan] and [Retry] split nodes into batches, or make the pool of a rolling
 //     window. Pure.
-//   - decide is the only place that judges stop rules. Pure.
+//   - decide judges every stop rule that counts nodes. Pure. The rule about expiring
+//     tokens is in machine_tokens.go.
 //   - the ledger holds the state of every node, and its attempts: each request to
 //     it, of this run or of an earlier one of the chain, with its baseline, its
 //     reply, and what proves that it reached the node or did not. A node is judged

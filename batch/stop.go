@@ -50,7 +50,7 @@ const (
 	RuleMaxAbsent       = "max-absent"
 	RuleMaxFailedBatch  = "max-failed-batch"
 	RuleMaxNoReplyBatch = "max-no-reply-batch"
-	RuleNothing         = "whole-batch"
+	RuleWholeBatch      = "whole-batch"
 	RuleInARow          = "in-a-row" // of a window: so many nodes, one after another
 	RuleTokens          = "expiring-tokens"
 )
@@ -92,8 +92,9 @@ func (t Tally) fresh() Tally {
 	return *t.Fresh
 }
 
-// decide is the only judge of stop rules: it reports the first rule that the
-// counts meet. Failures and silence (counted once the reply timeout is over)
+// decide judges every stop rule that counts nodes, and returns the first rule
+// that the counts meet. (The rule about expiring tokens is in machine_tokens.go.)
+// Failures and silence (counted once the reply timeout is over)
 // are met for good, so a rule may be met while nodes of the batch are still
 // open; the rule about whole batches waits until none is. In a window, batch holds
 // the nodes around the one that something is new of, when there are as many in a
@@ -128,7 +129,7 @@ func decide(r Rules, run, batch Tally) (Stop, bool) {
 			Reason: fmt.Sprintf("%d of %s%s %s: the limit is %d", c.count, nodeCount(c.of.Nodes), where, c.what, limit)}, true
 	}
 	if r.StopWhenNothing && withoutSuccess(batch) && !replaced(r, batch) {
-		rule := RuleNothing
+		rule := RuleWholeBatch
 		if batch.InARow {
 			rule = RuleInARow
 		}

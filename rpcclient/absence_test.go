@@ -143,7 +143,7 @@ func TestAPingOfNamesAsksEachNodeOnce(t *testing.T) {
 		start := time.Now()
 		f := choria.Filter{Identity: []string{"a", "ghost"}}
 		var got []string
-		for r, err := range New(b, fakeIdentity{version: choria.V1}).Ping(t.Context(), Roll{
+		for r, err := range New(b, fakeIdentity{version: choria.V1}).Ping(t.Context(), PingRequest{
 			Collective: "mcollective", Filter: f, Nodes: []string{"a", "ghost"}, Window: choria.Window{Timeout: 2 * time.Second},
 		}) {
 			if err != nil {

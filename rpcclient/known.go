@@ -19,7 +19,8 @@ const (
 	firstAnswer = time.Second
 )
 
-// roster follows which of the known nodes are accounted for. It belongs to the goroutine of a gathering.
+// roster tracks the known nodes during a discovery: which ones answered, are absent or do not match. Only the
+// goroutine of the gathering uses it.
 type roster struct {
 	known  *choria.Known
 	all    int
@@ -59,7 +60,8 @@ func (r *roster) heard(reply Reply) (matches bool) {
 	return matches
 }
 
-// due is when those that are left are to be asked by name; false when they are not.
+// due returns the time at which the missing nodes are asked by name. due is false if they were already asked or if
+// no node is missing.
 func (r *roster) due() (at time.Time, due bool) { return r.quiet(), !r.named && len(r.left) > 0 }
 
 // quiet is the moment until which another answer may be on its way.
@@ -118,8 +120,8 @@ func (s *Session) askByName(ctx context.Context, r *roster) error {
 	if len(names) == 0 {
 		return nil
 	}
-	roll := s.roll(choria.Filter{})
-	r.byName = roll.ID
-	_, err := s.direct(ctx, roll, "", names)
+	request := s.nameRequest(choria.Filter{})
+	r.byName = request.ID
+	_, err := s.direct(ctx, request, "", names)
 	return err
 }

@@ -120,7 +120,7 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 }
 
 func (f *Fleet) choose(t Targets, parsed filter.Filter) (discovery.Choice, error) {
-	return discovery.Choose(discovery.Wish{
+	return discovery.Choose(discovery.Request{
 		Method: t.Method, NodesFile: t.NodesFile, Options: t.Do, Filter: parsed,
 		DefaultMethod: f.Config.DiscoveryMethod, Defaults: f.Config.DiscoveryOptions,
 	})

@@ -103,8 +103,8 @@ func counts(c batch.Counts) string {
 	return strings.Join(parts, ", ")
 }
 
-// StateGroups groups the nodes without a reply by their state. The silent ones are
-// left out, as the footer lists them, but for those of a grave reason.
+// StateGroups groups nodes by state and reason: unverified, absent, unknown and not-sent nodes, and accepted nodes
+// that have a reason. The footer lists the no-reply nodes, so they are included only if their reason is grave.
 func StateGroups(s batch.Summary) []Group {
 	type key struct {
 		state  batch.State

@@ -55,12 +55,12 @@ func (w *Writer) printHint(r run.Result) {
 	}
 }
 
-// tardy is how far this process may be behind the network without a warning.
-const tardy = time.Second
+// maxBehind is how long replies may wait to be checked before the operator is warned.
+const maxBehind = time.Second
 
-// warnTardy reports that this machine is too slow for so many replies.
-func (w *Writer) warnTardy(r run.Result) {
-	if r.Behind > tardy {
+// warnBehind reports that this machine is too slow for so many replies.
+func (w *Writer) warnBehind(r run.Result) {
+	if r.Behind > maxBehind {
 		w.say("warning: this machine cannot keep up: replies that had arrived waited %s to be checked; they were counted", r.Behind.Round(time.Second/10))
 	}
 	if r.Dropped > 0 {

@@ -15,7 +15,7 @@ import (
 	"fleetctl/batch"
 )
 
-// A request to a service passes the same door, and a dry run of one sends nothing.
+// A request to a service passes the same checkpoint, and a dry run of one sends nothing.
 func TestAServiceStandsBehindTheDoor(t *testing.T) {
 	for _, tt := range []struct {
 		name string
