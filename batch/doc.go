@@ -31,7 +31,7 @@
 //   - A node gets another request only when all earlier ones of the chain certainly
 //     reached nothing: they never left, the broker had no subscriber for the node,
 //     or a probe proved the node untouched.
-//   - After a stop, while the run is paused and while the connection is away no
+//   - After a stop, while the run is paused and while the connection is lost no
 //     batch is handed to the Actor; after the connection is back, not before the
 //     batch's baselines are in.
 //   - A window never has more nodes in flight than slots, nor more with one value of

@@ -45,9 +45,9 @@ func newPing(a *app, do func(context.Context, *app, pingOptions) error) *cobra.C
 	f.BoolVar(&o.graph, "graph", false, "a histogram of the times")
 	f.IntVar(&o.expect, "expect", 0, "stop when `N` nodes have answered")
 	f.Var(&o.timeout, "timeout", "wait this long for replies (discovery_timeout of the configuration, 2s)")
-	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
+	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
-	f.BoolVar(&o.loud, "no-silent", false, "understood and not needed")
+	f.BoolVar(&o.loud, "no-silent", false, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("no-silent")
 	return c
 }

@@ -36,7 +36,7 @@ func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent
 	res, err := f.discover(ctx, t, parsed, agent)
 	f.warnOfExpired()
 	if res.Strange > 0 {
-		f.o.tell("warning: left out: %s that no node can have", plain.Count(res.Strange, "name"))
+		f.o.tell("warning: ignored invalid node names: %d", res.Strange)
 	}
 	if err != nil || len(res.Nodes) == 0 {
 		return res, err

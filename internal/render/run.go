@@ -166,7 +166,7 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 		groups[cause] = append(groups[cause], n.Identity)
 	}
 	if details && len(s.Trouble) == 0 {
-		fmt.Fprintf(&out, "  every node of batch %d did it\n", s.Done)
+		fmt.Fprintf(&out, "  the action succeeded on every node of batch %d\n", s.Done)
 	}
 	if _, err := io.WriteString(w, out.String()); err != nil {
 		return err

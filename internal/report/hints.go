@@ -51,7 +51,7 @@ func (w *Writer) printHint(r run.Result) {
 		}
 		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, again)
 	case s.States.Of(batch.Unknown) > 0:
-		w.say("hint: no look can show what the unknown nodes did: see their hosts; only a new run that names them sends to them")
+		w.say("hint: fleetctl cannot find out what the unknown nodes did: check their hosts; to send to them again, start a new run that names them")
 	}
 }
 
@@ -77,12 +77,12 @@ func (w *Writer) warnStrays(s rpcclient.Strays) {
 		parts = append(parts, fmt.Sprintf("%d %s (%s)", s.Count[k], k, discovery.Fold(s.Names(k))))
 	}
 	slices.Sort(parts)
-	w.say("warning: replies that were not believed: %s", strings.Join(parts, "; "))
+	w.say("warning: replies that were rejected: %s", strings.Join(parts, "; "))
 }
 
 // warnFilter reports what the expression could not judge.
 func (w *Writer) warnFilter() {
 	if w.heard.unfit > 0 {
-		w.say("warning: --filter-replies hides %d replies that it cannot be evaluated on: %v", w.heard.unfit, w.heard.why)
+		w.say("warning: --filter-replies could not be evaluated for %d replies, which are hidden: %v", w.heard.unfit, w.heard.why)
 	}
 }

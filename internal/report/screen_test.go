@@ -36,7 +36,7 @@ func TestStraysAndSignersAreNamed(t *testing.T) {
 		s.result.Strays.Add(rpcclient.Stranger, "x2")
 		s.result.Strays.Add(rpcclient.BadHash, "y")
 	})
-	if !strings.Contains(errs, "warning: replies that were not believed: 1 ") || !strings.Contains(errs, "(x[1-2])") {
+	if !strings.Contains(errs, "warning: replies that were rejected: 1 ") || !strings.Contains(errs, "(x[1-2])") {
 		t.Errorf("stderr is %q", errs)
 	}
 }

@@ -23,7 +23,7 @@ type guardInput struct {
 	excluded []discovery.Exclusion
 	open     []string // nodes that were sent to and may be sent to again, once a probe has proved them untouched
 	run      string   // the id of the resumed run; "" for a new run
-	copied   string   // why the record of that run may be a copy that lags; "" when there is no sign of one
+	copied   string   // why the record of that run may be an outdated copy; "" when there is no sign of one
 }
 
 // checkpoint checks every request against the guards before anything is sent. run, resume and retry all use it.
@@ -135,7 +135,7 @@ func guards() []guard {
 			applies: func(c checkpoint) bool { return c.lagging && c.proves() == 0 },
 			check: func(_ context.Context, _ checkpoint, p guardInput) error {
 				return refuse("compare with the original record; if nothing is missing in this one: --trust-record",
-					"cannot resume run %s: its record may be a copy that lags (%s), and nothing can show what was really sent", p.run, p.copied)
+					"cannot resume run %s: its record may be an outdated copy (%s), and nothing can show what was really sent", p.run, p.copied)
 			},
 		},
 		{

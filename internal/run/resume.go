@@ -213,7 +213,7 @@ const copyMargin = 5 * time.Second
 func (c job) outwait(ctx context.Context, why string) error {
 	longest, _, _ := demand(c).limits()
 	wait := c.message().TTL + longest + copyMargin
-	text := fmt.Sprintf("the record may be a copy that lags (%s): waits %s, until no request that it lacks can act any more; --trust-record does not", why, wait)
+	text := fmt.Sprintf("the record may be an outdated copy (%s): waiting %s until a request that is missing in it can no longer act; --trust-record skips the wait", why, wait)
 	if err := c.Reporter.Report(Noted{Warning, text}); err != nil {
 		return err
 	}

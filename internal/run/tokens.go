@@ -111,7 +111,7 @@ func (c tokenWatch) noted(ctx context.Context, p guardInput) (guardInput, error)
 	}
 	look, err := c.look(ctx, p)
 	if err == nil && len(look.unseen) > 0 {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the token of %s was not seen: %s; one that is silent before its batch, too, is not sent to",
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the token of %s was not seen: %s; a node that is still silent when its batch is sent is left out",
 			plain.Count(len(look.unseen), "node"), discovery.Fold(look.unseen)))
 	}
 	return p, err
