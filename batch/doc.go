@@ -35,8 +35,8 @@
 //     batch is handed to the Actor; after the connection is back, not before the
 //     batch's baselines are in.
 //   - A window never has more nodes in flight than slots, nor more with one value of
-//     a fact than Policy.MaxPer allows, nodes of earlier lives included.
-//   - Stop rules count what happened in this life of the run.
+//     a fact than Policy.MaxPer allows, nodes sent to before a resume included.
+//   - Stop rules count what happened since the last start or resume.
 //
 // Batches are numbered from 1; 0 means none.
 package batch

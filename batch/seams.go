@@ -113,7 +113,7 @@ const (
 
 var findingWords = [findingEnd]string{"unset", "acted", "unproved", "untouched", "unasked"}
 
-// String returns the finding's word; it is total.
+// String returns the finding's word; it works for every value.
 func (f Finding) String() string {
 	if f < findingEnd {
 		return findingWords[f]

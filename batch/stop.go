@@ -21,7 +21,7 @@ const (
 
 var stopWords = [stopEnd]string{"none", "rule", "deadline", "signal", "lost", "declined", "fault"}
 
-// String returns the kind's word; it is total.
+// String returns the kind's word; it works for every value.
 func (k StopKind) String() string {
 	if k < stopEnd {
 		return stopWords[k]
@@ -66,9 +66,9 @@ type Stop struct {
 	Reason string   `json:"reason"`          // one line for people
 }
 
-// Tally is what the stop rules judge: the whole run, one batch, or nodes of a window
-// that were sent to in a row. Of the run, of such nodes, and for the rules of a
-// batch, only what happened in this life of it counts.
+// Tally holds the counts that stop rules check: of the run, of one batch, or of
+// consecutive nodes of a window. After a resume only events since the resume count,
+// except for the rule about whole batches: it checks all of a batch.
 type Tally struct {
 	Nodes      int
 	Refused    int
@@ -79,12 +79,12 @@ type Tally struct {
 	Batch      int // 0 for the run
 	Canary     bool
 	InARow     bool   // nodes in the order in which they were sent to, absent ones left out
-	Fresh      *Tally // of a batch: what of it happened in this life; nil: all of it
+	Fresh      *Tally // of a batch: what happened since the last start or resume; nil: all of it
 }
 
 func (t Tally) failed() int { return t.Refused + t.Unverified }
 
-// fresh is what of a batch happened in this life.
+// fresh returns the counts of the batch since the last start or resume.
 func (t Tally) fresh() Tally {
 	if t.Fresh == nil {
 		return t

@@ -23,7 +23,7 @@ const (
 
 var verdictWords = [verdictEnd]string{"unset", "fault", "interrupted", "stopped", "uncertain", "failed", "silent", "done"}
 
-// String returns the verdict's word; it is total.
+// String returns the verdict's word; it works for every value.
 func (v Verdict) String() string {
 	if v < verdictEnd {
 		return verdictWords[v]

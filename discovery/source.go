@@ -95,11 +95,10 @@ type Choice struct {
 	Note    string // a note for the operator, when another method was asked for; mostly ""
 }
 
-// Choose selects the method (docs/protocol.md, discovery, method selection): a file of nodes wins; a compound
-// filter needs the servers themselves, or an inventory, and leads to a broadcast instead of PuppetDB and
-// programs; then --dm; then the configuration. Other than in Choria stdin is no reason for anything. Filters
-// that the method would pass over, and options that it does not know, are errors; options of the
-// configuration may belong to another method, and only those that the method knows count.
+// Choose selects the method (docs/protocol.md, discovery, method selection). --nodes comes first. A compound filter
+// replaces PuppetDB and external programs by a broadcast, because the servers must evaluate it. Then --dm, then the
+// configuration. Unlike choria, fleetctl never reads nodes from stdin unless asked to. A filter or a --do option
+// that the method does not support is an error; unsupported options in the configuration are ignored.
 func Choose(r Request) (Choice, error) {
 	method, err := Method(r.Method)
 	if err == nil && r.Method == "" && r.NodesFile == "" {

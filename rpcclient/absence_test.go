@@ -12,7 +12,7 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// A session listens where no other one of the same caller does: who knows one subject does not know the next.
+// A session listens where no other one of the same caller does: a client that knows one subject does not know the next.
 func TestEverySessionListensOnSubjectsOfItsOwn(t *testing.T) {
 	c := New(newFakeBus(), fakeIdentity{version: choria.V1})
 	one, two := openSession(t, c).prefix, openSession(t, c).prefix

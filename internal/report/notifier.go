@@ -79,7 +79,7 @@ type Notifier struct {
 	dropped     int    // events that did not fit into the queue
 	queue       chan Notice
 	done        chan struct{}           // closed when the queue is done with
-	last        time.Duration           // lastTimeout, but in tests
+	last        time.Duration           // lastTimeout, except in tests
 	missed      int                     // events for which the command was not run; read when done is closed
 	cancelEarly context.CancelCauseFunc // ends the command for every event except end
 	kill        context.CancelCauseFunc

@@ -134,7 +134,7 @@ func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 	}
 }
 
-// secretsAgain are the inputs that the next command of this run needs again: all secrets, but for a token that the
+// secretsAgain are the inputs that the next command of this run needs again: all secrets, except a token that the
 // environment gives.
 func (c job) secretsAgain() []string {
 	if c.Token != "" && c.req.Agent == provisionAgent {
