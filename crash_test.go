@@ -280,7 +280,7 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	}
 }
 
-// TestARunOutlivesItsReaders takes away who reads stderr, then stdout: the run goes on to its end, its record is whole, and
+// TestARunOutlivesItsReaders closes the reader of stderr, then that of stdout: the run goes on to its end, its record is whole, and
 // a lost result says so.
 func TestARunOutlivesItsReaders(t *testing.T) {
 	t.Parallel()

@@ -144,7 +144,7 @@ func indentedCode(line string) bool {
 	return strings.HasPrefix(line, "    ") && !itemStart.MatchString(line)
 }
 
-// checkWidth wants the lines of a page to end at pageWidth, but for tables, code, and a single word.
+// checkWidth wants the lines of a page to end at pageWidth, except tables, code, and a single word.
 func checkWidth(path, page string) []string {
 	var problems []string
 	fenced := false

@@ -9,7 +9,8 @@
 //
 //   - [NewPlan] and [Retry] split nodes into batches, or make the pool of a rolling
 //     window. Pure.
-//   - decide is the only place that judges stop rules. Pure.
+//   - decide judges every stop rule that counts nodes. Pure. The rule about expiring
+//     tokens is in machine_tokens.go.
 //   - the ledger holds the state of every node, and its attempts: each request to
 //     it, of this run or of an earlier one of the chain, with its baseline, its
 //     reply, and what proves that it reached the node or did not. A node is judged
@@ -30,12 +31,12 @@
 //   - A node gets another request only when all earlier ones of the chain certainly
 //     reached nothing: they never left, the broker had no subscriber for the node,
 //     or a probe proved the node untouched.
-//   - After a stop, while the run is paused and while the connection is away no
+//   - After a stop, while the run is paused and while the connection is lost no
 //     batch is handed to the Actor; after the connection is back, not before the
 //     batch's baselines are in.
 //   - A window never has more nodes in flight than slots, nor more with one value of
-//     a fact than Policy.MaxPer allows, nodes of earlier lives included.
-//   - Stop rules count what happened in this life of the run.
+//     a fact than Policy.MaxPer allows, nodes sent to before a resume included.
+//   - Stop rules count what happened since the last start or resume.
 //
 // Batches are numbered from 1; 0 means none.
 package batch

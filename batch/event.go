@@ -99,7 +99,7 @@ const (
 
 var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot"}
 
-// String returns the timer's word; it is total.
+// String returns the timer's word; it works for every value.
 func (k timerKind) String() string {
 	if int(k) < len(timerWords) {
 		return timerWords[k]

@@ -16,9 +16,9 @@ type row struct {
 	last             int32 // its latest attempt, index + 1; 0: none
 	state            State
 	late             bool
-	fresh            bool // it came to its state in this life of the run
+	fresh            bool // it came to its state since the last start or resume
 	barred           bool // its process began after the run did: never sent to
-	waived           bool // accepted, and could not be asked: not waited for in this life
+	waived           bool // accepted, and could not be asked: not waited for until a resume
 }
 
 // batchRow is all that is kept of a batch.
@@ -33,7 +33,7 @@ type batchRow struct {
 // nodeCounts count nodes by state, of a batch or of the run.
 type nodeCounts struct {
 	all    Counts
-	fresh  Counts // those that came to their state in this life
+	fresh  Counts // those that came to their state since the last start or resume
 	waived int    // accepted nodes that are not waited for
 }
 
@@ -69,7 +69,7 @@ type ledger struct {
 	started, ended time.Time
 	resumes, late  int
 	replaced       int // absent canaries that another node took the place of
-	leftOut        int // nodes that are not-sent for a reason of their own, in this life
+	leftOut        int // nodes that are not-sent for a reason of their own, since the last start or resume
 	ignored        int // not recorded one by one; restored from the run-end record
 	reasons        map[string]string
 	undo           []undoEntry // changes since the last commit

@@ -47,7 +47,7 @@ func (m *machine) outcome(now time.Time, o *Outcome) {
 func (m *machine) verifierGone(now time.Time, at int32) Proof {
 	p := Proof{Node: m.l.rows[at].identity, Found: Unproved, Time: now.Round(0), Reason: "the verification ended without an answer"}
 	if !m.link.down.IsZero() {
-		p.Found, p.Reason = Unasked, "could not be asked: the connection was away"
+		p.Found, p.Reason = Unasked, "could not be asked: the connection was lost"
 	}
 	return p
 }
@@ -113,7 +113,7 @@ func (m *machine) lookOnce(at time.Time, batch int) {
 	}
 }
 
-// looked ends the wait for the Verifier's look. While the connection is away it cannot look.
+// looked ends the wait for the Verifier's look. While the connection is lost it cannot look.
 func (m *machine) looked(e timerEvent) {
 	if e.Batch == 0 {
 		clear(m.unseen)

@@ -19,7 +19,7 @@ const (
 
 var phaseWords = [phaseEnd]string{"unset", "recovering", "running", "asking consent", "ending", "ended"}
 
-// String returns the phase's word; it is total.
+// String returns the phase's word; it works for every value.
 func (p phase) String() string {
 	if p < phaseEnd {
 		return phaseWords[p]
@@ -50,7 +50,7 @@ const (
 
 var stageWords = [stageEnd]string{"unset", "asking", "leaving", "collecting", "proving"}
 
-// String returns the stage's word; it is total.
+// String returns the stage's word; it works for every value.
 func (s stage) String() string {
 	if s < stageEnd {
 		return stageWords[s]

@@ -88,13 +88,13 @@ type Rules struct {
 	MaxNoReplyBatch Amount `json:"max_no_reply_batch,omitzero"`
 	MaxAbsent       Amount `json:"max_absent,omitzero"`
 	FailFast        bool   `json:"fail_fast,omitempty"` // MaxFailed of 1
-	// StopWhenNothing stops when no node of a batch succeeded: none of them is
-	// proved (accepted, where nothing is proved), and it had two nodes or more,
-	// was a canary, or all refused; in a window, when that holds for as many nodes
-	// in a row, two at least, as the window has slots: nodes in the order in which
-	// they were sent to, absent ones passed over. It is not judged over nodes of which every
-	// one that is not proved is of a kind with a rule of its own above. Callers
-	// set it for actions that change something.
+	// StopWhenNothing stops when no node of a batch succeeded (proved, or
+	// accepted if nothing is proved). The batch must have two or more nodes, be
+	// a canary, or consist of refusals only. In a window the rule applies to as
+	// many consecutive nodes as the window has slots, at least two, in sending
+	// order without the absent ones. The rule is skipped if every node without
+	// success is of a kind that has its own rule above. Callers set it for
+	// actions that change something.
 	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
 	// TokenMargin stops before a batch with a node whose token ends sooner than
 	// this after now. A silent node whose token is not known is not sent to. 0:

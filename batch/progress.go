@@ -230,7 +230,7 @@ func (l *ledger) reason() string {
 		return s.Reason
 	}
 	if n := l.counts.waived; n > 0 {
-		return fmt.Sprintf("%s could not be asked for proof: the connection was away", nodeCount(n))
+		return fmt.Sprintf("%s could not be asked for proof: the connection was lost", nodeCount(n))
 	}
 	return ""
 }

@@ -107,13 +107,13 @@ const (
 	Acted     Finding = iota + 1 // there is proof that the action happened
 	Unproved                     // no proof either way in the time given
 	Untouched                    // there is proof that the request never did and never will act there
-	Unasked                      // it could not be asked in the time given, because the connection was away
+	Unasked                      // it could not be asked in the time given, because the connection was lost
 	findingEnd
 )
 
 var findingWords = [findingEnd]string{"unset", "acted", "unproved", "untouched", "unasked"}
 
-// String returns the finding's word; it is total.
+// String returns the finding's word; it works for every value.
 func (f Finding) String() string {
 	if f < findingEnd {
 		return findingWords[f]
@@ -155,7 +155,7 @@ type Verifier interface {
 	// they were sent to, and again with their reply.
 	//
 	// It yields one Proof for each target that replied, within its own time
-	// limits: Acted, Unproved, or Unasked when the connection was away. The run
+	// limits: Acted, Unproved, or Unasked when the connection was lost. The run
 	// waits for it; after Unasked it waits no longer, and a resume asks again.
 	//
 	// A silent target (Replied is zero) may be proved too. Unproved means there
@@ -213,5 +213,5 @@ type Step struct {
 	Left    int // nodes not sent yet, that batch included
 	Counts  Counts
 	Last    BatchResult // the result of batch Done
-	Trouble []Result    // the nodes of batch Done that did not do it: refused, absent, silent, unverified, unknown
+	Trouble []Result    // the nodes of batch Done on which the action did not succeed: refused, absent, silent, unverified, unknown
 }

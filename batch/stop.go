@@ -21,7 +21,7 @@ const (
 
 var stopWords = [stopEnd]string{"none", "rule", "deadline", "signal", "lost", "declined", "fault"}
 
-// String returns the kind's word; it is total.
+// String returns the kind's word; it works for every value.
 func (k StopKind) String() string {
 	if k < stopEnd {
 		return stopWords[k]
@@ -50,7 +50,7 @@ const (
 	RuleMaxAbsent       = "max-absent"
 	RuleMaxFailedBatch  = "max-failed-batch"
 	RuleMaxNoReplyBatch = "max-no-reply-batch"
-	RuleNothing         = "whole-batch"
+	RuleWholeBatch      = "whole-batch"
 	RuleInARow          = "in-a-row" // of a window: so many nodes, one after another
 	RuleTokens          = "expiring-tokens"
 )
@@ -66,9 +66,9 @@ type Stop struct {
 	Reason string   `json:"reason"`          // one line for people
 }
 
-// Tally is what the stop rules judge: the whole run, one batch, or nodes of a window
-// that were sent to in a row. Of the run, of such nodes, and for the rules of a
-// batch, only what happened in this life of it counts.
+// Tally holds the counts that stop rules check: of the run, of one batch, or of
+// consecutive nodes of a window. After a resume only events since the resume count,
+// except for the rule about whole batches: it checks all of a batch.
 type Tally struct {
 	Nodes      int
 	Refused    int
@@ -79,12 +79,12 @@ type Tally struct {
 	Batch      int // 0 for the run
 	Canary     bool
 	InARow     bool   // nodes in the order in which they were sent to, absent ones left out
-	Fresh      *Tally // of a batch: what of it happened in this life; nil: all of it
+	Fresh      *Tally // of a batch: what happened since the last start or resume; nil: all of it
 }
 
 func (t Tally) failed() int { return t.Refused + t.Unverified }
 
-// fresh is what of a batch happened in this life.
+// fresh returns the counts of the batch since the last start or resume.
 func (t Tally) fresh() Tally {
 	if t.Fresh == nil {
 		return t
@@ -92,8 +92,9 @@ func (t Tally) fresh() Tally {
 	return *t.Fresh
 }
 
-// decide is the only judge of stop rules: it reports the first rule that the
-// counts meet. Failures and silence (counted once the reply timeout is over)
+// decide judges every stop rule that counts nodes, and returns the first rule
+// that the counts meet. (The rule about expiring tokens is in machine_tokens.go.)
+// Failures and silence (counted once the reply timeout is over)
 // are met for good, so a rule may be met while nodes of the batch are still
 // open; the rule about whole batches waits until none is. In a window, batch holds
 // the nodes around the one that something is new of, when there are as many in a
@@ -128,7 +129,7 @@ func decide(r Rules, run, batch Tally) (Stop, bool) {
 			Reason: fmt.Sprintf("%d of %s%s %s: the limit is %d", c.count, nodeCount(c.of.Nodes), where, c.what, limit)}, true
 	}
 	if r.StopWhenNothing && withoutSuccess(batch) && !replaced(r, batch) {
-		rule := RuleNothing
+		rule := RuleWholeBatch
 		if batch.InARow {
 			rule = RuleInARow
 		}

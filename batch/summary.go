@@ -17,13 +17,13 @@ const (
 	Uncertain                      // some nodes' outcome is unknown, or they could not be asked for proof
 	Failed                         // some nodes refused or are unverified
 	Silent                         // some nodes were absent, did not reply or were left out, none refused
-	Done                           // every node did it
+	Done                           // the action succeeded on every node
 	verdictEnd
 )
 
 var verdictWords = [verdictEnd]string{"unset", "fault", "interrupted", "stopped", "uncertain", "failed", "silent", "done"}
 
-// String returns the verdict's word; it is total.
+// String returns the verdict's word; it works for every value.
 func (v Verdict) String() string {
 	if v < verdictEnd {
 		return verdictWords[v]
@@ -61,7 +61,7 @@ type Summary struct {
 	Late     int           `json:"late,omitempty"`     // replies that came after the reply timeout and counted
 	Ignored  int           `json:"ignored,omitempty"`  // duplicate and stray replies
 	Open     int           `json:"open,omitempty"`     // nodes that a resume would work on
-	Unproved int           `json:"unproved,omitempty"` // accepted, and the proof was not waited for
+	Unproved int           `json:"unproved,omitempty"` // accepted, but not checked for proof
 	Paused   bool          `json:"paused,omitempty"`   // nothing new is sent until it is continued
 
 	Rolling bool `json:"rolling,omitempty"` // nodes started one by one; batches are what was sent at once

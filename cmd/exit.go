@@ -107,13 +107,13 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 	if e, ok := errors.AsType[*exitError](err); ok && e.quiet {
 		return e.code, "", ""
 	}
-	if code, hint, ok := decided(err); ok {
+	if code, hint, ok := refusalCode(err); ok {
 		return code, err.Error(), hint
 	}
 	if s, ok := errors.AsType[signalError](cmp.Or(context.Cause(ctx), err)); ok {
 		return signalCode(s.signal), "ended by a signal: " + s.Error(), ""
 	}
-	if code, hint, ok := met(err); ok {
+	if code, hint, ok := failureCode(err); ok {
 		return code, err.Error(), hint
 	}
 	if r, ok := errors.AsType[*security.RemoteError](err); ok {
@@ -122,8 +122,9 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 	return exitFault, err.Error(), ""
 }
 
-// decided handles the errors by which a command, a run or the configuration refuses to start.
-func decided(err error) (code int, hint string, ok bool) {
+// refusalCode returns the exit code and hint of an error by which a command, a run or the configuration refuses to
+// start.
+func refusalCode(err error) (code int, hint string, ok bool) {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code, e.hint, true
 	}
@@ -154,8 +155,8 @@ func decided(err error) (code int, hint string, ok bool) {
 	return 0, "", false
 }
 
-// met handles the errors that a command meets: of the network, of files, of its arguments.
-func met(err error) (code int, hint string, ok bool) {
+// failureCode returns the exit code and hint of an error of the network, of files or of arguments.
+func failureCode(err error) (code int, hint string, ok bool) {
 	if p, ok := errors.AsType[*bus.Problem](err); ok {
 		return exitNetwork, p.Hint, true
 	}

@@ -157,9 +157,9 @@ func TestEveryVerdictHasItsExitCode(t *testing.T) {
 }
 
 func TestASignerThatLetsNothingOutIsAFaultOfTheNetwork(t *testing.T) {
-	nobody := batch.Summary{Nodes: 2, Verdict: batch.Stopped, States: batch.CountsOf(map[batch.State]int{batch.NotSent: 2})}
+	unsent := batch.Summary{Nodes: 2, Verdict: batch.Stopped, States: batch.CountsOf(map[batch.State]int{batch.NotSent: 2})}
 	some := batch.Summary{Nodes: 2, Verdict: batch.Stopped, States: batch.CountsOf(map[batch.State]int{batch.NotSent: 1, batch.Accepted: 1})}
-	if got := resultCode(run.Result{Summary: nobody, Unsigned: errX}); got != exitNetwork {
+	if got := resultCode(run.Result{Summary: unsent, Unsigned: errX}); got != exitNetwork {
 		t.Errorf("nothing was sent: exit code %d", got)
 	}
 	if got := resultCode(run.Result{Summary: some, Unsigned: errX}); got != exitStopped {

@@ -101,7 +101,7 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// complete checks the flags and fills in the claims, but for the secrets.
+// complete checks the flags and fills in the claims, except the secrets.
 func (o *provisioningOptions) complete() error {
 	c := &o.claims
 	c.URLs, c.AllowUpdate, c.Secure = strings.Join(o.urls, ","), o.upgrade || o.update, o.noInsecure || !o.insecure

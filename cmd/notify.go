@@ -18,7 +18,7 @@ const onEventFlag = "on-event"
 // noEvents as the flag's value is no command, whatever the settings say.
 const noEvents = "none"
 
-// newNotifier has the operator's command hear of the run, where there is one: the flag's, else the settings'.
+// newNotifier returns the notifier that runs the operator's command, where there is one: the flag's, else the settings'.
 func newNotifier(ctx context.Context, a *app, o *reqOptions, s config.Settings, file string, next run.Reporter) *report.Notifier {
 	command, changing := s.OnEvent, true
 	if o.flags != nil && o.flags.Changed(onEventFlag) {

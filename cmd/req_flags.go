@@ -67,7 +67,7 @@ const (
 // addSteps adds the flags that set the pace and the stop rules.
 func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
-	f.Var(&o.batchSleep, "batch-sleep", "wait between batches, since the last one's replies were in (1s); rolling: the rest of a slot after a proof")
+	f.Var(&o.batchSleep, "batch-sleep", "wait this long after the replies of a batch before the next batch (1s); rolling: keep a slot empty this long after a proof")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "start no batch after this time")
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
@@ -78,8 +78,8 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
-	f.StringVar(&o.onEvent, onEventFlag, "", "have the shell run `COMMAND` when the run begins, pauses, stops and ends, with JSON on its stdin; none for none")
-	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
+	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins, pauses, continues, stops and ends, with JSON on its stdin; \"none\" turns it off")
+	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
 }
 
@@ -120,8 +120,8 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	completeWith(f, "verify", run.VerifyAuto, run.VerifyNone)
 	f.BoolVar(&p.none, "no-verify", false, "trust the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
-	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
-	f.Var(&p.timeout, "verify-timeout", "how long to look for proof after the delay that a node announced (60s); of release_update, from the sending (5m)")
+	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: also require that nodes return with version `V`; for reprovision, raise --verify-timeout (such as 5m)")
+	f.Var(&p.timeout, "verify-timeout", "how long to look for proof, counted from the end of the delay that a node announced (60s); for release_update, from the time the request was sent (5m)")
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
 }
 

@@ -101,7 +101,7 @@ func newRunsReport(a *app, do func(context.Context, *app, reportOptions) error) 
 		ValidArgsFunction: completeRun(a, &o.record),
 		Short:             "Write the outcome of every node of a run, for people, CI and other programs",
 		Long: `report reads the record of a run, without using the network, and writes it as text (as runs show), as JSON, as a JUnit report, or as
-the node set of those that did it. A run that is still being done is reported as far as it has come.`,
+the node set of the nodes that succeeded. For a run in progress, the report covers what has happened so far.`,
 		Example: "  fleetctl runs report last --output junit -o report.xml",
 		Args:    aRun(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {

@@ -33,7 +33,7 @@ import (
 	"fleetctl/internal/security"
 )
 
-// site is a lab whose operator may not sign for himself, and its signer, which verifies the caller as the real one does.
+// site is a lab whose operator may not sign alone, and its signer, which verifies the caller as the real one does.
 type site struct {
 	t       *testing.T
 	version choria.Version

@@ -14,11 +14,11 @@ import (
 // quiet is how long a broadcast with a window waits for another node (docs/protocol.md, timeouts).
 const quiet = 300 * time.Millisecond
 
-// Broadcaster sends one discovery request to a collective and yields the sender of each reply, each once, until the window
-// has closed, ctx ends or the loop is left. What arrived within the window is yielded however long its check takes. A
-// yielded error ends the discovery; replies that make no sense are the Broadcaster's to drop, and a connection that is lost
-// meanwhile is its to wait for: never does half a fleet look like the whole one. What comes before the request has left,
-// signing above all, bounds itself.
+// Broadcaster sends one discovery request to a collective and yields the sender of each reply once, until the
+// window closes, ctx ends or the loop is left. Replies that arrived within the window are yielded even if checking
+// them takes longer. A yielded error ends the discovery. The Broadcaster drops malformed replies, and after a lost
+// connection it waits and asks again, so that an incomplete fleet is never reported as complete. The window does
+// not limit the steps before sending, such as signing.
 type Broadcaster interface {
 	Broadcast(ctx context.Context, collective string, f choria.Filter, w choria.Window) iter.Seq2[string, error]
 }
@@ -30,8 +30,8 @@ type Query struct {
 	Agent      string        // the agent that will be called: only nodes that have it answer; "" for any
 	Timeout    time.Duration // from the moment that the request has left; must be positive
 	Window     bool          // stop early, 300 ms after the last new node
-	// Known are nodes that are expected to answer: they decide when a broadcast ends, as choria.Known says. Without them it
-	// takes the whole Timeout.
+	// Known are nodes that are expected to answer: they decide when a broadcast ends (see choria.Known in
+	// internal/choria/message.go). Without them it takes the whole Timeout.
 	Known []string
 }
 

@@ -78,8 +78,8 @@ func parseOptions(texts []string) (map[string]string, error) {
 	return options, nil
 }
 
-// Wish is where nodes come from, by the command line and the configuration.
-type Wish struct {
+// Request holds what the command line and the configuration say about the source of nodes.
+type Request struct {
 	Method        string        // --dm; "" when it was not given
 	NodesFile     string        // --nodes; "" when it was not given
 	Options       []string      // --do
@@ -95,53 +95,52 @@ type Choice struct {
 	Note    string // a note for the operator, when another method was asked for; mostly ""
 }
 
-// Choose selects the method (docs/protocol.md, discovery, method selection): a file of nodes wins; a compound
-// filter needs the servers themselves, or an inventory, and leads to a broadcast instead of PuppetDB and
-// programs; then --dm; then the configuration. Other than in Choria stdin is no reason for anything. Filters
-// that the method would pass over, and options that it does not know, are errors; options of the
-// configuration may belong to another method, and only those that the method knows count.
-func Choose(w Wish) (Choice, error) {
-	method, err := Method(w.Method)
-	if err == nil && w.Method == "" && w.NodesFile == "" {
-		method, err = Method(w.DefaultMethod)
+// Choose selects the method (docs/protocol.md, discovery, method selection). --nodes comes first. A compound filter
+// replaces PuppetDB and external programs by a broadcast, because the servers must evaluate it. Then --dm, then the
+// configuration. Unlike choria, fleetctl never reads nodes from stdin unless asked to. A filter or a --do option
+// that the method does not support is an error; unsupported options in the configuration are ignored.
+func Choose(r Request) (Choice, error) {
+	method, err := Method(r.Method)
+	if err == nil && r.Method == "" && r.NodesFile == "" {
+		method, err = Method(r.DefaultMethod)
 	}
 	if err != nil {
 		return Choice{}, err
 	}
 	c := Choice{Method: method}
 	switch {
-	case w.NodesFile != "":
+	case r.NodesFile != "":
 		c.Method = methodFlatfile
-	case len(w.Filter.Compound) > 0 && (method == MethodPuppetDB || method == methodExternal):
+	case len(r.Filter.Compound) > 0 && (method == MethodPuppetDB || method == methodExternal):
 		c.Method = MethodBroadcast
 		c.Note = fmt.Sprintf("-S is judged by the servers: nodes come from a broadcast, not from %s", method)
 	}
-	if err := suits(c.Method, w.Filter); err != nil {
+	if err := suits(c.Method, r.Filter); err != nil {
 		return Choice{}, err
 	}
-	if c.Options, err = chooseOptions(c.Method, w); err != nil {
+	if c.Options, err = chooseOptions(c.Method, r); err != nil {
 		return Choice{}, err
 	}
 	return c, nil
 }
 
-func chooseOptions(method string, w Wish) (map[string]string, error) {
+func chooseOptions(method string, r Request) (map[string]string, error) {
 	known, limited := optionKeys[method]
-	if len(w.Options) == 0 {
+	if len(r.Options) == 0 {
 		if limited && len(known) == 0 {
 			return map[string]string{}, nil
 		}
-		options, err := parseOptions(w.Defaults)
+		options, err := parseOptions(r.Defaults)
 		if err != nil {
 			return nil, fmt.Errorf("default_discovery_options: %w", err)
 		}
-		if w.NodesFile != "" {
+		if r.NodesFile != "" {
 			return map[string]string{}, nil // they describe another file
 		}
 		maps.DeleteFunc(options, func(key, _ string) bool { return limited && !slices.Contains(known, key) })
 		return options, nil
 	}
-	options, err := parseOptions(w.Options)
+	options, err := parseOptions(r.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -244,7 +243,7 @@ func (dial broadcastSource) Discover(ctx context.Context, q Query) (Result, erro
 	return Broadcast(ctx, b, q)
 }
 
-// Kind reports who must act on a SourceError: a bug, the operator, or the network.
+// Kind is the cause of a SourceError: a fault, wrong usage, or the network.
 type Kind int
 
 // The kinds of SourceErrors. The zero value is Fault.

@@ -15,7 +15,7 @@ import (
 type Column struct {
 	Name, Title string
 	Text        func(n Node) string
-	// What has to be asked for it.
+	// Which requests the column needs.
 	Stats, Agents, Facts bool
 
 	key     func(n Node) string   // what is sorted; nil is the text

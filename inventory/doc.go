@@ -2,7 +2,7 @@
 // the fleet.
 //
 // It knows the payloads of rpcutil's inventory, daemon_stats, collective_info and get_fact (docs/protocol.md, utility
-// agents), and finds wrong ones. It does not know how a request is sent, how long to wait (the caller's context
+// agents), and rejects malformed ones. It does not know how a request is sent, how long to wait (the caller's context
 // decides) or how anything is printed.
 //
 // Invariants: a value is what the node reported, or an error that names the action and the field; it is never a zero that

@@ -159,8 +159,8 @@ func TestAbsenceOverARealBroker(t *testing.T) {
 		asked := append([]string{"ghost1"}, append(names, "ghost2")...)
 		start := time.Now()
 		req := rpcclient.Request{Agent: "rpcutil", Action: "ping", Collective: "mcollective", Wait: 12 * time.Second}
-		roll := rpcclient.Roll{Collective: "mcollective", Nodes: asked, Window: choria.Window{Timeout: 2 * time.Second}}
-		for what, replies := range map[string]func(func(rpcclient.Reply, error) bool){"Call": c.Call(t.Context(), req, asked), "Ping": c.Ping(t.Context(), roll)} {
+		ping := rpcclient.PingRequest{Collective: "mcollective", Nodes: asked, Window: choria.Window{Timeout: 2 * time.Second}}
+		for what, replies := range map[string]func(func(rpcclient.Reply, error) bool){"Call": c.Call(t.Context(), req, asked), "Ping": c.Ping(t.Context(), ping)} {
 			var absent []string
 			answered := map[string]int{}
 			for r, err := range replies {

@@ -31,7 +31,7 @@ type gathering struct {
 	window  choria.Window // Timeout zero: until the context ends
 	// ask publishes the question, the first time and again. It never repeats a request: each has a new id.
 	ask func(ctx context.Context) error
-	// again lists the nodes to ask once more: nil when there are none.
+	// again returns how often to repeat the question while nodes may be reconnecting, and whether to repeat it at all.
 	again func() (every time.Duration, due bool)
 	// take handles a reply, and reports whether it was a new node; enough ends the gathering.
 	take   func(r Reply) (fresh bool)

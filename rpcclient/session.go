@@ -214,11 +214,11 @@ func (s *Session) open(ctx context.Context, r choria.Request, action, subject st
 
 // Broadcast asks every server of the session's collective that matches the filter to answer. An empty filter asks them all.
 func (s *Session) Broadcast(ctx context.Context, f choria.Filter) (Sent, error) {
-	return s.open(ctx, s.roll(f), "", choria.BroadcastSubject(s.collective, discoveryAgent))
+	return s.open(ctx, s.nameRequest(f), "", choria.BroadcastSubject(s.collective, discoveryAgent))
 }
 
-// roll is the question for the names of the nodes that match a filter.
-func (s *Session) roll(f choria.Filter) choria.Request {
+// nameRequest asks for the names of the nodes that match a filter.
+func (s *Session) nameRequest(f choria.Filter) choria.Request {
 	r := s.client.envelope(s.client.NewID(), s.collective, discoveryAgent)
 	r.Filter, r.Payload = f, choria.DiscoveryPing()
 	return r

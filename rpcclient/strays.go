@@ -25,7 +25,7 @@ const (
 
 var kindNames = [kinds]string{"unset", "malformed", "bad hash", "bad signature", "wrong request", "stranger", "duplicate", "forged absence"}
 
-// String is total.
+// String returns the name; it works for every value.
 func (k Kind) String() string {
 	if k >= kinds {
 		return "unknown"

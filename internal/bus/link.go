@@ -87,7 +87,7 @@ func (c *Conn) reported(_ *nats.Conn, sub *nats.Subscription, err error) {
 		return
 	}
 	if refusedInbox(err) {
-		return // it was a question
+		return // the refusal answers a probe of ours
 	}
 	c.log.Warn("the broker reports", "error", words(err))
 }

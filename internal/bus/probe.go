@@ -130,7 +130,7 @@ func (p Probe) Greet(ctx context.Context) (Greeting, error) {
 		return g, nil
 	case !offered:
 		return g, &Problem{What: "the broker offers no TLS, and we demand it", Final: true,
-			Hint: "is this the Choria broker? INSECURE_DISABLE_TLS and plain NATS servers go together"}
+			Hint: "is this the Choria broker? set INSECURE_DISABLE_TLS only for a NATS server without TLS"}
 	}
 	err = p.handshake(ctx, conn, &g)
 	return g, err

@@ -110,8 +110,8 @@ func (c *Conn) explain(err error, o Options) *Problem {
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired):
 		p.What, p.Final, p.Err = where+" refused us: the credentials have expired", true, nil
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
-		p.What, p.Final = where+" and we do not agree on TLS", true
-		p.Hint = "a Choria broker needs TLS; INSECURE_DISABLE_TLS and plain NATS servers go together"
+		p.What, p.Final = where+" and fleetctl do not agree on TLS", true
+		p.Hint = "a Choria broker needs TLS; set INSECURE_DISABLE_TLS only for a NATS server without TLS"
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.Is(err, context.DeadlineExceeded):
 		p.What = "no broker answers"

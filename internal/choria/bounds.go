@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on what strangers send. Beyond them a message is malformed, but for a long status message, which is cut. They are
+// Bounds on what strangers send. Beyond them a message is malformed, except a long status message, which is cut. They are
 // listed in docs/protocol.md, "Bounds", with what real fleets need.
 const (
 	// maxMessage is the size of a whole message on the wire, in bytes.

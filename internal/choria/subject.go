@@ -44,7 +44,7 @@ const (
 	SHA256
 )
 
-// String is total.
+// String returns the name; it works for every value.
 func (h CallerHash) String() string {
 	switch h {
 	case MD5:

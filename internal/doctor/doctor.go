@@ -33,7 +33,7 @@ const (
 
 var statusNames = [statuses]string{"unset", "passed", "warning", "failed", "skipped"}
 
-// String is total.
+// String returns the name; it works for every value.
 func (s Status) String() string {
 	if s >= statuses {
 		return "unknown"

@@ -161,8 +161,8 @@ func (c *checkup) discover(ctx context.Context) finding {
 	wait := c.discoveryWait()
 	c.skews = map[string]time.Duration{}
 	var last time.Duration
-	roll := rpcclient.Roll{Filter: discovery.WireFilter(filter.Filter{}, ""), Window: choria.Window{Timeout: wait}}
-	for r, err := range c.session.Ping(ctx, roll) {
+	ping := rpcclient.PingRequest{Filter: discovery.WireFilter(filter.Filter{}, ""), Window: choria.Window{Timeout: wait}}
+	for r, err := range c.session.Ping(ctx, ping) {
 		if err != nil {
 			return finding{err: err}
 		}

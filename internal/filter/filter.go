@@ -1,6 +1,6 @@
-// Package filter knows node filters and reply expressions: how an operator
-// writes them, which of them would not do what they seem to do,
-// and what a Choria server makes of them (docs/protocol.md, filters).
+// Package filter parses node filters and reply expressions, refuses those that
+// do not mean what they seem to mean, and evaluates them as a Choria server does
+// (docs/protocol.md, filters).
 //
 // It does not know the wire form of a filter, nor where nodes come from.
 //

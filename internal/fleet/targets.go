@@ -114,7 +114,7 @@ func (t Targets) Parse() (filter.Filter, error) {
 		return filter.Filter{}, usage(err, "")
 	}
 	if t.Method != "" || t.NodesFile != "" { // otherwise the configuration decides, which is not read yet
-		if _, err := discovery.Choose(discovery.Wish{Method: t.Method, NodesFile: t.NodesFile, Options: t.Do, Filter: f}); err != nil {
+		if _, err := discovery.Choose(discovery.Request{Method: t.Method, NodesFile: t.NodesFile, Options: t.Do, Filter: f}); err != nil {
 			return filter.Filter{}, err
 		}
 	}

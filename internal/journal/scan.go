@@ -73,7 +73,7 @@ type scan struct {
 	good      int64  // bytes up to its end
 	n         int    // lines
 	entries   int    // lines that are records
-	noNewline bool   // the last line is whole but for its newline
+	noNewline bool   // the last line is whole except its newline
 	err       error
 
 	owner      Owner   // the process of the last own line, since its first one
@@ -187,10 +187,10 @@ func (s *scan) owned(content []byte) (why string) {
 	return ""
 }
 
-// isTorn distinguishes a line that a crash cut short from a line that was damaged later. A cut line has no newline, and is not a whole
-// line with something behind it. Where the disk grew the file before it wrote, zeros fill it up to its end. Zeros with
-// anything behind them are damage: a newline behind them may have ended lines that were acknowledged, and what those
-// tell, requests that left among it, must not be forgotten.
+// isTorn distinguishes a line that a crash cut short from later damage. A cut line has no newline and does not
+// contain a whole line. If the file system extended the file before the data was written, zeros fill the line up to
+// the end of the file. Zeros followed by other bytes are damage: acknowledged records may be lost, including
+// requests that were sent.
 func (s *scan) isTorn(line []byte, whole bool) bool {
 	if whole {
 		return false

@@ -75,7 +75,7 @@ func (c *Contents) Torn() int64 { return c.torn }
 // something on its Host only.
 func (c *Contents) Owner() Owner { return c.owner }
 
-// Copy reports whether the file may be a copy that lags, and why, as Journal.Copy does.
+// Copy reports whether the file may be an outdated copy, and why, as Journal.Copy does.
 func (c *Contents) Copy() (bool, string) { return c.copy != "", c.copy }
 
 // Empty reports whether there is no whole record: the run died before its plan

@@ -2,9 +2,9 @@
 // throwaway credentials, and simulated Choria servers that speak the real protocol.
 //
 // It knows what a broker lets a client do, what a server checks before it answers, and
-// what the agents of a stock server do, dangerous actions included. It does not know
-// fleetctl's client side: a real network accepts what it accepts, and the real client works
-// against it.
+// what the agents of a stock server do, dangerous actions included. It does not depend
+// on fleetctl's client code: it accepts what a real network accepts, and the real choria client
+// works with it.
 //
 // Invariants: a request is checked in the order of a real server (docs/protocol.md,
 // server receive pipeline) and a request that fails gets no reply. A node replies first and

@@ -12,9 +12,9 @@
 // batches, journals or flags.
 //
 // Invariants. Every request of this package is read-only; no action is sent again because a node was silent. Times
-// of a node are only compared with times of the same node, so that skewed clocks do not matter. A look counts only when
-// the connection stood from its sending to its end. What cannot be proved is never called proved. All state of one
-// Verify lives in one goroutine, that of its consumer.
+// of a node are only compared with times of the same node, so that skewed clocks do not matter. A look counts only if
+// the connection was up from the moment the poll was sent until the look ended. What cannot be proved is never called
+// proved. All state of one Verify lives in one goroutine, that of its consumer.
 package proof
 
 import (
@@ -46,7 +46,7 @@ const (
 
 var actionNames = [actions]string{"unset", "restart", "reprovision", "shutdown", "release_update", "expression"}
 
-// String is total.
+// String returns the name; it works for every value.
 func (a Action) String() string {
 	if a >= actions {
 		return "unknown"
@@ -88,8 +88,9 @@ const (
 	maxPoll        = 5000             // nodes of one request
 )
 
-// LongestDelay is the longest time between a server's reply and its act; of an update, which replies at its end or not at
-// all, between the sending and the act. splay is the input of restart; zero is the server's default.
+// LongestDelay returns the longest time between a server's reply and its act. For an update it is the time between
+// sending the request and the act, because an update replies at its end or not at all. splay is the input of
+// restart; 0 means the server's default.
 func LongestDelay(a Action, splay time.Duration) time.Duration {
 	switch a {
 	case Restart:
@@ -145,8 +146,8 @@ type Options struct {
 	LongestDelay time.Duration
 	// TTL is the time to live of the requests whose effect is looked for, and of the polls; zero is rpcclient.DefaultTTL.
 	TTL time.Duration
-	// Elapsed is how much time has passed for certain since a moment that may come from an earlier process's record; nil
-	// is batch.Shortest.
+	// Elapsed returns the least time that has certainly passed since a moment, which may come from the record of an
+	// earlier process; nil means batch.Shortest.
 	Elapsed func(since, now time.Time) time.Duration
 	// Poll and Expr belong to Expression: the read-only action that is asked, and what its reply must satisfy. With
 	// Restart and Reprovision Expr may be set too, with Update it must: then the proof also needs it, of
@@ -209,8 +210,8 @@ func (v *Verifier) poll() rpcclient.Request {
 	return r
 }
 
-// due is when a node has acted at the latest, if it does. An updated one that replies has only to start again; one that
-// does not may act until the time for proof is over.
+// due returns the latest time at which a node acts, if it acts. After a reply to an update, only the restart is
+// left. A node that did not reply to an update may act until the verify timeout ends.
 func (v *Verifier) due(t batch.Target) time.Time {
 	switch update := v.o.Action == Update; {
 	case update && t.Replied.IsZero():

@@ -105,7 +105,7 @@ func (c *junitCase) judge(n batch.Result, proved bool, counts *junitCounts) {
 	switch {
 	case message != "":
 	case n.State == batch.Accepted:
-		message = "accepted, and the proof was not waited for"
+		message = "accepted, but not checked for proof"
 	default:
 		message = n.State.String()
 	}

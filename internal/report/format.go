@@ -24,7 +24,7 @@ const (
 
 var formatNames = [formats]string{"unset", "text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit", "senders as json"}
 
-// String is total.
+// String returns the name; it works for every value.
 func (f Format) String() string {
 	if f >= formats {
 		return "unknown"

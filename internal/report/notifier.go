@@ -71,18 +71,18 @@ const (
 // important ones. The command never delays the run: it runs in its own goroutine, one event after another. A failure of the
 // command becomes a warning of the other Reporter, at the next event or at the end.
 type Notifier struct {
-	o       NotifierOptions
-	next    run.Reporter
-	off     bool   // this run is not for the command
-	notice  Notice // what all events of the run share; its run is "" before that began
-	held    hold   // all that keeps the run from sending now
-	dropped int    // events that did not fit into the queue
-	queue   chan Notice
-	done    chan struct{}           // closed when the queue is done with
-	last    time.Duration           // lastTimeout, but in tests
-	untold  int                     // events that nothing was run for; read when done is closed
-	hurry   context.CancelCauseFunc // ends the command, but for the event of the end
-	kill    context.CancelCauseFunc
+	o           NotifierOptions
+	next        run.Reporter
+	off         bool   // the command gets no events of this run
+	notice      Notice // fields that all events of the run share; Run is "" until the run begins
+	held        hold   // why the run is paused now
+	dropped     int    // events that did not fit into the queue
+	queue       chan Notice
+	done        chan struct{}           // closed when the queue is done with
+	last        time.Duration           // lastTimeout, except in tests
+	missed      int                     // events for which the command was not run; read when done is closed
+	cancelEarly context.CancelCauseFunc // ends the command for every event except end
+	kill        context.CancelCauseFunc
 
 	mu       sync.Mutex // guards warnings
 	warnings []string
@@ -92,8 +92,8 @@ type Notifier struct {
 func NewNotifier(ctx context.Context, next run.Reporter, o NotifierOptions) *Notifier {
 	n := &Notifier{o: o, next: next, off: o.Command == "", queue: make(chan Notice, maxNotices), done: make(chan struct{}), last: lastTimeout}
 	ctx, n.kill = context.WithCancelCause(context.WithoutCancel(ctx))
-	early, hurry := context.WithCancelCause(ctx)
-	n.hurry = hurry
+	early, cancel := context.WithCancelCause(ctx)
+	n.cancelEarly = cancel
 	go func() {
 		defer close(n.done)
 		for notice := range n.queue {
@@ -113,11 +113,11 @@ var errTooLate = errors.New("the run has ended, and it has not")
 // Close waits until the command has handled the remaining events, 5 s at most, and reports its failures.
 func (n *Notifier) Close() error {
 	close(n.queue)
-	defer time.AfterFunc(n.last/2, func() { n.hurry(errTooLate) }).Stop()
+	defer time.AfterFunc(n.last/2, func() { n.cancelEarly(errTooLate) }).Stop()
 	defer time.AfterFunc(n.last, func() { n.kill(errTooLate) }).Stop()
 	<-n.done
 	n.kill(nil)
-	if left := n.dropped + n.untold; left > 0 {
+	if left := n.dropped + n.missed; left > 0 {
 		n.warn(fmt.Sprintf("the command of --on-event is too slow: it missed %d of this run's events", left))
 	}
 	return n.reportWarnings()
@@ -279,7 +279,7 @@ func cut(text string, characters int) string {
 // tell runs the command for one event.
 func (n *Notifier) tell(ctx context.Context, notice Notice) {
 	if ctx.Err() != nil {
-		n.untold++
+		n.missed++
 		return
 	}
 	document, err := json.Marshal(notice)

@@ -329,14 +329,14 @@ func TestTheCommandNeverHoldsUpTheRun(t *testing.T) {
 	if all := notices(t, filepath.Join(dir, "events")); all[len(all)-1].Event != noticeEnd {
 		t.Errorf("the last event is %s", all[len(all)-1].Event)
 	}
-	got, untold := len(notices(t, filepath.Join(dir, "events"))), 0
+	got, missed := len(notices(t, filepath.Join(dir, "events"))), 0
 	w := s.heard.warnings()
-	if _, err := fmt.Sscanf(w[len(w)-1], "the command of --on-event is too slow: it missed %d of this run's events", &untold); err != nil || untold < 7 {
+	if _, err := fmt.Sscanf(w[len(w)-1], "the command of --on-event is too slow: it missed %d of this run's events", &missed); err != nil || missed < 7 {
 		t.Errorf("warnings %q", w)
 	}
 	// A killed command may have handled the event or not; that is a warning of its own.
-	if lost := 1 + maxNotices + 7 + 1 - got - untold; got < 2 || lost < 0 || lost > len(w)-1 {
-		t.Errorf("told of %d events, and not of %d: %q", got, untold, w)
+	if lost := 1 + maxNotices + 7 + 1 - got - missed; got < 2 || lost < 0 || lost > len(w)-1 {
+		t.Errorf("told of %d events, and not of %d: %q", got, missed, w)
 	}
 }
 

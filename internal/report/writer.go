@@ -318,7 +318,7 @@ func (w *Writer) finished(r run.Result) error {
 		w.say("") // the terminal has written ^C
 	}
 	verdict := render.Verdict(r.Summary)
-	w.warnTardy(r)
+	w.warnBehind(r)
 	w.warnStrays(r.Strays)
 	w.warnFilter()
 	written := w.write(w.account(r, verdict))
@@ -329,7 +329,7 @@ func (w *Writer) finished(r run.Result) error {
 	if w.o.Format != Text || written != nil {
 		w.say("%s", verdict)
 	}
-	w.next(r)
+	w.printHint(r)
 	if written != nil {
 		return fmt.Errorf("write the result: %w", written)
 	}

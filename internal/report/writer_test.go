@@ -118,7 +118,7 @@ func TestFilteredRepliesCountInTheVerdict(t *testing.T) {
 		t.Errorf("the node set is %q", out)
 	}
 	out, errs = told(t, Options{Format: Senders, Filter: expr(`data("absent") > 1`)}, func(*story) {})
-	if out != "" || !strings.Contains(errs, "warning: --filter-replies hides 3 replies that it cannot be evaluated on: a: ") {
+	if out != "" || !strings.Contains(errs, "warning: --filter-replies could not be evaluated for 3 replies, which are hidden: a: ") {
 		t.Errorf("stdout %q, stderr %q", out, errs)
 	}
 }

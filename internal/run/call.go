@@ -166,7 +166,7 @@ func (c *call) canSend() error {
 	if ttl := c.message().TTL; who.Version == choria.V1 && ttl < minTTL {
 		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests silently", ttl), "use --ttl 30 or longer")
 	}
-	if (tokenWatch{c}).guards() {
+	if (tokenWatch{c}).refuses() {
 		c.fleet.KeepTokens()
 	}
 	return nil
@@ -221,7 +221,7 @@ func (c *call) pace() batch.Pace {
 func (c *call) rules() batch.Rules {
 	r := c.req.Rules
 	r.StopWhenNothing = c.changes()
-	if watch := (tokenWatch{c}); watch.guards() {
+	if watch := (tokenWatch{c}); watch.refuses() {
 		r.TokenMargin = watch.margin()
 	}
 	return r

@@ -26,16 +26,16 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		return Result{}, err
 	}
 	defer actor.close()
-	if c.door().guarded(secretsGuard) {
+	if c.checkpoint().guarded(secretsGuard) {
 		actor.allowed = append(actor.allowed, func(ctx context.Context, _ []string) error {
-			return c.door().secretsArePrivate(ctx) // for the broker that we are connected to then
+			return c.checkpoint().secretsArePrivate(ctx) // for the broker that we are connected to then
 		})
 	}
 	verifier, err := demand(c).verifier(client)
 	if err != nil {
 		return Result{}, err
 	}
-	if watch := tokenWatch(c); verifier == nil && watch.guards() {
+	if watch := tokenWatch(c); verifier == nil && watch.refuses() {
 		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return watch.good(client, nodes) })
 	}
 	c.Reporter = &serial{to: c.Reporter} // the question between batches is put beside the engine
@@ -134,7 +134,7 @@ func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 	}
 }
 
-// secretsAgain are the inputs that the next command of this run needs again: all secrets, but for a token that the
+// secretsAgain are the inputs that the next command of this run needs again: all secrets, except a token that the
 // environment gives.
 func (c job) secretsAgain() []string {
 	if c.Token != "" && c.req.Agent == provisionAgent {

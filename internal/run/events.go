@@ -68,7 +68,7 @@ type (
 	// Asking: the operator is about to be asked whether the next batch is sent.
 	Asking struct {
 		Step    batch.Step
-		Details bool // every node of the last batch that did not do it
+		Details bool // every node of the last batch on which the action did not succeed
 	}
 
 	// Noted: something that the operator should know.
@@ -117,7 +117,7 @@ type Refusal struct{ Guard, Reason string }
 type Result struct {
 	Summary  batch.Summary
 	ID       string           // of its record, "" without one
-	Strays   rpcclient.Strays // replies that were not believed
+	Strays   rpcclient.Strays // replies that were rejected
 	Signal   error            // the cause of the interruption, where there was one
 	Unsigned error            // why the request signer did not sign, where it did not
 	Fix      string           // what to do about that

@@ -15,19 +15,19 @@ import (
 	"fleetctl/internal/proof"
 )
 
-// passage is what the guards judge: a plan, or the rest of one.
-type passage struct {
+// guardInput is what the guards check: a plan, or the remaining part of the plan of a resumed run.
+type guardInput struct {
 	plan     batch.Plan
 	nodes    int      // the nodes that may be sent to; 0 when only proof is missing
 	found    []string // the nodes of the discovery; of a resumed run, the nodes that it began with
 	excluded []discovery.Exclusion
 	open     []string // nodes that were sent to and may be sent to again, once a probe has proved them untouched
 	run      string   // the id of the resumed run; "" for a new run
-	copied   string   // why the record of that run may be a copy that lags; "" when there is no sign of one
+	copied   string   // why the record of that run may be an outdated copy; "" when there is no sign of one
 }
 
-// door judges every request before anything is sent: run, resume and retry all pass it.
-type door struct{ *call }
+// checkpoint checks every request against the guards before anything is sent. run, resume and retry all use it.
+type checkpoint struct{ *call }
 
 // guard is one condition that can refuse a run. The table in guards has all of them.
 type guard struct {
@@ -35,11 +35,11 @@ type guard struct {
 	// consent means that the guard asks the operator. A dry run does not.
 	consent bool
 	// applies reports whether the guard judges this call.
-	applies func(c door) bool
-	// says returns its sentence for the plan; nil or "" for none.
-	says func(c door) string
+	applies func(c checkpoint) bool
+	// sentence returns the guard's line in the plan; nil or "" for none.
+	sentence func(c checkpoint) string
 	// check returns the refusal, a *GuardError. nil: the guard is only a sentence of the plan.
-	check func(ctx context.Context, c door, p passage) error
+	check func(ctx context.Context, c checkpoint, p guardInput) error
 }
 
 const secretsGuard = "secrets"
@@ -49,57 +49,61 @@ const secretsGuard = "secrets"
 func guards() []guard {
 	return []guard{
 		{
-			name:    "read_only",
-			applies: func(c door) bool { return c.changes() && c.Settings.ReadOnly },
-			says:    func(c door) string { return "refused: read_only in " + c.SettingsFile },
-			check: func(_ context.Context, c door, _ passage) error {
+			name:     "read_only",
+			applies:  func(c checkpoint) bool { return c.changes() && c.Settings.ReadOnly },
+			sentence: func(c checkpoint) string { return "refused: read_only in " + c.SettingsFile },
+			check: func(_ context.Context, c checkpoint, _ guardInput) error {
 				return refuse("read_only in "+c.SettingsFile, "cannot call %s#%s: only actions that change nothing are allowed here", c.req.Agent, c.req.Action)
 			},
 		},
 		{
-			name:    "require_filter",
-			applies: func(c door) bool { return c.changes() && c.Settings.RequireFilter && !c.chosen && !c.service() },
-			says:    func(c door) string { return "refused without a filter: require_filter in " + c.SettingsFile },
-			check: func(_ context.Context, c door, _ passage) error {
+			name:     "require_filter",
+			applies:  func(c checkpoint) bool { return c.changes() && c.Settings.RequireFilter && !c.chosen && !c.service() },
+			sentence: func(c checkpoint) string { return "refused without a filter: require_filter in " + c.SettingsFile },
+			check: func(_ context.Context, c checkpoint, _ guardInput) error {
 				return refuse("require_filter in "+c.SettingsFile+": name the nodes with a filter or --nodes",
 					"cannot call %s#%s on every node of the fleet", c.req.Agent, c.req.Action)
 			},
 		},
 		{
 			name: "require_client_filter",
-			applies: func(c door) bool {
+			applies: func(c checkpoint) bool {
 				return c.about.RequireFilter && !c.req.stored && !c.service() && !c.req.Targets.Narrowed()
 			},
-			says: func(c door) string {
+			sentence: func(c checkpoint) string {
 				return "refused without a filter: plugin.choria.require_client_filter in " + c.about.ConfigFile
 			},
-			check: func(_ context.Context, c door, _ passage) error {
+			check: func(_ context.Context, c checkpoint, _ guardInput) error {
 				return &fleet.FilterRequiredError{File: c.about.ConfigFile}
 			},
 		},
 		{
 			name:    "max_nodes",
-			applies: func(c door) bool { return c.changes() && c.Settings.MaxNodes > 0 },
-			says: func(c door) string {
+			applies: func(c checkpoint) bool { return c.changes() && c.Settings.MaxNodes > 0 },
+			sentence: func(c checkpoint) string {
 				return fmt.Sprintf("at most %s: max_nodes in %s", plain.Count(c.Settings.MaxNodes, "node"), c.SettingsFile)
 			},
-			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.Settings.MaxNodes, p.nodes) },
+			check: func(_ context.Context, c checkpoint, p guardInput) error {
+				return c.atMost(c.Settings.MaxNodes, p.nodes)
+			},
 		},
 		{
 			name:    "--max-nodes",
-			applies: func(c door) bool { return c.changes() && c.req.Guards.MaxNodes.Set },
-			says: func(c door) string {
+			applies: func(c checkpoint) bool { return c.changes() && c.req.Guards.MaxNodes.Set },
+			sentence: func(c checkpoint) string {
 				return fmt.Sprintf("at most %s: --max-nodes", plain.Count(c.req.Guards.MaxNodes.N, "node"))
 			},
-			check: func(_ context.Context, c door, p passage) error { return c.atMost(c.req.Guards.MaxNodes.N, p.nodes) },
+			check: func(_ context.Context, c checkpoint, p guardInput) error {
+				return c.atMost(c.req.Guards.MaxNodes.N, p.nodes)
+			},
 		},
 		{
 			name:    "--expect",
-			applies: func(c door) bool { return c.req.Guards.Expect.Set },
-			says: func(c door) string {
+			applies: func(c checkpoint) bool { return c.req.Guards.Expect.Set },
+			sentence: func(c checkpoint) string {
 				return fmt.Sprintf("exactly %s: --expect", plain.Count(c.req.Guards.Expect.N, "node"))
 			},
-			check: func(_ context.Context, c door, p passage) error {
+			check: func(_ context.Context, c checkpoint, p guardInput) error {
 				if want := c.req.Guards.Expect.N; len(p.found) != want {
 					return refuse("look at `fleetctl discover` with the same filter", "cannot continue: expected %s, found %d", plain.Count(want, "node"), len(p.found))
 				}
@@ -108,16 +112,16 @@ func guards() []guard {
 		},
 		{
 			name:    "--expect-file",
-			applies: func(c door) bool { return c.req.Guards.ExpectFile != "" },
-			says: func(c door) string {
+			applies: func(c checkpoint) bool { return c.req.Guards.ExpectFile != "" },
+			sentence: func(c checkpoint) string {
 				return fmt.Sprintf("exactly the nodes of %s: --expect-file", c.req.Guards.ExpectFile)
 			},
-			check: func(ctx context.Context, c door, p passage) error { return c.expectFile(ctx, p) },
+			check: func(ctx context.Context, c checkpoint, p guardInput) error { return c.expectFile(ctx, p) },
 		},
 		{
 			name:    "--exclude",
-			applies: func(c door) bool { return c.changes() && len(c.req.Targets.Exclude) > 0 },
-			check: func(_ context.Context, _ door, p passage) error {
+			applies: func(c checkpoint) bool { return c.changes() && len(c.req.Targets.Exclude) > 0 },
+			check: func(_ context.Context, _ checkpoint, p guardInput) error {
 				for _, e := range p.excluded {
 					if e.Idle() { // the nodes that it should leave out would be acted on
 						return refuse("leave it out, or put names that need not be there into a file: --exclude @FILE", "cannot continue: %s", e.Note())
@@ -128,32 +132,32 @@ func guards() []guard {
 		},
 		{
 			name:    "--trust-record",
-			applies: func(c door) bool { return c.lagging && c.proves() == 0 },
-			check: func(_ context.Context, _ door, p passage) error {
+			applies: func(c checkpoint) bool { return c.lagging && c.proves() == 0 },
+			check: func(_ context.Context, _ checkpoint, p guardInput) error {
 				return refuse("compare with the original record; if nothing is missing in this one: --trust-record",
-					"cannot resume run %s: its record may be a copy that lags (%s), and nothing can show what was really sent", p.run, p.copied)
+					"cannot resume run %s: its record may be an outdated copy (%s), and nothing can show what was really sent", p.run, p.copied)
 			},
 		},
 		{
 			name:    "--confirm-each",
-			applies: func(c door) bool { return c.req.Pace.ConfirmEach.On && !c.req.Guards.Yes },
-			check:   func(_ context.Context, c door, p passage) error { return c.canConfirm(p) },
+			applies: func(c checkpoint) bool { return c.req.Pace.ConfirmEach.On && !c.req.Guards.Yes },
+			check:   func(_ context.Context, c checkpoint, p guardInput) error { return c.canConfirm(p) },
 		},
 		{
 			name:    secretsGuard,
-			applies: func(c door) bool { return len(c.secretNames()) > 0 && !c.req.Guards.InsecureToken },
-			check:   func(ctx context.Context, c door, _ passage) error { return c.secretsArePrivate(ctx) },
+			applies: func(c checkpoint) bool { return len(c.secretNames()) > 0 && !c.req.Guards.InsecureToken },
+			check:   func(ctx context.Context, c checkpoint, _ guardInput) error { return c.secretsArePrivate(ctx) },
 		},
 		{
 			name:    "--allow-expiring",
-			applies: func(c door) bool { return tokenWatch(c).matter() },
-			says: func(c door) string {
+			applies: func(c checkpoint) bool { return tokenWatch(c).applies() },
+			sentence: func(c checkpoint) string {
 				if c.req.Guards.AllowExpiring {
 					return "restarts nodes whose token ends soon, too, which costs them their identity: --allow-expiring"
 				}
 				return "refused while a node's token ends before the run does"
 			},
-			check: func(ctx context.Context, c door, p passage) error {
+			check: func(ctx context.Context, c checkpoint, p guardInput) error {
 				if c.req.Guards.AllowExpiring {
 					return nil
 				}
@@ -161,17 +165,17 @@ func guards() []guard {
 			},
 		},
 		{
-			name:    "consent",
-			applies: func(c door) bool { return c.changes() && !c.req.Guards.Yes },
-			says:    door.consentText,
-			check:   func(ctx context.Context, c door, p passage) error { return c.consent(ctx, p) },
-			consent: true,
+			name:     "consent",
+			applies:  func(c checkpoint) bool { return c.changes() && !c.req.Guards.Yes },
+			sentence: checkpoint.consentText,
+			check:    func(ctx context.Context, c checkpoint, p guardInput) error { return c.consent(ctx, p) },
+			consent:  true,
 		},
 	}
 }
 
 // guarded reports whether a guard of the table applies.
-func (c door) guarded(name string) bool {
+func (c checkpoint) guarded(name string) bool {
 	for _, g := range guards() {
 		if g.name == name {
 			return g.applies(c)
@@ -181,11 +185,11 @@ func (c door) guarded(name string) bool {
 }
 
 // sentences describe the guards, the stop rules and the proof of this run, one sentence each, for the plan.
-func (c door) sentences(rolling bool) []string {
+func (c checkpoint) sentences(rolling bool) []string {
 	out := []string{}
 	for _, g := range guards() {
-		if g.says != nil && g.applies(c) {
-			if text := g.says(c); text != "" {
+		if g.sentence != nil && g.applies(c) {
+			if text := g.sentence(c); text != "" {
 				out = append(out, text)
 			}
 		}
@@ -212,7 +216,7 @@ func ruleSentences(r batch.Rules, rolling bool) []string {
 	return out
 }
 
-func (c door) proofSentences() []string {
+func (c checkpoint) proofSentences() []string {
 	switch version := demand(c).wanted(); {
 	case c.proves() == proof.Update:
 		_, _, timeout := demand(c).limits()
@@ -225,12 +229,12 @@ func (c door) proofSentences() []string {
 	return nil
 }
 
-func (c door) proposal(plan batch.Plan) Proposal {
+func (c checkpoint) proposal(plan batch.Plan) Proposal {
 	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Modes: plan.Estimates(c.pace()),
 		Guards: c.sentences(plan.Rolls())}
 }
 
-func (c door) atMost(limit, nodes int) error {
+func (c checkpoint) atMost(limit, nodes int) error {
 	if nodes <= limit {
 		return nil
 	}
@@ -239,7 +243,7 @@ func (c door) atMost(limit, nodes int) error {
 }
 
 // expectFile compares what was found with what should be there.
-func (c door) expectFile(ctx context.Context, p passage) error {
+func (c checkpoint) expectFile(ctx context.Context, p guardInput) error {
 	want, err := c.ReadNodes(ctx, c.req.Guards.ExpectFile)
 	if err != nil {
 		return err
@@ -258,7 +262,7 @@ func (c door) expectFile(ctx context.Context, p passage) error {
 }
 
 // secretsArePrivate refuses to send a secret where other programs on the network can read it.
-func (c door) secretsArePrivate(ctx context.Context) error {
+func (c checkpoint) secretsArePrivate(ctx context.Context) error {
 	private, broker, err := c.fleet.Private(ctx)
 	if err != nil || private {
 		return err
@@ -272,7 +276,7 @@ var errNoInput = errors.New("--no-input")
 
 // canConfirm refuses a run with --confirm-each that could not ask between its batches: without a terminal, or with
 // --no-input.
-func (c door) canConfirm(p passage) error {
+func (c checkpoint) canConfirm(p guardInput) error {
 	if len(p.plan.Batches) < 2 {
 		return nil
 	}
@@ -294,7 +298,7 @@ const (
 
 // asks returns the question that comes before an action. With always, a run that cannot ask is refused: a shutdown, and
 // every change where the settings have confirm. Without always, a run without a terminal starts without the question.
-func (c door) asks() (q question, always bool) {
+func (c checkpoint) asks() (q question, always bool) {
 	switch a := proof.Of(c.req.Agent, c.req.Action); {
 	case a == proof.Shutdown:
 		return countNodes, true
@@ -306,7 +310,7 @@ func (c door) asks() (q question, always bool) {
 	return noQuestion, false
 }
 
-func (c door) consentText() string {
+func (c checkpoint) consentText() string {
 	switch q, always := c.asks(); {
 	case q == countNodes:
 		return "asks for the number of nodes to be typed; without a terminal needs --yes"
@@ -320,7 +324,7 @@ func (c door) consentText() string {
 
 // consent prints the plan and asks the operator at the terminal. With --no-input at a terminal it refuses. Without a
 // terminal it refuses when asks returns always, and otherwise lets the run start: a script gave the command.
-func (c door) consent(ctx context.Context, p passage) error {
+func (c checkpoint) consent(ctx context.Context, p guardInput) error {
 	q, always := c.asks()
 	if q == noQuestion || p.nodes == 0 {
 		return nil
@@ -334,7 +338,7 @@ func (c door) consent(ctx context.Context, p passage) error {
 	if err := c.Reporter.Report(Proposed{c.proposal(p.plan)}); err != nil {
 		return err
 	}
-	ok, err := c.put(ctx, q, p.nodes)
+	ok, err := c.ask(ctx, q, p.nodes)
 	if err != nil {
 		return err
 	}
@@ -344,8 +348,8 @@ func (c door) consent(ctx context.Context, p passage) error {
 	return nil
 }
 
-// put asks the question of an action and reports whether the answer was yes.
-func (c door) put(ctx context.Context, q question, nodes int) (bool, error) {
+// ask asks the question of an action and reports whether the answer was yes.
+func (c checkpoint) ask(ctx context.Context, q question, nodes int) (bool, error) {
 	if q == countNodes {
 		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, plain.Count(nodes, "node")))
 		return text == strconv.Itoa(nodes), err

@@ -206,7 +206,7 @@ func TestTheProofHasItsSentence(t *testing.T) {
 	} {
 		c := &call{req: restart()}
 		c.req.Proof = tt.proof
-		if got := strings.Join(c.door().proofSentences(), "; "); got != tt.want {
+		if got := strings.Join(c.checkpoint().proofSentences(), "; "); got != tt.want {
 			t.Errorf("%+v: got %q, want %q", tt.proof, got, tt.want)
 		}
 	}
@@ -217,7 +217,7 @@ func TestTheProofHasItsSentence(t *testing.T) {
 	} {
 		c := &call{req: releaseUpdate()}
 		c.req.Proof = p
-		if got := strings.Join(c.door().proofSentences(), "; "); !strings.Contains(got, want) {
+		if got := strings.Join(c.checkpoint().proofSentences(), "; "); !strings.Contains(got, want) {
 			t.Errorf("%+v: got %q, want %q", p, got, want)
 		}
 	}

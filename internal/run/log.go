@@ -16,7 +16,7 @@ func (c *call) log() *slog.Logger {
 }
 
 // logGuard notes what a guard decided.
-func (c door) logGuard(ctx context.Context, name string, err error) {
+func (c checkpoint) logGuard(ctx context.Context, name string, err error) {
 	switch log := c.log(); {
 	case !log.Enabled(ctx, slog.LevelDebug):
 	case err != nil:

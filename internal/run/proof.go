@@ -147,7 +147,7 @@ func (c demand) verifier(client *rpcclient.Client) (*proof.Verifier, error) {
 	longest, settle, timeout := c.limits()
 	o := proof.Options{
 		Client: client, Collective: c.about.Collective, Action: a, Events: c.fleet.Events(), Timeout: timeout, Settle: settle,
-		LongestDelay: longest, TTL: c.message().TTL, Elapsed: c.elapsed, Tokens: tokenWatch(c).guards(),
+		LongestDelay: longest, TTL: c.message().TTL, Elapsed: c.elapsed, Tokens: tokenWatch(c).refuses(),
 	}
 	wanted := c.req.Proof
 	wanted.Version = c.wanted()

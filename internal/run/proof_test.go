@@ -66,7 +66,7 @@ func TestABatchWithoutSuccessEndsAChange(t *testing.T) {
 		if err != nil || res.Summary.Verdict != batch.Stopped || states(res.Summary)[batch.NotSent] != 1 || len(w.sent()) != 2 {
 			t.Errorf("%s, %v, %v", res.Summary.Verdict, states(res.Summary), err)
 		}
-		if !strings.Contains(res.Summary.Stop.Rule, batch.RuleNothing) {
+		if !strings.Contains(res.Summary.Stop.Rule, batch.RuleWholeBatch) {
 			t.Errorf("%+v", res.Summary.Stop)
 		}
 		many := ping() // a question is put to all of them

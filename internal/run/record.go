@@ -112,7 +112,7 @@ type Stored struct {
 	Owner    journal.Owner
 	Torn     int64  // bytes at the record's end that are not whole
 	Ours     bool   // the record belongs to this user
-	Copied   string // why the record may be a copy that lags; "" when nothing hints at one
+	Copied   string // why the record may be an outdated copy; "" when nothing hints at one
 	clock    journal.Clock
 	size     int64 // of the record's whole lines, in bytes
 }

@@ -56,11 +56,11 @@ func (c job) askService(ctx context.Context, parsed filter.Filter) (Result, erro
 	if t := c.req.Targets; !parsed.Empty() || t.NodesFile != "" || t.Limit != "" {
 		return Result{}, usage(fmt.Errorf("%s is a service: one of its servers answers, whichever", c.req.Agent), "drop the filter")
 	}
-	one := passage{plan: batch.Plan{Batches: []batch.Batch{}, Notes: []string{"one server of the service " + c.req.Agent + " is asked, whichever"}}, nodes: 1}
+	one := guardInput{plan: batch.Plan{Batches: []batch.Batch{}, Notes: []string{"one server of the service " + c.req.Agent + " is asked, whichever"}}, nodes: 1}
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, one)
 	}
-	if err := c.door().pass(ctx, one); err != nil {
+	if err := c.checkpoint().pass(ctx, one); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {

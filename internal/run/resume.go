@@ -156,7 +156,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if c.lacking != nil && left.nodes > 0 {
 		return Result{}, c.lacking
 	}
-	if err := c.door().pass(ctx, left); err != nil {
+	if err := c.checkpoint().pass(ctx, left); err != nil {
 		return Result{}, err
 	}
 	file, from, err := c.Store.take(id)
@@ -177,9 +177,9 @@ func (c job) keep(p batch.Progress) error {
 
 // remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched. Those that
 // were found are all nodes of the run.
-func remaining(run Stored) passage {
+func remaining(run Stored) guardInput {
 	plan, counts := run.Progress.Remaining(), run.Progress.Counts()
-	return passage{
+	return guardInput{
 		plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending),
 		found: run.Progress.Plan().Names(), open: openNodes(run.Progress), run: run.ID, copied: run.Copied,
 	}
@@ -213,7 +213,7 @@ const copyMargin = 5 * time.Second
 func (c job) outwait(ctx context.Context, why string) error {
 	longest, _, _ := demand(c).limits()
 	wait := c.message().TTL + longest + copyMargin
-	text := fmt.Sprintf("the record may be a copy that lags (%s): waits %s, until no request that it lacks can act any more; --trust-record does not", why, wait)
+	text := fmt.Sprintf("the record may be an outdated copy (%s): waiting %s until a request that is missing in it can no longer act; --trust-record skips the wait", why, wait)
 	if err := c.Reporter.Report(Noted{Warning, text}); err != nil {
 		return err
 	}
@@ -256,14 +256,14 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := tokenWatch(j).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	again, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
 	}
-	if err := j.door().pass(ctx, again); err != nil {
+	if err := j.checkpoint().pass(ctx, again); err != nil {
 		return Result{}, err
 	}
 	return j.begin(ctx, again.plan, s.ID)

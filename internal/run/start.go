@@ -50,8 +50,8 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 // job is a checked request on its way to the nodes.
 type job struct{ *call }
 
-func (c *call) door() door       { return door{c} }
-func (c *call) planner() planner { return planner{c} }
+func (c *call) checkpoint() checkpoint { return checkpoint{c} }
+func (c *call) planner() planner       { return planner{c} }
 
 // announce reports that the checks are done.
 func (c job) announce() error {
@@ -78,14 +78,14 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	}
 	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
 	plan.Notes = append(plan.Notes, c.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(c).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
+	whole, err := tokenWatch(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
 	if err != nil {
 		return Result{}, err
 	}
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, whole)
 	}
-	if err := c.door().pass(ctx, whole); err != nil {
+	if err := c.checkpoint().pass(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {

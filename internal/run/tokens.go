@@ -27,9 +27,9 @@ const tokenMargin = 10 * time.Minute
 // tokenWatch is how a call looks at the nodes' tokens.
 type tokenWatch struct{ *call }
 
-// matter reports whether a restart can cost nodes their identity, and whether it can be seen beforehand: replies carry
-// the token, and are checked. Nodes in provisioning mode have none.
-func (c tokenWatch) matter() bool {
+// applies reports whether this call restarts v2 servers whose replies, and so their tokens, are checked. Nodes in
+// provisioning mode have no token.
+func (c tokenWatch) applies() bool {
 	if proof.Of(c.req.Agent, c.req.Action) != proof.Restart || c.about.Collective == fleet.ProvisioningCollective {
 		return false
 	}
@@ -37,8 +37,8 @@ func (c tokenWatch) matter() bool {
 	return err == nil && who.Version == choria.V2 && who.ChecksReplies
 }
 
-// guards reports whether nodes with an expiring token are kept from the restart.
-func (c tokenWatch) guards() bool { return c.matter() && !c.req.Guards.AllowExpiring }
+// refuses reports whether nodes with an expiring token are refused (no --allow-expiring).
+func (c tokenWatch) refuses() bool { return c.applies() && !c.req.Guards.AllowExpiring }
 
 // splay is the input of restart, zero where none was given.
 func (c *call) splay() time.Duration {
@@ -66,7 +66,7 @@ type tokenLook struct {
 
 // look looks at the token of every node that may be sent to, once a call: that of a reply to the discovery where
 // there was any, else of a reply to the question for the baseline.
-func (c tokenWatch) look(ctx context.Context, p passage) (tokenLook, error) {
+func (c tokenWatch) look(ctx context.Context, p guardInput) (tokenLook, error) {
 	if c.tokens != nil {
 		return *c.tokens, nil
 	}
@@ -105,20 +105,20 @@ func (c tokenWatch) look(ctx context.Context, p passage) (tokenLook, error) {
 }
 
 // noted adds to the plan what it must say of the nodes' tokens.
-func (c tokenWatch) noted(ctx context.Context, p passage) (passage, error) {
-	if !c.guards() || p.nodes == 0 {
+func (c tokenWatch) noted(ctx context.Context, p guardInput) (guardInput, error) {
+	if !c.refuses() || p.nodes == 0 {
 		return p, nil
 	}
 	look, err := c.look(ctx, p)
 	if err == nil && len(look.unseen) > 0 {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the token of %s was not seen: %s; one that is silent before its batch, too, is not sent to",
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the token of %s was not seen: %s; a node that is still silent when its batch is sent is left out",
 			plain.Count(len(look.unseen), "node"), discovery.Fold(look.unseen)))
 	}
 	return p, err
 }
 
 // expiring is the guard's check.
-func (c tokenWatch) expiring(ctx context.Context, p passage) error {
+func (c tokenWatch) expiring(ctx context.Context, p guardInput) error {
 	if p.nodes == 0 {
 		return nil
 	}
@@ -159,7 +159,7 @@ func (c tokenWatch) good(client *rpcclient.Client, nodes []string) error {
 }
 
 // targets are the nodes that may be sent to.
-func (p passage) targets() []string { return append(p.plan.Names(), p.open...) }
+func (p guardInput) targets() []string { return append(p.plan.Names(), p.open...) }
 
 // openNodes are those that a probe may prove untouched.
 func openNodes(p batch.Progress) []string {

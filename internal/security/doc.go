@@ -17,8 +17,8 @@
 //     String.
 //   - The broker's certificate is verified, by the configured CA or the
 //     system's roots, unless Options.InsecureBroker is set.
-//   - One Seal makes one signature, over exactly the bytes that it was given, or
-//     takes one from the remote signer over a request that means the same.
+//   - One Seal makes one signature over exactly the given bytes, or gets a signed
+//     request with the same meaning from the remote signer.
 //   - The certificates of request signer and login service are verified, unless
 //     Options.InsecureSigner is set.
 //   - A login that fails leaves token and seed as they were.

@@ -8,8 +8,8 @@
 // A case is made from a seed, or written by hand for a fault that was seen on a real network. A failure prints the seed,
 // the command that runs it again, and a timeline: a line an event, in virtual time.
 //
-// What the world cannot do. The goroutines of a case that wake at the same virtual instant run in any order, so a seed
-// fixes the schedule and not every interleaving; delays are made distinct to keep that rare. The monotonic and the wall
+// Limits. Goroutines that wake at the same virtual instant run in any order, so a seed fixes the schedule but not every
+// interleaving; delays are made distinct to keep that rare. The monotonic and the wall
 // clock of a case cannot be set apart: a suspended machine is one whose messages and journal writes wait until it wakes
 // while both clocks run; the two readings of elapsed time are tested where they are made, in package batch.
 package world

@@ -74,7 +74,8 @@ func (w *world) judgeCounts(what string, s batch.Summary) {
 	}
 }
 
-// verdictOf is the class that counts and stop give (product.md, exit codes; the order is the contract).
+// verdictOf returns the verdict that follows from counts and stop (docs/exit-codes.md). The order of the cases
+// matters.
 func verdictOf(s batch.Summary) batch.Verdict {
 	c := s.States
 	switch {

@@ -8,7 +8,7 @@ import (
 	"fleetctl/batch"
 )
 
-// The judge: what must hold in every world. All of it needs the world's lock, but for what is said to take it.
+// The judge: what must hold in every world. All of it needs the world's lock, except what is said to take it.
 
 // settling is how long after a stop or a pause a batch that was handed over before may still leave.
 const settling = 50 * time.Millisecond

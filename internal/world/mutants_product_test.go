@@ -13,9 +13,9 @@ var productMutants = []mutant{
 		old: "if token != fmt.Sprintf(\"%016x\", p.tokens[i]) {", new: "if token == fmt.Sprintf(\"%d\", p.tokens[i]) {"},
 
 	// The proof.
-	{name: "a start before the sending is proof", file: "internal/proof/clocks.go", tests: byProof,
+	{name: "a start before the sending is proof", file: "internal/proof/started_after.go", tests: byProof,
 		old: "case began >= p.hi:", new: "case began >= p.base*int64(time.Second):"},
-	{name: "a shutdown may not act in the second of its reply", file: "internal/proof/clocks.go", tests: byProof,
+	{name: "a shutdown may not act in the second of its reply", file: "internal/proof/started_after.go", tests: byProof,
 		old: "margin = int64(time.Second)", new: "margin = 0"},
 	{name: "a request is harmless before the longest delay is over", file: "internal/proof/probe.go", tests: byProof,
 		old: "whole := v.o.TTL + max(v.o.LongestDelay, min(t.Delay, MaxDelay)) + clockMargin", new: "whole := v.o.TTL"},

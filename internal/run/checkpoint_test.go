@@ -15,7 +15,7 @@ import (
 	"fleetctl/batch"
 )
 
-// A request to a service passes the same door, and a dry run of one sends nothing.
+// A request to a service passes the same checkpoint, and a dry run of one sends nothing.
 func TestAServiceStandsBehindTheDoor(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -243,7 +243,7 @@ func TestSecretsAreGuardedAtEachBatch(t *testing.T) {
 	})
 }
 
-// A resume keeps every rule and the whole pace of its run, but for what is typed now.
+// A resume keeps every rule and the whole pace of its run, except what is typed now.
 func TestAResumeKeepsWhatIsNotReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1", "n2", "n3")

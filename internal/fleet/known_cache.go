@@ -18,9 +18,10 @@ import (
 	"fleetctl/internal/atomicfile"
 )
 
-// The nodes that the last whole discovery of a question found are kept, to decide when the next one may end, and for
-// nothing else: they are never targets. A question is a collective and a filter, asked of certain brokers by a certain
-// caller. The file's first line holds the SHA-256 of the rest: half a list would end a discovery too early.
+// fleetctl keeps the names of the nodes that the last complete discovery found, one file for each combination of
+// collective, filter, brokers and caller. The list only decides when the next discovery may end; its nodes are
+// never targets. The first line holds the SHA-256 of the rest, because an incomplete list would end a discovery too
+// early.
 
 const (
 	knownMark = "fleetctl: nodes of the last whole discovery, 1: "
@@ -87,7 +88,8 @@ func readKnown(path string) []string {
 	return strings.Fields(rest)
 }
 
-// keepKnown keeps the nodes of a whole discovery. What cannot be kept costs the next one time, and nothing else.
+// keepKnown keeps the nodes of a complete discovery. If the list cannot be written, the next discovery only takes
+// longer.
 func (f *Fleet) keepKnown(ctx context.Context, path string, before []string, res discovery.Result) {
 	if n := len(res.Missing); n > 0 {
 		f.o.tell("warning: %d of %d nodes that were expected did not answer within %s: %s", n, len(before), res.Took.Round(100*time.Millisecond), someNames(res.Missing))

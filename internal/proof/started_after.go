@@ -11,7 +11,8 @@ const (
 	stepSize  = 500 * time.Millisecond // two looks that differ by more show a clock that was set
 )
 
-// cut is the most that a node's timestamp may be behind its clock: protocol v1 sends whole seconds.
+// cut returns how much a timestamp may be behind the node's clock because it is truncated: 1 s for whole seconds
+// (protocol v1), else 0.
 func cut(stamp time.Time) time.Duration {
 	if stamp.Nanosecond() == 0 {
 		return time.Second
@@ -21,18 +22,19 @@ func cut(stamp time.Time) time.Duration {
 
 // look is one answer of a node.
 type look struct {
-	start    int64     // of its process, its own clock, unix seconds; cut short by up to a second
+	start    int64     // when its process started, by the node's clock; unix seconds, truncated
 	clock    time.Time // the node's when it answered; zero when the reply has none
 	asked    time.Time // ours, before the poll left
 	received time.Time // ours
 }
 
-// past is what is known of a node from before it acts, if it does. Its own times are unix nanoseconds; 0 is not known.
+// past is what is known about a node from before it acts. The node's times are unix nanoseconds unless noted; 0
+// means not known.
 type past struct {
 	sent  time.Time // our clock
 	base  int64     // the start time that it reported just before the request, unix seconds
-	lo    int64     // the node's clock when the request was sent lies between lo
-	hi    int64     // and hi, by its baseline
+	lo    int64     // lo, hi: lower and upper bound of the node's clock when
+	hi    int64     // the request was sent, from the baseline
 	stamp int64     // the node's clock when it replied to the request
 
 	offset span // how far its clock was ahead of ours then
@@ -139,8 +141,9 @@ func (v *Verifier) byAge(p past, l look) order {
 	return unclear
 }
 
-// began reports when the process of a look began. Measures that contradict each other prove nothing. steady says that an
-// earlier look at the same process agrees with this one, which ages need: see track.
+// began compares the start of a process with the request. If two measures contradict each other, the result is
+// unclear. steady means that an earlier look at the same process showed the same clock; only then does the age
+// alone prove a later start (see track).
 func (v *Verifier) began(p past, l look, steady bool) order {
 	if p.base > 0 && l.start == p.base {
 		return same
@@ -194,7 +197,7 @@ func (t *track) add(l look) bool {
 	return t.looks == 2 && !t.set
 }
 
-// behind is how far the node's clock is behind ours at the least.
+// behind returns the least amount by which the node's clock is behind ours; 0 if not known.
 func (l look) behind() time.Duration {
 	if l.clock.IsZero() {
 		return 0
