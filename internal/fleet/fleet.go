@@ -115,10 +115,11 @@ type Fleet struct {
 	// Federations are the federations whose collectives are addressed; without any, the broker's own collectives are.
 	Federations []string
 
-	o      Options
-	id     *security.Identity
-	conn   *bus.Conn
-	client *rpcclient.Client
+	o       Options
+	id      *security.Identity
+	conn    *bus.Conn
+	client  *rpcclient.Client
+	refused error // of the first Dial, whose time is over
 
 	links  chan batch.Link
 	handed atomic.Bool // a run reports what happens to the connection
@@ -177,10 +178,10 @@ func (f *Fleet) Identity() (*security.Identity, error) {
 // UseIdentity takes credentials that the caller has opened.
 func (f *Fleet) UseIdentity(id *security.Identity) { f.id = id }
 
-// Dial connects to the broker, once a process.
+// Dial connects to the broker, once a process. A connection that failed is not tried again: the operator has waited once.
 func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
-	if f.client != nil {
-		return f.client, nil
+	if f.client != nil || f.refused != nil {
+		return f.client, f.refused
 	}
 	id, err := f.Identity()
 	if err != nil {
@@ -197,6 +198,7 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 	f.links = make(chan batch.Link, linkBuffer)
 	o.OnLink = f.link
 	if f.conn, err = bus.Connect(ctx, o); err != nil {
+		f.refused = err
 		return nil, err
 	}
 	if back, _ := f.conn.Reconnected(); !back.IsZero() {

@@ -174,8 +174,11 @@ func TestCredentialsAreOpenedOnce(t *testing.T) {
 	if said := strings.Join(p.said, "\n"); strings.Count(said, "INSECURE_YES_REALLY") != 1 || !strings.HasPrefix(said, "warning: ") {
 		t.Errorf("said %q", said)
 	}
+	_, first := f.Dial(t.Context())
+	if _, again := f.Dial(t.Context()); first == nil || again != first {
+		t.Errorf("a connection that failed was tried again: %v, then %v", first, again)
+	}
 	for _, do := range []func() error{
-		func() error { _, err := f.Dial(t.Context()); return err },
 		func() error { _, _, err := f.Private(t.Context()); return err },
 		func() error { _, err := f.Find(t.Context(), Targets{}, filter.Filter{}, ""); return err },
 		func() error { _, err := serviceSigner{f}.Sign(t.Context(), "r", "s", "t"); return err },
