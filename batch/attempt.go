@@ -24,7 +24,8 @@ type attempt struct {
 // sending is one intent: what its attempts have in common.
 type sending struct {
 	batch   int32
-	at      int64
+	at      int64 // of the intent
+	left    int64 // when it was flushed, where that was long after the intent
 	request string
 }
 
@@ -179,7 +180,7 @@ func (l *ledger) applyIntent(r *Record) error {
 	}
 	b := &l.batches[r.Batch-1]
 	b.sent, b.request, b.replies, b.ended = r.Time, r.Request, time.Time{}, time.Time{}
-	l.sends = append(l.sends, sending{int32(r.Batch), unixNano(r.Time), r.Request})
+	l.sends = append(l.sends, sending{batch: int32(r.Batch), at: unixNano(r.Time), request: r.Request})
 	rows := b.rows
 	if r.Nodes != nil {
 		rows = make([]int32, 0, len(r.Nodes))
@@ -206,13 +207,13 @@ func (l *ledger) applyIntent(r *Record) error {
 // machine slept or what signs was slow.
 const quickSend = 10 * time.Second
 
-// applySent: a batch that left long after its intent counts as sent when it was
-// flushed. What its nodes did in between was not its work.
+// applySent: requests of a batch that was flushed long after its intent left at any
+// moment in between. What a node did in between may be our work, or not.
 func (l *ledger) applySent(r *Record) {
 	for i := len(l.sends) - 1; i >= 0; i-- {
 		if s := &l.sends[i]; int(s.batch) == r.Batch {
 			if r.Time.Sub(timeOf(s.at)) > quickSend {
-				s.at = unixNano(r.Time)
+				s.left = unixNano(r.Time)
 			}
 			return
 		}
@@ -264,7 +265,7 @@ func (l *ledger) target(at int32) Target {
 		return l.begin.Plan.Doubts[-a.send-1]
 	}
 	s := &l.sends[a.send]
-	t.Batch, t.Baseline, t.Sent = int(s.batch), a.baseline, timeOf(s.at)
+	t.Batch, t.Baseline, t.Sent, t.Left = int(s.batch), a.baseline, timeOf(s.at), timeOf(s.left)
 	t.Replied, t.Stamp, t.Delay = timeOf(a.replied), timeOf(a.stamp), a.delay
 	return t
 }

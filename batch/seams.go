@@ -74,9 +74,18 @@ type Target struct {
 	Batch    int           `json:"b,omitempty"`
 	Baseline string        `json:"base,omitempty"` // Baseline.Text; "" when the node did not report it
 	Sent     time.Time     `json:"sent,omitzero"`  // when the intent was recorded, our clock; zero: not known
+	Left     time.Time     `json:"left,omitzero"`  // when its request had left for certain, where that was long after Sent
 	Replied  time.Time     `json:"at,omitzero"`    // when its reply came in, our clock; zero: silent
 	Stamp    time.Time     `json:"s,omitzero"`     // the reply's own timestamp, the node's clock
 	Delay    time.Duration `json:"d,omitempty"`    // announced wait before it acts
+}
+
+// LeftBy returns when the request had left at the latest: it left between Sent and then. Zero: not known.
+func (t Target) LeftBy() time.Time {
+	if t.Left.After(t.Sent) {
+		return t.Left
+	}
+	return t.Sent
 }
 
 // Baseline is how one node was just before its batch.

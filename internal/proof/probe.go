@@ -66,7 +66,7 @@ func (v *Verifier) harmful(t batch.Target, begin time.Time) time.Duration {
 	if t.Sent.IsZero() { // not known; it cannot be later than now
 		return whole - batch.Shortest(begin, time.Now())
 	}
-	return whole - v.o.Elapsed(t.Sent, time.Now())
+	return whole - v.o.Elapsed(t.LeftBy(), time.Now())
 }
 
 // run asks in rounds. Looks on a connection that is away, or was just lost, do not count; they end with the time for

@@ -215,11 +215,11 @@ func (v *Verifier) poll() rpcclient.Request {
 func (v *Verifier) due(t batch.Target) time.Time {
 	switch update := v.o.Action == Update; {
 	case update && t.Replied.IsZero():
-		return t.Sent.Add(v.o.Timeout)
+		return t.LeftBy().Add(v.o.Timeout)
 	case update && t.Delay <= 0:
 		return t.Replied.Add(minDelay)
 	case t.Replied.IsZero():
-		return t.Sent.Add(v.o.LongestDelay)
+		return t.LeftBy().Add(v.o.LongestDelay)
 	case t.Delay > 0:
 		return t.Replied.Add(min(t.Delay, MaxDelay))
 	}

@@ -31,17 +31,18 @@ type look struct {
 // past is what is known about a node from before it acts. The node's times are unix nanoseconds unless noted; 0
 // means not known.
 type past struct {
-	sent  time.Time // our clock
+	sent  time.Time // when the request left at the earliest, our clock
+	left  time.Time // and at the latest
 	base  int64     // the start time that it reported just before the request, unix seconds
 	lo    int64     // lo, hi: lower and upper bound of the node's clock when
-	hi    int64     // the request was sent, from the baseline
+	hi    int64     // the request left, from the baseline
 	stamp int64     // the node's clock when it replied to the request
 
 	offset span // how far its clock was ahead of ours then
 }
 
 func pastOf(t batch.Target) past {
-	p := past{sent: t.Sent}
+	p := past{sent: t.Sent, left: t.LeftBy()}
 	if !t.Stamp.IsZero() {
 		p.stamp = t.Stamp.UnixNano()
 		if !t.Replied.IsZero() && !t.Sent.IsZero() {
@@ -57,10 +58,10 @@ func pastOf(t batch.Target) past {
 		return p
 	}
 	p.offset = look{clock: b.clock, asked: b.asked, received: b.asked.Add(b.took)}.offset()
-	// It answered between asked and asked+took. For the upper bound of its clock at the sending, the longer time is
-	// added; for the lower bound, the shorter.
+	// It answered between asked and asked+took, and the request left between sent and left. For the upper bound of its
+	// clock at the sending, the longest time is added; for the lower bound, the shortest.
 	p.lo = b.clock.Add(max(0, batch.Shortest(b.asked.Add(b.took), t.Sent))).UnixNano()
-	p.hi = b.clock.Add(cut(b.clock) + max(0, batch.Longest(b.asked, t.Sent))).UnixNano()
+	p.hi = b.clock.Add(cut(b.clock) + max(0, batch.Longest(b.asked, p.left))).UnixNano()
 	return p
 }
 
@@ -133,7 +134,7 @@ func (v *Verifier) byAge(p past, l look) order {
 	switch {
 	case age < -time.Second: // it began in its own future
 		return unclear
-	case age < v.o.Elapsed(p.sent, l.asked)-ageMargin:
+	case age < v.o.Elapsed(p.left, l.asked)-ageMargin:
 		return after
 	case age > longest+clockMargin+longest/1000: // clocks drift, less than that
 		return before

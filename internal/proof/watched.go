@@ -76,7 +76,7 @@ func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 		w.since = max(due, now)
 	case Update:
 		w.anytime = !w.replied
-		w.deadline = max(t.Sent.Sub(base)+v.o.Timeout, max(due, now)+min(v.o.Timeout, defaultTimeout))
+		w.deadline = max(t.LeftBy().Sub(base)+v.o.Timeout, max(due, now)+min(v.o.Timeout, defaultTimeout))
 		if w.anytime && now < due { // the deadline is the last look
 			w.deadline = due
 		}
