@@ -121,7 +121,8 @@ func (m *machine) looked(e timerEvent) {
 	}
 	rows := m.toLookAt(e.Batch)
 	switch {
-	case len(rows) == 0:
+	case len(rows) == 0: // what waited for the look may be absent, or planned again
+		m.seen(e.At, nil)
 	case !m.link.down.IsZero():
 		m.lookOnce(e.At, e.Batch)
 	default:

@@ -177,6 +177,10 @@ func (p *probe) answer(s *suspect, r rpcclient.Reply, asked time.Time) {
 		}
 		return
 	}
+	if sees == sameProcess && v.o.Action == Update { // a download has no longest duration
+		p.end(s, batch.Unproved, "the process from before the request still runs, but an update may not have ended: see the node's log")
+		return
+	}
 	if sees == sameProcess && v.untouched(s, l, steady) {
 		p.end(s, batch.Untouched, "still the process that started "+clock(l.start, l.start))
 		return

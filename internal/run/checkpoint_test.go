@@ -75,6 +75,30 @@ func TestAResumeThatAnotherProcessOvertakes(t *testing.T) {
 	})
 }
 
+// A retry plans nodes that a resume may send to while the operator is asked.
+func TestARetryThatAResumeOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2")
+		s := interrupted(t, w)
+		c, r := w.again(t, Request{}, s)
+		w.asker.away, w.asker.answers = nil, []string{"y"}
+		w.events.hook = func(e Event) {
+			if _, asked := e.(Proposed); asked {
+				file, _, err := w.store().take(s.ID)
+				if err != nil {
+					t.Error(err)
+				} else if err := file.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		_, err := Retry(t.Context(), c, r, s, []batch.State{batch.Planned, batch.NotSent})
+		if e, ok := errors.AsType[*GuardError](err); !ok || !strings.Contains(e.Error(), "cannot retry run") || len(w.sent()) != 1 {
+			t.Errorf("%v; sent %q", err, w.sent())
+		}
+	})
+}
+
 // The record of another user is refused by a dry run as by a resume.
 func TestARecordOfAnotherUserIsNotResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -202,9 +202,13 @@ func (r Request) pacesOrStops() bool {
 	return paced || r.Rules != batch.Rules{}
 }
 
-// keepPace keeps the recorded pace and rules where nothing else was given now.
+// keepPace keeps the recorded pace and rules where nothing else was given now. A window takes over nothing that is about
+// batches.
 func (r *Request) keepPace(p batch.Progress) {
-	pace := p.Pace()
+	pace, rules := p.Pace(), p.Rules()
+	if r.Policy.Rolling {
+		pace.ConfirmEach, rules.MaxFailedBatch, rules.MaxNoReplyBatch = false, batch.Amount{}, batch.Amount{}
+	}
 	if !r.Pace.Sleep.Set {
 		r.Pace.Sleep = Wait{pace.Sleep, true}
 	}
@@ -217,7 +221,7 @@ func (r *Request) keepPace(p batch.Progress) {
 	if !r.Pace.ConfirmEach.Set {
 		r.Pace.ConfirmEach = Wish{pace.ConfirmEach, pace.ConfirmEach}
 	}
-	keepRules(&r.Rules, p.Rules())
+	keepRules(&r.Rules, rules)
 }
 
 // keepRules fills in every stop rule that was not given now.

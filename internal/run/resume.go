@@ -188,8 +188,7 @@ func remaining(run Stored) guardInput {
 // continueRun continues a run after the guards have passed and its record was taken over. It closes the record.
 func (c job) continueRun(ctx context.Context, judged Stored, from batch.Progress, file *journal.Journal) (Result, error) {
 	if file.Found() != judged.size {
-		err := refuse("look at it with `fleetctl runs show "+judged.ID+"`, and type the command again", "cannot resume run %s: another process has resumed it meanwhile", judged.ID)
-		return Result{}, errors.Join(err, file.Close())
+		return Result{}, errors.Join(resumedMeanwhile("resume", judged.ID), file.Close())
 	}
 	if file.Torn() > 0 {
 		text := fmt.Sprintf("the last %d bytes of the record were cut short and are dropped; nothing had been sent on their account", file.Torn())
@@ -250,6 +249,9 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 		return Result{}, usage(err, "")
 	}
 	plan.Notes = append(plan.Notes, j.federationNotes()...)
+	if plan.Rolls() && !s.Progress.Plan().Rolls() {
+		plan.Notes = append(plan.Notes, "a window has no batches: --confirm-each and rules for one batch are not taken over from run "+s.ID)
+	}
 	if err := j.announce(); err != nil {
 		return Result{}, err
 	}
@@ -266,5 +268,15 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.checkpoint().pass(ctx, again); err != nil {
 		return Result{}, err
 	}
+	if now, err := j.Store.Read(s.ID); err != nil {
+		return Result{}, err
+	} else if now.Live || now.size != s.size {
+		return Result{}, resumedMeanwhile("retry", s.ID)
+	}
 	return j.begin(ctx, again.plan, s.ID)
+}
+
+// resumedMeanwhile refuses a record that has grown since it was judged: its nodes may have been sent to.
+func resumedMeanwhile(what, id string) error {
+	return refuse("look at it with `fleetctl runs show "+id+"`, and type the command again", "cannot %s run %s: another process has resumed it meanwhile", what, id)
 }

@@ -121,3 +121,43 @@ func TestARetryInAWindowAsksForItsFacts(t *testing.T) {
 		}
 	})
 }
+
+// A run in batches is retried in a window. What was recorded about batches is left out; what is typed about them is refused.
+func TestARunInBatchesIsRetriedInAWindow(t *testing.T) {
+	window := batch.Policy{Rolling: true, Sizes: batch.Sizes{batch.Number(2)}, Canary: batch.CanaryOff}
+	for _, about := range []func(*Request){
+		func(r *Request) { r.Rules.MaxFailedBatch = batch.Number(2) },
+		func(r *Request) { r.Rules.MaxNoReplyBatch = batch.Number(2) },
+		func(r *Request) { r.Pace.ConfirmEach = Wish{On: true, Set: true} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "n1", "n2", "n3")
+			w.asker.away, w.asker.answers = nil, []string{"y", "y", "y"}
+			for _, n := range w.nodes {
+				n.code = 1
+			}
+			r := restart()
+			about(&r)
+			if _, err := w.start(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			s := w.last()
+			typed := Request{Policy: window}
+			about(&typed)
+			if _, err := typed.Reopen(s); err == nil || !strings.Contains(err.Error(), "is about batches") {
+				t.Errorf("typed: %v", err)
+			}
+			again, err := Request{Policy: window}.Reopen(s)
+			if err != nil {
+				t.Fatalf("recorded: %v", err)
+			}
+			again.DryRun = true
+			if _, err := Retry(t.Context(), w.context(), again, s, []batch.State{batch.Refused, batch.NotSent}); err != nil {
+				t.Fatal(err)
+			}
+			if notes := strings.Join(one[Planned](t, w.events).Plan.Notes, "\n"); !strings.Contains(notes, "not taken over from run "+s.ID) {
+				t.Errorf("notes %q", notes)
+			}
+		})
+	}
+}

@@ -90,10 +90,13 @@ func (c tokenWatch) look(ctx context.Context, p guardInput) (tokenLook, error) {
 		return tokenLook{}, fmt.Errorf("look at the nodes' tokens: %w", err)
 	}
 	look := tokenLook{within: p.plan.Estimate(c.pace()).Typical + tokenMargin}
+	if c.blind() { // the estimate ends with the last reply
+		look.within += c.margin() - tokenMargin
+	}
 	limit := time.Now().Add(look.within)
 	for _, n := range nodes {
 		switch t, seen := client.Token(n); {
-		case asked[n].Absent:
+		case asked[n].Absent && c.req.ReplyTo == "": // its batch looks again
 		case seen && t.Ends.Before(limit):
 			look.expiring = append(look.expiring, n)
 		case !seen, !t.Believed:
@@ -137,20 +140,30 @@ func (c tokenWatch) expiring(ctx context.Context, p guardInput) error {
 			"cannot restart %s: the token ends within %s, and a server that starts with an expired token deletes its identity and goes into provisioning: %s",
 			plain.Count(n, "node"), look.within.Round(time.Second), discovery.Fold(look.expiring))
 	}
-	if n := len(look.unseen); n > 0 && (c.proves() == 0 || c.req.ReplyTo != "") { // nothing looks at them again before they are sent to
+	if n := len(look.unseen); n > 0 && c.blind() {
 		return refuse(hint(look.unseen, ""), "cannot restart %s without a look at the token first: %s", plain.Count(n, "node"), discovery.Fold(look.unseen))
 	}
 	return nil
 }
 
-// good looks at the tokens of a batch where there are no baselines to do so.
+// blind reports that no baseline shows the tokens again before the nodes are sent to.
+func (c tokenWatch) blind() bool { return c.proves() == 0 || c.req.ReplyTo != "" }
+
+// good looks at the tokens of a batch where there are no baselines to do so. A node that was absent when all were asked may be
+// connected by now: its token was never seen.
 func (c tokenWatch) good(client *rpcclient.Client, nodes []string) error {
 	limit := time.Now().Add(c.margin())
-	var expiring []string
+	var expiring, unseen []string
 	for _, n := range nodes {
-		if t, seen := client.Token(n); seen && t.Ends.Before(limit) {
+		switch t, seen := client.Token(n); {
+		case !seen:
+			unseen = append(unseen, n)
+		case t.Ends.Before(limit):
 			expiring = append(expiring, n)
 		}
+	}
+	if len(unseen) > 0 {
+		return errors.New("the token of " + plain.Count(len(unseen), "node") + " was not seen: " + discovery.Fold(unseen))
 	}
 	if len(expiring) == 0 {
 		return nil
