@@ -107,7 +107,7 @@ type block struct {
 var (
 	codeSpan  = regexp.MustCompile("`+[^`]*`+")
 	linkGoal  = regexp.MustCompile(`\]\([^)]*\)`)
-	described = regexp.MustCompile(`"(description|title)": *"[^"]*"`) // in a JSON schema; keys are a contract
+	described = regexp.MustCompile(`"(description|title)": *"(?:[^"\\]|\\.)*"`) // in a JSON schema; keys are a contract
 	itemStart = regexp.MustCompile(`^\s*([-*]|\d+\.) `)
 )
 
@@ -275,7 +275,7 @@ func TestPackagesKeepTheLanguage(t *testing.T) {
 	}
 }
 
-// Each phrase is shown a text that it finds: the first word of each of its alternatives that is plain text.
+// Texts that the rules find, and texts that they leave alone.
 func TestLanguageRulesBite(t *testing.T) {
 	for _, test := range []struct {
 		text  string

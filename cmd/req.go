@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -112,10 +113,13 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 	events := newNotifier(ctx, a, o, settings, f.About().ConfigFile, w)
 	token, _ := a.env.getenv(tokenVariable)
 	ask := newAsker(a)
-	defer func() {
+	stop := events.Kill
+	a.stopCommand.Store(&stop)
+	release := sync.OnceFunc(func() {
 		ask.keys.close()
 		a.running.Store(nil)
-	}()
+	})
+	defer release() // also after a panic: the terminal has another mode
 	res, err := work(run.Context{
 		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: events,
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
@@ -127,7 +131,9 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 			return ask.keys.control()
 		},
 	})
-	if err := w.End(cmp.Or(err, events.Close())); err != nil {
+	release()
+	err = w.End(err) // the result is there before anything waits for the command of --on-event
+	if err := cmp.Or(err, events.Close()); err != nil {
 		return err
 	}
 	return ended(resultCode(res))

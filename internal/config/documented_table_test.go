@@ -108,5 +108,5 @@ var documentedNames = []documented{
 	own("`true`: refuse every action that changes something", "read_only"),
 	own("a CA file that verifies the certificates of request signer and login service", "signer_ca"),
 	own("`true`: do not verify them, and allow plain http", "insecure_signer"),
-	own("a command that hears of every run that changes something: [notifications.md](notifications.md); `--on-event` names another", "on_event"),
+	own("a command that runs at the events of every run that changes something: [notifications.md](notifications.md); `--on-event` names another", "on_event"),
 }

@@ -83,6 +83,10 @@ type Notifier struct {
 	missed      int                     // events for which the command was not run; read when done is closed
 	cancelEarly context.CancelCauseFunc // ends the command for every event except end
 	kill        context.CancelCauseFunc
+	links       time.Time    // since when losses of the connection are of this run
+	lost        batch.Record // of a loss from before, whose end was not reported; its Kind is "" when there is none
+
+	busy sync.Mutex // held while the command runs
 
 	mu       sync.Mutex // guards warnings
 	warnings []string
@@ -123,6 +127,16 @@ func (n *Notifier) Close() error {
 	return n.reportWarnings()
 }
 
+// errKilled ends a command whose run is killed.
+var errKilled = errors.New("fleetctl was killed")
+
+// Kill ends the command at once, with its children, and starts no other. It is for a process that is about to die.
+func (n *Notifier) Kill() {
+	n.kill(errKilled)
+	n.busy.Lock()
+	defer n.busy.Unlock()
+}
+
 // Report implements run.Reporter.
 func (n *Notifier) Report(e run.Event) error {
 	err := n.next.Report(e)
@@ -144,6 +158,10 @@ func (n *Notifier) observe(e run.Event) {
 			n.notice.States = e.Step.Counts
 			n.hold(holdQuestion, time.Now(), fmt.Sprintf("asks the operator whether to send batch %d", e.Step.Next))
 		}
+	case run.Forwarded, run.Answered:
+		if !n.off && !n.o.Changing {
+			n.warn("the command of --on-event does not run: it is for runs, and a request to a service or with --reply-to is none")
+		}
 	case run.Finished:
 		n.finished(e.Result)
 	}
@@ -151,6 +169,7 @@ func (n *Notifier) observe(e run.Event) {
 
 // begin notes which run this is.
 func (n *Notifier) begin(e run.Began) {
+	n.links = e.Links
 	header := e.Progress.Header()
 	var meta run.Meta
 	if err := json.Unmarshal(header.Meta, &meta); err != nil && !n.off {
@@ -190,6 +209,18 @@ func (n *Notifier) release(why hold, at time.Time, reason string) {
 
 // recorded reports the records that matter.
 func (n *Notifier) recorded(r batch.Record) {
+	if r.Kind == batch.KindLink && r.Time.Before(n.links) { // from before the run began: it counts only while it lasts
+		if n.lost = r; r.Up {
+			n.lost = batch.Record{}
+		}
+		return
+	}
+	if begins := r.Kind == batch.KindPlan || r.Kind == batch.KindResumed; n.lost.Kind != "" && !begins {
+		if r.Kind != batch.KindLink {
+			n.hold(holdLink, n.lost.Time, n.lost.Reason)
+		}
+		n.lost = batch.Record{}
+	}
 	switch r.Kind {
 	case batch.KindPlan:
 		n.send(noticeBegin, r.Time, "")
@@ -209,7 +240,7 @@ func (n *Notifier) recorded(r batch.Record) {
 		n.release(holdQuestion, r.Time, fmt.Sprintf("batch %d was confirmed", r.Batch))
 	case batch.KindStopped:
 		stop := *r.Stop
-		stop.Reason = n.o.Scrub(plain.Line(stop.Reason))
+		stop.Reason = plain.Line(n.o.Scrub(stop.Reason))
 		n.notice.Stop, n.held = &stop, 0
 		n.send(noticeStop, r.Time, stop.Reason)
 	}
@@ -227,8 +258,8 @@ func (n *Notifier) send(event string, at time.Time, reason string) {
 		return
 	}
 	out := n.notice
-	out.Event, out.Time, out.Reason = event, at.UTC(), n.o.Scrub(plain.Line(reason))
-	out.Text = cut(n.o.Scrub(out.line()), maxText)
+	out.Event, out.Time, out.Reason = event, at.UTC(), plain.Line(n.o.Scrub(reason))
+	out.Text = cut(plain.Line(n.o.Scrub(out.line())), maxText)
 	for {
 		select {
 		case n.queue <- out:
@@ -262,7 +293,7 @@ func (n Notice) line() string {
 	if detail := cmp.Or(n.Text, n.Reason); detail != "" {
 		text += ": " + detail
 	}
-	return plain.Line(text + " (run " + n.Run + ")")
+	return text + " (run " + n.Run + ")"
 }
 
 // cut shortens a text to a number of characters.
@@ -276,8 +307,13 @@ func cut(text string, characters int) string {
 	return text
 }
 
+// noticeVariables are set for the command, and never inherited.
+var noticeVariables = []string{"FLEETCTL_EVENT", "FLEETCTL_RUN", "FLEETCTL_TEXT", "FLEETCTL_EXIT_CODE"}
+
 // tell runs the command for one event.
 func (n *Notifier) tell(ctx context.Context, notice Notice) {
+	n.busy.Lock()
+	defer n.busy.Unlock()
 	if ctx.Err() != nil {
 		n.missed++
 		return
@@ -287,8 +323,11 @@ func (n *Notifier) tell(ctx context.Context, notice Notice) {
 		n.warn(fmt.Sprintf("the command of --on-event did not get the event %s: %v", notice.Event, err))
 		return
 	}
-	// A secret may be in a variable of any name: token=env:NAME.
-	env := slices.DeleteFunc(slices.Clone(n.o.Env), func(entry string) bool { return n.o.Scrub(entry) != entry })
+	// A secret may be in a variable of any name: token=env:NAME. A command of another run may have started this one.
+	env := slices.DeleteFunc(slices.Clone(n.o.Env), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(noticeVariables, name) || n.o.Scrub(entry) != entry
+	})
 	env = append(env, "FLEETCTL_EVENT="+notice.Event, "FLEETCTL_RUN="+notice.Run, "FLEETCTL_TEXT="+notice.Text)
 	if notice.ExitCode != nil {
 		env = append(env, "FLEETCTL_EXIT_CODE="+strconv.Itoa(*notice.ExitCode))
@@ -301,7 +340,7 @@ func (n *Notifier) tell(ctx context.Context, notice Notice) {
 	if said != "" {
 		text += ": " + said
 	}
-	n.warn(n.o.Scrub(plain.Line(strings.ToValidUTF8(text, "\uFFFD"))))
+	n.warn(plain.Line(n.o.Scrub(strings.ToValidUTF8(text, "\uFFFD"))))
 }
 
 func (n *Notifier) warn(text string) {
