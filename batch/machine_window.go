@@ -121,19 +121,23 @@ func (m *machine) followSlot(at time.Time, row int32) {
 // size is how many nodes may be in flight now. Canaries, and nodes that were sent to
 // in an earlier run of the chain, are no steps of a ramp.
 func (m *machine) size() int {
-	c := m.l.counts
+	return m.l.begin.Plan.Policy.window(len(m.l.rows), m.l.rampProofs())
+}
+
+// rampProofs is how many proofs of nodes of the pool count for the steps of a ramp.
+func (l *ledger) rampProofs() int {
 	proved := func(c *nodeCounts) int {
 		n := c.Of(Verified)
-		if !m.proved {
+		if !l.begin.Proved {
 			n += c.Of(Accepted)
 		}
 		return n
 	}
-	n := proved(&c) - proved(&m.l.pool)
-	for _, b := range m.l.canaries {
-		n -= proved(&m.l.batches[b-1].counts)
+	n := proved(&l.counts) - proved(&l.pool)
+	for _, b := range l.canaries {
+		n -= proved(&l.batches[b-1].counts)
 	}
-	return m.l.begin.Plan.Policy.window(len(m.l.rows), n)
+	return n
 }
 
 // canariesSettled reports whether no canary is left to be sent to, proved or probed.
