@@ -20,7 +20,7 @@ const (
 	silentShare = 4
 )
 
-// openWindow counts what earlier lives left in flight: nodes that wait for proof,
+// openWindow counts what earlier processes left in flight: nodes that wait for proof,
 // are silent, or are going to be probed.
 func (m *machine) openWindow(at time.Time, elapsed func(since, now time.Time) time.Duration) {
 	w, hold := m.win, m.l.begin.Pace.SilentHold
@@ -223,7 +223,7 @@ func (m *machine) inDoubt() bool {
 }
 
 // inARow counts the nodes around one that were sent to before and after it and
-// had no success, as this one; absent ones, and those of earlier lives, are passed
+// had no success, as this one; absent ones, and those of earlier processes, are passed
 // over. It is empty when there are fewer than the rule asks for. silent is how many
 // of them the Verifier has not looked at.
 func (m *machine) inARow(row int32) (t Tally, silent int) {

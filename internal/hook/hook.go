@@ -42,7 +42,7 @@ func (c Command) Run(ctx context.Context, input []byte) (said string, err error)
 	var out tail
 	x := exec.CommandContext(limited, shell, "-c", c.Text)
 	x.Env, x.Stdin, x.Stdout, x.Stderr, x.WaitDelay = append([]string{}, c.Env...), bytes.NewReader(input), &out, &out, pipeWait
-	ownGroup(x)
+	OwnGroup(x)
 	err = x.Run()
 	switch said = out.last(); {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
