@@ -1,6 +1,7 @@
 package security
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rsa"
 	"crypto/tls"
@@ -112,7 +113,9 @@ func (i *Identity) openPair(certPath, keyPath string, now time.Time) ([]*x509.Ce
 	if err != nil {
 		return nil, &CredentialError{Path: certPath, Problem: whatCertificate + " cannot be used for TLS", Err: err}
 	}
-	i.certificate, i.rsaKey = string(certPEM), key
+	if i.certificate, i.rsaKey = string(certPEM), key; bytes.Contains(certPEM, []byte("PRIVATE KEY")) {
+		i.certificate = onlyCertificates(i.certificate) // every request carries it to every node
+	}
 	i.tls.certificates = []tls.Certificate{pair}
 	i.expiring(whatCertificate, certPath, chain[0].NotAfter, now)
 	return chain, nil
