@@ -42,6 +42,7 @@ var table = []row{
 	{pkg: "internal/fleet", ours: []string{"batch", "discovery", "internal/bus", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/security", "rpcclient"}},
 	{pkg: "internal/doctor", ours: []string{"discovery", "internal/bus", "internal/choria", "internal/config", "internal/filter", "internal/fleet", "internal/security", "rpcclient"}},
 	{pkg: "internal/secret"},
+	{pkg: "internal/saved", ours: []string{"batch", "internal/choria", "internal/gate", "internal/secret", "internal/security"}},
 	{pkg: "internal/gate", ours: []string{"internal/plain", "internal/secret"}},
 	{pkg: "rpcclient", ours: []string{"internal/choria"}},
 	{pkg: "batch"},
