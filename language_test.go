@@ -1,0 +1,369 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The rules of language, as data: CONTRIBUTING.md, "Language", explains them.
+
+// phrase is wording that the project does not use.
+type phrase struct {
+	bad   string // regular expression, matched on whole words in any case
+	use   string // what to write instead
+	pages bool   // checked in Markdown and help topics only, not in Go
+}
+
+var phrases = []phrase{
+	{bad: `mend(s|ed|ing)?`, use: "fix, or hint"},
+	{bad: `nobody|no one`, use: "the thing that is missing: no node, no process, no client"},
+	{bad: `(some|any)(body|one)( else)?`, use: "the actor: an operator, another user, a client, any process"},
+	{bad: `whoever|whomever`, use: "the actor: the operator, the process that"},
+	{bad: `whose turn`, use: "which side must act"},
+	{bad: `(go|goes|going|gone|went) on( with| and| until| after| without| when| where| there| later|[.,;:)])`, use: "resume, or continue"},
+	{bad: `going on`, use: "resuming, or in progress"},
+	{bad: `tells? (whether|if)`, use: "reports whether"},
+	{bad: `tells?|told|untold`, use: "report, print or show", pages: true},
+	{bad: `by and by`, use: "later"},
+	{bad: `plain death`, use: "kills the process"},
+	{bad: `lets? (us|it|them|him|one|a client|the client) in|let in`, use: "accepts"},
+	{bad: `tidings|news to`, use: "change, or unknown"},
+	{bad: `(come|comes|came|coming) to (nothing|nought)`, use: "failed, or no node of it succeeded"},
+	{bad: `in vain`, use: "without effect, or needlessly"},
+	{bad: `for ever`, use: "forever, or without a limit"},
+	{bad: `all the same`, use: "anyway"},
+	{bad: `in silence|without a word`, use: "silently"},
+	{bad: `(is|are|was|were|and) said`, use: "is reported", pages: true},
+	{bad: `dead or alive`, use: "connected or not"},
+	{bad: `grow(n|s)? old`, use: "stale, or out of date"},
+	{bad: `fate`, use: "outcome, or state"},
+	{bad: `(that|which|what) (is|are) none`, use: "that is not a ..., with the noun"},
+	{bad: `lest|whereby|wherein|thereof|herein|hither|thither|nought|naught|befalls?|befell`, use: "a present-day word"},
+	{bad: `accounts? (of|for) (each|every|all|the) nodes?`, use: "state of each node"},
+	{bad: `(has|have) not to be`, use: "may be, or need not be"},
+	{bad: `(is|are|was|were) given nothing`, use: "has an empty value"},
+	{bad: `of old|as of old`, use: "earlier", pages: true},
+
+	// One spelling: that of the United States.
+	{bad: `(behavi|col|fav|hon|neighb|lab|flav|hum|rum|harb|vap)our(s|ed|ing|al|ful|able|ably|ite|less)?`, use: "the spelling with -or"},
+	{bad: `[a-z]*(recogn|organ|neutral|initial|normal|serial|synchron|author|summar|minim|maxim|optim|real|custom|final|util|general|special|local|capital|central|categor|character|visual|random|sanit|token|stabil|penal|apolog)is(e|es|ed|ing|er|ers|ation|ations)`, use: "the spelling with -ize"},
+	{bad: `(un|re)?(cancel|signal|label|dial|travel|model|marshal|level|total|fuel|channel|tunnel|panel|initial|quarrel)l(ed|ing|er|ers)`, use: "the spelling with one l"},
+	{bad: `(analy|paraly|cataly)s(e|es|ed|ing)`, use: "the spelling with -yze"},
+	{bad: `licences?|defences?|offences?|pretences?`, use: "the spelling with -se"},
+	{bad: `centres?|metres?|grey|catalogues?|judgement|fulfil|enrol|enrolment|artefacts?|programmes?|whilst|amongst|learnt|spelt|misspelt|burnt|dreamt|ageing|acknowledgement`, use: "the US spelling"},
+}
+
+// dirtyPackages are not held to the phrases yet. The list only shrinks; a package is named as in the import table.
+var dirtyPackages = []string{
+	"batch",
+	"cmd",
+	"discovery",
+	"internal/bus",
+	"internal/choria",
+	"internal/config",
+	"internal/ddl",
+	"internal/doctor",
+	"internal/filter",
+	"internal/fleet",
+	"internal/interop",
+	"internal/journal",
+	"internal/lab",
+	"internal/plain",
+	"internal/proof",
+	"internal/render",
+	"internal/report",
+	"internal/run",
+	"internal/secret",
+	"internal/security",
+	"internal/world",
+	"inventory",
+	"main",
+	"rpcclient",
+}
+
+// pageWidth is the width of Markdown in characters. Tables, code, and words that cannot be broken may be wider.
+const pageWidth = 100
+
+var phraseFinders = compilePhrases()
+
+func compilePhrases() []*regexp.Regexp {
+	var list []*regexp.Regexp
+	for _, p := range phrases {
+		list = append(list, regexp.MustCompile(`(?i)(^|[^a-z0-9_])(`+p.bad+`)($|[^a-z0-9_])`))
+	}
+	return list
+}
+
+// checkPhrases returns what is wrong with a text, one entry for each phrase that it contains. page is true for Markdown
+// and for help topics.
+func checkPhrases(text string, page bool) []string {
+	var problems []string
+	text = strings.Join(strings.Fields(text), " ")
+	for i, p := range phrases {
+		if p.pages && !page {
+			continue
+		}
+		if m := phraseFinders[i].FindStringSubmatch(text); m != nil {
+			problems = append(problems, fmt.Sprintf("%q: write %s", m[2], p.use))
+		}
+	}
+	return problems
+}
+
+// block is a run of lines of a page that is one text: a paragraph, an item, a row of a table, a heading.
+type block struct {
+	line int // of its first line, from 1
+	text string
+}
+
+var (
+	codeSpan  = regexp.MustCompile("`+[^`]*`+")
+	linkGoal  = regexp.MustCompile(`\]\([^)]*\)`)
+	itemStart = regexp.MustCompile(`^\s*([-*]|\d+\.) `)
+)
+
+// prose returns the texts of a page without its code and without the goals of its links.
+func prose(page string) []block {
+	var blocks []block
+	open, fenced := false, false
+	line := 0
+	for text := range strings.Lines(page) {
+		line++
+		trimmed := strings.TrimSpace(text)
+		switch {
+		case strings.HasPrefix(trimmed, "```"):
+			fenced, open = !fenced, false
+			continue
+		case fenced, trimmed == "", !open && indentedCode(text):
+			open = false
+			continue
+		}
+		if alone := strings.HasPrefix(trimmed, "|") || strings.HasPrefix(trimmed, "#"); alone || itemStart.MatchString(text) || !open {
+			blocks = append(blocks, block{line, trimmed})
+			open = !alone
+			continue
+		}
+		blocks[len(blocks)-1].text += " " + trimmed
+	}
+	for i := range blocks {
+		blocks[i].text = linkGoal.ReplaceAllString(codeSpan.ReplaceAllString(blocks[i].text, "x"), "]")
+	}
+	return blocks
+}
+
+func indentedCode(line string) bool {
+	return strings.HasPrefix(line, "    ") && !itemStart.MatchString(line)
+}
+
+// checkWidth wants the lines of a page to end at pageWidth, but for tables, code, and a single word.
+func checkWidth(path, page string) []string {
+	var problems []string
+	fenced := false
+	line := 0
+	for text := range strings.Lines(page) {
+		line++
+		text = strings.TrimRight(text, "\r\n")
+		if strings.HasPrefix(strings.TrimSpace(text), "```") {
+			fenced = !fenced
+		}
+		if fenced || indentedCode(text) || strings.HasPrefix(text, "|") || utf8.RuneCountInString(text) <= pageWidth {
+			continue
+		}
+		if strings.Contains(strings.TrimSpace(itemStart.ReplaceAllString(text, "")), " ") {
+			problems = append(problems, fmt.Sprintf("%s:%d is wider than %d characters", path, line, pageWidth))
+		}
+	}
+	return problems
+}
+
+// checkLanguage applies the phrases to the comments, the texts and the test names of one Go file.
+func checkLanguage(fset *token.FileSet, file *ast.File) []string {
+	var problems []string
+	check := func(at token.Pos, text string) {
+		for _, problem := range checkPhrases(text, false) {
+			problems = append(problems, fmt.Sprintf("%s: %s", fset.Position(at), problem))
+		}
+	}
+	for _, group := range file.Comments {
+		check(group.Pos(), group.Text())
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ImportSpec:
+			return false
+		case *ast.FuncDecl:
+			if strings.HasPrefix(n.Name.Name, "Test") || strings.HasPrefix(n.Name.Name, "Fuzz") {
+				check(n.Pos(), splitWords(n.Name.Name))
+			}
+		case *ast.BasicLit:
+			if text, err := strconv.Unquote(n.Value); n.Kind == token.STRING && err == nil {
+				check(n.Pos(), text)
+			}
+		}
+		return true
+	})
+	return problems
+}
+
+// splitWords puts spaces between the words of a name in camel case.
+func splitWords(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		if unicode.IsUpper(r) {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func TestPagesKeepTheLanguage(t *testing.T) {
+	pages := 0
+	for _, path := range trackedFiles(t) {
+		markdown := strings.HasSuffix(path, ".md")
+		if !markdown && !strings.HasPrefix(path, "cmd/topics/") {
+			continue
+		}
+		data, err := os.ReadFile(filepath.FromSlash(path))
+		if err != nil {
+			continue // deleted, not committed yet
+		}
+		pages++
+		if !markdown {
+			for _, problem := range checkPhrases(string(data), true) {
+				t.Errorf("%s: %s", path, problem)
+			}
+			continue
+		}
+		for _, problem := range checkWidth(path, string(data)) {
+			t.Error(problem)
+		}
+		for _, b := range prose(string(data)) {
+			for _, problem := range checkPhrases(b.text, true) {
+				t.Errorf("%s:%d: %s", path, b.line, problem)
+			}
+		}
+	}
+	if pages < 20 {
+		t.Errorf("found %d pages", pages)
+	}
+}
+
+func TestPackagesKeepTheLanguage(t *testing.T) {
+	for _, l := range listPackages(t) {
+		pkg := l.pkg()
+		var problems []string
+		fset := token.NewFileSet()
+		for _, name := range slices.Concat(l.files(false), l.files(true)) {
+			path := filepath.Join(strings.TrimPrefix(l.ImportPath, modulePath+"/"), name)
+			if pkg == "main" {
+				path = name
+			}
+			if path == "language_test.go" {
+				continue // it quotes what it forbids
+			}
+			file, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
+			if err != nil {
+				t.Errorf("parse: %v", err)
+				continue
+			}
+			problems = append(problems, checkLanguage(fset, file)...)
+		}
+		if slices.Contains(dirtyPackages, pkg) {
+			t.Logf("package %s is on the list of dirty packages: %d places", pkg, len(problems))
+			continue
+		}
+		for _, problem := range problems {
+			t.Error(problem)
+		}
+	}
+}
+
+func TestDirtyPackagesExist(t *testing.T) {
+	for _, pkg := range dirtyPackages {
+		if _, ok := findRow(pkg); !ok {
+			t.Errorf("%s is on the list of dirty packages and not in the import table", pkg)
+		}
+	}
+}
+
+// Each phrase is shown a text that it finds: the first word of each of its alternatives that is plain text.
+func TestLanguageRulesBite(t *testing.T) {
+	for _, test := range []struct {
+		text  string
+		page  bool
+		bites bool
+	}{
+		{"what to mend", false, true},
+		{"the amendment", false, false},
+		{"Nobody is\nasked", false, true},
+		{"it goes on with the next batch", false, true},
+		{"it goes\non with the next batch", false, true},
+		{"a run that was going on.", false, true},
+		{"the progress goes on stderr", false, false},
+		{"it tells whether it is open", false, true},
+		{"the broker tells nodes apart", false, false},
+		{"the broker tells nodes apart", true, true},
+		{"a colour", false, true},
+		{"a color", false, false},
+		{"neutralised", false, true},
+		{"promised", false, false},
+		{"canceled", false, false},
+		{"the context is cancelled", false, true},
+		{"it is controlled", false, false},
+		{"signalled by the operator", false, true},
+	} {
+		if got := checkPhrases(test.text, test.page); (len(got) > 0) != test.bites {
+			t.Errorf("%q (page %v): got %q, want a complaint: %v", test.text, test.page, got, test.bites)
+		}
+	}
+	long := strings.Repeat("word ", 30)
+	for _, test := range []struct {
+		name, page string
+		bites      bool
+	}{
+		{"a long line", long, true},
+		{"a long item", "- " + long, true},
+		{"a long continuation of an item", "- word\n  " + long, true},
+		{"a row of a table", "| " + long + "|", false},
+		{"code", "    " + long, false},
+		{"fenced code", "```\n" + long + "\n```\n", false},
+		{"behind fenced code", "```\nword\n```\n" + long, true},
+		{"a single word", "- " + strings.Repeat("x", 120), false},
+	} {
+		if got := checkWidth("a.md", test.page); (len(got) > 0) != test.bites {
+			t.Errorf("%s: got %q, want a complaint: %v", test.name, got, test.bites)
+		}
+	}
+	page := "# Mend\n\nSee `mend` and [x](mend.md)\n\n    mend\n\n- one\n  mend\n\n```\nmend\n```\n"
+	var found []int
+	for _, b := range prose(page) {
+		if len(checkPhrases(b.text, true)) > 0 {
+			found = append(found, b.line)
+		}
+	}
+	if want := []int{1, 7}; !slices.Equal(found, want) {
+		t.Errorf("blocks with a phrase begin on lines %v, want %v", found, want)
+	}
+	fset := token.NewFileSet()
+	source := []byte("// Package p mends.\npackage p\n\nfunc TestNobodyKnows() { println(\"by and by\", `ok`) }\n")
+	file, err := parser.ParseFile(fset, "a.go", bytes.NewReader(source), parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := checkLanguage(fset, file); len(got) != 3 {
+		t.Errorf("got %q, want 3 complaints", got)
+	}
+}
