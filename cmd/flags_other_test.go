@@ -192,6 +192,7 @@ func checkOtherFlags(t *testing.T, set setFlags) {
 	}
 	reportFlags().check(t, set)
 	versionFlags().check(t, set)
+	sitesFlags().check(t, set)
 	// What is understood only to be refused: the refusal names it.
 	if code, _, errs := runApp(t, nil, "jwt", "provisioning", "f", "k", "--srv", "d", "--vault"); code == exitUsage && errs != "" {
 		set["fleetctl jwt provisioning --vault"] = true

@@ -34,6 +34,7 @@ type app struct {
 // globalFlags are understood by every command.
 type globalFlags struct {
 	config         string
+	site           string
 	debug          bool
 	logFile        string
 	noColor        bool

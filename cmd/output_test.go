@@ -70,7 +70,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last",
 		"runs resume last", "runs retry " + absent + " --absent --dry-run",
 		"jwt view " + k.path("made.jwt"), "jwt view --json " + k.path("made.jwt"), "jwt provisioning " + k.path("lost.jwt") + " " + k.path("issuer.seed") + " --token env:TOKEN --urls nats://a:4222 --default",
-		"lab --nodes 1 --protocol 2",
+		"lab --nodes 1 --protocol 2", "sites", "sites --json",
 	}
 	for _, format := range []string{"json", "jsonl", "table", "senders", "csv", "nodeset", "junit"} {
 		lines = append(lines, "req rpcutil ping --output "+format+" -I "+all)
@@ -78,7 +78,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	if got := k.run("provisioning %made.jwt %issuer.seed --token env:TOKEN --urls nats://a:4222 --default"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	env := withVariable(p.env(), "TOKEN", "s3cret")
+	env := withVariable(withVariable(p.env(), "TOKEN", "s3cret"), "FLEETCTL_SETTINGS", writeFile(t, "sites.yaml", "sites: {ams: {config: /etc/ams.conf}}"))
 	ran := map[string]bool{}
 	for _, line := range lines {
 		args := strings.Fields(line)

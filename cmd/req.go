@@ -95,11 +95,11 @@ func runReq(ctx context.Context, a *app, o reqOptions) error {
 
 // withRun opens the way to the fleet and the result's writer, does the work, and ends with its exit code.
 func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work func(run.Context) (run.Result, error)) error {
-	settings, err := a.env.settings()
+	options := a.fleetOptions()
+	settings, err := options.Own()
 	if err != nil {
 		return errorLine(a, o, err)
 	}
-	options := a.fleetOptions()
 	options.TTL = r.Pace.TTL.D
 	f, err := fleet.Open(ctx, options, r.Targets.Collective)
 	if err != nil {

@@ -141,6 +141,7 @@ var results = []output{
 	{"names", 4, "req rpcutil ping -I nobody.example.net --reply-timeout 1 --senders --json"},
 	{"facts", 0, "facts country --json"},
 	{"version", 0, "version --json"},
+	{"sites", 0, "sites --json"},
 	{"doctor", 0, "doctor --json"},
 	{"doctor", 9, "doctor --json --config DIR/nobroker.conf --connect-timeout 1"},
 }

@@ -86,6 +86,7 @@ var table = []Documented{
 
 	variable("the Choria client configuration", "cmd/completion_test.go", "FLEETCTL_CONFIG"),
 	variable("our own settings file", "cmd/refusals_test.go", "FLEETCTL_SETTINGS"),
+	variable("the site, as `--site`", "cmd/sites_test.go", "FLEETCTL_SITE"),
 	variable("the provisioning token, for `choria_provision` only, when no `token=` is given", "secrets_test.go", "FLEETCTL_TOKEN"),
 	variable("where the records of runs are kept, below `runs/`; `--state-dir` wins", "crash_test.go", "FLEETCTL_STATE_DIR"),
 	variable("who logs in with `fleetctl login`", "cmd/login_test.go", "FLEETCTL_USERNAME", "FLEETCTL_PASSWORD"),
@@ -109,4 +110,5 @@ var table = []Documented{
 	own("`true`: refuse every action that changes something", "read_only"),
 	own("a file: who issued the certificates of request signer and login service", "signer_ca"),
 	own("`true`: do not verify them, and allow plain http", "insecure_signer"),
+	own("the fleets that `--site` chooses from: [below](#sites)", "sites"),
 }

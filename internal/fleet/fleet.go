@@ -25,7 +25,8 @@ const ProvisioningCollective = "provisioning"
 
 // Options say what of the command line and the environment decides about the way to the fleet.
 type Options struct {
-	ConfigFile string // Choria's client configuration; empty: as Choria itself searches
+	ConfigFile string // Choria's client configuration; empty: as the site has it, or as Choria itself searches
+	Site       string // of our own settings; empty: as FLEETCTL_SITE has it
 	Getenv     func(name string) (string, bool)
 	Home       string    // the user's own folder
 	Stdin      io.Reader // for lists of nodes that are piped in
@@ -72,9 +73,9 @@ func usage(err error, hint string) error { return &UsageError{Err: err, Hint: hi
 // ReadConfig reads Choria's client configuration. fullName finds this host's name in the DNS; nil does without.
 // Errors are *config.NotFoundError and *UsageError.
 func (o Options) ReadConfig(fullName func() string) (*config.Config, error) {
-	path := o.ConfigFile
-	if path == "" {
-		path, _ = o.Getenv("FLEETCTL_CONFIG")
+	path, err := o.ConfigPath()
+	if err != nil {
+		return nil, err
 	}
 	dir, err := os.Getwd()
 	if err != nil {
@@ -152,8 +153,8 @@ func New(o Options, cfg *config.Config, collective string) (*Fleet, error) {
 	return &Fleet{o: o, Config: cfg, Collective: collective, Federations: federations}, nil
 }
 
-// Settings are fleetctl's own settings.
-func (f *Fleet) Settings() (config.Settings, error) { return f.o.Settings() }
+// Settings are fleetctl's own settings, with the limits of the site.
+func (f *Fleet) Settings() (config.Settings, error) { return f.o.Own() }
 
 // Identity opens our credentials, and reports what is wrong with them before anything is dialled.
 func (f *Fleet) Identity() (*security.Identity, error) {

@@ -27,7 +27,7 @@ func (o Options) Security(cfg *config.Config) (security.Options, error) {
 		AnonTLS: s.AnonTLS, DisableTLS: s.DisableTLS, Insecure: s.Insecure,
 		InsecureBroker: o.InsecureBroker, AllowUnsignedReplies: o.AllowUnsigned,
 	}
-	own, err := o.Settings()
+	own, err := o.Own()
 	if err != nil {
 		return out, err
 	}

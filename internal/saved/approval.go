@@ -84,7 +84,7 @@ func (f *File) Current(now time.Time) error {
 }
 
 // Approve makes our approval of the plan, and the time when it ends: with the plan, or with our token or certificate.
-// Errors are *Refused where we may not approve it, and those of the signer.
+// Errors are *RefusedError where we may not approve it, and those of the signer.
 func (f *File) Approve(s Signer, now time.Time) (a Approval, ends time.Time, err error) {
 	if err := f.Current(now); err != nil {
 		return Approval{}, time.Time{}, err

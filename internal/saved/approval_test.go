@@ -216,7 +216,7 @@ func TestWhenAPlanMayBeUsed(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && (!strings.Contains(err.Error(), tt.want) || same == nil || same.Error() != err.Error()) {
 			t.Errorf("after %s: %v, to approve %v", tt.after, err, same)
 		}
-		if _, ok := errors.AsType[*Refused](err); err != nil && !ok {
+		if _, ok := errors.AsType[*RefusedError](err); err != nil && !ok {
 			t.Errorf("the error is %T", err)
 		}
 	}

@@ -92,7 +92,7 @@ func TestAcceptedDrift(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%d of %s: %v", tt.n, tt.allowed, err)
 		}
-		if r, ok := errors.AsType[*Refused](err); err != nil && (!ok || !strings.Contains(r.Hint, tt.hint)) {
+		if r, ok := errors.AsType[*RefusedError](err); err != nil && (!ok || !strings.Contains(r.Hint, tt.hint)) {
 			t.Errorf("%d of %s: %+v", tt.n, tt.allowed, r)
 		}
 	}

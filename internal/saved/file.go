@@ -30,18 +30,18 @@ const (
 	skew = time.Minute
 )
 
-// Refused says that a plan is one, and that it must not be applied or approved. Other errors of this package say that
+// RefusedError says that a plan is one, and that it must not be applied or approved. Other errors of this package say that
 // something is no plan, or that a file cannot be read or written.
-type Refused struct {
+type RefusedError struct {
 	Problem string
 	Hint    string // what to do; may be empty
 }
 
 // Error returns the problem. The hint is not part of it.
-func (e *Refused) Error() string { return e.Problem }
+func (e *RefusedError) Error() string { return e.Problem }
 
 func refused(hint, format string, args ...any) error {
-	return &Refused{Problem: fmt.Sprintf(format, args...), Hint: hint}
+	return &RefusedError{Problem: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 const saveAgain = "save the plan again: `fleetctl req ... --save-plan FILE`"
@@ -103,7 +103,7 @@ func (f *File) encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Parse reads the text of a file, and checks everything that needs neither a clock nor keys. Errors are *Refused for a
+// Parse reads the text of a file, and checks everything that needs neither a clock nor keys. Errors are *RefusedError for a
 // plan that was edited or that a newer fleetctl wrote.
 func Parse(text []byte) (*File, error) {
 	var outer struct {
@@ -182,7 +182,7 @@ func read(path string) (*File, fs.FileInfo, error) {
 		return nil, nil, tooLong
 	}
 	f, err := Parse(text)
-	if r, ok := errors.AsType[*Refused](err); ok {
+	if r, ok := errors.AsType[*RefusedError](err); ok {
 		r.Problem = "plan " + path + ": " + r.Problem
 		return nil, nil, r
 	}

@@ -147,7 +147,7 @@ func TestEditedPlansAreRefused(t *testing.T) {
 	} {
 		path := write(t, tt.text)
 		_, err := Read(path)
-		if r, ok := errors.AsType[*Refused](err); !ok || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) || r.Hint == "" {
+		if r, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) || r.Hint == "" {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
 	}
@@ -155,7 +155,7 @@ func TestEditedPlansAreRefused(t *testing.T) {
 		{"empty", ""}, {"no JSON", "plan"}, {"another document", `{"plan":{"policy":{}}}`}, {"an array", "[]"}, {"null", "null"}, {"no plan", `{"digest":"x"}`}, {"cut", text[:len(text)/2]}, {"more behind", text + "x"},
 	} {
 		_, err := Read(write(t, tt.text))
-		if _, ok := errors.AsType[*Refused](err); ok || err == nil || !strings.Contains(err.Error(), "it is not a saved plan") {
+		if _, ok := errors.AsType[*RefusedError](err); ok || err == nil || !strings.Contains(err.Error(), "it is not a saved plan") {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
@@ -242,7 +242,7 @@ func TestApprovalsAreAddedToTheFile(t *testing.T) {
 			for {
 				if _, err := AddApproval(path, f.Digest, a); err == nil {
 					return
-				} else if _, busy := errors.AsType[*Refused](err); !busy {
+				} else if _, busy := errors.AsType[*RefusedError](err); !busy {
 					t.Error(err)
 					return
 				}
