@@ -181,6 +181,19 @@ func reportFlags() flagTable[reportOptions] {
 	return ft
 }
 
+func diffFlags() flagTable[diffOptions] {
+	return flagTable[diffOptions]{
+		command: "runs diff", words: "a b", plain: diffOptions{from: "a", to: "b"},
+		build: func(a *app, see func(diffOptions)) *cobra.Command {
+			return newRunsDiff(a, func(_ context.Context, _ *app, o diffOptions) error { see(o); return nil })
+		},
+		rows: []flagRow[diffOptions]{
+			{"--state-dir d", func(o *diffOptions) { o.record.dir = "d" }},
+			{"--json", func(o *diffOptions) { o.asJSON = true }}, {"-j", func(o *diffOptions) { o.asJSON = true }},
+		},
+	}
+}
+
 func checkOtherFlags(t *testing.T, set setFlags) {
 	labFlags().check(t, set)
 	provisioningFlags().check(t, set)
@@ -191,6 +204,7 @@ func checkOtherFlags(t *testing.T, set setFlags) {
 		ft.check(t, set)
 	}
 	reportFlags().check(t, set)
+	diffFlags().check(t, set)
 	versionFlags().check(t, set)
 	sitesFlags().check(t, set)
 	// What is understood only to be refused: the refusal names it.

@@ -67,7 +67,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"doctor --discovery-timeout 0.5", "doctor --json --discovery-timeout 0.5",
 		"req rpcutil ping -I " + all, "req rpcutil ping --dry-run -I " + all, "req rpcutil ping --dry-run --json -I " + all,
 		"req rpcutil ping --reply-to site.x -I " + all,
-		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last",
+		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last", "runs diff " + absent + " last", "runs diff --json " + absent + " last",
 		"runs resume last", "runs retry " + absent + " --absent --dry-run",
 		"jwt view " + k.path("made.jwt"), "jwt view --json " + k.path("made.jwt"), "jwt provisioning " + k.path("lost.jwt") + " " + k.path("issuer.seed") + " --token env:TOKEN --urls nats://a:4222 --default",
 		"lab --nodes 1 --protocol 2", "sites", "sites --json",

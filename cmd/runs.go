@@ -28,7 +28,7 @@ func newRuns(a *app) *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRunsList(a, listRuns), newRunsShow(a, showRun), newRunsReport(a, reportRun), newRunsWatch(a, watchRun),
-		newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun), newRunsRetry(a, retryRun))
+		newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun), newRunsRetry(a, retryRun), newRunsDiff(a, diffRuns))
 	return c
 }
 

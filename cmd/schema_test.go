@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"fleetctl/internal/lab"
+	"fleetctl/internal/run"
 )
 
 const schemaDir = "../docs/schemas"
@@ -244,6 +245,14 @@ func interruptedOutput(t *testing.T, s *schemas) {
 		t.Errorf("not interrupted: %s", out)
 	}
 	p.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})
+	first, err := run.Store{Dir: p.path("state/runs")}.Find("last")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := p.run("req rpcutil ping --journal -I " + p.names[0]); r.code != 0 {
+		t.Errorf("another run: %s", r.err)
+	}
+	p.keepsSchema(s, output{"runs-diff", 0, "runs diff " + first + " last --json"})
 	writeAt(t, p.path("state/runs/20990101-000000-abcde.journal"), "no record\n")
 	p.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
 }
