@@ -14,9 +14,9 @@ LDFLAGS   = -s -w -X fleetctl/cmd.version=$(VERSION) -X fleetctl/cmd.commit=$(CO
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
-check: lint race ## Everything that has to hold: formatting, vet, fix, staticcheck, tests with the race detector
+check: lint race ## The whole gate: format, vet, fix, staticcheck, tests with the race detector
 
-lint: format vet fix staticcheck ## What can be said without running
+lint: format vet fix staticcheck ## The checks that run no test
 
 format:
 	@dated=$$(gofmt -l .); \
@@ -37,10 +37,10 @@ race:
 test: ## The tests, without the race detector
 	go test ./...
 
-chaos: ## The simulated world: SEEDS cases (3000) from seed FROM (0), and how often each thing happened
+chaos: ## The simulated world: SEEDS cases (3000) from seed FROM (0), with a count of each event
 	bash -o pipefail -c "go test ./internal/world -run 'TestSeeds$$' -seeds $(SEEDS) -from $(FROM) -count=1 -timeout 30m -v | grep -v -e '=== ' -e '--- PASS'"
 
-mutants: ## Break the product, one line at a time: its tests have to notice
+mutants: ## Break the product, one line at a time; its tests must detect each change
 	bash -o pipefail -c "go test ./internal/world -run TestMutants -mutants -count=1 -timeout 30m -v | grep -v -e '=== '"
 
 demo: ## The README's quick start
@@ -60,5 +60,5 @@ fuzz: ## Each fuzz target for FUZZTIME (10s)
 build: ## bin/fleetctl, as it is released
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/fleetctl .
 
-clean: ## Remove what was built
+clean: ## Remove build results
 	rm -rf bin dist

@@ -184,7 +184,7 @@ func (f *fleet) show() run.Stored {
 func count(s run.Stored, state batch.State) int { return s.Progress.Counts().Of(state) }
 
 // TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, and
-// resumes them: nobody gets two requests, nobody is lost.
+// resumes them: no node gets two requests, and no node is missing.
 func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 	t.Parallel()
 	const runs, each = 20, 6
@@ -320,7 +320,7 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 	}
 }
 
-// TestAnInterruptSaysWhatIsWaitedFor: without a word, the wait for silent nodes looks as if Ctrl-C did nothing.
+// TestAnInterruptSaysWhatIsWaitedFor: without a message, the wait for silent nodes looks as if Ctrl-C did nothing.
 func TestAnInterruptSaysWhatIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}}})
@@ -343,7 +343,7 @@ func nodesSentTo(f *fleet) []string {
 	return discovery.Sort(names)[:3]
 }
 
-// TestRetryReachesExactlyTheRightNodes retries what was silent and refused, and nobody else.
+// TestRetryReachesExactlyTheRightNodes retries the nodes that were silent or refused, and no others.
 func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 20, Protocol: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}, Refuse: lab.Amount{N: 3}}})

@@ -75,23 +75,42 @@ func (term *terminal) text() string {
 	return term.screen.String()
 }
 
-// await waits until the program has written the words, and reports whether it did before it ended. The program ends at the
-// latest when a test's patience does.
-func (term *terminal) await(words string, ended <-chan struct{}) bool {
+// await waits until the program has written the words behind what was awaited before, and returns where they end; false when
+// it ended without them. The program ends at the latest when a test's patience does.
+func (term *terminal) await(words string, from int, ended <-chan struct{}) (end int, ok bool) {
 	term.t.Helper()
-	for !strings.Contains(term.text(), words) {
+	for {
+		if at := strings.Index(term.text()[from:], words); at >= 0 {
+			return from + at + len(words), true
+		}
 		select {
 		case <-term.wrote:
 		case <-ended:
 			term.t.Errorf("%q never came: %s", words, term.text())
-			return false
+			return from, false
 		}
 	}
-	return true
+}
+
+// step is words of the program that are waited for, what is done then, and the keys that are pressed after that.
+type step struct {
+	await string
+	do    func() // may be nil
+	keys  string
 }
 
 // talk runs fleetctl at the terminal, waits for each question and types its answer.
 func (f *fleet) talk(term *terminal, dialogue [][2]string, args ...string) result {
+	f.t.Helper()
+	steps := make([]step, len(dialogue))
+	for i, d := range dialogue {
+		steps[i] = step{await: d[0], keys: d[1]}
+	}
+	return f.walk(term, steps, args...)
+}
+
+// walk runs fleetctl at the terminal, and takes the steps as the program writes their words.
+func (f *fleet) walk(term *terminal, steps []step, args ...string) result {
 	f.t.Helper()
 	c := f.command(patient(f.t), args...)
 	var out bytes.Buffer
@@ -106,11 +125,16 @@ func (f *fleet) talk(term *terminal, dialogue [][2]string, args ...string) resul
 		err = c.Wait()
 		close(ended)
 	}()
-	for _, d := range dialogue {
-		if !term.await(d[0], ended) {
+	at := 0
+	for _, s := range steps {
+		var ok bool
+		if at, ok = term.await(s.await, at, ended); !ok {
 			break
 		}
-		if _, err := io.WriteString(term.master, d[1]); err != nil {
+		if s.do != nil {
+			s.do()
+		}
+		if _, err := io.WriteString(term.master, s.keys); err != nil {
 			f.t.Fatal(err)
 		}
 	}
@@ -156,6 +180,28 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 		if tt.sent && i+1 < len(tests) {
 			f.settle(nodes)
 		}
+	}
+}
+
+// TestAKeyPausesAndContinues presses the key at the run's own terminal, and continues the run from elsewhere between: the key
+// does whichever of both changes something.
+func TestAKeyPausesAndContinues(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
+	elsewhere := result{code: -1}
+	steps := []step{
+		{await: "run 2", keys: " "},
+		{await: "paused by operator", do: func() { elsewhere = f.run("runs", "continue", "last") }},
+		{await: "continued by operator", keys: "p"},
+		{await: "paused by operator", keys: " "},
+		{await: "continued by operator", keys: "\x03"},
+	}
+	r := f.walk(newTerminal(t), steps, append([]string{"req", "rpcutil", "ping", "--journal", "--batch", "1", "--batch-sleep", "5"}, f.all()...)...)
+	if elsewhere.code != 0 {
+		t.Errorf("runs continue ends with %d: %s", elsewhere.code, elsewhere.stderr)
+	}
+	if r.code != 130 {
+		t.Errorf("exit code %d, want 130: %s", r.code, r.stderr)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Each rule is shown one offence and one neighbour that keeps it: a rule that cannot fail protects nothing.
+// Each rule is shown one offense and one similar case that keeps it: a rule that cannot fail protects nothing.
 
 func TestImportRuleBites(t *testing.T) {
 	for _, test := range []struct {

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -38,15 +39,16 @@ var table = []row{
 	{pkg: "cmd", ours: []string{"all"}, third: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
 	{pkg: "discovery", ours: []string{"internal/choria", "internal/filter"}, third: []string{"go.yaml.in/yaml/v3"}},
 	{pkg: "internal/run", ours: []string{"batch", "discovery", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/fleet", "internal/journal", "internal/proof", "internal/secret", "internal/security", "inventory", "rpcclient"}},
-	{pkg: "internal/report", ours: []string{"batch", "discovery", "internal/ddl", "internal/filter", "internal/plain", "internal/render", "internal/run", "inventory", "rpcclient"}},
-	{pkg: "internal/fleet", ours: []string{"batch", "discovery", "internal/bus", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/security", "rpcclient"}},
-	{pkg: "internal/doctor", ours: []string{"discovery", "internal/bus", "internal/choria", "internal/config", "internal/filter", "internal/fleet", "internal/security", "rpcclient"}},
+	{pkg: "internal/report", ours: []string{"batch", "discovery", "internal/ddl", "internal/filter", "internal/hook", "internal/plain", "internal/render", "internal/run", "inventory", "rpcclient"}},
+	{pkg: "internal/fleet", ours: []string{"batch", "discovery", "internal/bus", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/plain", "internal/security", "rpcclient"}},
+	{pkg: "internal/doctor", ours: []string{"discovery", "internal/bus", "internal/choria", "internal/config", "internal/filter", "internal/fleet", "internal/plain", "internal/security", "rpcclient"}},
 	{pkg: "internal/secret"},
 	{pkg: "internal/saved", ours: []string{"batch", "internal/choria", "internal/gate", "internal/secret", "internal/security"}},
 	{pkg: "internal/gate", ours: []string{"internal/plain", "internal/secret"}},
+	{pkg: "internal/hook"},
 	{pkg: "rpcclient", ours: []string{"internal/choria"}},
 	{pkg: "batch"},
-	{pkg: "inventory", ours: []string{"internal/filter", "rpcclient"}},
+	{pkg: "inventory", ours: []string{"internal/filter", "internal/plain", "rpcclient"}},
 	{pkg: "internal/choria"},
 	{pkg: "internal/plain"},
 	{pkg: "internal/security", ours: []string{"internal/choria"}, third: []string{"github.com/golang-jwt/jwt/v5"}},
@@ -91,7 +93,7 @@ var uses = []use{
 // maxLines is the length at which a file that is not a test has to be split.
 const maxLines = 400
 
-// machinePaths belong to somebody's workplace, never to the project. Written in pieces, so that this file passes.
+// machinePaths belong to one workplace, never to the project. Written in pieces, so that this file passes.
 var machinePaths = []string{"/" + "work/", "/tmp/" + "choria"}
 
 // listed is what the rules need of `go list -json`.
@@ -124,23 +126,32 @@ func (l listed) files(tests bool) []string {
 
 func listPackages(t *testing.T) []listed {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json", "./...")
+	list, err := packages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// packages asks go list once.
+var packages = sync.OnceValues(func() ([]listed, error) {
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Name,Dir,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports", "./...")
 	cmd.Stderr = new(bytes.Buffer)
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, cmd.Stderr)
+		return nil, fmt.Errorf("go list: %w\n%s", err, cmd.Stderr)
 	}
 	var list []listed
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var l listed
 		if err := dec.Decode(&l); errors.Is(err, io.EOF) {
-			return list
+			return list, nil
 		} else if err != nil {
-			t.Fatalf("decode the output of go list: %v", err)
+			return nil, fmt.Errorf("decode the output of go list: %w", err)
 		}
 		list = append(list, l)
 	}
-}
+})
 
 func findRow(pkg string) (row, bool) {
 	i := slices.IndexFunc(table, func(r row) bool { return r.pkg == pkg })

@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 		Deadline:            time.Now().Add(patience), // programs that hang are ended
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(e *testscript.Env) error {
-			// Nothing of the machine's own set-up may leak in: not its configuration, not its colours.
+			// Nothing of the machine's own setup may leak in: neither its configuration nor its colors.
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("USER", "operator")
 			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -168,6 +169,8 @@ func TestPauseHoldsTheNextBatchBack(t *testing.T) {
 		go func() {
 			<-time.After(time.Second)
 			control <- Control{Pause: true, By: "ann"}
+			control <- Control{Toggle: true, By: "bob"} // whatever is so now
+			control <- Control{Toggle: true, Pause: true, By: "ann"}
 			<-time.After(time.Hour)
 			if p, err := Follow(tp.all()); err != nil || !p.Summary().Paused {
 				t.Errorf("the record does not say that the run is paused: %v", err)
@@ -181,6 +184,13 @@ func TestPauseHoldsTheNextBatchBack(t *testing.T) {
 		}
 		if s.Paused {
 			t.Error("the run has ended, and is paused")
+		}
+		paused := 0
+		for line := range tp.all() {
+			paused += bytes.Count(line, []byte(`"k":"paused"`))
+		}
+		if paused != 2 {
+			t.Errorf("paused %d times, want 2", paused)
 		}
 	})
 }

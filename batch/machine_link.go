@@ -152,12 +152,16 @@ func (m *machine) queueMissing(at time.Time) {
 }
 
 func (m *machine) controlled(e controlEvent) {
-	if e.Pause == m.paused || m.halt != haltNone {
+	pause := e.Pause
+	if e.Toggle {
+		pause = !m.paused
+	}
+	if pause == m.paused || m.halt != haltNone {
 		return
 	}
-	m.paused = e.Pause
+	m.paused = pause
 	kind := KindContinued
-	if e.Pause {
+	if pause {
 		kind = KindPaused
 	}
 	m.record(Record{Kind: kind, Time: e.Time, By: e.By})

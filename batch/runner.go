@@ -139,6 +139,9 @@ func (x *execution) do(commands []command) {
 			x.keep(c.Record)
 		case actCmd:
 			if x.flush() {
+				if x.Verifier != nil {
+					x.verify(nil) // it listens from now on, however late the first reply is
+				}
 				x.act(c)
 			}
 		case baselineCmd:

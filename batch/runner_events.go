@@ -40,7 +40,8 @@ func (x *execution) wait() event {
 		x.Link = nil
 	case c, ok := <-x.Control:
 		if ok {
-			return controlEvent{time.Now(), Control{timeOr(c.Time), c.Pause, strings.ToValidUTF8(c.By, "\uFFFD")}}
+			c.Time, c.By = timeOr(c.Time), strings.ToValidUTF8(c.By, "\uFFFD")
+			return controlEvent{time.Now(), c}
 		}
 		x.Control = nil
 	case <-x.abandon:

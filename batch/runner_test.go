@@ -3,6 +3,8 @@ package batch
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -269,5 +271,33 @@ func TestIntentIsDurableBeforeTheRequestLeaves(t *testing.T) {
 		if len(f.unlawful) > 0 {
 			t.Errorf("sent before the intent was on disk: %v", f.unlawful)
 		}
+	})
+}
+
+// listening is a fleet that is sent to only once something listens for what becomes of it.
+type listening struct {
+	*fleet
+	begun chan struct{}
+}
+
+func (l listening) Act(ctx context.Context, batch int, nodes []string) error {
+	<-l.begun
+	return l.fleet.Act(ctx, batch, nodes)
+}
+
+func (l listening) Verify(ctx context.Context, in <-chan []Target) iter.Seq[Proof] {
+	close(l.begun)
+	return l.fleet.Verify(ctx, in)
+}
+
+// A batch may be wholly silent, and its nodes act all the same: what shows that comes long before the silence is certain.
+func TestTheVerifierListensFromTheFirstSendingOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := listening{newFleet(), make(chan struct{})}
+		for i := range 3 {
+			l.replyIn[fmt.Sprintf("n%d", i+1)] = -1
+		}
+		s := run(t, Runner{Actor: l, Outcomes: l.outcomes, Verifier: l, Journal: &tape{}, Pace: calm}, fleetPlan(3, Policy{}))
+		expect(t, s, Done, map[State]int{Verified: 3})
 	})
 }

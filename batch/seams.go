@@ -199,9 +199,10 @@ type Link struct {
 
 // Control pauses a run or continues it.
 type Control struct {
-	Time  time.Time // zero: set by the runner
-	Pause bool      // else continue
-	By    string    // the operator who asked
+	Time   time.Time // zero: set by the runner
+	Pause  bool      // else continue
+	Toggle bool      // whichever of both changes something; Pause does not count
+	By     string    // the operator who asked
 }
 
 // Step is what Confirm is asked about: the way from one batch to the next.

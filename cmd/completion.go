@@ -11,7 +11,6 @@ import (
 
 	"fleetctl/internal/config"
 	"fleetctl/internal/ddl"
-	"fleetctl/internal/run"
 )
 
 func newCompletion(a *app) *cobra.Command {
@@ -25,8 +24,8 @@ func newCompletion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion " + strings.Join(names, "|"),
 		Short: "Write the completion script of a shell",
-		Long: `Writes a script that completes commands, flags, agents, actions, inputs and runs. Nothing is asked of the network
-while completing: agents are those of the built-in documents, of libdir and of the registry's cache.
+		Long: `Writes a script that completes commands, flags, agents, actions, inputs and runs. Completion never uses the network:
+the agents come from the built-in documents, from libdir and from the registry's cache.
 
     bash        source <(fleetctl completion bash)          # in ~/.bashrc, with the package bash-completion
     zsh         source <(fleetctl completion zsh)           # in ~/.zshrc, after compinit
@@ -38,25 +37,24 @@ while completing: agents are those of the built-in documents, of libdir and of t
 	}
 }
 
-// The words of flags that take one of a few.
-var (
-	protocolWords = []string{"1", "2"}
-	formatWords   = []string{"text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit"}
-	verifyWords   = []string{run.VerifyAuto, run.VerifyNone}
-	methodWords   = []string{"broadcast", "mc", "choria", "puppetdb", "flatfile", "file", "inventory", "external"}
-)
+// wordsKey is the annotation of a flag that holds the values that completion offers.
+const wordsKey = "fleetctl_words"
 
-// completeFlags gives flags their values, whichever command has them.
-func completeFlags(a *app, c *cobra.Command) {
-	words := map[string][]string{
-		"dm": methodWords, "display": displays, "verify": verifyWords, "protocol": protocolWords, "output": formatWords,
+// completeWith makes completion offer these values for a flag that f has.
+func completeWith(f *pflag.FlagSet, name string, words ...string) {
+	if err := f.SetAnnotation(name, wordsKey, words); err != nil {
+		panic(err) // f has no such flag
 	}
+}
+
+// completeFlags registers the completion of every flag of a command and of the commands below it.
+func completeFlags(a *app, c *cobra.Command) {
 	files := []string{"config", "log-file", "nodes", "expect-file", "output-file", "junit", "dir", "state-dir", "signer-ca"}
 	register := func(f *pflag.Flag) {
 		var err error
 		switch {
-		case words[f.Name] != nil:
-			err = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(notBlank(words[f.Name]), cobra.ShellCompDirectiveNoFileComp))
+		case f.Annotations[wordsKey] != nil:
+			err = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(f.Annotations[wordsKey], cobra.ShellCompDirectiveNoFileComp))
 		case slices.Contains(files, f.Name) && f.Value.Type() == "string":
 			err = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault))
 		case f.Name == "wa":
@@ -77,11 +75,7 @@ func completeFlags(a *app, c *cobra.Command) {
 	}
 }
 
-func notBlank(words []string) []string {
-	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
-}
-
-// offline is what can be known without the network: the configuration, if it can be read, and the documents at hand.
+// offline returns what is available without the network: the configuration, if it can be read, and the local documents.
 func offline(a *app) (*config.Config, ddl.Resolver) {
 	cfg, err := a.fleetOptions().ReadConfig(nil)
 	if err != nil {
@@ -111,7 +105,7 @@ func completeCollectives(a *app) ([]cobra.Completion, cobra.ShellCompDirective) 
 	return cfg.Collectives, cobra.ShellCompDirectiveNoFileComp
 }
 
-// always is a completion that does not look at what was typed.
+// always makes a completion function that ignores what was typed.
 func always(a *app, complete func(*app) ([]cobra.Completion, cobra.ShellCompDirective)) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return complete(a)
@@ -144,10 +138,10 @@ func completeRequest(a *app) cobra.CompletionFunc {
 	}
 }
 
-// secretForms are the ways to give a secret without showing it.
+// secretForms are the ways to give a secret without typing it.
 var secretForms = []string{"@", "-", "env:"}
 
-// completeInput offers the inputs that were not given yet, and the values of those that have a few.
+// completeInput offers the inputs that are not given yet, and the values of inputs with a fixed list.
 func completeInput(action *ddl.Action, given []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if key, _, ok := strings.Cut(typed, "="); ok {
 		in, known := action.Inputs[key]

@@ -45,15 +45,15 @@ func newDiscover(a *app, do func(context.Context, *app, discoverOptions) error) 
 	addFederations(a, f)
 	o.addSource(f)
 	o.addLimit(f)
-	f.StringVar(&o.output, "output", "", "`FORMAT`: "+report.FormatNames(discoverFormats))
+	addOutput(f, &o.output, discoverFormats)
 	f.BoolVarP(&o.asJSON, "json", "j", false, "a JSON array")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "say how the nodes were found")
-	f.BoolVar(&o.silent, "silent", false, "say as little as possible")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "print how the nodes were found")
+	f.BoolVar(&o.silent, "silent", false, "print as little as possible")
 	_ = f.MarkHidden("silent")
 	return c
 }
 
-// discoverFormats are what discover can write.
+// discoverFormats are the formats of discover.
 var discoverFormats = []report.Format{report.Text, report.JSON, report.Nodeset}
 
 func (o *discoverOptions) validate() (err error) {

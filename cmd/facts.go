@@ -11,6 +11,7 @@ import (
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/render"
 	"fleetctl/inventory"
 )
@@ -118,7 +119,7 @@ func reportFact(ctx context.Context, a *app, n *fleet.Fleet, o factsOptions, fou
 	for _, v := range report.Values {
 		told += len(v.Nodes)
 	}
-	return accountFor(a, found.Nodes, told, report.Absent, report.Problems)
+	return checkMissing(a, found.Nodes, told, report.Absent, report.Problems)
 }
 
 func showFacts(a *app, o factsOptions, report inventory.Facts, stats render.Stats) error {
@@ -163,17 +164,17 @@ func factStats(report inventory.Facts, found discovery.Result, start time.Time, 
 func missing(asked, silent int, absent []string) error {
 	switch {
 	case silent > 0 && len(absent) > 0:
-		return fmt.Errorf("%d of %d nodes did not reply, and %d are not connected: %s", silent, asked, len(absent), discovery.Fold(absent))
+		return fmt.Errorf("%d of %s did not reply, %d not connected: %s", silent, plain.Count(asked, "node"), len(absent), discovery.Fold(absent))
 	case silent > 0:
-		return fmt.Errorf("%d of %d nodes did not reply", silent, asked)
+		return fmt.Errorf("%d of %s did not reply", silent, plain.Count(asked, "node"))
 	case len(absent) > 0:
-		return fmt.Errorf("%d of %d nodes are not connected: %s", len(absent), asked, discovery.Fold(absent))
+		return fmt.Errorf("%d of %s not connected: %s", len(absent), plain.Count(asked, "node"), discovery.Fold(absent))
 	}
 	return nil
 }
 
-// accountFor warns of every node that told nothing, and gives silence and refusals their exit code.
-func accountFor(a *app, nodes []string, told int, absent []string, problems []inventory.Problem) error {
+// checkMissing warns about every node without a result, and turns silence and refusals into the exit code.
+func checkMissing(a *app, nodes []string, told int, absent []string, problems []inventory.Problem) error {
 	for _, p := range problems {
 		a.say("warning: %v", p.Err)
 	}

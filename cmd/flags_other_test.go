@@ -168,7 +168,7 @@ func reportFlags() flagTable[reportOptions] {
 		build: func(a *app, see func(reportOptions)) *cobra.Command {
 			return newRunsReport(a, func(_ context.Context, _ *app, o reportOptions) error { see(o); return nil })
 		},
-		plain: reportOptions{runsOptions: runsOptions{name: "r"}, output: "text", kind: report.Text},
+		plain: reportOptions{runsOptions: runsOptions{name: "r"}, kind: report.Text},
 		rows: []flagRow[reportOptions]{
 			{"--state-dir d", func(o *reportOptions) { o.record.dir = "d" }},
 			{"--output-file f", func(o *reportOptions) { o.file = "f" }},

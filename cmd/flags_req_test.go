@@ -22,6 +22,7 @@ type requested struct {
 	Compiled bool // the expression of --filter-replies
 	StateDir string
 	Workers  int
+	OnEvent  string
 	Name     string // of the recorded run
 	States   []batch.State
 }
@@ -32,7 +33,7 @@ func requestedBy(t *testing.T, o reqOptions) requested {
 	if err := o.output.validate(); err != nil {
 		t.Error(err)
 	}
-	r := requested{Output: o.output, Compiled: o.output.expr != nil, StateDir: o.record.dir, Workers: o.workers}
+	r := requested{Output: o.output, Compiled: o.output.expr != nil, StateDir: o.record.dir, Workers: o.workers, OnEvent: o.onEvent}
 	r.Output.expr = nil
 	var err error
 	if r.Request, err = o.value(); err != nil {
@@ -65,6 +66,7 @@ func stepRows() []flagRow[requested] {
 		row("--max-no-reply-batch 4%", func(r *run.Request) { r.Rules.MaxNoReplyBatch = batch.Amount{Millionths: 40_000} }),
 		row("--fail-fast", func(r *run.Request) { r.Rules.FailFast = true }),
 		row("--dry-run", func(r *run.Request) { r.DryRun = true }),
+		{"--on-event tell", func(o *requested) { o.OnEvent = "tell" }},
 		{"--workers 9", func(o *requested) { o.Workers = 9 }},
 	}
 }
@@ -263,6 +265,7 @@ func TestWhatWasTypedIsKept(t *testing.T) {
 			Words: []string{"req", "rpcutil", "ping"},
 			Flags: []string{"--batch", "5", "--canary", "0", "--config", "f", "--no-journal=false", "-F", "c=d", "-F", "e=f", "-I", "x,y", "-y"},
 		}},
+		{req, "--on-event tell --ttl 60", run.Typed{Words: []string{"req", "rpcutil", "ping"}, Flags: []string{"--ttl", "1m0s"}}}, // it may hold a secret
 		{retry, "--failed --ttl 60", run.Typed{Words: []string{"runs", "retry", "last"}, Flags: []string{"--failed", "--ttl", "1m0s"}}},
 	} {
 		if got, _ := tt.table.seen(t, setFlags{}, tt.flags); !reflect.DeepEqual(got, tt.want) {

@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -16,21 +17,27 @@ type formatFlags struct {
 	kind                        report.Format // set by choose
 }
 
-// reqFormats are what req and its like can write.
+// reqFormats are the formats of req, runs resume and runs retry.
 var reqFormats = []report.Format{report.Text, report.JSON, report.Lines, report.Table, report.CSV, report.Senders, report.Nodeset, report.JUnit}
 
+// addOutput adds --output with the formats that the command offers.
+func addOutput(f *pflag.FlagSet, to *string, offered []report.Format) {
+	f.StringVar(to, "output", "", "`FORMAT`: "+report.FormatNames(offered))
+	completeWith(f, "output", strings.Split(report.FormatNames(offered), ", ")...)
+}
+
 func (o *formatFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&o.output, "output", "", "`FORMAT`: "+report.FormatNames(reqFormats))
+	addOutput(f, &o.output, reqFormats)
 	f.BoolVarP(&o.json, "json", "j", false, "one JSON document")
 	f.BoolVar(&o.jsonl, "jsonl", false, "a JSON line for everything that happens")
 	f.BoolVar(&o.table, "table", false, "a table of the successful replies")
 	f.BoolVar(&o.senders, "senders", false, "the names of the nodes that succeeded")
 }
 
-// streams tells that what happens is written as it happens.
+// streams reports whether events are written as they happen.
 func (o *formatFlags) streams() bool { return o.kind == report.Lines }
 
-// choose settles what the flags ask for; two different wishes are refused, but for upstream's --senders --json.
+// choose sets kind from the flags. Two different formats are refused, except upstream's --senders --json.
 func (o *formatFlags) choose() error {
 	var wishes []report.Format
 	for _, w := range []struct {

@@ -165,5 +165,5 @@ func countCollectives(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOp
 	if err != nil {
 		return err
 	}
-	return accountFor(a, nodes, len(report.Nodes), report.Absent, report.Problems)
+	return checkMissing(a, nodes, len(report.Nodes), report.Absent, report.Problems)
 }

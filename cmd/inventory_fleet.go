@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/report"
 	"fleetctl/inventory"
 )
@@ -37,7 +37,7 @@ func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.groupBy, "group-by", "", "count by version, class, collective, agent, upgradable, token-expiry or a `FACT` (fact:NAME where a fact is called so)")
 	f.StringSliceVar(&o.sort, "sort", nil, "sort by these `COLUMNS`; -COLUMN is from the greatest")
 	f.StringSliceVar(&o.columns, "columns", nil, "`COLUMNS` of the table and of CSV: "+inventory.ColumnNames()+", fact:NAME")
-	f.StringVar(&o.output, "output", "", "`FORMAT`: "+report.FormatNames(report.FleetFormats))
+	addOutput(f, &o.output, report.FleetFormats)
 	f.BoolVar(&o.agentVersions, "agent-versions", false, "ask for the versions of the agents too")
 	f.StringVar(&o.save, "save", "", "keep what the nodes say in `FILE`")
 	f.StringVar(&o.diff, "diff", "", "say what has changed since `FILE` was saved")
@@ -203,7 +203,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 		return err
 	}
 	for _, version := range slices.Sorted(maps.Keys(selected.Odd())) {
-		a.say("warning: version %q of %d nodes cannot be compared with %q: they are not selected", version, selected.Odd()[version], o.fleet.Version)
+		a.say("warning: not selected: version %q of %s cannot be compared with %q", version, plain.Count(selected.Odd()[version], "node"), o.fleet.Version)
 	}
 	warnOfMissing(a, tally)
 	return fleetEnd(tally)
@@ -211,17 +211,12 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 
 // warnOfMissing names the nodes that did not answer, folded.
 func warnOfMissing(a *app, t *inventory.Tally) {
-	nodes := func(n int) string {
-		if n == 1 {
-			return "1 node"
-		}
-		return fmt.Sprintf("%d nodes", n)
-	}
+	nodes := func(n int) string { return plain.Count(n, "node") }
 	if n := len(t.Absent); n > 0 {
 		a.say("warning: not connected: %s: %s", nodes(n), discovery.Fold(t.Absent))
 	}
 	if n := len(t.Expired); n > 0 {
-		a.say("warning: not believed, as their token has ended: %s: %s", nodes(n), discovery.Fold(t.Expired))
+		a.say("warning: replies rejected, the token has expired: %s: %s", nodes(n), discovery.Fold(t.Expired))
 	}
 	if silent := discovery.Without(t.Silent, slices.Concat(t.Absent, t.Expired)); len(silent) > 0 {
 		a.say("warning: %s did not reply: %s", nodes(len(silent)), discovery.Fold(silent))
@@ -251,7 +246,7 @@ func fleetEnd(t *inventory.Tally) error {
 	case silent:
 		return ended(exitNoReply)
 	case t.Selected == 0:
-		return noNodes(fmt.Sprintf("%d nodes answered, and none is of the kind that was asked for", t.Told))
+		return noNodes(plain.Count(t.Told, "node") + " answered, and no answer matches the selection")
 	}
 	return nil
 }

@@ -26,7 +26,6 @@ type keys struct {
 	mu     sync.Mutex // guards what follows, and the terminal's mode
 	single bool       // keys come one by one, without an echo
 	asking bool       // a question is asked
-	paused bool
 }
 
 // keyPace is how often the terminal is looked at.
@@ -154,10 +153,9 @@ func (k *keys) take() {
 		if key != ' ' && key != 'p' && key != 'P' {
 			continue
 		}
-		k.paused = !k.paused
 		select {
-		case k.out <- batch.Control{Time: time.Now(), Pause: k.paused, By: k.by}:
-		default: // nobody typed eight pauses in a moment on purpose
+		case k.out <- batch.Control{Time: time.Now(), Toggle: true, By: k.by}:
+		default: // eight pauses in a moment are not meant
 		}
 	}
 }

@@ -71,6 +71,7 @@ configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very progr
 	f := c.Flags()
 	f.IntVar(&o.lab.Nodes, "nodes", 50, "a fleet of `N` nodes")
 	f.IntVar(&o.lab.Protocol, "protocol", 1, "Choria protocol: `1|2`, x509 or issuer and tokens")
+	completeWith(f, "protocol", "1", "2")
 	f.StringVar(&o.lab.Token, "token", "s3cret", "the provisioning token, `TEXT`")
 	f.Var(&o.lab.Upgradable, "upgradable", "nodes that may be upgraded during provisioning (40%)")
 	f.IntVar(&o.lab.Port, "port", 0, "the broker's port `N`; 0 means any free one")

@@ -1,8 +1,10 @@
-// Package cmd is the command line: flags to values, help, completion, prompts, and exit codes.
+// Package cmd is the command line: it turns flags into values, runs the commands, and turns their results into output and
+// exit codes. It also holds help, completion and prompts.
 //
-// Every command has a file of its own, with an options value, a function that refuses wrong usage before any network,
-// and the function that it runs, which tests replace. Nothing below this package knows that a flag, a stream or an exit
-// code exists.
+// A command stands in the file of its name; the subcommands of runs and of jwt, and the flags of req and of a fleet's
+// inventory, have files of their own. Each command has an options value, and a function that runs it, which tests replace.
+// Wrong usage is refused before any network traffic: by the options' validate method, or while the flags are parsed.
+// Invariant: no package below this one knows flags, standard streams, the environment or exit codes.
 package cmd
 
 import (
@@ -18,20 +20,20 @@ import (
 	"fleetctl/internal/secret"
 )
 
-// app is what the commands share.
+// app is the state that all commands share.
 type app struct {
 	io    streams
 	env   environment
 	flags globalFlags
 	log   *logFile // --log-file, nil without
-	// colorless is what the configuration that was read says: color = false.
+	// colorless is true when the configuration has color = false.
 	colorless bool
 	running   atomic.Pointer[string] // the id of the recorded run that this process drives, nil for none
 	restore   atomic.Pointer[func()] // puts the terminal back as it was
 	scrub     secret.Scrubber        // the secrets of this process: nothing that is written may hold them
 }
 
-// globalFlags are understood by every command.
+// globalFlags are the flags of every command.
 type globalFlags struct {
 	config         string
 	site           string
@@ -52,13 +54,12 @@ type signalError struct{ signal syscall.Signal }
 
 func (e signalError) Error() string { return e.signal.String() + " signal received" }
 
-// Main runs the command line and returns the exit code. The first SIGINT, SIGTERM or SIGHUP ends the context with its
-// signal as the cause; the second kills the process, which is always safe. A hangup that was ignored at the start (nohup)
-// stays ignored.
+// Main runs the command line and returns the exit code. The first SIGINT, SIGTERM or SIGHUP ends the context, with the
+// signal as its cause. The second signal kills the process, which is always safe: the record on disk is complete. A SIGHUP
+// that was ignored at the start (nohup) stays ignored.
 func Main(args []string) int {
-	// Half of Go's slack: a run over 100,000 nodes holds some 60 MB, and an operator's machine has other things to do.
-	debug.SetGCPercent(50)
 	a := &app{io: streams{os.Stdin, os.Stdout, os.Stderr}, env: environment{os.LookupEnv}}
+	a.env.limitMemory()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
@@ -72,7 +73,15 @@ func Main(args []string) int {
 	return a.execute(ctx, args)
 }
 
-// endingSignals ask a command to end.
+// limitMemory halves the memory that Go's garbage collector leaves unused: a run over 100,000 nodes then needs about 60 MB.
+// GOGC, where the operator has set it, wins.
+func (e environment) limitMemory() {
+	if _, set := e.getenv("GOGC"); !set {
+		debug.SetGCPercent(50)
+	}
+}
+
+// endingSignals are the signals that ask a command to end.
 func endingSignals() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -81,13 +90,13 @@ func endingSignals() []os.Signal {
 	return signals
 }
 
-// dieBy ends the process at once, by the signal that it got. What is recorded stays, and the operator is told how to resume.
+// dieBy kills the process with the signal that it received. The record stays, and a line prints how to resume the run.
 func (a *app) dieBy(s os.Signal) {
 	if restore := a.restore.Load(); restore != nil {
 		(*restore)()
 	}
 	if id := a.running.Load(); id != nil {
-		fmt.Fprintf(a.io.err, "\nrun %s is left at once: fleetctl runs resume %s\n", *id, *id)
+		fmt.Fprintf(a.io.err, "\nrun %s is interrupted; resume it with: fleetctl runs resume %s\n", *id, *id)
 	}
 	signal.Reset(s)
 	raise(s)
@@ -127,7 +136,6 @@ func (a *app) warn(warnings []string) {
 	}
 }
 
-// outlivePipes keeps this process going when nothing reads any more what it writes: Ctrl-C on `fleetctl req ... 2>&1 |
-// tee log` ends tee as well, and what is in flight must still be collected. Writing to such a pipe is an error then, not
-// the end.
+// outlivePipes makes a write to a closed pipe an error instead of the end of the process. Ctrl-C on `fleetctl req ... 2>&1 |
+// tee log` ends tee as well, but the replies to requests already sent must still be collected.
 func outlivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

@@ -149,7 +149,7 @@ func TestWhatOthersSayIsHarmlessOnStderr(t *testing.T) {
 		"a line":   {1, func(a *app) { a.say("run %s", hostile) }},
 		"warnings": {2, func(a *app) { a.warn([]string{hostile, hostile}) }},
 		"a problem": {1, func(a *app) {
-			_ = accountFor(a, []string{"n"}, 0, nil, []inventory.Problem{{Node: "n", Err: hostileError{}}})
+			_ = checkMissing(a, []string{"n"}, 0, nil, []inventory.Problem{{Node: "n", Err: hostileError{}}})
 		}},
 		"absent nodes": {1, func(a *app) { warnOfMissing(a, &inventory.Tally{Absent: []string{hostile}}) }},
 		"problems": {1, func(a *app) {

@@ -81,6 +81,9 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 	if err != nil {
 		return err
 	}
+	if client.Crowded() {
+		a.say("warning: nodes were still answering when the wait ended after %v: more may be there; --timeout waits longer", roll.Window.Timeout)
+	}
 	if !o.names {
 		if err := render.PingStatistics(a.io.out, pings, render.PingOptions{Silent: o.silent, Graph: o.graph, Width: widthOf(a.io.out)}); err != nil {
 			return err
@@ -88,7 +91,7 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 	}
 	if o.expect > 0 {
 		if n := len(pings.Times); n < o.expect {
-			return refuse("", "expected %d nodes to answer, and %d did", o.expect, n)
+			return refuse("", "expected %s to answer: %d did", plain.Count(o.expect, "node"), n)
 		}
 		return nil
 	}

@@ -25,8 +25,8 @@ func TestCommandsThatLook(t *testing.T) {
 	const gone = "-I nobody.example.net -I nowhere.example.net --reply-timeout 0.3"
 	nothing := "-C nothing --discovery-timeout 0.3"
 	p.check([]practiceRow{
-		{"discover --discovery-window", 0, []string{strings.Join(p.names, "\n") + "\n"}},
-		{"discover --discovery-window -v", 0, []string{"Discovering nodes ....", "Discovered 12 nodes using the mc method in "}},
+		{"discover --discovery-timeout 1 -v", 0, []string{strings.Join(p.names, "\n") + "\n", "Discovering nodes ....", "Discovered 12 nodes using the mc method in "}},
+		{"discover --discovery-window", 0, []string{".example.net\n"}}, // how many depends on how busy this machine is
 		{"discover -j -I " + first, 0, []string{`"` + first + `"`}},
 		{"discover --output nodeset -I " + p.names[1] + " -I " + first, 0, []string{first + "," + p.names[1]}},
 		{"discover " + nothing, exitNoNodes, []string{"no node matched", "hint: no server matches the filter"}},
@@ -36,9 +36,9 @@ func TestCommandsThatLook(t *testing.T) {
 		{"ping --expect 12", 0, []string{"12 replies", first}},
 		{"ping --expect 12 --silent", 0, []string{"12 replies"}},
 		{"ping --expect 12 --graph", 0, []string{"12 replies"}},
-		{"ping --expect 13 --timeout 0.5", exitGuard, []string{"expected 13 nodes to answer, and 12 did"}},
-		{"ping --expect 1 -C nothing --timeout 0.3", exitGuard, []string{"expected 1 nodes to answer, and 0 did"}},
-		{"ping -I nobody.example.net", exitNoReply, []string{"1 of 1 nodes are not connected: nobody.example.net"}},
+		{"ping --expect 13 --timeout 0.5", exitGuard, []string{"expected 13 nodes to answer: 12 did"}},
+		{"ping --expect 1 -C nothing --timeout 0.3", exitGuard, []string{"expected 1 node to answer: 0 did"}},
+		{"ping -I nobody.example.net", exitNoReply, []string{"1 of 1 node not connected: nobody.example.net"}},
 		{"ping -C nothing --timeout 0.3", exitNoNodes, []string{"no node matched"}},
 
 		{"facts country -I " + all, 0, []string{"Report for fact: country", "Finished processing 12 / 12 hosts"}},
@@ -46,7 +46,7 @@ func TestCommandsThatLook(t *testing.T) {
 		{"facts country --table -I " + all, 0, []string{"│ Fact │ Matches │"}},
 		{"facts country --chart -r -I " + all, 0, []string{"█"}},
 		{"facts country -v -I " + first, 0, []string{first}},
-		{"facts country " + gone, exitNoReply, []string{"2 of 2 nodes are not connected: nobody.example.net,nowhere.example.net"}},
+		{"facts country " + gone, exitNoReply, []string{"2 of 2 nodes not connected: nobody.example.net,nowhere.example.net"}},
 		{"facts country " + nothing, exitNoNodes, []string{"no node matched"}},
 
 		{"inventory " + first, 0, []string{"Inventory for " + first, "Facts:"}},
@@ -55,11 +55,11 @@ func TestCommandsThatLook(t *testing.T) {
 		{"inventory nobody.example.net --reply-timeout 0.3", exitNoReply, []string{"is the name right (case counts)"}},
 		{"inventory --collectives -I " + all, 0, []string{"12"}},
 		{"inventory --collectives --json -I " + all, 0, []string{`"collectives"`}},
-		{"inventory --collectives " + gone, exitNoReply, []string{"2 of 2 nodes are not connected: nobody.example.net,nowhere.example.net"}},
+		{"inventory --collectives " + gone, exitNoReply, []string{"2 of 2 nodes not connected: nobody.example.net,nowhere.example.net"}},
 		{"inventory " + nothing, exitNoNodes, []string{"no node matched"}},
 
-		{"doctor --discovery-timeout 0.5", 0, []string{"all 12 steps passed", "12 nodes answered"}},
-		{"doctor --json --discovery-timeout 0.5", 0, []string{`"exit_code": 0`, `"permissions": [`}},
+		{"doctor --discovery-timeout 1", 0, []string{"all 12 steps passed", "12 nodes answered"}},
+		{"doctor --json --discovery-timeout 1", 0, []string{`"exit_code": 0`, `"permissions": [`}},
 	})
 	if got := p.run("ping --names --expect 12"); len(strings.Fields(got.out)) != 12 || got.code != 0 {
 		t.Errorf("ping --names: %+v", got)
@@ -98,14 +98,15 @@ nodes:
 	writeAt(t, p.path("program"), "#!/bin/sh\n"+`echo '{"protocol":"io.choria.choria.discovery.v1.external_reply","nodes":["from-program.example.net"]}' > "$2"`+"\n")
 	writeAt(t, p.path("bad.yaml"), "nodes: 1\n")
 	everything := strings.Join(p.names, " ")
-	country := names("discover --discovery-window -F country=mt")
+	const whole = "discover --discovery-timeout 1 "
+	country := names(whole + "-F country=mt")
 	for what, tt := range map[string][2]string{
 		"a folded set":       {names("discover --nodes " + p.path("set")), everything},
 		"a list":             {names("discover --nodes " + p.path("list")), p.names[0] + " " + p.names[1]},
 		"an exclusion":       {names("discover --nodes " + p.path("set") + " --exclude " + p.names[0]), strings.Join(p.names[1:], " ")},
 		"a limit":            {names("discover --limit 2 --nodes " + p.path("set")), p.names[0] + " " + p.names[1]},
-		"a compound filter":  {names("discover --discovery-window -S", `fact("country") == "mt"`), country},
-		"with":               {names("discover --discovery-window -S", `with("country=mt") and "rpcutil" in agents and not ("nothing" in classes)`), country},
+		"a compound filter":  {names(whole+"-S", `fact("country") == "mt"`), country},
+		"with":               {names(whole+"-S", `with("country=mt") and "rpcutil" in agents and not ("nothing" in classes)`), country},
 		"names and a filter": {names("discover --discovery-window -A rpcutil -I "+p.names[0]+",web77.ams1.example.net -S", `"rpcutil" in agents`), p.names[0]},
 		"an inventory":       {names("discover --dm inventory -F role=web --do file=" + p.path("inventory.yaml")), "web1.example.net"},
 		"a group":            {names("discover --dm inventory -I group:all --do file=" + p.path("inventory.yaml")), "db1.example.net web1.example.net"},
@@ -163,7 +164,7 @@ func TestTheInventoryCountsWhatTheLabMade(t *testing.T) {
 		{inventory + "--group-by collective --output csv", 0, []string{"collective,nodes,upgradable\n", "choria,30,10\n"}},
 		{inventory + "--group-by upgradable --output csv", 0, []string{"yes,10,10\n", "no,20,0\n"}},
 		{inventory + "--group-by agent", 0, []string{"rpcutil"}},
-		{inventory + "--version <0.1", exitNoNodes, []string{"30 nodes answered, and none is of the kind that was asked for"}},
+		{inventory + "--version <0.1", exitNoNodes, []string{"30 nodes answered, and no answer matches the selection"}},
 		{"inventory -I nobody -I " + p.names[0] + " --reply-timeout 0.3", exitNoReply, []string{"warning: not connected: 1 node: nobody"}},
 		{inventory + "--save " + p.path("all.snap"), 0, []string{"Saved 30 nodes to "}},
 		{inventory + "--diff " + p.path("all.snap"), 0, []string{"No difference: 30 nodes the same."}},

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,8 +82,8 @@ func keyValues(args []string) (map[string]string, error) {
 	return out, nil
 }
 
-// displays are the words that --display takes.
-var displays = []string{"", "ok", "failed", "all", "none"}
+// displays are the values of --display.
+var displays = []string{"ok", "failed", "all", "none"}
 
 func runReq(ctx context.Context, a *app, o reqOptions) error {
 	if _, err := o.request.Targets.Parse(); err != nil { // before the configuration is looked for
@@ -111,6 +112,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 	if err != nil {
 		return err
 	}
+	events := newNotifier(ctx, a, o, settings, f.About().ConfigFile, w)
 	token, _ := a.env.getenv(tokenVariable)
 	ask := newAsker(a)
 	defer func() {
@@ -118,7 +120,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 		a.running.Store(nil)
 	}()
 	res, err := work(run.Context{
-		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: w,
+		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: events,
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
 		Settings: settings, SettingsFile: a.env.settingsFile(), User: a.env.user(), Host: hostName(), Version: build().Version, Logger: a.logger(),
 		Outlive: func(id string) <-chan batch.Control {
@@ -128,7 +130,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 			return ask.keys.control()
 		},
 	})
-	if err := w.End(err); err != nil {
+	if err := w.End(cmp.Or(err, events.Close())); err != nil {
 		return err
 	}
 	return ended(resultCode(res))
@@ -175,7 +177,7 @@ func (o *reqOptions) validate() error {
 }
 
 func (o *reqOutput) validate() error {
-	if !slices.Contains(displays, o.display) {
+	if o.display != "" && !slices.Contains(displays, o.display) {
 		return usage(fmt.Errorf("cannot display %q", o.display), "use ok, failed, all or none")
 	}
 	if err := o.choose(); err != nil {

@@ -38,6 +38,7 @@ type reqOptions struct {
 
 	failFast bool
 	dryRun   bool
+	onEvent  string
 
 	replyTo string // where replies go in place of here
 
@@ -68,6 +69,7 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
+	f.StringVar(&o.onEvent, onEventFlag, "", "have the shell run `COMMAND` when the run begins, pauses, stops and ends, with JSON on its stdin; none for none")
 	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
 	_ = f.MarkHidden("workers")
 }
@@ -106,6 +108,7 @@ type proofOptions struct {
 
 func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&p.verify, "verify", run.VerifyAuto, "`HOW` to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
+	completeWith(f, "verify", run.VerifyAuto, run.VerifyNone)
 	f.BoolVar(&p.none, "no-verify", false, "believe the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
 	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
@@ -155,6 +158,7 @@ func (o *reqOutput) add(f *pflag.FlagSet) {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything")
 	f.BoolVar(&o.sort, "sort", false, "sort the replies by node")
 	f.StringVar(&o.display, "display", "", "`WHICH` replies to show: ok, failed, all or none")
+	completeWith(f, "display", displays...)
 	f.StringVarP(&o.file, "output-file", "o", "", "write the result to `FILE`")
 }
 
@@ -210,6 +214,9 @@ func typedFlags(flags *pflag.FlagSet) []string {
 		return nil
 	}
 	flags.Visit(func(f *pflag.Flag) {
+		if f.Name == onEventFlag {
+			return
+		}
 		name := "--" + f.Name
 		if f.Shorthand != "" {
 			name = "-" + f.Shorthand

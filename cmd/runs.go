@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -105,14 +106,14 @@ the node set of those that did it. A run that is still being done is reported as
 		Args:    aRun(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			o.name = args[0]
-			if o.kind, err = report.ParseFormat(o.output, report.StoredFormats...); err != nil {
+			if o.kind, err = report.ParseFormat(cmp.Or(o.output, report.Text.String()), report.StoredFormats...); err != nil {
 				return err
 			}
 			return do(c.Context(), a, o)
 		},
 	}
 	o.record.addDir(c.Flags())
-	c.Flags().StringVar(&o.output, "output", report.Text.String(), "`FORMAT`: "+report.FormatNames(report.StoredFormats))
+	addOutput(c.Flags(), &o.output, report.StoredFormats)
 	c.Flags().StringVarP(&o.file, "output-file", "o", "", "write the report to `FILE`")
 	return c
 }

@@ -39,9 +39,11 @@ func pauseRun(ctx context.Context, a *app, o runsOptions, pause bool) error {
 	if err := controllable(r); err != nil {
 		return err
 	}
-	if err := store.Control(r.ID, batch.Control{Time: time.Now(), Pause: pause, By: a.env.user()}); err != nil {
+	withdraw, err := store.Control(r.ID, batch.Control{Time: time.Now(), Pause: pause, By: a.env.user()})
+	if err != nil {
 		return err
 	}
+	defer withdraw()
 	ctx, cancel := context.WithTimeoutCause(ctx, controlWait, fmt.Errorf("run %s did not answer within %s", r.ID, controlWait))
 	defer cancel()
 	if err := awaitPause(ctx, store, r.ID, pause); err != nil {

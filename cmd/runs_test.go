@@ -25,7 +25,7 @@ func record(t *testing.T, dir, id string, m run.Meta, records ...batch.Record) *
 		t.Fatal(err)
 	}
 	plan := batch.Plan{Batches: []batch.Batch{{Number: 1, Nodes: []string{"a", "b"}, Reason: "x"}, {Number: 2, Nodes: []string{"c"}, Reason: "x"}}}
-	j, err := journal.Create(filepath.Join(dir, "runs"), id)
+	j, err := journal.ThisMachine().Create(filepath.Join(dir, "runs"), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestARecordedRunTakesOnlyWhatItDoesNotKnow(t *testing.T) {
 // A process that died before its plan was recorded has sent nothing, and nothing will ever finish its record.
 func TestARunThatNeverBeganIsNotWaitedFor(t *testing.T) {
 	dir := t.TempDir()
-	j, err := journal.Create(filepath.Join(dir, "runs"), "20260101-000000-aaaaa")
+	j, err := journal.ThisMachine().Create(filepath.Join(dir, "runs"), "20260101-000000-aaaaa")
 	if err != nil {
 		t.Fatal(err)
 	}

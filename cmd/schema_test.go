@@ -177,6 +177,7 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 				for _, o := range acts {
 					p.keepsSchema(s, o)
 				}
+				p.notices(s)
 			})
 		}
 	})
@@ -197,6 +198,21 @@ func (p *practice) views(s *schemas) {
 	}
 	p.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token})
 	p.keepsSchema(s, output{"jwt-view", 0, "jwt view --json " + token + " --show-secrets --key " + key})
+}
+
+// notices holds what the command of --on-event reads to its schema.
+func (p *practice) notices(s *schemas) {
+	p.t.Helper()
+	if r := p.run("req rpcutil ping --np -I "+p.names[0], "--on-event", "cat >> "+p.path("notices")); r.code != 0 || strings.Contains(r.err, "warning") {
+		p.t.Errorf("exit code %d: %s", r.code, r.err)
+	}
+	text := readAt(p.t, p.path("notices"))
+	if n := strings.Count(text, "\n"); n != 2 {
+		p.t.Errorf("%d notices: %s", n, text)
+	}
+	for line := range strings.Lines(text) {
+		s.check(p.t, "event", line)
+	}
 }
 
 func (p *practice) keepsSchema(s *schemas, o output) {

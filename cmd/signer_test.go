@@ -24,7 +24,7 @@ func TestRequestsAreSignedByTheSitesSigner(t *testing.T) {
 			s := newSite(t, v)
 			url, ca := s.overHTTP()
 			s.configure("plugin.choria.security.request_signer.url = " + url)
-			req := []string{"req", "rpcutil", "ping", "--discovery-window", "--signer-ca", ca}
+			req := []string{"req", "rpcutil", "ping", "--discovery-timeout=1", "--signer-ca", ca}
 
 			s.check(s.fleetctl(t.Context(), req...), 0, "5 accepted of 5 nodes")
 			if s.signed.Load() != 2 || s.received("rpcutil", "ping") != 5 {
@@ -70,7 +70,7 @@ func TestRequestsAreSignedByTheNetworksService(t *testing.T) {
 			s := newSite(t, v)
 			s.serve()
 			s.configure("plugin.choria.security.request_signer.service = true", "plugin.choria.security.request_signer.url = https://127.0.0.1:1/")
-			s.check(s.fleetctl(t.Context(), "req", "rpcutil", "ping", "--discovery-window", "--batch", "2", "--batch-sleep", "0"), 0, "5 accepted of 5 nodes")
+			s.check(s.fleetctl(t.Context(), "req", "rpcutil", "ping", "--discovery-timeout=1", "--batch", "2", "--batch-sleep", "0"), 0, "5 accepted of 5 nodes")
 			if s.signed.Load() != 4 {
 				t.Errorf("signed %d requests, want discovery and three batches", s.signed.Load())
 			}
@@ -157,7 +157,7 @@ func TestWhereRepliesGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	flush(t, nc)
-	got := s.fleetctl(t.Context(), "req", "rpcutil", "ping", "--discovery-window", "--reply-to", "site.collector")
+	got := s.fleetctl(t.Context(), "req", "rpcutil", "ping", "--discovery-timeout=1", "--reply-to", "site.collector")
 	id := strings.TrimSpace(got.out)
 	if got.code != 0 || len(id) != 32 || strings.ContainsAny(id, " \n") {
 		t.Fatalf("ended with %d, stdout %q, stderr %s; want the request's id alone", got.code, got.out, got.err)
@@ -175,7 +175,7 @@ func TestWhereRepliesGo(t *testing.T) {
 			t.Errorf("a reply to %q, %v; want %q", r.RequestID, err, id)
 		}
 	}
-	s.check(s.fleetctl(t.Context(), "req", "choria_provision", "restart", "token=s3cret", "-r", "x", "--no-journal", "--max-nodes", "1", "--discovery-window"), exitGuard, "limit is 1")
+	s.check(s.fleetctl(t.Context(), "req", "choria_provision", "restart", "token=s3cret", "-r", "x", "--no-journal", "--max-nodes", "1", "--discovery-timeout=1"), exitGuard, "limit is 1")
 	s.check(s.fleetctl(t.Context(), "req", "rpcutil", "ping", "-r", "x", "-C", "none", "--discovery-timeout", "100ms"), exitNoNodes, "no node matched")
 	if n := s.received("choria_provision", "restart"); n != 0 {
 		t.Errorf("%d restarts were sent", n)

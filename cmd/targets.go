@@ -6,11 +6,12 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"fleetctl/discovery"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
 )
 
-// targets are the flags that say which nodes are meant.
+// targets are the flags that choose the nodes.
 type targets struct {
 	fleet.Targets
 	timeout seconds
@@ -22,7 +23,7 @@ func (t *targets) addFilter(f *pflag.FlagSet) {
 	f.StringArrayVarP(&t.Filter.Agents, "wa", "A", nil, "nodes with an `AGENT` or /regex/ (repeat: all must hold)")
 	f.StringArrayVarP(&t.Filter.Identities, "wi", "I", nil, "nodes by `NAME`, node set such as web[01-12].ams, or /regex/ (repeat: any may hold)")
 	f.StringArrayVarP(&t.Filter.With, "with", "W", nil, "classes and facts, `PIECES` separated by spaces")
-	f.StringArrayVarP(&t.Filter.Select, "select", "S", nil, "a compound filter, `EXPR`, that each node evaluates about itself")
+	f.StringArrayVarP(&t.Filter.Select, "select", "S", nil, "a compound filter, `EXPR`, that each node evaluates for itself")
 	f.StringVarP(&t.Collective, "target", "T", "", "the sub-`COLLECTIVE` to address")
 }
 
@@ -30,9 +31,10 @@ func (t *targets) addSource(f *pflag.FlagSet) {
 	f.StringVar(&t.NodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
 	f.StringArrayVar(&t.Exclude, "exclude", nil, "leave out `NODES`: a name, node set or /regex/ as -I takes them, or those of @FILE (repeat)")
 	f.StringVar(&t.Method, "dm", "", "discovery `METHOD`: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
+	completeWith(f, "dm", discovery.MethodNames()...)
 	f.StringArrayVar(&t.Do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
-	f.BoolVar(&t.Window, "discovery-window", false, "end discovery when no new node has answered for 300ms: quick, and misses slow nodes (--expect tells)")
+	f.BoolVar(&t.Window, "discovery-window", false, "end discovery when no new node has answered for 300ms: quick, and misses slow nodes (--expect detects that)")
 }
 
 func (t *targets) addLimit(f *pflag.FlagSet) {
@@ -40,7 +42,7 @@ func (t *targets) addLimit(f *pflag.FlagSet) {
 	f.Int64Var(&t.LimitSeed, "limit-seed", 0, "choose the limited nodes at random, the same ones for the same `SEED`")
 }
 
-// value is what the flags say.
+// value is the flags as a value.
 func (t *targets) value() (fleet.Targets, error) {
 	if t.timeout.set && t.timeout.d == 0 {
 		return t.Targets, usage(errors.New("--discovery-timeout 0 finds no node"), "")
@@ -54,7 +56,7 @@ func addFederations(a *app, f *pflag.FlagSet) {
 	f.StringSliceVar(&a.flags.federations, "federations", nil, "reach the collectives of these federations, `NAME,...` (CHORIA_FED_COLLECTIVE wins)")
 }
 
-// withFleet checks the targets, reads the configuration, does the work and leaves the network.
+// withFleet checks the targets, reads the configuration, calls work and closes the connection.
 func withFleet(ctx context.Context, a *app, t *targets, work func(n *fleet.Fleet, parsed filter.Filter) error) error {
 	var err error
 	if t.Targets, err = t.value(); err != nil {

@@ -172,7 +172,7 @@ func TestWireFilter(t *testing.T) {
 		t.Errorf("the agent was added twice: %q", got)
 	}
 	empty := WireFilter(filter.Filter{}, "")
-	if !empty.Empty() || empty.Fact == nil || empty.Class == nil || empty.Agent == nil || empty.Identity == nil || empty.Compound == nil {
+	if len(empty.Fact)+len(empty.Class)+len(empty.Agent)+len(empty.Identity)+len(empty.Compound) > 0 || empty.Fact == nil || empty.Class == nil || empty.Agent == nil || empty.Identity == nil || empty.Compound == nil {
 		t.Errorf("the empty filter is %#v: nil lists would be null on the wire", empty)
 	}
 }

@@ -80,7 +80,7 @@ func readExclusion(ctx context.Context, spec, home string) ([]exclusion, error) 
 		}
 		var entries []exclusion
 		for _, part := range parts(spec) {
-			names, err := Unfold(part)
+			names, err := unfoldSorted(part)
 			if err != nil {
 				return nil, misuse("discovery", "", "--exclude %q: %w", spec, err)
 			}

@@ -22,18 +22,18 @@ const (
 	externalSchema  = "https://choria.io/schemas/choria/discovery/v1/external_request.json"
 )
 
-// External lets a program of the site find the nodes.
-type External struct {
+// externalSource lets a program of the site find the nodes.
+type externalSource struct {
 	words       []string
 	options     map[string]string
 	path        string
 	federations []string
 }
 
-// NewExternal makes the source. It reads Options, of which command is taken and the others go to the program,
+// newExternal makes the source. It reads Options, of which command is taken and the others go to the program,
 // Command, Path, Federations and Home of the settings. Nothing is run yet.
-func NewExternal(s Settings) (*External, error) {
-	e := &External{options: maps.Clone(s.Options), path: s.Path, federations: s.Federations}
+func newExternal(s Settings) (*externalSource, error) {
+	e := &externalSource{options: maps.Clone(s.Options), path: s.Path, federations: s.Federations}
 	if e.options == nil {
 		e.options = map[string]string{}
 	}
@@ -45,9 +45,9 @@ func NewExternal(s Settings) (*External, error) {
 	words, err := splitWords(command)
 	switch {
 	case err != nil:
-		return nil, misuse(MethodExternal, "", "discovery command %q: %w", command, err)
+		return nil, misuse(methodExternal, "", "discovery command %q: %w", command, err)
 	case len(words) == 0 || words[0] == "":
-		return nil, misuse(MethodExternal, "add --do command=PROGRAM, or set plugin.choria.discovery.external.command",
+		return nil, misuse(methodExternal, "add --do command=PROGRAM, or set plugin.choria.discovery.external.command",
 			"discovery method external needs a command")
 	}
 	words[0] = expandHome(words[0], s.Home)
@@ -69,8 +69,8 @@ type externalQuery struct {
 // Discover runs the program in a directory of its own, which is gone afterwards, and takes the nodes that it
 // names; a name that cannot be a node's is an error. The program has Query.Timeout, one second at the
 // least; then it is killed, with its children where the system can do that.
-func (e *External) Discover(ctx context.Context, q Query) (Result, error) {
-	if err := suits(MethodExternal, q.Filter); err != nil {
+func (e *externalSource) Discover(ctx context.Context, q Query) (Result, error) {
+	if err := suits(methodExternal, q.Filter); err != nil {
 		return Result{}, err
 	}
 	program, err := findProgram(e.words[0], e.path)
@@ -96,15 +96,15 @@ func (e *External) Discover(ctx context.Context, q Query) (Result, error) {
 	case ctx.Err() != nil:
 		return Result{}, fmt.Errorf("run discovery program %s: %w", program, context.Cause(ctx))
 	case limited.Err() != nil && err != nil:
-		return Result{}, fault(MethodExternal, "give it more time: --discovery-timeout", "discovery program %s did not end within %v", program, timeout)
+		return Result{}, fault(methodExternal, "give it more time: --discovery-timeout", "discovery program %s did not end within %v", program, timeout)
 	case err != nil:
 		return Result{}, err
 	default:
 		names, err := readExternal(reply)
 		if err != nil {
-			return Result{}, fault(MethodExternal, "the program is at fault", "reply of discovery program %s: %w", program, err)
+			return Result{}, fault(methodExternal, "the program is at fault", "reply of discovery program %s: %w", program, err)
 		}
-		return result(MethodExternal, names, start), nil
+		return result(methodExternal, names, start), nil
 	}
 }
 
@@ -138,20 +138,20 @@ func (x exchange) run(ctx context.Context, query []byte) ([]byte, error) {
 		if text := shorten(said.String(), 300); text != "" {
 			more = ": " + text
 		}
-		return nil, fault(MethodExternal, "run it by hand: it gets a request file, a reply file and a protocol name",
+		return nil, fault(methodExternal, "run it by hand: it gets a request file, a reply file and a protocol name",
 			"discovery program %s ended with %w%s", x.program, err, more)
 	}
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		return nil, misuse(MethodExternal, "is it a program for this system, and its interpreter there?", "run discovery program %s: %w", x.program, err)
+		return nil, misuse(methodExternal, "is it a program for this system, and its interpreter there?", "run discovery program %s: %w", x.program, err)
 	}
 	file, err := os.Open(reply)
 	if err != nil {
-		return nil, fault(MethodExternal, "the program is at fault", "open the reply of discovery program %s: %w", x.program, err)
+		return nil, fault(methodExternal, "the program is at fault", "open the reply of discovery program %s: %w", x.program, err)
 	}
 	defer file.Close()
 	content, err := readText(ctx, file, maxReply)
 	if err != nil {
-		return nil, fault(MethodExternal, "the program is at fault", "read the reply of discovery program %s: %w", x.program, err)
+		return nil, fault(methodExternal, "the program is at fault", "read the reply of discovery program %s: %w", x.program, err)
 	}
 	return content, nil
 }
@@ -189,11 +189,11 @@ func readExternal(content []byte) ([]string, error) {
 func findProgram(name, path string) (string, error) {
 	if filepath.Base(name) != name {
 		if !filepath.IsAbs(name) {
-			return "", misuse(MethodExternal, "write its absolute path", "discovery command %q is a relative path", name)
+			return "", misuse(methodExternal, "write its absolute path", "discovery command %q is a relative path", name)
 		}
 		found, err := exec.LookPath(name)
 		if err != nil {
-			return "", misuse(MethodExternal, "name a program that exists and may be run", "discovery command: %w", err)
+			return "", misuse(methodExternal, "name a program that exists and may be run", "discovery command: %w", err)
 		}
 		return found, nil
 	}
@@ -205,7 +205,7 @@ func findProgram(name, path string) (string, error) {
 			return found, nil
 		}
 	}
-	return "", misuse(MethodExternal, "write its absolute path, or add its directory to PATH", "discovery command %q is not in PATH", name)
+	return "", misuse(methodExternal, "write its absolute path, or add its directory to PATH", "discovery command %q is not in PATH", name)
 }
 
 // splitWords splits a command as a shell does, without expanding anything: quotes, backslashes, and comments

@@ -41,7 +41,7 @@ func runExternal(t *testing.T, s Settings, q Query) (Result, error) {
 
 func TestExternal(t *testing.T) {
 	got, err := runExternal(t, Settings{Command: script(t, "good") + ` 'an argument'`}, Query{Timeout: 10 * time.Second})
-	if err != nil || strings.Join(got.Nodes, " ") != "web9 web10" || got.Method != MethodExternal {
+	if err != nil || strings.Join(got.Nodes, " ") != "web9 web10" || got.Method != methodExternal {
 		t.Errorf("Discover = %+v, %v", got, err)
 	}
 }
@@ -89,7 +89,7 @@ func TestExternalGetsNothingOfOurEnvironment(t *testing.T) {
 
 func TestExternalKeepsTheCallersOptions(t *testing.T) {
 	options := map[string]string{"command": script(t, "good"), "a": "b"}
-	if _, err := NewExternal(Settings{Options: options}); err != nil || len(options) != 2 {
+	if _, err := newExternal(Settings{Options: options}); err != nil || len(options) != 2 {
 		t.Errorf("options %v, %v", options, err)
 	}
 }
@@ -136,7 +136,7 @@ func TestExternalIsStoppedInTime(t *testing.T) {
 	}
 	interrupted := errors.New("interrupt")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	source, err := NewExternal(Settings{Command: script(t, "hang"), Path: binPath})
+	source, err := newExternal(Settings{Command: script(t, "hang"), Path: binPath})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"fleetctl/internal/filter"
 )
 
-// Flatfile takes the nodes from a list that somebody wrote (docs/protocol.md, discovery, flatfile).
-type Flatfile struct {
+// flatfileSource takes the nodes from a list that somebody wrote (docs/protocol.md, discovery, flatfile).
+type flatfileSource struct {
 	path   string
 	stdin  io.Reader
 	format string // one of fileFormats' values
@@ -25,16 +25,16 @@ var fileFormats = map[string]string{
 	"choriarpc": "results", "results": "results", "rpc": "results", "response": "results",
 }
 
-// NewFlatfile makes the source. It reads Options (file, format, filter), NodesFile, Stdin and Home of the
+// newFlatfile makes the source. It reads Options (file, format, filter), NodesFile, Stdin and Home of the
 // settings. The file is opened by Discover.
-func NewFlatfile(s Settings) (*Flatfile, error) {
-	if err := checkOptions(MethodFlatfile, s.Options); err != nil {
+func newFlatfile(s Settings) (*flatfileSource, error) {
+	if err := checkOptions(methodFlatfile, s.Options); err != nil {
 		return nil, err
 	}
-	f := &Flatfile{path: s.NodesFile, stdin: s.Stdin, filter: s.Options["filter"]}
+	f := &flatfileSource{path: s.NodesFile, stdin: s.Stdin, filter: s.Options["filter"]}
 	if file, given := s.Options["file"]; given {
 		if f.path != "" {
-			return nil, misuse(MethodFlatfile, "give one of them", "--nodes and --do file= both name a list of nodes")
+			return nil, misuse(methodFlatfile, "give one of them", "--nodes and --do file= both name a list of nodes")
 		}
 		f.path = file
 	}
@@ -42,41 +42,41 @@ func NewFlatfile(s Settings) (*Flatfile, error) {
 	_, filtered := s.Options["filter"]
 	switch {
 	case f.path == "":
-		return nil, misuse(MethodFlatfile, "add --nodes FILE or --do file=FILE", "discovery method flatfile needs a file")
+		return nil, misuse(methodFlatfile, "add --nodes FILE or --do file=FILE", "discovery method flatfile needs a file")
 	case f.path == "-" && f.stdin == nil:
-		return nil, misuse(MethodFlatfile, "name a file", "cannot read nodes from stdin here")
+		return nil, misuse(methodFlatfile, "name a file", "cannot read nodes from stdin here")
 	case !known:
-		return nil, misuse(MethodFlatfile, "use text, json, yaml or results", "unknown format %q of a list of nodes", s.Options["format"])
+		return nil, misuse(methodFlatfile, "use text, json, yaml or results", "unknown format %q of a list of nodes", s.Options["format"])
 	case filtered && f.filter == "":
-		return nil, misuse(MethodFlatfile, "write --do filter=PATH, such as nodes.#.name", "the filter of the list of nodes is blank")
+		return nil, misuse(methodFlatfile, "write --do filter=PATH, such as nodes.#.name", "the filter of the list of nodes is blank")
 	case filtered && (format == "text" || format == "results"):
-		return nil, misuse(MethodFlatfile, "drop the filter, or use format json or yaml", "a filter is for JSON and YAML, not for format %s", format)
+		return nil, misuse(methodFlatfile, "drop the filter, or use format json or yaml", "a filter is for JSON and YAML, not for format %s", format)
 	}
 	f.format, f.path = format, expandHome(f.path, s.Home)
 	return f, nil
 }
 
 // Discover reads the list. A node filter in the query is refused: the nodes of a file are taken as they are.
-func (f *Flatfile) Discover(ctx context.Context, q Query) (Result, error) {
-	if err := suits(MethodFlatfile, q.Filter); err != nil {
+func (f *flatfileSource) Discover(ctx context.Context, q Query) (Result, error) {
+	if err := suits(methodFlatfile, q.Filter); err != nil {
 		return Result{}, err
 	}
 	start := time.Now()
-	content, name, err := readSource(ctx, MethodFlatfile, f.path, f.stdin)
+	content, name, err := readSource(ctx, methodFlatfile, f.path, f.stdin)
 	if err != nil {
 		return Result{}, err
 	}
 	names, err := f.parse(content)
 	if err != nil {
-		return Result{}, misuse(MethodFlatfile, "", "read nodes %q: %w", name, err)
+		return Result{}, misuse(methodFlatfile, "", "read nodes %q: %w", name, err)
 	}
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("read nodes %q: %w", name, context.Cause(ctx))
 	}
-	return result(MethodFlatfile, names, start), nil
+	return result(methodFlatfile, names, start), nil
 }
 
-func (f *Flatfile) parse(content []byte) ([]string, error) {
+func (f *flatfileSource) parse(content []byte) ([]string, error) {
 	l := nodeList{content: content, limit: maxUnfold}
 	if f.filter != "" {
 		return f.pick(&l)
@@ -110,7 +110,7 @@ func startsWith(content []byte, c byte, otherwise string) error {
 }
 
 // pick takes the names at the filter's path.
-func (f *Flatfile) pick(l *nodeList) ([]string, error) {
+func (f *flatfileSource) pick(l *nodeList) ([]string, error) {
 	d, err := readDocument(l.content, f.format)
 	if err != nil {
 		return nil, err

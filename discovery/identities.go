@@ -25,7 +25,7 @@ func UnfoldIdentities(given []string) ([]string, error) {
 }
 
 func unfoldFlag(flag, set string) ([]string, error) {
-	names, err := Unfold(set)
+	names, err := unfoldSorted(set)
 	if err == nil {
 		return names, nil
 	}
@@ -56,7 +56,7 @@ func withBrackets(set string) string {
 		return ""
 	}
 	brackets := strings.NewReplacer("{", "[", "}", "]", "..", "-").Replace(set)
-	if _, err := Unfold(brackets); err != nil {
+	if _, err := unfoldSorted(brackets); err != nil {
 		return ""
 	}
 	return brackets

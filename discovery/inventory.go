@@ -12,17 +12,17 @@ import (
 	"fleetctl/internal/filter"
 )
 
-// Inventory finds the nodes in a file that describes the fleet, with the servers' own rules of matching
+// inventorySource finds the nodes in a file that describes the fleet, with the servers' own rules of matching
 // (docs/protocol.md, discovery, inventory).
-type Inventory struct {
+type inventorySource struct {
 	path     string
 	validate bool
 }
 
-// NewInventory makes the source. It reads Options (file, novalidate), InventoryFile and Home of the settings.
+// newInventory makes the source. It reads Options (file, novalidate), InventoryFile and Home of the settings.
 // The file is opened by Discover.
-func NewInventory(s Settings) (*Inventory, error) {
-	if err := checkOptions(MethodInventory, s.Options); err != nil {
+func newInventory(s Settings) (*inventorySource, error) {
+	if err := checkOptions(methodInventory, s.Options); err != nil {
 		return nil, err
 	}
 	path, given := s.Options["file"]
@@ -30,22 +30,22 @@ func NewInventory(s Settings) (*Inventory, error) {
 		path = s.InventoryFile
 	}
 	if path == "" {
-		return nil, misuse(MethodInventory, "add --do file=FILE, or set plugin.choria.discovery.inventory.source",
+		return nil, misuse(methodInventory, "add --do file=FILE, or set plugin.choria.discovery.inventory.source",
 			"discovery method inventory needs a file")
 	}
 	_, unchecked := s.Options["novalidate"]
-	return &Inventory{path: expandHome(path, s.Home), validate: !unchecked}, nil
+	return &inventorySource{path: expandHome(path, s.Home), validate: !unchecked}, nil
 }
 
 // Discover matches the nodes of the file that are in the query's collective. Identities group:NAME stand for
 // the nodes of that group, in any collective; they cannot be mixed with other filters, and of agents only one
 // is tolerated, and passed over. Exact names have to be in the file too. Data functions match nothing here.
-func (i *Inventory) Discover(ctx context.Context, q Query) (Result, error) {
-	if err := suits(MethodInventory, q.Filter); err != nil {
+func (i *inventorySource) Discover(ctx context.Context, q Query) (Result, error) {
+	if err := suits(methodInventory, q.Filter); err != nil {
 		return Result{}, err
 	}
 	start := time.Now()
-	content, name, err := readSource(ctx, MethodInventory, i.path, nil)
+	content, name, err := readSource(ctx, methodInventory, i.path, nil)
 	if err != nil {
 		return Result{}, err
 	}
@@ -55,16 +55,16 @@ func (i *Inventory) Discover(ctx context.Context, q Query) (Result, error) {
 	}
 	data, err := readInventory(content, format, i.validate)
 	if err != nil {
-		return Result{}, misuse(MethodInventory, "", "read inventory %q: %w", name, err)
+		return Result{}, misuse(methodInventory, "", "read inventory %q: %w", name, err)
 	}
 	names, err := data.find(ctx, q)
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("find nodes in inventory %q: %w", name, context.Cause(ctx))
 	}
 	if err != nil {
-		return Result{}, misuse(MethodInventory, "", "find nodes in inventory %q: %w", name, err)
+		return Result{}, misuse(methodInventory, "", "find nodes in inventory %q: %w", name, err)
 	}
-	return result(MethodInventory, names, start), nil
+	return result(methodInventory, names, start), nil
 }
 
 // find returns the names of the nodes that match, as they stand.

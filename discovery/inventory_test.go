@@ -63,7 +63,7 @@ func TestInventory(t *testing.T) {
 			if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Misuse || !strings.Contains(err.Error(), wanted) {
 				t.Errorf("%s: %q, %v; want an error with %q", tt.name, short, err, wanted)
 			}
-		} else if err != nil || short != tt.want || got.Method != MethodInventory {
+		} else if err != nil || short != tt.want || got.Method != methodInventory {
 			t.Errorf("%s: %q, %v; want %q", tt.name, short, err, tt.want)
 		}
 	}
@@ -125,7 +125,7 @@ func TestInventoryFiles(t *testing.T) {
 		if tt.file != "" {
 			path = writeFile(t, tt.file, tt.content)
 		}
-		options, err := ParseOptions(strings.Fields("file=" + path + " " + tt.option))
+		options, err := parseOptions(strings.Fields("file=" + path + " " + tt.option))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,22 +39,22 @@ type PuppetDBServer struct {
 	Timeout time.Duration // for the whole query; 0 means 30 s
 }
 
-// PuppetDB finds the nodes by what Puppet told PuppetDB of them.
-type PuppetDB struct{ server PuppetDBServer }
+// puppetDBSource finds the nodes by what Puppet told PuppetDB of them.
+type puppetDBSource struct{ server PuppetDBServer }
 
-// NewPuppetDB makes the source; nobody is asked yet.
-func NewPuppetDB(s PuppetDBServer) *PuppetDB {
+// newPuppetDB makes the source; nobody is asked yet.
+func newPuppetDB(s PuppetDBServer) *puppetDBSource {
 	s.Port = cmp.Or(s.Port, puppetDBPort)
 	s.Timeout = cmp.Or(s.Timeout, puppetDBTimeout)
 	if s.Lookup == nil {
 		s.Lookup = net.DefaultResolver.LookupSRV
 	}
-	return &PuppetDB{server: s}
+	return &puppetDBSource{server: s}
 }
 
 // Discover asks PuppetDB which active nodes match. A filter of nothing but exact names is answered without it.
 // Query.Timeout is for the network's answers and has no meaning here: PuppetDBServer.Timeout bounds the query.
-func (p *PuppetDB) Discover(ctx context.Context, q Query) (Result, error) {
+func (p *puppetDBSource) Discover(ctx context.Context, q Query) (Result, error) {
 	if err := suits(MethodPuppetDB, q.Filter); err != nil {
 		return Result{}, err
 	}
@@ -83,7 +83,7 @@ func (p *PuppetDB) Discover(ctx context.Context, q Query) (Result, error) {
 	return Result{}, err
 }
 
-func (p *PuppetDB) ask(ctx context.Context, query string) (names []string, strange int, err error) {
+func (p *puppetDBSource) ask(ctx context.Context, query string) (names []string, strange int, err error) {
 	address, err := p.address(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -110,7 +110,7 @@ func (p *PuppetDB) ask(ctx context.Context, query string) (names []string, stran
 }
 
 // tls is the caller's configuration with plain verification, whatever it says about brokers.
-func (p *PuppetDB) tls() *tls.Config {
+func (p *puppetDBSource) tls() *tls.Config {
 	if p.server.TLS == nil {
 		return &tls.Config{MinVersion: tls.VersionTLS12}
 	}
@@ -138,7 +138,7 @@ func pqlRequest(ctx context.Context, address, query string) (*http.Request, erro
 
 // address is host:port of PuppetDB: configured, else by SRV record, else by custom (docs/protocol.md, discovery,
 // puppetdb).
-func (p *PuppetDB) address(ctx context.Context) (string, error) {
+func (p *puppetDBSource) address(ctx context.Context) (string, error) {
 	s := p.server
 	port := strconv.Itoa(s.Port)
 	if s.Port < 1 || s.Port > 65535 {

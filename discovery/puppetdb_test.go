@@ -242,7 +242,7 @@ var pdbCases = []struct {
 
 func TestPuppetDBEvaluates(t *testing.T) {
 	s := newPDB(t, pdbFleet())
-	source := NewPuppetDB(s.source(t))
+	source := newPuppetDB(s.source(t))
 	for _, tt := range pdbCases {
 		t.Run(tt.name, func(t *testing.T) {
 			f, err := filter.Parse(tt.flags)
@@ -340,7 +340,7 @@ func TestPuppetDBRefuses(t *testing.T) {
 		{"range from an escape", "range", identity(`/[+-\w]/`)},
 	}
 	s := newPDB(t, nil)
-	source := NewPuppetDB(s.source(t))
+	source := newPuppetDB(s.source(t))
 	for _, tt := range tests {
 		_, err := source.Discover(t.Context(), Query{Filter: tt.filter, Collective: "mco"})
 		e, ok := errors.AsType[*SourceError](err)
@@ -354,7 +354,7 @@ func TestPuppetDBRefuses(t *testing.T) {
 }
 
 func TestPuppetDBIsNotAskedForNames(t *testing.T) {
-	source := NewPuppetDB(PuppetDBServer{Host: "127.0.0.1", Port: 1})
+	source := newPuppetDB(PuppetDBServer{Host: "127.0.0.1", Port: 1})
 	got, err := source.Discover(t.Context(), Query{Agent: "rpcutil", Filter: filter.Filter{Identities: []string{"b", "a10", "a9", "b"}}})
 	if d := cmp.Diff(Result{Nodes: []string{"a9", "a10", "b"}, Method: "identities"}, got); err != nil || d != "" {
 		t.Errorf("%v, -want +got:\n%s", err, d)
@@ -370,7 +370,7 @@ func TestPuppetDBTakesLongQueries(t *testing.T) {
 	for i := range 2000 {
 		ids = append(ids, fmt.Sprintf("web%d.ams.example.net", i))
 	}
-	got, err := NewPuppetDB(s.source(t)).Discover(t.Context(), Query{Filter: filter.Filter{Identities: ids, Facts: []filter.Fact{{Name: "cpus", Operator: ">", Value: "1"}}}})
+	got, err := newPuppetDB(s.source(t)).Discover(t.Context(), Query{Filter: filter.Filter{Identities: ids, Facts: []filter.Fact{{Name: "cpus", Operator: ">", Value: "1"}}}})
 	if err != nil || len(got.Nodes) != 2 || s.posts.Load() != 1 {
 		t.Errorf("Discover = %q, %v, %d posts; want both web nodes by one", got.Nodes, err, s.posts.Load())
 	}
@@ -398,7 +398,7 @@ func TestPuppetDBReplies(t *testing.T) {
 		{name: "texts", reply: `["a"]`, fault: "string"},
 	}
 	s := newPDB(t, nil)
-	source := NewPuppetDB(s.source(t))
+	source := newPuppetDB(s.source(t))
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s.answer = func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, tt.reply) }
@@ -446,7 +446,7 @@ func TestPuppetDBSaysNo(t *testing.T) {
 		{204, "", Unreachable, "204 No Content", "own log"},
 	}
 	s := newPDB(t, nil)
-	source := NewPuppetDB(s.source(t))
+	source := newPuppetDB(s.source(t))
 	for _, tt := range tests {
 		s.answer = func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "https://localhost/")
@@ -491,7 +491,7 @@ func TestPuppetDBConnection(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := s.source(t)
 			tt.change(&p)
-			_, err := NewPuppetDB(p).Discover(t.Context(), Query{Collective: "mcollective"})
+			_, err := newPuppetDB(p).Discover(t.Context(), Query{Collective: "mcollective"})
 			e, ok := errors.AsType[*SourceError](err)
 			if !ok || e.Kind != Unreachable || !strings.Contains(err.Error(), tt.want) || !strings.Contains(e.Mend, tt.mend) || strings.Contains(err.Error(), "query=") {
 				t.Errorf("%v (%+v); want %q, %q", err, e, tt.want, tt.mend)
@@ -536,7 +536,7 @@ func TestPuppetDBTimes(t *testing.T) {
 	}
 	p := s.source(t)
 	p.Timeout = 50 * time.Millisecond
-	_, err := NewPuppetDB(p).Discover(t.Context(), Query{})
+	_, err := newPuppetDB(p).Discover(t.Context(), Query{})
 	if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Unreachable || !strings.Contains(err.Error(), "within 50ms") {
 		t.Errorf("slow server: %v", err)
 	}
@@ -545,7 +545,7 @@ func TestPuppetDBTimes(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() { <-arrived; cancel(interrupted) }()
 	p.Timeout = time.Minute
-	if _, err := NewPuppetDB(p).Discover(ctx, Query{}); !errors.Is(err, interrupted) {
+	if _, err := newPuppetDB(p).Discover(ctx, Query{}); !errors.Is(err, interrupted) {
 		t.Errorf("interrupted: %v", err)
 	}
 }
@@ -582,7 +582,7 @@ func TestPuppetDBAddress(t *testing.T) {
 			}
 			return "", nil, notFound
 		}
-		got, err := NewPuppetDB(tt.server).address(t.Context())
+		got, err := newPuppetDB(tt.server).address(t.Context())
 		if wanted, isErr := strings.CutPrefix(tt.want, "ERR "); isErr {
 			if err == nil || !strings.Contains(err.Error(), wanted) {
 				t.Errorf("%s: %q, %v; want an error with %q", tt.name, got, err, wanted)

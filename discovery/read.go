@@ -21,13 +21,13 @@ import (
 // the file is a *SourceError of kind Misuse that names it and mostly the line; a file that never ends, and cannot be
 // interrupted, ends with ctx.
 func ReadNodesFile(ctx context.Context, path string, stdin io.Reader) ([]string, error) {
-	content, name, err := readSource(ctx, MethodFlatfile, path, stdin)
+	content, name, err := readSource(ctx, methodFlatfile, path, stdin)
 	if err != nil {
 		return nil, err
 	}
 	nodes, err := parseNodes(content, maxUnfold)
 	if err != nil {
-		return nil, misuse(MethodFlatfile, "", "read nodes %q: %w", name, err)
+		return nil, misuse(methodFlatfile, "", "read nodes %q: %w", name, err)
 	}
 	return nodes, nil
 }

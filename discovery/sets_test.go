@@ -95,18 +95,18 @@ func TestUnfold(t *testing.T) {
 		{"a[999999999999999998-999999999999999999]", "a999999999999999998 a999999999999999999"},
 	}
 	for _, tt := range tests {
-		got, err := Unfold(tt.set)
+		got, err := unfoldSorted(tt.set)
 		switch {
 		case tt.want == "ERR":
 			if err == nil {
-				t.Errorf("Unfold(%q) = %q, want an error", tt.set, got)
+				t.Errorf("unfoldSorted(%q) = %q, want an error", tt.set, got)
 			}
 		case tt.set == "web[08-100]":
 			if err != nil || len(got) != 93 || got[0] != "web08" || got[92] != "web100" {
-				t.Errorf("Unfold(%q) = %d names, %v", tt.set, len(got), err)
+				t.Errorf("unfoldSorted(%q) = %d names, %v", tt.set, len(got), err)
 			}
 		case err != nil || strings.Join(got, " ") != tt.want:
-			t.Errorf("Unfold(%q) = %q, %v; want %q", tt.set, got, err, tt.want)
+			t.Errorf("unfoldSorted(%q) = %q, %v; want %q", tt.set, got, err, tt.want)
 		}
 	}
 }
@@ -146,9 +146,9 @@ func TestUnfoldNamesThePosition(t *testing.T) {
 		{strings.Repeat("x", 254) + "[1-100]", "more than 255 characters"},
 	}
 	for _, tt := range tests {
-		got, err := Unfold(tt.set)
+		got, err := unfoldSorted(tt.set)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("Unfold(%q) = %d names, %v; want %q", tt.set, len(got), err, tt.want)
+			t.Errorf("unfoldSorted(%q) = %d names, %v; want %q", tt.set, len(got), err, tt.want)
 		}
 	}
 	if got, err := unfold("a[1-99],b", 100); err != nil || len(got) != 100 {
@@ -184,9 +184,9 @@ func TestUnfoldUndoesFold(t *testing.T) {
 			}
 		}
 		folded := Fold(names)
-		got, err := Unfold(folded)
+		got, err := unfoldSorted(folded)
 		if d := cmp.Diff(Sort(names), got, cmpopts.EquateEmpty()); err != nil || d != "" {
-			t.Fatalf("Unfold(%q): %v -want +got:\n%s", folded, err, d)
+			t.Fatalf("unfoldSorted(%q): %v -want +got:\n%s", folded, err, d)
 		}
 		r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 		if again := Fold(append(names, got...)); again != folded {
@@ -196,7 +196,7 @@ func TestUnfoldUndoesFold(t *testing.T) {
 }
 
 func TestFoldShortensAFleet(t *testing.T) {
-	names, err := Unfold("web[001-400].site[1-5].example.net,db[1-9].example.net")
+	names, err := unfoldSorted("web[001-400].site[1-5].example.net,db[1-9].example.net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,8 +217,8 @@ func FuzzFold(f *testing.F) {
 			return
 		}
 		folded := Fold(names)
-		if got, err := Unfold(folded); err != nil || !slices.Equal(got, names) {
-			t.Errorf("Unfold(%q) = %q, %v; want %q", folded, got, err, names)
+		if got, err := unfoldSorted(folded); err != nil || !slices.Equal(got, names) {
+			t.Errorf("unfoldSorted(%q) = %q, %v; want %q", folded, got, err, names)
 		}
 		if readsOtherwise(names) {
 			return
@@ -251,15 +251,15 @@ func FuzzUnfold(f *testing.F) {
 			}
 		}
 		folded := Fold(names)
-		again, err := Unfold(folded)
+		again, err := unfoldSorted(folded)
 		if err != nil || !slices.Equal(again, names) {
-			t.Errorf("Unfold(%q) = %q, %v; want %q", folded, again, err, names)
+			t.Errorf("unfoldSorted(%q) = %q, %v; want %q", folded, again, err, names)
 		}
 	})
 }
 
 func BenchmarkFold(b *testing.B) {
-	names, err := Unfold("node[000000-099999].dc1.example.net")
+	names, err := unfoldSorted("node[000000-099999].dc1.example.net")
 	if err != nil {
 		b.Fatal(err)
 	}

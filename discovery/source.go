@@ -25,16 +25,21 @@ type Source interface {
 const (
 	MethodBroadcast = "broadcast"
 	MethodPuppetDB  = "puppetdb"
-	MethodFlatfile  = "flatfile"
-	MethodInventory = "inventory"
-	MethodExternal  = "external"
+	methodFlatfile  = "flatfile"
+	methodInventory = "inventory"
+	methodExternal  = "external"
 )
 
 var methodNames = map[string]string{
 	"": MethodBroadcast, "mc": MethodBroadcast, "broadcast": MethodBroadcast,
 	"choria": MethodPuppetDB, "puppetdb": MethodPuppetDB,
-	"file": MethodFlatfile, "flatfile": MethodFlatfile,
-	"inventory": MethodInventory, "external": MethodExternal,
+	"file": methodFlatfile, "flatfile": methodFlatfile,
+	"inventory": methodInventory, "external": methodExternal,
+}
+
+// MethodNames are all names of the methods of discovery, sorted.
+func MethodNames() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(methodNames)), func(name string) bool { return name == "" })
 }
 
 // Method returns the canonical name of a discovery method. mc, choria and file are other names of broadcast,
@@ -51,13 +56,13 @@ func Method(name string) (string, error) {
 var optionKeys = map[string][]string{
 	MethodBroadcast: nil,
 	MethodPuppetDB:  nil,
-	MethodFlatfile:  {"file", "filter", "format"},
-	MethodInventory: {"file", "novalidate"},
+	methodFlatfile:  {"file", "filter", "format"},
+	methodInventory: {"file", "novalidate"},
 }
 
-// ParseOptions reads --do options: KEY=VALUE, or KEY:VALUE as in Choria, split at the first of either. Blank
+// parseOptions reads --do options: KEY=VALUE, or KEY:VALUE as in Choria, split at the first of either. Blank
 // keys and keys that are given twice are errors.
-func ParseOptions(texts []string) (map[string]string, error) {
+func parseOptions(texts []string) (map[string]string, error) {
 	options := map[string]string{}
 	for _, text := range texts {
 		at := strings.IndexAny(text, "=:")
@@ -106,8 +111,8 @@ func Choose(w Wish) (Choice, error) {
 	c := Choice{Method: method}
 	switch {
 	case w.NodesFile != "":
-		c.Method = MethodFlatfile
-	case len(w.Filter.Compound) > 0 && (method == MethodPuppetDB || method == MethodExternal):
+		c.Method = methodFlatfile
+	case len(w.Filter.Compound) > 0 && (method == MethodPuppetDB || method == methodExternal):
 		c.Method = MethodBroadcast
 		c.Note = fmt.Sprintf("-S is judged by the servers: nodes come from a broadcast, not from %s", method)
 	}
@@ -126,7 +131,7 @@ func chooseOptions(method string, w Wish) (map[string]string, error) {
 		if limited && len(known) == 0 {
 			return map[string]string{}, nil
 		}
-		options, err := ParseOptions(w.Defaults)
+		options, err := parseOptions(w.Defaults)
 		if err != nil {
 			return nil, fmt.Errorf("default_discovery_options: %w", err)
 		}
@@ -136,7 +141,7 @@ func chooseOptions(method string, w Wish) (map[string]string, error) {
 		maps.DeleteFunc(options, func(key, _ string) bool { return limited && !slices.Contains(known, key) })
 		return options, nil
 	}
-	options, err := ParseOptions(w.Options)
+	options, err := parseOptions(w.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -161,15 +166,15 @@ func checkOptions(method string, options map[string]string) error {
 
 // suits refuses filters that the method would read as something else, or not at all.
 func suits(method string, f filter.Filter) error {
-	if method == MethodFlatfile && !f.Empty() {
+	if method == methodFlatfile && !f.Empty() {
 		return misuse(method, "drop the filter, or the file", "cannot filter the nodes of a file: they are taken as they are")
 	}
 	for _, id := range f.Identities {
 		switch {
-		case method == MethodExternal: // the program's own affair
+		case method == methodExternal: // the program's own affair
 		case strings.HasPrefix(id, "pql:") && method != MethodPuppetDB:
 			return misuse(method, "add --dm choria", "cannot use -I %q: a PQL query needs PuppetDB, and discovery is by %s", id, method)
-		case strings.HasPrefix(id, "group:") && method != MethodInventory:
+		case strings.HasPrefix(id, "group:") && method != methodInventory:
 			return misuse(method, "add --dm inventory", "cannot use -I %q: groups are in inventory files, and discovery is by %s", id, method)
 		}
 	}
@@ -207,13 +212,13 @@ func Open(method string, s Settings) (Source, error) {
 	}
 	switch method {
 	case MethodPuppetDB:
-		return NewPuppetDB(s.PuppetDB), nil
-	case MethodFlatfile:
-		return NewFlatfile(s)
-	case MethodInventory:
-		return NewInventory(s)
-	case MethodExternal:
-		return NewExternal(s)
+		return newPuppetDB(s.PuppetDB), nil
+	case methodFlatfile:
+		return newFlatfile(s)
+	case methodInventory:
+		return newInventory(s)
+	case methodExternal:
+		return newExternal(s)
 	}
 	if s.Dial == nil {
 		return nil, errors.New("open broadcast discovery: no way to the network was given")

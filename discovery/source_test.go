@@ -33,13 +33,13 @@ func TestMethodNames(t *testing.T) {
 }
 
 func TestParseOptions(t *testing.T) {
-	got, err := ParseOptions([]string{"file=/a=b", "filter: nodes.#(x==\"y\").name", " k = v ", "empty="})
+	got, err := parseOptions([]string{"file=/a=b", "filter: nodes.#(x==\"y\").name", " k = v ", "empty="})
 	if d := cmp.Diff(map[string]string{"file": "/a=b", "filter": `nodes.#(x=="y").name`, "k": "v", "empty": ""}, got); err != nil || d != "" {
 		t.Errorf("%v, -want +got:\n%s", err, d)
 	}
 	for _, bad := range [][]string{{"file"}, {"=x"}, {" :x"}, {""}, {"a=1", "a=2"}, {"a=1", "a:1"}} {
-		if got, err := ParseOptions(bad); err == nil {
-			t.Errorf("ParseOptions(%q) = %v", bad, got)
+		if got, err := parseOptions(bad); err == nil {
+			t.Errorf("parseOptions(%q) = %v", bad, got)
 		}
 	}
 }
@@ -225,7 +225,7 @@ func TestFlatfile(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			path := writeFile(t, "nodes", tt.content)
-			options, err := ParseOptions(strings.Fields("file=" + path + " " + tt.options))
+			options, err := parseOptions(strings.Fields("file=" + path + " " + tt.options))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +241,7 @@ func TestFlatfile(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || strings.Join(got.Nodes, " ") != tt.want || got.Method != MethodFlatfile {
+			if err != nil || strings.Join(got.Nodes, " ") != tt.want || got.Method != methodFlatfile {
 				t.Errorf("Discover = %+v, %v; want %q", got, err, tt.want)
 			}
 		})

@@ -10,11 +10,11 @@ import (
 // maxUnfold is the most names that a node set, or a file of them, may stand for.
 const maxUnfold = 1_000_000
 
-// Unfold returns the names of a node set, sorted naturally and unique. A set is names separated by commas;
+// unfoldSorted returns the names of a node set, sorted naturally and unique. A set is names separated by commas;
 // in brackets stand numbers and ranges, separated by commas: web[01-12,20].ams,db3,r[1-2]n[1-9]. A lower
 // bound with leading zeros pads the whole range. An empty set has no names. Errors name the position of
 // the fault, counted from 1. Sets of more than 1,000,000 names are refused.
-func Unfold(set string) ([]string, error) {
+func unfoldSorted(set string) ([]string, error) {
 	names, err := unfold(set, maxUnfold)
 	if err != nil {
 		return nil, err

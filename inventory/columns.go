@@ -49,7 +49,7 @@ var columns = []Column{
 	{Name: "collectives", Title: "Collectives", Text: func(n Node) string { return strings.Join(n.Collectives, " ") }},
 	{Name: "agents", Title: "Agents", Text: func(n Node) string { return strings.Join(n.Agents, " ") }},
 	{Name: "agent_versions", Title: "Agent Versions", Agents: true, Text: func(n Node) string {
-		return strings.Join(AgentNames(n), ", ")
+		return strings.Join(agentNames(n), ", ")
 	}},
 	{Name: "token-expires", Title: "Token Expires", Text: expiry},
 	{Name: "classes", Title: "Classes", Text: func(n Node) string { return strings.Join(n.Classes, " ") }},
@@ -112,7 +112,7 @@ func Grouping(by string) (values func(Node) []string, byFact bool) {
 	case "collective":
 		return func(n Node) []string { return n.Collectives }, false
 	case "agent":
-		return AgentNames, false
+		return agentNames, false
 	case "upgradable":
 		return func(n Node) []string { return []string{YesNo(n.Upgradable)} }, false
 	}

@@ -26,10 +26,10 @@ type Change struct {
 
 // The changes of whole nodes.
 const (
-	Came    = "came"
-	Went    = "went"
-	Silent  = "silent"
-	Refused = "refused"
+	nodeCame    = "came"
+	nodeWent    = "went"
+	nodeSilent  = "silent"
+	nodeRefused = "refused"
 )
 
 // String says the change in the operator's words.
@@ -39,11 +39,11 @@ func (c Change) String() string {
 		name += " " + c.Name
 	}
 	switch {
-	case c.What == Came || c.What == Went:
+	case c.What == nodeCame || c.What == nodeWent:
 		return c.What
-	case c.What == Silent:
+	case c.What == nodeSilent:
 		return "did not answer now"
-	case c.What == Refused:
+	case c.What == nodeRefused:
 		return "did not tell now"
 	case c.Ways > 0:
 		return fmt.Sprintf("%s changed, in %d different ways", name, c.Ways)
@@ -126,7 +126,7 @@ func (c *Comparison) Add(after Node) error {
 		return err
 	}
 	if !ok {
-		c.whole[Came] = append(c.whole[Came], after.Identity)
+		c.whole[nodeCame] = append(c.whole[nodeCame], after.Identity)
 		return nil
 	}
 	if !c.compare(before, after) {
@@ -137,7 +137,7 @@ func (c *Comparison) Add(after Node) error {
 
 // Finish makes the result. Nodes that are silent or refuse now have not gone.
 func (c *Comparison) Finish(silent, refused []string) Difference {
-	for what, list := range map[string][]string{Silent: silent, Refused: refused} {
+	for what, list := range map[string][]string{nodeSilent: silent, nodeRefused: refused} {
 		for _, node := range list {
 			if _, known := c.before.at[node]; known && !c.seen[node] {
 				c.seen[node] = true
@@ -147,7 +147,7 @@ func (c *Comparison) Finish(silent, refused []string) Difference {
 	}
 	for _, node := range c.before.order {
 		if !c.seen[node] {
-			c.whole[Went] = append(c.whole[Went], node)
+			c.whole[nodeWent] = append(c.whole[nodeWent], node)
 		}
 	}
 	return Difference{Before: c.before.Len(), After: c.after, Same: c.same, Groups: c.groups()}
@@ -313,7 +313,7 @@ func (w fromTo) change(s subject) Change {
 }
 
 // order is how changes are sorted: what matters most first.
-var order = []string{Came, Went, Silent, Refused, "version", "upgradable", "main_collective", "collective", "agent", "agent_version", "class", "machine", "fact"}
+var order = []string{nodeCame, nodeWent, nodeSilent, nodeRefused, "version", "upgradable", "main_collective", "collective", "agent", "agent_version", "class", "machine", "fact"}
 
 // rank puts nodes that came, went or fell silent before those that changed.
 func rank(g ChangeGroup) int { return min(slices.Index(order, g.Changes[0].What), len(order[:4])) }

@@ -70,7 +70,7 @@ func (c Collectives) MarshalJSON() ([]byte, error) {
 		Nodes         int       `json:"nodes"`
 		Collectives   []Count   `json:"collectives"`
 		Problems      []Problem `json:"problems"`
-	}{SchemaVersion, len(c.Nodes), notNil(c.Counts), notNil(c.Problems)})
+	}{schemaVersion, len(c.Nodes), notNil(c.Counts), notNil(c.Problems)})
 }
 
 // FactValue is one value of a fact, as text, and the nodes that have it, sorted.

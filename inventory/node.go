@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// SchemaVersion is the version of the documents of this package; they only ever grow.
-const SchemaVersion = 1
+// schemaVersion is the version of the documents of this package; they only ever grow.
+const schemaVersion = 1
 
 // Node is one node, as it described itself.
 type Node struct {
@@ -97,7 +97,7 @@ func (n Node) MarshalJSON() ([]byte, error) {
 		members
 		Facts json.RawMessage `json:"facts"`
 		Stats *Stats          `json:"stats"`
-	}{SchemaVersion, m, facts, n.Stats})
+	}{schemaVersion, m, facts, n.Stats})
 }
 
 // members are the keys of a node that all documents share, in their order. Its lists are never null.

@@ -9,12 +9,14 @@ import (
 	"io"
 	"iter"
 	"time"
+
+	"fleetctl/internal/plain"
 )
 
-// SnapshotVersion is the version of the snapshot format: JSON lines, the first about the snapshot, one for each node in
+// snapshotVersion is the version of the snapshot format: JSON lines, the first about the snapshot, one for each node in
 // no particular order, the last with the number of nodes and who did not answer. A file without its last line is cut
 // short. Versions only add keys.
-const SnapshotVersion = 1
+const snapshotVersion = 1
 
 // SnapshotInfo is what a snapshot says of itself.
 type SnapshotInfo struct {
@@ -62,7 +64,7 @@ type SnapshotWriter struct {
 func NewSnapshotWriter(w io.Writer, info SnapshotInfo) (*SnapshotWriter, error) {
 	s := &SnapshotWriter{w: bufio.NewWriter(w)}
 	info.Taken, info.Selection = info.Taken.UTC(), notNil(info.Selection)
-	return s, s.line(snapshotHead{kindSnapshot, SnapshotVersion, info})
+	return s, s.line(snapshotHead{kindSnapshot, snapshotVersion, info})
 }
 
 func (s *SnapshotWriter) line(v any) error {
@@ -164,8 +166,8 @@ func (s *Snapshot) head(line []byte) error {
 	if err := json.Unmarshal(line, &head); err != nil || head.Kind != kindSnapshot || head.SchemaVersion < 1 {
 		return ErrNoSnapshot
 	}
-	if head.SchemaVersion > SnapshotVersion {
-		return fmt.Errorf("cannot read version %d of the format: this program knows version %d", head.SchemaVersion, SnapshotVersion)
+	if head.SchemaVersion > snapshotVersion {
+		return fmt.Errorf("cannot read version %d of the format: this program knows version %d", head.SchemaVersion, snapshotVersion)
 	}
 	s.SnapshotInfo = head.SnapshotInfo
 	return nil
@@ -196,7 +198,7 @@ func (s *Snapshot) member(line []byte, offset int64) (ended bool, err error) {
 			return false, err
 		}
 		if end.Nodes != len(s.order) {
-			return false, fmt.Errorf("it has %d nodes and says %d", len(s.order), end.Nodes)
+			return false, fmt.Errorf("it has %s, and its last line counts %d", plain.Count(len(s.order), "node"), end.Nodes)
 		}
 		s.Silent, s.Refused = end.Silent, end.Refused
 		return true, nil

@@ -82,7 +82,7 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 		"json list":  {"[1]\n", "not an inventory snapshot"},
 		"cut":        {strings.Join(lines[:2], ""), "cut short after line 2"},
 		"torn":       {whole[:len(whole)-10], "line 4"},
-		"one less":   {lines[0] + lines[1] + lines[3], "has 1 nodes and says 2"},
+		"one less":   {lines[0] + lines[1] + lines[3], "has 1 node, and its last line counts 2"},
 		"twice":      {lines[0] + lines[1] + lines[1] + lines[3], "line 3: node n1 is there twice"},
 		"more":       {whole + lines[1], "line 5: more after the end"},
 		"newer":      {strings.Replace(whole, `"schema_version":1`, `"schema_version":2`, 1), "version 2"},
@@ -159,7 +159,7 @@ func TestDifferenceIsFoldedIntoGroups(t *testing.T) {
 	if same := compareWith(t, data, nil, before); len(same.Groups) != 0 || same.Same != 6 {
 		t.Errorf("a fleet and itself: %v", texts(same))
 	}
-	if gone := compareWith(t, data, nil, before[:5]); len(gone.Groups) != 1 || gone.Groups[0].Changes[0].What != Went {
+	if gone := compareWith(t, data, nil, before[:5]); len(gone.Groups) != 1 || gone.Groups[0].Changes[0].What != nodeWent {
 		t.Errorf("without n6: %v", texts(gone))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"fleetctl/internal/plain"
 	"fleetctl/rpcclient"
 )
 
@@ -170,7 +171,7 @@ func (c *chunk) run(ctx context.Context, caller Caller) {
 				for range replies { // until the others have ended
 				}
 				if ctx.Err() == nil {
-					c.send(ctx, part{err: fmt.Errorf("ask %d nodes for rpcutil#%s: %w", len(c.nodes), r.action, r.err)})
+					c.send(ctx, part{err: fmt.Errorf("ask %s for rpcutil#%s: %w", plain.Count(len(c.nodes), "node"), r.action, r.err)})
 				}
 				return
 			}

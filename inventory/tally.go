@@ -88,7 +88,7 @@ func (t *Tally) Add(n Node) {
 	for name := range unique(n.Collectives) {
 		t.collectives[name]++
 	}
-	for name := range unique(AgentNames(n)) {
+	for name := range unique(agentNames(n)) {
 		t.agents[name]++
 	}
 }
@@ -115,8 +115,8 @@ func (g *GroupCount) add(n Node) {
 	}
 }
 
-// AgentNames are the node's agents, each with its version where that is known.
-func AgentNames(n Node) []string {
+// agentNames are the node's agents, each with its version where that is known.
+func agentNames(n Node) []string {
 	if n.AgentVersions == nil {
 		return n.Agents
 	}

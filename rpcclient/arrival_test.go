@@ -3,6 +3,7 @@ package rpcclient
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -310,14 +311,46 @@ func TestStraysAreCountedBySender(t *testing.T) {
 	s.Add(Malformed, "")
 	s.Add(Malformed, strings.Repeat("x", 300))
 	s.Add(Malformed, "no name")
-	if got := fmt.Sprint(s.Senders()); got != "[{loud 4} {quiet 1}]" || s.Others != 3 || s.Total() != 8 {
-		t.Errorf("senders %s, others %d, total %d", got, s.Others, s.Total())
+	want := map[claim]bool{{WrongRequest, "loud"}: true, {Duplicate, "loud"}: true, {Duplicate, "quiet"}: true}
+	if !maps.Equal(s.senders, want) || s.Total() != 8 {
+		t.Errorf("senders %v, total %d; want %v, 8", s.senders, s.Total(), want)
 	}
 	for i := range 2 * maxNamed {
 		s.Add(Stranger, fmt.Sprintf("forged%d", i))
 	}
 	s.Add(WrongRequest, "loud")
-	if len(s.senders) != maxNamed || s.Others != maxNamed+3+3 || s.Senders()[0].Strays != 5 || s.Count[Stranger] != 2*maxNamed {
-		t.Errorf("%d names, %d others, loudest %+v", len(s.senders), s.Others, s.Senders()[0])
+	if len(s.senders) != maxNamed || s.Count[WrongRequest] != 4 || s.Count[Stranger] != 2*maxNamed {
+		t.Errorf("%d names, counts %v", len(s.senders), s.Count)
+	}
+}
+
+// A fleet that is still answering when the window closes need not be whole: that is known afterwards.
+func TestACrowdedWindowIsKnown(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after, quiet time.Duration
+		want         bool
+	}{
+		"all at once":          {50 * time.Millisecond, 0, false},
+		"to the last moment":   {1950 * time.Millisecond, 0, true},
+		"none":                 {time.Minute, 0, false},
+		"until quiet":          {50 * time.Millisecond, 300 * time.Millisecond, false},
+		"the end, until quiet": {1950 * time.Millisecond, 300 * time.Millisecond, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				id, _ := slowVerifier(0)
+				b := newFakeBus()
+				b.serve = crowd(t, manyNodes(20), tt.after)
+				c := New(b, id)
+				for _, err := range c.Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: 2 * time.Second, Quiet: tt.quiet}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got := c.Crowded(); got != tt.want {
+					t.Errorf("crowded %v, want %v", got, tt.want)
+				}
+			})
+		})
 	}
 }

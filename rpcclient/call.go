@@ -222,8 +222,14 @@ func (s *Session) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {
 			stopped = !yield(r, nil)
 			return true
 		}
-		if err := g.run(ctx); err != nil && !stopped {
+		err := g.run(ctx)
+		s.client.crowded.Store(g.crowded())
+		if err != nil && !stopped {
 			yield(Reply{}, err)
 		}
 	}
 }
+
+// Crowded reports whether nodes were still answering when the last question to a whole collective closed: the answers need
+// not be those of all nodes.
+func (c *Client) Crowded() bool { return c.crowded.Load() }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -30,8 +31,8 @@ type Conn interface {
 	Flush(ctx context.Context) error
 	// URL is the broker's address, for the hop that every message records.
 	URL() string
-	// Reconnected is when the connection came back after it was last lost; zero when it was never lost. Down: it is away
-	// now. A reconnect shows before anything can be published after it.
+	// Reconnected is when the connection came back after it was last lost, or was made after the broker was away at first;
+	// zero when neither happened. Down: it is away now. A reconnect shows before anything can be published after it.
 	Reconnected() (at time.Time, down bool)
 }
 
@@ -58,6 +59,7 @@ type Client struct {
 	settling    time.Duration     // shorter in tests
 	tokens      tokenBook
 	log         *slog.Logger
+	crowded     atomic.Bool // see Crowded
 
 	mu      sync.Mutex      // guards reports
 	reports map[string]bool // by collective, see ReportsAbsence
@@ -148,18 +150,18 @@ type Sent struct {
 	Took  time.Duration
 }
 
-// SendError says that a request did not leave for all of its nodes.
+// SendError reports that a request was not sent to all of its nodes.
 type SendError struct {
-	// Unsent are the nodes whose copy was never handed to the connection: they got nothing and never will.
+	// Unsent are the nodes whose copy was never handed to the connection: they will never receive it.
 	Unsent []string
-	// Certain tells that all the others' copies were flushed. Else nobody knows which of them left.
+	// Certain reports that the copies for all other nodes were flushed. Without it, it is unknown which of them were sent.
 	Certain bool
 	Err     error
 }
 
 func (e *SendError) Error() string {
 	if e.Certain {
-		return fmt.Sprintf("%d nodes were not sent to: %v", len(e.Unsent), e.Err)
+		return fmt.Sprintf("request not sent to %d of the nodes: %v", len(e.Unsent), e.Err)
 	}
 	return fmt.Sprintf("send: %v", e.Err)
 }

@@ -489,7 +489,7 @@ func TestServiceTakesTheFirstReply(t *testing.T) {
 			t.Fatalf("got %+v, %v", r, err)
 		}
 		_, req := request(t, b.published[0])
-		if b.published[0].subject != "mcollective.broadcast.service.choria_registry" || !req.Filter.Empty() {
+		if b.published[0].subject != "mcollective.broadcast.service.choria_registry" || len(req.Filter.Agent) > 0 {
 			t.Errorf("sent to %s with filter %+v", b.published[0].subject, req.Filter)
 		}
 		b.serve = nil

@@ -40,6 +40,8 @@ type gathering struct {
 	link  link
 	asked time.Time // when the question was last asked
 	end   time.Time // of the window; zero when there is none
+	last  time.Time // when the last new node's reply arrived
+	late  int       // replies that arrived after the end
 	lost  int       // how often the connection was
 	since time.Time // when it was first seen to be down; zero when it is not
 }
@@ -104,6 +106,13 @@ func (g *gathering) askAgain() (time.Time, bool) {
 	return next, true
 }
 
+// crowded tells that answers were still coming in when the window closed: in the last tenth of one that closes by the
+// clock, or after its end.
+func (g *gathering) crowded() bool {
+	byClock := !g.end.IsZero() && !g.end.Before(g.asked.Add(g.window.Timeout))
+	return g.late > 0 || byClock && g.last.After(g.end.Add(-g.window.Timeout/10))
+}
+
 func (g *gathering) untilNext() time.Duration {
 	wait := lookEvery
 	if !g.end.IsZero() {
@@ -117,9 +126,14 @@ func (g *gathering) untilNext() time.Duration {
 
 func (g *gathering) receive(r Reply) {
 	if !g.end.IsZero() && r.Received.After(g.end) {
+		g.late++
 		return
 	}
-	if g.take(r) && g.window.Quiet > 0 {
+	if !g.take(r) {
+		return
+	}
+	g.last = r.Received
+	if g.window.Quiet > 0 {
 		if early := r.Received.Add(g.window.Quiet); early.Before(g.asked.Add(g.window.Timeout)) {
 			g.end = early
 		} else {

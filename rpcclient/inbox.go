@@ -84,12 +84,6 @@ func (b *inbox) addUnnamed(m choria.Message) bool {
 	return room
 }
 
-func (b *inbox) waitingForName() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.unnamed)
-}
-
 func (b *inbox) signal() {
 	select {
 	case b.wake <- struct{}{}:

@@ -134,13 +134,11 @@ func (s *Session) Forget(id string) {
 	delete(s.pending, id)
 }
 
-// Strays returns what came in and was not believed, so far.
+// Strays returns the messages that were rejected so far.
 func (s *Session) Strays() Strays {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := s.strays.clone()
-	all.Others += s.inbox.waitingForName()
-	return all
+	return s.strays.clone()
 }
 
 func (s *Session) stray(k Kind, node string) {

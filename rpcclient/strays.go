@@ -1,7 +1,6 @@
 package rpcclient
 
 import (
-	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -9,7 +8,7 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// Kind says what was wrong with a message that was not believed.
+// Kind says why a message was rejected.
 type Kind uint8
 
 // The kinds of strays. The zero value is unset.
@@ -35,20 +34,18 @@ func (k Kind) String() string {
 }
 
 const (
-	// maxNamed bounds the senders that are counted by name: a flood of forgeries must not fill the memory.
+	// maxNamed bounds the senders that are kept by name: a flood of forgeries must not fill the memory.
 	maxNamed = 4000
 	// maxName is the longest name that is kept, in bytes; host names end at 253.
 	maxName = 255
 )
 
-// Strays counts what came in and was not believed, by kind and by the sender that it claimed. A sender's name is only as
-// good as the message that carried it.
+// Strays counts the messages that came in and were rejected, by kind, and keeps the senders that they claimed. A claimed
+// name is only as trustworthy as the message that carried it.
 type Strays struct {
 	Count map[Kind]int
-	// Others counts the strays whose sender has no count of its own: it claimed no usable name, or there were too many.
-	Others int
 
-	senders map[claim]int
+	senders map[claim]bool
 }
 
 // claim is a kind of stray and the sender that it claims.
@@ -78,29 +75,7 @@ func (s Strays) Names(k Kind) []string {
 	return names
 }
 
-// SenderCount is how many strays claimed a sender.
-type SenderCount struct {
-	Node   string
-	Strays int
-}
-
-// Senders lists the claimed senders, the one with the most strays first.
-func (s Strays) Senders() []SenderCount {
-	counts := map[string]int{}
-	for c, n := range s.senders {
-		counts[c.node] += n
-	}
-	list := make([]SenderCount, 0, len(counts))
-	for node, n := range counts {
-		list = append(list, SenderCount{node, n})
-	}
-	slices.SortFunc(list, func(a, b SenderCount) int {
-		return cmp.Or(cmp.Compare(b.Strays, a.Strays), cmp.Compare(a.Node, b.Node))
-	})
-	return list
-}
-
-// Add counts a stray of a kind, for the sender that it claims.
+// Add counts a stray of a kind, and keeps the sender that it claims.
 func (s *Strays) Add(k Kind, node string) {
 	s.count(k)
 	s.name(k, node)
@@ -108,23 +83,20 @@ func (s *Strays) Add(k Kind, node string) {
 
 func (s *Strays) count(k Kind) {
 	if s.Count == nil {
-		s.Count, s.senders = map[Kind]int{}, map[claim]int{}
+		s.Count, s.senders = map[Kind]int{}, map[claim]bool{}
 	}
 	s.Count[k]++
 }
 
-// name counts a stray, which was counted by its kind before, for its sender.
+// name keeps the sender of a stray that count has counted. Beyond maxNamed senders, and without a usable name, it keeps none.
 func (s *Strays) name(k Kind, node string) {
-	c := claim{k, node}
-	if _, counted := s.senders[c]; !counted && (len(s.senders) >= maxNamed || len(node) > maxName || choria.CheckIdentity(node) != nil) {
-		s.Others++
-		return
+	if len(s.senders) < maxNamed && len(node) <= maxName && choria.CheckIdentity(node) == nil {
+		s.senders[claim{k, node}] = true
 	}
-	s.senders[c]++
 }
 
 func (s Strays) clone() Strays {
-	return Strays{Count: maps.Clone(s.Count), Others: s.Others, senders: maps.Clone(s.senders)}
+	return Strays{Count: maps.Clone(s.Count), senders: maps.Clone(s.senders)}
 }
 
 // strayError marks a message that is not believed with its kind.

@@ -95,7 +95,8 @@ type Conn struct {
 }
 
 // Connect dials the servers until one lets us in or the budget is used up. A refusal that another try would not
-// change (authorization, a certificate that does not verify) ends it at once. The error is a *Problem.
+// change (authorization, a certificate that does not verify) ends it at once. The error is a *Problem. A broker that let us
+// in only at another try was away a moment ago: that counts as a reconnect (see Reconnected).
 func Connect(ctx context.Context, o Options) (*Conn, error) {
 	budget := cmp.Or(o.ConnectTimeout, DefaultConnectTimeout)
 	ctx, cancel := context.WithTimeout(ctx, budget)
@@ -109,7 +110,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	wait := 100 * time.Millisecond
+	wait, away := 100*time.Millisecond, false
 	for {
 		nc, err := dial(ctx, strings.Join(o.Servers, ","), opts)
 		if err == nil && o.TLS == nil && underTLS(nc) {
@@ -123,6 +124,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		if err == nil {
 			c.nc = nc
 			c.dials.connected()
+			if away {
+				c.back = time.Now()
+			}
 			c.log.Debug("connected to the broker", "server", c.URL(), "tls", underTLS(nc), "name", o.Name)
 			c.chooseInbox(ctx, o.ReplyPrefixes)
 			return c, nil
@@ -140,7 +144,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			return nil, problem
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, time.Second)
+		wait, away = min(2*wait, time.Second), true
 	}
 }
 

@@ -107,6 +107,19 @@ func TestConnectSaysWhyNobodyAnswers(t *testing.T) {
 	}
 }
 
+// lateContext is a context whose end has come, and whose timer has not run yet.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+func TestTheEndOfTheBudgetDoesNotHideWhatABrokerSaid(t *testing.T) {
+	refused := errors.New("connection refused")
+	d := &dialer{ctx: lateContext{t.Context()}, failed: map[string]error{"127.0.0.1:1": refused}}
+	if _, err := d.Dial("tcp", "127.0.0.1:1"); err == nil || d.failed["127.0.0.1:1"] != refused {
+		t.Errorf("dialed with %v, and remembered %v", err, d.failed)
+	}
+}
+
 func TestConnectGivesUpOnASilentBroker(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Reconnected is when the connection came back after it was last lost; zero when it was never lost. Down: it is away now.
+// Reconnected is when the connection came back after it was last lost, or was made after the broker was away at first; zero
+// when neither happened. Down: it is away now.
 // A reconnect shows here before anything can be published after it.
 func (c *Conn) Reconnected() (at time.Time, down bool) {
 	down = c.down.Load() // first: nats.go holds its lock while it dials

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -83,6 +84,47 @@ func TestALostConnectionIsReportedAndItsReturnDated(t *testing.T) {
 func second(_ func(), err error) error { return err }
 
 // Credentials that the broker takes no longer end the connection for good: nats.go gives up after two refusals.
+// A broker that is away when we first call was away a moment ago, as after a loss: its servers may be on their way back.
+func TestABrokerThatWasAwayAtFirstCountsAsReconnected(t *testing.T) {
+	s := broker(t, server.Options{})
+	o, port := Options{Servers: []string{s.ClientURL()}}, portOf(s)
+	end(s)
+	tried := make(chan struct{}, 1)
+	o.Logger = slog.New(slog.NewTextHandler(onWrite(func(line string) {
+		if strings.Contains(line, "trying again") {
+			select {
+			case tried <- struct{}{}:
+			default:
+			}
+		}
+	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var c *Conn
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err = Connect(t.Context(), o)
+	}()
+	<-tried
+	began := time.Now()
+	broker(t, server.Options{Port: port})
+	if <-done; err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if at, down := c.Reconnected(); at.Before(began) || down {
+		t.Errorf("back %v, the broker started at %v, down %v", at, began, down)
+	}
+}
+
+// onWrite is a writer that calls a function.
+type onWrite func(string)
+
+func (f onWrite) Write(p []byte) (int, error) {
+	f(string(p))
+	return len(p), nil
+}
+
 func TestAConnectionThatEndsForGoodIsReported(t *testing.T) {
 	s := broker(t, server.Options{Username: "u", Password: "p"})
 	o, events := watched(Options{Servers: []string{s.ClientURL()}, User: "u", Password: "p"})

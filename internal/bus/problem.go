@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -57,8 +58,11 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
-		// When the budget ends, what the address said before tells more than that the budget has ended.
-		if _, told := d.failed[address]; !told || ctx.Err() == nil {
+		// When the budget ends, what the address said before tells more than that the budget has ended. The dial may learn
+		// of the end before the context does.
+		end, limited := ctx.Deadline()
+		over := ctx.Err() != nil || limited && !time.Now().Before(end)
+		if _, told := d.failed[address]; !told || !over {
 			d.failed[address] = err
 		}
 	} else {

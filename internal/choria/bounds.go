@@ -9,16 +9,16 @@ import (
 // Bounds on what strangers send. Beyond them a message is malformed, but for a long status message, which is cut. They are
 // listed in docs/protocol.md, "Bounds", with what real fleets need.
 const (
-	// MaxMessage is the size of a whole message on the wire, in bytes.
-	MaxMessage = 8 << 20
-	// MaxDepth is how deep objects and arrays of one document are nested, the document itself counted.
-	MaxDepth = 64
-	// MaxWeight is the sum of the depths of all values of one document: it bounds how much an indented copy grows.
-	MaxWeight = 1 << 20
-	// MaxName is the length of a request id, an agent, an action and of each text of an event, in bytes.
-	MaxName = 256
-	// MaxStatus is the length of a status message, in bytes, the mark of a cut included.
-	MaxStatus = 4096
+	// maxMessage is the size of a whole message on the wire, in bytes.
+	maxMessage = 8 << 20
+	// maxDepth is how deep objects and arrays of one document are nested, the document itself counted.
+	maxDepth = 64
+	// maxWeight is the sum of the depths of all values of one document: it bounds how much an indented copy grows.
+	maxWeight = 1 << 20
+	// maxName is the length of a request id, an agent, an action and of each text of an event, in bytes.
+	maxName = 256
+	// maxStatus is the length of a status message, in bytes, the mark of a cut included.
+	maxStatus = 4096
 )
 
 // Times are counted from 1970 to the end of the year 9999: JSON has no word for others.
@@ -39,8 +39,8 @@ func (r *reader) boundTime(f *field, t time.Time) time.Time {
 // name is text of a bounded length.
 func (r *reader) name(f *field) string {
 	value := r.value(f)
-	if len(value) > MaxName {
-		r.fail(f, fmt.Sprintf("is %d bytes long, at most %d are allowed", len(value), MaxName))
+	if len(value) > maxName {
+		r.fail(f, fmt.Sprintf("is %d bytes long, at most %d are allowed", len(value), maxName))
 		return ""
 	}
 	return string(value)
@@ -48,11 +48,11 @@ func (r *reader) name(f *field) string {
 
 // cut shortens a status message, and leaves a mark that says how long it was.
 func cut(message []byte) string {
-	if len(message) <= MaxStatus {
+	if len(message) <= maxStatus {
 		return string(message)
 	}
 	mark := fmt.Sprintf(" ... [cut: %d bytes]", len(message))
-	end := MaxStatus - len(mark)
+	end := maxStatus - len(mark)
 	for end > 0 && !utf8.RuneStart(message[end]) {
 		end--
 	}
@@ -61,7 +61,7 @@ func cut(message []byte) string {
 
 // checkSize refuses a message before any of it is read.
 func (r *reader) checkSize(data []byte) {
-	if r.err == nil && len(data) > MaxMessage {
-		r.err = fmt.Errorf("%s: is %d bytes long, at most %d are allowed", r.layer, len(data), MaxMessage)
+	if r.err == nil && len(data) > maxMessage {
+		r.err = fmt.Errorf("%s: is %d bytes long, at most %d are allowed", r.layer, len(data), maxMessage)
 	}
 }

@@ -19,7 +19,7 @@ func nested(pair string, depth int) []byte {
 
 func TestNestingIsBounded(t *testing.T) {
 	for _, pair := range []string{"[]", `{"k":}`} {
-		for depth, want := range map[int]string{1: "", MaxDepth - 1: "", MaxDepth: "nested too deep", 9990: "nested too deep", 30000: "nested too deep"} {
+		for depth, want := range map[int]string{1: "", maxDepth - 1: "", maxDepth: "nested too deep", 9990: "nested too deep", 30000: "nested too deep"} {
 			got := ""
 			if err := scanObject(nested(pair, depth), nil); err != nil {
 				got = err.Error()
@@ -41,8 +41,8 @@ func TestNumberOfValuesIsBounded(t *testing.T) {
 		depth, n int
 		good     bool
 	}{
-		{1, 100_000, true}, {1, MaxWeight/2 - 1, true}, {1, MaxWeight/2 + 1, false},
-		{MaxDepth - 1, 10_000, true}, {MaxDepth - 1, MaxWeight/MaxDepth + 1, false},
+		{1, 100_000, true}, {1, maxWeight/2 - 1, true}, {1, maxWeight/2 + 1, false},
+		{maxDepth - 1, 10_000, true}, {maxDepth - 1, maxWeight/maxDepth + 1, false},
 	} {
 		err := scanObject(weighty(tc.depth, tc.n), nil)
 		if (err == nil) != tc.good || err != nil && !strings.Contains(err.Error(), "too many values") {
@@ -54,7 +54,7 @@ func TestNumberOfValuesIsBounded(t *testing.T) {
 // TestWhatIsDecodedDoesNotGrow: indented as documents are, the largest replies that are let through stay near their size.
 // A reply of 60 KB, nested 9,990 deep, became 300 MB.
 func TestWhatIsDecodedDoesNotGrow(t *testing.T) {
-	for _, data := range [][]byte{weighty(MaxDepth-3, MaxWeight/MaxDepth-100), weighty(1, MaxWeight/3-1), nested("[]", MaxDepth-2)} {
+	for _, data := range [][]byte{weighty(maxDepth-3, maxWeight/maxDepth-100), weighty(1, maxWeight/3-1), nested("[]", maxDepth-2)} {
 		body := fmt.Appendf(nil, `{"statuscode":0,"data":%s}`, data)
 		reply, err := DecodeRPCReply(body)
 		if err != nil {
@@ -64,7 +64,7 @@ func TestWhatIsDecodedDoesNotGrow(t *testing.T) {
 		if err := json.Indent(&out, reply.Data, "", "   "); err != nil {
 			t.Fatal(err)
 		}
-		if limit := 4*len(body) + 4*MaxWeight; out.Len() > limit {
+		if limit := 4*len(body) + 4*maxWeight; out.Len() > limit {
 			t.Errorf("%d bytes become %d, more than %d", len(body), out.Len(), limit)
 		}
 	}
@@ -78,13 +78,13 @@ func TestSizeIsBounded(t *testing.T) {
 		event := []byte(`{"protocol":"io.choria.lifecycle.v1.startup","timestamp":1}`)
 		transport := []byte(`{"protocol":"choria:transport:1","data":"e30=","headers":{}}`)
 		blank := func(doc []byte) []byte {
-			return append(doc, bytes.Repeat([]byte(" "), MaxMessage+extra-len(doc))...)
+			return append(doc, bytes.Repeat([]byte(" "), maxMessage+extra-len(doc))...)
 		}
 		if _, err := DecodeTransport(blank(transport)); (err == nil) != good {
-			t.Errorf("a transport of %d bytes: %v", MaxMessage+extra, err)
+			t.Errorf("a transport of %d bytes: %v", maxMessage+extra, err)
 		}
 		if _, err := DecodeEvent(blank(event)); (err == nil) != good {
-			t.Errorf("an event of %d bytes: %v", MaxMessage+extra, err)
+			t.Errorf("an event of %d bytes: %v", maxMessage+extra, err)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func TestTimesAreBounded(t *testing.T) {
 }
 
 func TestNamesAreBounded(t *testing.T) {
-	for n, good := range map[int]bool{MaxName: true, MaxName + 1: false} {
+	for n, good := range map[int]bool{maxName: true, maxName + 1: false} {
 		long := strings.Repeat("x", n)
 		for what, decode := range map[string]func() error{
 			"request id": func() error {
@@ -145,7 +145,7 @@ func TestNamesAreBounded(t *testing.T) {
 
 // TestStatusMessagesAreCut: a refusal of 1 MB was recorded and printed whole.
 func TestStatusMessagesAreCut(t *testing.T) {
-	for _, message := range []string{"", "short", strings.Repeat("x", MaxStatus), strings.Repeat("ü", MaxStatus/2), strings.Repeat("x", MaxStatus+1), strings.Repeat("日", 1<<19)} {
+	for _, message := range []string{"", "short", strings.Repeat("x", maxStatus), strings.Repeat("ü", maxStatus/2), strings.Repeat("x", maxStatus+1), strings.Repeat("日", 1<<19)} {
 		quoted, err := json.Marshal(message)
 		if err != nil {
 			t.Fatal(err)
@@ -155,14 +155,14 @@ func TestStatusMessagesAreCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := reply.StatusMsg
-		if len(message) <= MaxStatus {
+		if len(message) <= maxStatus {
 			if got != message {
 				t.Errorf("%d bytes: not kept", len(message))
 			}
 			continue
 		}
 		kept, mark, found := strings.Cut(got, " ... [cut: ")
-		if !found || len(got) > MaxStatus || !utf8.ValidString(got) || !strings.HasPrefix(message, kept) || len(kept) < MaxStatus-100 || mark != fmt.Sprintf("%d bytes]", len(message)) {
+		if !found || len(got) > maxStatus || !utf8.ValidString(got) || !strings.HasPrefix(message, kept) || len(kept) < maxStatus-100 || mark != fmt.Sprintf("%d bytes]", len(message)) {
 			t.Errorf("%d bytes become %d: %q", len(message), len(got), got[max(0, len(got)-60):])
 		}
 	}
@@ -205,11 +205,11 @@ func TestBoundsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"a message on the wire": fmt.Sprintf("%d MiB", MaxMessage>>20),
-		"nesting":               fmt.Sprintf("%d levels", MaxDepth),
-		"values":                fmt.Sprintf("%d", MaxWeight),
-		"names":                 fmt.Sprintf("%d bytes", MaxName),
-		"a status message":      fmt.Sprintf("%d bytes", MaxStatus),
+		"a message on the wire": fmt.Sprintf("%d MiB", maxMessage>>20),
+		"nesting":               fmt.Sprintf("%d levels", maxDepth),
+		"values":                fmt.Sprintf("%d", maxWeight),
+		"names":                 fmt.Sprintf("%d bytes", maxName),
+		"a status message":      fmt.Sprintf("%d bytes", maxStatus),
 		"times":                 "1970 to 9999",
 		"an announced delay":    fmt.Sprintf("%d s", MaxDelay/time.Second),
 	} {

@@ -32,11 +32,6 @@ type CompoundFilter struct {
 	Expr string `json:"expr"`
 }
 
-// Empty says whether the filter matches every node.
-func (f Filter) Empty() bool {
-	return len(f.Fact)+len(f.Class)+len(f.Agent)+len(f.Identity)+len(f.Compound) == 0
-}
-
 // MarshalJSON encodes the filter as real clients do: every list is there, none
 // is null.
 func (f Filter) MarshalJSON() ([]byte, error) {

@@ -117,7 +117,7 @@ func EncodeRPCReply(r RPCReply) ([]byte, error) {
 // DecodeRPCReply reads a body. A status code must be there and not be negative,
 // for a damaged reply must not read as success, nor as a node that is absent;
 // what else is missing is empty, and data that is missing or null is nil. A long
-// status message is cut to MaxStatus, with a mark.
+// status message is cut to maxStatus, with a mark.
 func DecodeRPCReply(body []byte) (RPCReply, error) {
 	fields := [...]field{{key: "action"}, {key: "statuscode"}, {key: "statusmsg"}, {key: "data"}}
 	r := reader{layer: "RPC reply"}

@@ -63,7 +63,7 @@ func scanObject(data []byte, fields []field) error {
 
 // object reads an object from its opening brace on. depth counts it.
 func (s *scanner) object(fields []field, depth int) bool {
-	if depth > MaxDepth {
+	if depth > maxDepth {
 		s.over = "nested too deep"
 		return false
 	}
@@ -124,7 +124,7 @@ func find(fields []field, key *field, next int) int {
 
 // array reads an array from its opening bracket on. depth counts it.
 func (s *scanner) array(depth int) bool {
-	if depth > MaxDepth {
+	if depth > maxDepth {
 		s.over = "nested too deep"
 		return false
 	}
@@ -155,7 +155,7 @@ func (s *scanner) value(f *field, depth int) bool {
 	if s.pos >= len(s.data) {
 		return false
 	}
-	if s.weight += depth; s.weight > MaxWeight {
+	if s.weight += depth; s.weight > maxWeight {
 		s.over = "too many values"
 		return false
 	}

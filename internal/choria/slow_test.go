@@ -62,7 +62,7 @@ func bounded(data []byte) bool {
 		case json.Delim('['):
 			levels = append(levels, level{})
 		}
-		if len(levels) > MaxDepth || weight > MaxWeight {
+		if len(levels) > maxDepth || weight > maxWeight {
 			return false
 		}
 	}

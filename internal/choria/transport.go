@@ -112,7 +112,7 @@ func (t Transport) texts() []string {
 
 // DecodeTransport reads a payload of NATS. The version is that of the protocol
 // key; ErrUnknownProtocol says that there is none that we know. A message larger than
-// MaxMessage is refused unread.
+// maxMessage is refused unread.
 func DecodeTransport(data []byte) (Transport, error) {
 	const protocol, body, headers = 0, 1, 2
 	fields := [...]field{protocol: {key: "protocol"}, body: {key: "data"}, headers: {key: "headers"}}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fleetctl/internal/secret"
 )
 
 // Environment is what the loader may know about the process and the machine.
@@ -101,7 +103,7 @@ type Config struct {
 	PuppetCAPort     int
 
 	NatsUser        string
-	NatsPass        Secret
+	NatsPass        secret.Value
 	NatsCredentials string
 
 	RegistryCache string // "" means that the registry is off

@@ -58,7 +58,7 @@ func surroundings(name string) []string {
 // TestEveryDocumentedKeyChangesTheConfiguration turns each key of the table.
 func TestEveryDocumentedKeyChangesTheConfiguration(t *testing.T) {
 	fields := fieldsOf(new(Config))
-	for _, d := range Table() {
+	for _, d := range documentedNames {
 		for _, name := range d.Names {
 			if d.Place != Key {
 				continue
@@ -88,7 +88,7 @@ func TestEveryDocumentedVariableIsShown(t *testing.T) {
 		"plugin.choria.security.request_signer.service = true", "plugin.nats.user = file", "plugin.nats.pass = file", "plugin.nats.credentials = /file",
 		"plugin.choria.services.registry.cache = /file",
 	}
-	for _, d := range Table() {
+	for _, d := range documentedNames {
 		for _, name := range d.Names {
 			if d.Place != Variable || unchanged[name] != "" {
 				continue
@@ -114,7 +114,7 @@ func TestEveryDocumentedVariableIsShown(t *testing.T) {
 		}
 	}
 	for name, reason := range unchanged {
-		if !slices.ContainsFunc(Table(), func(d Documented) bool { return slices.Contains(d.Names, name) }) || reason == "" {
+		if !slices.ContainsFunc(documentedNames, func(d documented) bool { return slices.Contains(d.Names, name) }) || reason == "" {
 			t.Errorf("the exception %s is not documented, or has no reason", name)
 		}
 	}
@@ -122,9 +122,9 @@ func TestEveryDocumentedVariableIsShown(t *testing.T) {
 
 // TestEverySettingIsDocumentedAndChangesTheSettings walks both tables.
 func TestEverySettingIsDocumentedAndChangesTheSettings(t *testing.T) {
-	values := map[string]string{"max_nodes": "5", "signer_ca": "/ca", "sites": "{ams: {config: /etc/ams.conf}}"}
+	values := map[string]string{"max_nodes": "5", "signer_ca": "/ca", "on_event": "cat", "sites": "{ams: {config: /etc/ams.conf}}"}
 	var documented, known []string
-	for _, d := range Table() {
+	for _, d := range documentedNames {
 		if d.Place == Own {
 			documented = append(documented, d.Names...)
 		}
@@ -159,7 +159,7 @@ func TestConfigurationPageShowsTheTable(t *testing.T) {
 		_, rest, _ = strings.Cut(rest, "\n") // the rule below the head
 		body, _, _ := strings.Cut(rest, "\n\n")
 		var want []string
-		for _, d := range Table() {
+		for _, d := range documentedNames {
 			if d.Place == place {
 				want = append(want, d.Line())
 			}
@@ -172,7 +172,7 @@ func TestConfigurationPageShowsTheTable(t *testing.T) {
 
 func TestNamesAreDocumentedOnce(t *testing.T) {
 	seen := map[string]bool{}
-	for _, d := range Table() {
+	for _, d := range documentedNames {
 		for _, name := range d.Names {
 			if seen[name] {
 				t.Errorf("%s is documented twice", name)

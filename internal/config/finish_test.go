@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"fleetctl/internal/secret"
 )
 
 func TestEnvironment(t *testing.T) {
@@ -164,7 +166,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if c.NatsPass.Reveal() != "hunter2" {
 		t.Fatal("the password was not read")
 	}
-	hidden := struct{ pass Secret }{c.NatsPass}
+	hidden := struct{ pass secret.Value }{c.NatsPass}
 	text, err := c.NatsPass.MarshalText()
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +185,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if j, err := c.NatsPass.MarshalJSON(); err != nil || string(j) != `"[redacted]"` {
 		t.Errorf("JSON %s, %v", j, err)
 	}
-	if !new(Secret).Empty() || c.NatsPass.Empty() {
+	if !new(secret.Value).Empty() || c.NatsPass.Empty() {
 		t.Error("Empty is wrong")
 	}
 }

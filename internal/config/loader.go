@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"fleetctl/internal/secret"
 )
 
 // loader builds one Config.
@@ -231,12 +233,12 @@ func (l *loader) line(s source, key, value, origin string) {
 	case f == nil:
 		l.c.values[key] = setting{text: display(key, value), origin: origin}
 	case s.typed:
-		var old Secret
-		if p, ok := f.to.(*Secret); ok {
+		var old secret.Value
+		if p, ok := f.to.(*secret.Value); ok {
 			old = *p
 		}
 		l.assign(key, f, value, origin)
-		if p, ok := f.to.(*Secret); ok && !p.Equal(old) {
+		if p, ok := f.to.(*secret.Value); ok && !p.Equal(old) {
 			before = "" // both print alike, yet they differ
 		}
 	default:

@@ -8,9 +8,6 @@ import (
 
 const redacted = secret.Redacted
 
-// Secret is the type of values that must not be shown.
-type Secret = secret.Value
-
 var userInfo = regexp.MustCompile(`://[^/@\s,]*@`)
 
 // display is a value as it may be shown: nothing of a key that names a secret, and no user

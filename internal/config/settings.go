@@ -26,6 +26,8 @@ type Settings struct {
 	SignerCA       string `yaml:"signer_ca" json:"signer_ca"`             // CA file for request signer and login service; "" is the provider's
 	InsecureSigner bool   `yaml:"insecure_signer" json:"insecure_signer"` // do not verify their certificates
 
+	OnEvent string `yaml:"on_event" json:"on_event"` // a command that hears of every run that changes something
+
 	Sites map[string]Site `yaml:"sites" json:"sites,omitempty"` // by name; callers must not change it
 	Site  string          `yaml:"-" json:"site,omitempty"`      // the one that At has applied; "" for none
 }
@@ -63,6 +65,12 @@ var settingKeys = append(slices.Clone(limitKeys), []settingKey{
 		return ""
 	}},
 	{name: "insecure_signer", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.InsecureSigner, v) }},
+	{name: "on_event", set: func(s *Settings, v *yaml.Node) string {
+		if v.ShortTag() != "!!str" || v.Decode(&s.OnEvent) != nil || strings.TrimSpace(s.OnEvent) == "" || plain.Text(s.OnEvent) != s.OnEvent {
+			return "a command for the shell"
+		}
+		return ""
+	}},
 	{name: "sites", parse: func(s *Settings, v *yaml.Node) (err error) {
 		s.Sites, err = parseSites(v)
 		return err

@@ -46,7 +46,7 @@ func (l *loader) assign(key string, f *field, text, origin string) {
 // store parses text into the field's place. kept says that the old value stays.
 func (l *loader) store(f *field, text string) (problem error, kept bool) {
 	switch to := f.to.(type) {
-	case *Secret:
+	case *secret.Value:
 		*to = secret.New(text)
 	case *string:
 		return l.storeText(f, to, text), false

@@ -10,7 +10,7 @@ import (
 
 func aggregateOf(t *testing.T, aggregate string, outputs string, replies ...string) *Aggregator {
 	t.Helper()
-	d, err := Parse([]byte(`{"metadata":{"name":"x"},"actions":[{"action":"a","output":` + outputs + `,"aggregate":` + aggregate + `}]}`))
+	d, err := parse([]byte(`{"metadata":{"name":"x"},"actions":[{"action":"a","output":` + outputs + `,"aggregate":` + aggregate + `}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

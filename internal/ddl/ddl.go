@@ -31,10 +31,10 @@ type Document struct {
 	Origin string
 }
 
-// OriginEmbedded and OriginRegistry are the origins that are not a path.
+// originEmbedded and originRegistry are the origins that are not a path.
 const (
-	OriginEmbedded = "embedded"
-	OriginRegistry = "registry"
+	originEmbedded = "embedded"
+	originRegistry = "registry"
 )
 
 // Metadata is what a document says of its agent. Timeout is how long an action
@@ -119,11 +119,8 @@ func (d *Document) ActionNames() []string {
 	return names
 }
 
-// InputNames are the names of all inputs, sorted.
-func (a *Action) InputNames() []string { return slices.Sorted(maps.Keys(a.Inputs)) }
-
-// OutputNames are the names of all outputs, sorted.
-func (a *Action) OutputNames() []string { return slices.Sorted(maps.Keys(a.Outputs)) }
+// inputNames are the names of all inputs, sorted.
+func (a *Action) inputNames() []string { return slices.Sorted(maps.Keys(a.Inputs)) }
 
 // readOnly lists the actions that are known to change nothing. An action that
 // is not here may change something.
@@ -191,9 +188,9 @@ type wireAction struct {
 	} `json:"aggregate"`
 }
 
-// Parse reads a document. Keys that it does not know are skipped; a document
+// parse reads a document. Keys that it does not know are skipped; a document
 // without a name, or an action without one, is an error.
-func Parse(data []byte) (*Document, error) {
+func parse(data []byte) (*Document, error) {
 	var w wireDocument
 	if err := json.Unmarshal(data, &w); err != nil {
 		return nil, fmt.Errorf("read agent document: %w", err)

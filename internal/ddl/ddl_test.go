@@ -32,7 +32,7 @@ func TestEveryEmbeddedDocumentIsWhole(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if d.Origin != OriginEmbedded || d.Metadata.Description == "" || len(d.Actions) == 0 {
+		if d.Origin != originEmbedded || d.Metadata.Description == "" || len(d.Actions) == 0 {
 			t.Errorf("%s: origin %q, %d actions", name, d.Origin, len(d.Actions))
 		}
 		for _, a := range d.Actions {
@@ -114,7 +114,7 @@ func TestReadOnlyActionsAreKnown(t *testing.T) {
 }
 
 func TestParseToleratesWhatItDoesNotKnow(t *testing.T) {
-	d, err := Parse([]byte(`{"$schema":"x","future":1,"metadata":{"name":"x","timeout":1.5,"more":{}},
+	d, err := parse([]byte(`{"$schema":"x","future":1,"metadata":{"name":"x","timeout":1.5,"more":{}},
 		"actions":[{"action":"Do","input":{"A":{"type":"string","odd":[]}},"output":null,
 		"aggregate":[{"function":"summary","args":[]},{"function":"summary"},{"function":"summary","args":[1]},
 		{"function":"summary","args":["o",{"format":"%s %d","true":"Yes","1":2}]}]},{"action":"b"}]}`))
@@ -129,7 +129,7 @@ func TestParseToleratesWhatItDoesNotKnow(t *testing.T) {
 	if d := cmp.Diff(want, d); d != "" {
 		t.Errorf("document (-want +got):\n%s", d)
 	}
-	if d, err := Parse([]byte(`{"metadata":{"name":"x"}}`)); err != nil || d.Metadata.Timeout != 10*time.Second {
+	if d, err := parse([]byte(`{"metadata":{"name":"x"}}`)); err != nil || d.Metadata.Timeout != 10*time.Second {
 		t.Errorf("without a timeout: %+v, %v, want 10s", d, err)
 	}
 }
@@ -137,7 +137,7 @@ func TestParseToleratesWhatItDoesNotKnow(t *testing.T) {
 func TestParseRefusesWhatIsNoDocument(t *testing.T) {
 	for _, text := range []string{``, `[]`, `{}`, `{"metadata":null}`, `{"metadata":{}}`, `{"metadata":{"name":"x"},"actions":[{}]}`,
 		`{"metadata":{"name":"x","timeout":1e9}}`, `{"metadata":{"name":"x"},"actions":[null]}`} {
-		if d, err := Parse([]byte(text)); err == nil {
+		if d, err := parse([]byte(text)); err == nil {
 			t.Errorf("Parse(%s) = %+v, want an error", text, d)
 		}
 	}

@@ -19,7 +19,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(`{"metadata":{"name":"x"},"actions":[{"action":"a","aggregate":[{"function":"chart","args":["o",{"format":"%s"}]}]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := Parse(data)
+		d, err := parse(data)
 		if err != nil {
 			return
 		}

@@ -15,9 +15,9 @@ import (
 	"fleetctl/internal/filter"
 )
 
-// Values are the inputs of one request, with the types that the document
+// inputValues are the inputs of one request, with the types that the document
 // declares.
-type Values map[string]any
+type inputValues map[string]any
 
 // InputError refuses an input before anything is sent. Problem never quotes
 // the value of a secret. Hint is blank, or what to do.
@@ -54,11 +54,11 @@ func (a *Action) Check(agent string, raw map[string]string) (json.RawMessage, er
 	return data, nil
 }
 
-func (a *Action) convert(agent string, raw map[string]string) (Values, error) {
+func (a *Action) convert(agent string, raw map[string]string) (inputValues, error) {
 	refuse := func(input, problem, hint string) error {
 		return &InputError{Agent: agent, Action: a.Name, Input: input, Problem: problem, Hint: hint}
 	}
-	values := Values{}
+	values := inputValues{}
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		input, ok := a.lookup(key)
 		if !ok {
@@ -76,7 +76,7 @@ func (a *Action) convert(agent string, raw map[string]string) (Values, error) {
 		}
 		values[input.Name] = value
 	}
-	for _, name := range a.InputNames() {
+	for _, name := range a.inputNames() {
 		input := a.Inputs[name]
 		if _, given := values[name]; given {
 			continue
@@ -100,7 +100,7 @@ func (a *Action) lookup(key string) (Input, bool) {
 }
 
 func (a *Action) unknownHint(key string) string {
-	names := a.InputNames()
+	names := a.inputNames()
 	if len(names) == 0 {
 		return a.Name + " takes no inputs"
 	}

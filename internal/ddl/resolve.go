@@ -32,7 +32,7 @@ var embedded = sync.OnceValue(func() map[string]func() (*Document, error) {
 			if err != nil {
 				return nil, err
 			}
-			return named(data, name, OriginEmbedded)
+			return named(data, name, originEmbedded)
 		})
 	}
 	return parsers
@@ -128,7 +128,7 @@ func (r Resolver) fetch(ctx context.Context, agent string) (*Document, error) {
 	if err != nil {
 		return nil, &UnknownAgentError{Agent: agent, Known: r.Known(), Err: err}
 	}
-	d, err := named(data, agent, OriginRegistry)
+	d, err := named(data, agent, originRegistry)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (r Resolver) fetch(ctx context.Context, agent string) (*Document, error) {
 // named parses a document and insists that it is the agent's: inputs checked
 // against another agent's document would be no check.
 func named(data []byte, agent, origin string) (*Document, error) {
-	d, err := Parse(data)
+	d, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", origin, err)
 	}

@@ -25,7 +25,7 @@ func TestEmbeddedDocumentsWinOverDisk(t *testing.T) {
 	dir := t.TempDir()
 	writeDocument(t, filepath.Join(dir, "choria/agent/rpcutil.json"), "rpcutil", "evil")
 	d, err := Resolver{Dirs: []string{dir}}.Resolve(t.Context(), "rpcutil")
-	if err != nil || d.Origin != OriginEmbedded {
+	if err != nil || d.Origin != originEmbedded {
 		t.Errorf("got %+v, %v, want the embedded document", d, err)
 	}
 }
@@ -49,7 +49,7 @@ func TestRegistryComesLastAndIsCached(t *testing.T) {
 		return []byte(`{"metadata":{"name":"` + agent + `","timeout":3}}`), nil
 	}}
 	d, err := r.Resolve(t.Context(), "pkg")
-	if err != nil || d.Origin != OriginRegistry {
+	if err != nil || d.Origin != originRegistry {
 		t.Fatalf("got %+v, %v, want a document of the registry", d, err)
 	}
 	path := filepath.Join(cache, "agent", "pkg.json")
@@ -61,7 +61,7 @@ func TestRegistryComesLastAndIsCached(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, err = r.Resolve(t.Context(), "pkg")
-	if err != nil || d.Origin != OriginRegistry || calls != 2 {
+	if err != nil || d.Origin != originRegistry || calls != 2 {
 		t.Errorf("damaged cache: %+v, %v, %d calls, want it fetched again", d, err, calls)
 	}
 	entries, err := os.ReadDir(filepath.Join(cache, "agent"))

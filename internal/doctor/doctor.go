@@ -257,8 +257,12 @@ func (c *checkup) settings(ctx context.Context) finding {
 	if s.Site != "" {
 		site = ", site " + s.Site
 	}
-	return finding{detail: fmt.Sprintf("%s%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
-		c.o.SettingsFile, site, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)}
+	detail := fmt.Sprintf("%s%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
+		c.o.SettingsFile, site, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)
+	if s.OnEvent != "" { // the command itself may hold a key
+		detail += ", on_event set"
+	}
+	return finding{detail: detail}
 }
 
 // soonExpired is how long before its end a credential or certificate is worth a warning.

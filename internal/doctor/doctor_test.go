@@ -77,7 +77,9 @@ func TestTheWayToAHealthyFleet(t *testing.T) {
 	t.Cleanup(func() { _ = l.Close() })
 	o := walker(t, l.ConfigFile(), nil)
 	o.DiscoveryTimeout = time.Second
-	o.Fleet.Settings = func() (config.Settings, error) { return config.Settings{MaxNodes: 9, ReadOnly: true}, nil }
+	o.Fleet.Settings = func() (config.Settings, error) {
+		return config.Settings{MaxNodes: 9, ReadOnly: true, OnEvent: "tell"}, nil
+	}
 	r := Walk(t.Context(), o)
 	if names(r) != steps || r.Failure() != nil || r.Config == nil || len(r.Credentials) == 0 {
 		t.Fatalf("steps %q, %s", names(r), r.Verdict())
@@ -86,9 +88,9 @@ func TestTheWayToAHealthyFleet(t *testing.T) {
 		t.Errorf("verdict %q", got)
 	}
 	for name, want := range map[string]string{
-		"configuration": ", collective choria", "settings": "settings.yaml: max_nodes 9, require_filter false, confirm false, read_only true",
+		"configuration": ", collective choria", "settings": "settings.yaml: max_nodes 9, require_filter false, confirm false, read_only true, on_event set",
 		"tls": "TLS 1.3, certificate for ", "authentication": "connected to 127.0.0.1:", "replies": "choria.reply.", "events": "lifecycle events can be seen",
-		"discovery": "3 nodes answered, the last after ", "clocks": "3 clocks are within 2s of ours",
+		"discovery": "3 nodes answered, the last after ", "clocks": "3 clocks within 2s of ours",
 	} {
 		if s := stepOf(t, r, name); !strings.Contains(s.Detail, want) || s.Status != Passed && name != "credentials" {
 			t.Errorf("%s: %s %q, want %q", name, s.Status, s.Detail, want)

@@ -18,6 +18,7 @@ import (
 	"fleetctl/internal/choria"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/plain"
 	"fleetctl/rpcclient"
 )
 
@@ -183,22 +184,22 @@ func (c *checkup) discovered(last, wait time.Duration) finding {
 	strays := c.session.Strays()
 	for _, kind := range []rpcclient.Kind{rpcclient.BadSignature, rpcclient.BadHash, rpcclient.Malformed} {
 		if n := strays.Count[kind]; n > 0 {
-			f.warnings = append(f.warnings, fmt.Sprintf("%d replies were not believed (%s)", n, kind))
+			f.warnings = append(f.warnings, fmt.Sprintf("%s rejected (%s)", plain.Count(n, "reply"), kind))
 			f.fix = "check plugin.security.issuer.* and the servers' tokens"
 		}
 	}
 	if len(c.skews) == 0 {
-		f.err = &fleet.NoNodesError{What: fmt.Sprintf("nobody in collective %s answered within %s", c.n.Collective, wait),
+		f.err = &fleet.NoNodesError{What: fmt.Sprintf("no node in collective %s answered within %s", c.n.Collective, wait),
 			Hint: "are servers connected to this broker, in this collective (-T), and do they trust this caller? Their logs say why they do not answer"}
 		f.detail, f.warnings = strings.Join(f.warnings, "; "), nil
 		return f
 	}
-	f.detail = fmt.Sprintf("%d nodes answered, the last after %s", len(c.skews), last.Round(time.Millisecond))
+	f.detail = fmt.Sprintf("%s answered, the last after %s", plain.Count(len(c.skews), "node"), last.Round(time.Millisecond))
 	return f
 }
 
-// tolerated is the skew that nobody needs to hear of. Servers drop requests that are older than their time to live, and
-// those from the future.
+// tolerated is the skew below which no warning is due. Servers drop requests that are older than their time to live, and
+// requests from the future.
 const tolerated = 2 * time.Second
 
 // clocks judges how far the fleet's clocks are from ours.
@@ -217,7 +218,7 @@ func judgeClocks(skews map[string]time.Duration) finding {
 	}
 	switch {
 	case len(off) == 0:
-		return finding{detail: fmt.Sprintf("%d clocks are within %s of ours", len(skews), tolerated)}
+		return finding{detail: fmt.Sprintf("%s within %s of ours", plain.Count(len(skews), "clock"), tolerated)}
 	case len(off) == len(skews):
 		return finding{warnings: []string{fmt.Sprintf("every clock differs from ours, by up to %s", worst.Round(time.Second/10))}, fix: "set this machine's clock"}
 	}

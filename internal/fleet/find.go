@@ -8,6 +8,7 @@ import (
 
 	"fleetctl/discovery"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/plain"
 )
 
 // Find finds the nodes: from the file where one is named, from the source that flags or configuration choose otherwise.
@@ -34,6 +35,9 @@ func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent
 	}
 	res, err := f.discover(ctx, t, parsed, agent)
 	f.warnOfExpired()
+	if res.Strange > 0 {
+		f.o.tell("warning: left out: %s that no node can have", plain.Count(res.Strange, "name"))
+	}
 	if err != nil || len(res.Nodes) == 0 {
 		return res, err
 	}
@@ -46,14 +50,14 @@ func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent
 	return f.limit(t, res)
 }
 
-// warnOfExpired names the nodes whose replies were refused because their token has ended: a broadcast does not find them.
+// warnOfExpired names the nodes whose replies were rejected because their token has expired: a broadcast does not find them.
 func (f *Fleet) warnOfExpired() {
 	if f.client == nil {
 		return
 	}
 	if nodes := f.client.Expired(time.Now()); len(nodes) > 0 {
-		f.o.tell("warning: left out: the replies of %d nodes are not believed, as their token has ended: %s; renew it before they start again: that costs them their identity",
-			len(nodes), discovery.Fold(nodes))
+		f.o.tell("warning: left out: %s whose token has expired: %s; renew the token before a node restarts: without it the node loses its identity",
+			plain.Count(len(nodes), "node"), discovery.Fold(nodes))
 	}
 }
 
@@ -94,10 +98,14 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 	if err != nil {
 		return discovery.Result{}, err
 	}
-	return source.Discover(ctx, discovery.Query{
-		Filter: parsed, Collective: f.Collective, Agent: agent,
-		Timeout: cmp.Or(t.Timeout, f.Config.DiscoveryTimeout), Window: t.Window || f.Config.DiscoveryWindow,
+	timeout := cmp.Or(t.Timeout, f.Config.DiscoveryTimeout)
+	res, err := source.Discover(ctx, discovery.Query{
+		Filter: parsed, Collective: f.Collective, Agent: agent, Timeout: timeout, Window: t.Window || f.Config.DiscoveryWindow,
 	})
+	if f.client != nil && f.client.Crowded() {
+		f.o.tell("warning: nodes were still answering when discovery ended after %v: more may be there; --discovery-timeout waits longer", timeout)
+	}
+	return res, err
 }
 
 func (f *Fleet) choose(t Targets, parsed filter.Filter) (discovery.Choice, error) {

@@ -153,9 +153,6 @@ func New(o Options, cfg *config.Config, collective string) (*Fleet, error) {
 	return &Fleet{o: o, Config: cfg, Collective: collective, Federations: federations}, nil
 }
 
-// Settings are fleetctl's own settings, with the limits of the site.
-func (f *Fleet) Settings() (config.Settings, error) { return f.o.Own() }
-
 // Identity opens our credentials, and reports what is wrong with them before anything is dialled.
 func (f *Fleet) Identity() (*security.Identity, error) {
 	if f.id != nil {
@@ -199,6 +196,9 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 	if f.conn, err = bus.Connect(ctx, o); err != nil {
 		return nil, err
 	}
+	if back, _ := f.conn.Reconnected(); !back.IsZero() {
+		f.late(back)
+	}
 	f.client = rpcclient.NewFederated(f.conn, id, f.Federations).WithTTL(f.ttl()).WithHash(f.allowedHash(id)).WithLogger(f.o.Logger)
 	if f.tokens {
 		f.client.KeepTokens()
@@ -211,6 +211,13 @@ func (f *Fleet) KeepTokens() {
 	if f.tokens = true; f.client != nil {
 		f.client.KeepTokens()
 	}
+}
+
+// late reports that the broker was away at first: its servers may be on their way back, as after a loss.
+func (f *Fleet) late(back time.Time) {
+	f.o.tell("the broker was away at first, and is there now: nodes may still be on their way back, and are asked again for 30s")
+	f.links <- batch.Link{Time: back, Err: errors.New("the broker was away at first")}
+	f.links <- batch.Link{Time: back, Up: true}
 }
 
 // linkBuffer is how many losses and returns of the connection are kept for a run that is busy.

@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,5 +33,23 @@ func TestALostConnectionIsReportedBeforeARunDoes(t *testing.T) {
 	}
 	if len(links) != 6 {
 		t.Errorf("%d pieces of news for the run, want all 6: servers may still be on their way", len(links))
+	}
+}
+
+// A broker that was away when we first called is news for the operator, and for the run: nodes may be on their way back.
+func TestABrokerThatWasAwayAtFirstIsReported(t *testing.T) {
+	p := newPlace(t)
+	f := p.open(t, "")
+	f.links = make(chan batch.Link, linkBuffer)
+	p.said = nil
+	at := time.Now()
+	f.late(at)
+	if len(p.said) != 1 || !strings.Contains(p.said[0], "the broker was away at first") {
+		t.Errorf("said %q", p.said)
+	}
+	links := f.Links()
+	lost, back := <-links, <-links
+	if lost.Up || lost.Gone || lost.Err == nil || !back.Up || !back.Time.Equal(at) {
+		t.Errorf("news for the run: %+v, %+v", lost, back)
 	}
 }

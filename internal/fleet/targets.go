@@ -27,14 +27,14 @@ type Targets struct {
 	LimitSeed  int64
 }
 
-// Filtered tells that a filter was given.
-func (t Targets) Filtered() bool {
+// filtered tells that a filter was given.
+func (t Targets) filtered() bool {
 	f := t.Filter
 	return len(f.Facts)+len(f.Classes)+len(f.Agents)+len(f.Identities)+len(f.With)+len(f.Select) > 0
 }
 
 // Chosen tells that the nodes were chosen: by a filter, a file or names.
-func (t Targets) Chosen() bool { return t.NodesFile != "" || t.Filtered() }
+func (t Targets) Chosen() bool { return t.NodesFile != "" || t.filtered() }
 
 // Narrowed tells that the operator named the nodes by a filter of his own, or a list: an agent alone is none, as in
 // upstream, where every request has one.
@@ -127,10 +127,10 @@ func (t Targets) EmptyHint() string {
 		return "--exclude takes nodes out: does it leave any?"
 	case t.NodesFile != "":
 		return "the list of --nodes names nobody"
-	case t.Filtered():
+	case t.filtered():
 		return "no server matches the filter, or none answered in time: try it without, or with a longer --discovery-timeout"
 	}
-	return "no server answered: are they connected to this broker, in this collective (-T), and is this caller allowed?"
+	return "no server answered: are they connected to this broker, in this collective (-T), is this caller allowed, and is the wait long enough?"
 }
 
 // Stdin tells what reads nodes from stdin, "" where nothing does.

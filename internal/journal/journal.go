@@ -96,9 +96,6 @@ func CheckID(id string) error {
 
 // Create makes the journal of a new run in dir, and dir itself when missing. It
 // is durable when Create returns. ErrExists when the id is taken.
-func Create(dir, id string) (*Journal, error) { return ThisMachine().Create(dir, id) }
-
-// Create is the function Create on this machine.
 func (m Machine) Create(dir, id string) (*Journal, error) {
 	j, err := m.create(dir, id)
 	if err != nil {
@@ -152,9 +149,6 @@ func (m Machine) start(root folder, id string, f file) (*Journal, error) {
 // Open takes over the journal of an earlier run: it is checked whole, a torn
 // tail is cut off (Torn says how much), and this process becomes its owner.
 // ErrNotFound, ErrBusy, ErrForeign, or a *CorruptError.
-func Open(dir, id string) (*Journal, error) { return ThisMachine().Open(dir, id) }
-
-// Open is the function Open on this machine.
 func (m Machine) Open(dir, id string) (*Journal, error) {
 	j, err := m.open(dir, id)
 	if err != nil {

@@ -46,7 +46,7 @@ func texts(lines [][]byte) []string {
 // written makes a journal of n records in dir and returns its file.
 func written(t testing.TB, dir, id string, n int) string {
 	t.Helper()
-	j, err := Create(dir, id)
+	j, err := ThisMachine().Create(dir, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func written(t testing.TB, dir, id string, n int) string {
 func TestJournalKeepsRecordsOverReopening(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state", "runs")
 	path := written(t, dir, "r1", 3)
-	j, err := Open(dir, "r1")
+	j, err := ThisMachine().Open(dir, "r1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestJournalKeepsRecordsOverReopening(t *testing.T) {
 	if diff := cmp.Diff(want, collect(t, j.Lines())); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
-	c, err := Read(dir, "r1")
+	c, err := ThisMachine().Read(dir, "r1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,23 +98,23 @@ func TestJournalKeepsRecordsOverReopening(t *testing.T) {
 
 func TestJournalIsHeldByOne(t *testing.T) {
 	dir := t.TempDir()
-	j, err := Create(dir, "r1")
+	j, err := ThisMachine().Create(dir, "r1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Create(dir, "r1"); !errors.Is(err, ErrExists) {
+	if _, err := ThisMachine().Create(dir, "r1"); !errors.Is(err, ErrExists) {
 		t.Errorf("create twice: %v, want ErrExists", err)
 	}
-	if _, err := Open(dir, "r1"); !errors.Is(err, ErrBusy) {
+	if _, err := ThisMachine().Open(dir, "r1"); !errors.Is(err, ErrBusy) {
 		t.Errorf("open a held journal: %v, want ErrBusy", err)
 	}
 	j.Close()
-	again, err := Open(dir, "r1")
+	again, err := ThisMachine().Open(dir, "r1")
 	if err != nil {
 		t.Fatalf("open a freed journal: %v", err)
 	}
 	again.Close()
-	if _, err := Open(dir, "r2"); !errors.Is(err, ErrNotFound) {
+	if _, err := ThisMachine().Open(dir, "r2"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("open nothing: %v, want ErrNotFound", err)
 	}
 }
@@ -122,10 +122,10 @@ func TestJournalIsHeldByOne(t *testing.T) {
 func TestJournalRefusesIdsThatAreNotNames(t *testing.T) {
 	dir := t.TempDir()
 	for _, id := range []string{"", "../x", "a/b", ".hidden", "a b", "x\x00", "é"} {
-		if _, err := Create(dir, id); err == nil {
+		if _, err := ThisMachine().Create(dir, id); err == nil {
 			t.Errorf("create %q: no error", id)
 		}
-		if _, err := Read(dir, id); err == nil || errors.Is(err, ErrNotFound) {
+		if _, err := ThisMachine().Read(dir, id); err == nil || errors.Is(err, ErrNotFound) {
 			t.Errorf("read %q: %v, want a refusal of the id", id, err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestJournalRefusesIdsThatAreNotNames(t *testing.T) {
 // an error; anything else fails the test.
 func check(t testing.TB, dir string, want []string) (n int, torn int64, err error) {
 	t.Helper()
-	c, err := Read(dir, "r1")
+	c, err := ThisMachine().Read(dir, "r1")
 	if err != nil {
 		if _, ok := errors.AsType[*CorruptError](err); !ok {
 			t.Fatalf("reading a damaged journal: %v, want a CorruptError", err)
@@ -183,7 +183,7 @@ func TestEveryCutGivesAPrefix(t *testing.T) {
 		if !atEnd && cut%9 != 0 {
 			continue // each reopening costs three syncs
 		}
-		j, err := Open(dir, "r1")
+		j, err := ThisMachine().Open(dir, "r1")
 		if err != nil {
 			t.Fatalf("cut at %d: open: %v", cut, err)
 		}
@@ -286,7 +286,7 @@ func TestZerosNeverHideAcknowledgedLines(t *testing.T) {
 			if n, torn, err := check(t, dir, texts(records(60))); err == nil {
 				t.Fatalf("zeros from %d to %d of %d: %d records, torn %d", from, to, len(text), n, torn)
 			}
-			if _, err := Open(dir, "r1"); err == nil {
+			if _, err := ThisMachine().Open(dir, "r1"); err == nil {
 				t.Fatalf("zeros from %d to %d of %d: it is opened", from, to, len(text))
 			}
 			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, bad) {
@@ -310,7 +310,7 @@ func TestZeroedSectorIsDamage(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Read(dir, "r1")
+		_, err := ThisMachine().Read(dir, "r1")
 		if _, ok := errors.AsType[*CorruptError](err); !ok {
 			t.Errorf("zeroes at %d of %d: %v, want a *CorruptError", at, len(text), err)
 		}
@@ -355,7 +355,7 @@ func TestFullDiskFailsTheAppendAndLosesNothing(t *testing.T) {
 		{"sync fails", func(d *fullDisk) { d.syncErr = syscall.ENOSPC }},
 	} {
 		dir := t.TempDir()
-		j, err := Create(dir, "r1")
+		j, err := ThisMachine().Create(dir, "r1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -380,7 +380,7 @@ func TestFullDiskFailsTheAppendAndLosesNothing(t *testing.T) {
 }
 
 func TestAppendRefusesWhatIsNotOneLine(t *testing.T) {
-	j, err := Create(t.TempDir(), "r1")
+	j, err := ThisMachine().Create(t.TempDir(), "r1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -405,13 +405,13 @@ func TestListNamesRunsNewestFirst(t *testing.T) {
 		}
 	}
 	os.WriteFile(filepath.Join(dir, "note.txt"), nil, 0o600)
-	held, err := Open(dir, "a")
+	held, err := ThisMachine().Open(dir, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.Close()
 	os.Chtimes(filepath.Join(dir, "a"+suffix), now, now)
-	runs, err := List(dir)
+	runs, err := ThisMachine().List(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,7 +422,7 @@ func TestListNamesRunsNewestFirst(t *testing.T) {
 	if diff := cmp.Diff([]string{"cfalse", "bfalse", "atrue"}, got); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)
 	}
-	if runs, err := List(filepath.Join(dir, "none")); len(runs) > 0 || err != nil {
+	if runs, err := ThisMachine().List(filepath.Join(dir, "none")); len(runs) > 0 || err != nil {
 		t.Errorf("a missing directory: %v, %v", runs, err)
 	}
 }
@@ -441,7 +441,7 @@ func TestPruneKeepsNewLiveUnfinishedAndDamaged(t *testing.T) {
 		switch id {
 		case "open", "empty", "bare", "torn", "hours":
 		default:
-			j, _ := Open(dir, id)
+			j, _ := ThisMachine().Open(dir, id)
 			j.Append([]byte(`{"end":true}`))
 			j.Close()
 		}
@@ -461,12 +461,12 @@ func TestPruneKeepsNewLiveUnfinishedAndDamaged(t *testing.T) {
 			os.Truncate(path, first+30)
 		}
 	}
-	held, _ := Open(dir, "live")
+	held, _ := ThisMachine().Open(dir, "live")
 	defer held.Close()
 	for id, days := range map[string]int{"newest": 40, "young": 20, "old": 50, "older": 60, "live": 50, "open": 50, "damaged": 50, "empty": 2, "bare": 2, "torn": 2, "hours": 0} {
 		age(id, days)
 	}
-	gone, err := Prune(dir, Retention{MaxAge: 30 * 24 * time.Hour, Keep: 2,
+	gone, err := ThisMachine().Prune(dir, Retention{MaxAge: 30 * 24 * time.Hour, Keep: 2,
 		Finished: func(last []byte) bool { return string(last) == `{"end":true}` }}, now)
 	if err != nil {
 		t.Fatal(err)
@@ -510,7 +510,7 @@ func FuzzRead(f *testing.F) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	j, err := Create(b.TempDir(), "r1")
+	j, err := ThisMachine().Create(b.TempDir(), "r1")
 	if err != nil {
 		b.Fatal(err)
 	}

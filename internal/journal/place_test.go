@@ -127,7 +127,7 @@ func TestARestoredRecordIsACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Last(); err != nil {
+	if _, err := c.last(); err != nil {
 		t.Error(err)
 	}
 }
@@ -250,11 +250,11 @@ func TestARunWithoutARecordIsEmpty(t *testing.T) {
 		if err := os.WriteFile(path, text[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c, err := Read(dir, "r1")
+		c, err := ThisMachine().Read(dir, "r1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		runs, err := List(dir)
+		runs, err := ThisMachine().List(dir)
 		if err != nil || len(runs) != 1 || c.Empty() != want || runs[0].Empty != want {
 			t.Errorf("%d bytes: empty %v, list %+v, %v; want %v", cut, c.Empty(), runs, err, want)
 		}

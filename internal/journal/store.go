@@ -30,9 +30,6 @@ type Contents struct {
 // Read checks a journal whole and returns its contents, without taking it. A
 // torn tail is not an error: a live run may be about to finish the line.
 // ErrNotFound or a *CorruptError. The caller closes it.
-func Read(dir, id string) (*Contents, error) { return ThisMachine().Read(dir, id) }
-
-// Read is the function Read on this machine.
 func (m Machine) Read(dir, id string) (*Contents, error) {
 	c, err := m.read(dir, id)
 	if err != nil {
@@ -91,8 +88,8 @@ func (c *Contents) Live() bool { return c.live }
 // Close frees the file.
 func (c *Contents) Close() error { return c.f.Close() }
 
-// Last returns a copy of the last record, nil when there is none.
-func (c *Contents) Last() ([]byte, error) {
+// last returns a copy of the last record, nil when there is none.
+func (c *Contents) last() ([]byte, error) {
 	var last []byte
 	for line, err := range c.Lines() {
 		if err != nil {
@@ -118,9 +115,6 @@ const emptySize = 64 << 10
 
 // List names the runs in dir, the last written first, without locking any. A
 // directory that does not exist holds none.
-func List(dir string) ([]Info, error) { return ThisMachine().List(dir) }
-
-// List is the function List on this machine.
 func (m Machine) List(dir string) ([]Info, error) {
 	root, err := m.disk().OpenFolder(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -186,11 +180,6 @@ const emptyAge = 24 * time.Hour
 // Prune deletes runs as r says, and those without a record after a day, and
 // returns their ids. Live, unfinished and damaged runs and those of other
 // users are never deleted.
-func Prune(dir string, r Retention, now time.Time) ([]string, error) {
-	return ThisMachine().Prune(dir, r, now)
-}
-
-// Prune is the function Prune on this machine.
 func (m Machine) Prune(dir string, r Retention, now time.Time) ([]string, error) {
 	runs, err := m.List(dir)
 	if err != nil {
@@ -225,7 +214,7 @@ func (m Machine) pruneOne(dir, id string, finished func([]byte) bool) (bool, err
 		return false, nil // damaged, or gone: not ours to judge
 	}
 	defer c.Close()
-	last, err := c.Last()
+	last, err := c.last()
 	if err != nil || !c.Empty() && (c.torn > 0 || !finished(last)) {
 		return false, nil
 	}

@@ -1,16 +1,31 @@
-// Package plain makes text from outside harmless: what brokers, nodes, signers, files and configurations say, before it
-// reaches a terminal, a document or a log.
+// Package plain prepares text for people. It makes text from outside harmless (from brokers, nodes, signers, files and
+// configurations) before that text reaches a terminal, a document or a log. It also writes a number with its noun.
 //
-// It knows which characters change how text is shown, and nothing of where text comes from or goes to. Invariants: what
-// comes out is valid UTF-8 without any of these characters, text that is harmless already comes out as it is, without a
-// copy, and a JSON document keeps its meaning.
+// It knows which characters change how text is displayed. It does not know where text comes from or where it goes.
+// Invariants: the output is valid UTF-8 without any of these characters; harmless text is returned unchanged, without a
+// copy; a JSON document keeps its meaning.
 package plain
 
 import (
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
+
+// Count writes a number with its noun: 1 node, 2 nodes, 3 replies, 4 batches. It knows the plurals of our own messages.
+func Count(n int, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "ly"):
+		noun = strings.TrimSuffix(noun, "y") + "ies"
+	case strings.HasSuffix(noun, "ch"):
+		noun += "es"
+	default:
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
+}
 
 // Text replaces every hostile character by its number, as in `\x1b` or `\u202e`, and every byte that is not UTF-8 by `\xNN`.
 // Newlines and tabs stay.
@@ -61,9 +76,9 @@ func hostileIn(doc []byte) int {
 	return -1
 }
 
-// Hostile reports whether a character changes how a terminal or a viewer shows what is around it: the C0 and C1 controls but
-// for newline and tab, DEL, the marks and overrides of the bidirectional algorithm, and the separators of lines and
-// paragraphs.
+// Hostile reports whether a character changes how a terminal or a viewer displays the text around it. These are the C0 and
+// C1 controls except newline and tab, DEL, the marks and overrides of the bidirectional algorithm, and the line and
+// paragraph separators.
 func Hostile(r rune) bool {
 	switch {
 	case r == '\n' || r == '\t':

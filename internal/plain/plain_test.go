@@ -132,3 +132,14 @@ func FuzzJSON(f *testing.F) {
 		}
 	})
 }
+
+func TestCount(t *testing.T) {
+	for want, got := range map[string]string{
+		"0 nodes": Count(0, "node"), "1 node": Count(1, "node"), "2 nodes": Count(2, "node"), "1 reply": Count(1, "reply"),
+		"3 replies": Count(3, "reply"), "1 batch": Count(1, "batch"), "4 batches": Count(4, "batch"), "2 days": Count(2, "day"),
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

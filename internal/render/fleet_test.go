@@ -42,7 +42,7 @@ func exampleDifference() inventory.Difference {
 		return names
 	}
 	return inventory.Difference{Before: 500, After: 501, Same: 86, Groups: []inventory.ChangeGroup{
-		{Changes: []inventory.Change{{What: inventory.Came}}, Count: 1, Nodes: []string{"db9.example.net"}},
+		{Changes: []inventory.Change{{What: "came"}}, Count: 1, Nodes: []string{"db9.example.net"}},
 		{Changes: []inventory.Change{{What: "version", From: new("0.28.0"), To: new("0.29.4")}, {What: "fact", Name: "up", Ways: 412}}, Count: 412, Nodes: nodes(412)},
 		{Changes: []inventory.Change{{What: "agent", Name: "scout", To: new("")}}, Count: 2, Nodes: []string{"odd\x1b[2J", "web1.example.net"}},
 	}}

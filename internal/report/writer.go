@@ -119,6 +119,7 @@ func (w *Writer) Report(e run.Event) error {
 	case run.SecretTyped:
 		w.say("hint: %s", SecretHint(e.Key))
 	case run.Noted:
+		w.progress.Clear()
 		if e.Level == run.Plain {
 			w.say("%s", e.Text)
 		} else {

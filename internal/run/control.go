@@ -1,89 +1,74 @@
 package run
 
 import (
-	"bufio"
+	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"fleetctl/batch"
-	"fleetctl/internal/journal"
 )
 
-// A run is paused and continued through a file beside its record, to which any process of its user appends: a signal
-// could not say who asked, and does not exist on every system. The driver reads what is appended while it runs. In a folder
-// that several users write, a file of another user asks nothing, and a link is not followed.
+// A run is paused and continued through files beside its record, one for each request, which any process of its user makes: a
+// signal could not say who asked, and does not exist on every system. The driver takes them while it runs. In a folder that
+// several users write, names that cannot be guessed keep others from being in the way. A file of another user and a link ask
+// nothing, and a file asks once, under the name that it was made with.
 
-// controlSuffix follows the id in the file's name.
+// controlSuffix ends the name of such a file: <id>.<random>.control.
 const controlSuffix = ".control"
 
-// controlPace is how often the driver looks at the file.
+// controlPace is how often the driver looks for files.
 const controlPace = 250 * time.Millisecond
 
-// controlLine is one line of the file.
+// controlSize bounds what is read of one file, in bytes.
+const controlSize = 4 << 10
+
+// controlLine is what a file holds, with a newline at the end.
 type controlLine struct {
+	Name  string    `json:"name"` // the file's
 	Time  time.Time `json:"t"`
 	Pause bool      `json:"pause"`
 	By    string    `json:"by"`
 }
 
-func (s Store) controlFile(id string) string { return filepath.Join(s.Dir, id+controlSuffix) }
-
-// Control asks the process that drives a run to pause or to continue. It does not wait for that.
-func (s Store) Control(id string, c batch.Control) error {
-	line, err := json.Marshal(controlLine{Time: c.Time.UTC(), Pause: c.Pause, By: c.By})
-	if err != nil {
-		return err
-	}
-	f, err := s.openControl(id, os.O_CREATE|os.O_APPEND|os.O_WRONLY)
-	if err != nil {
-		return fmt.Errorf("ask run %s: %w", id, err)
-	}
-	_, err = f.Write(append(line, '\n'))
-	return errors.Join(err, f.Close())
-}
-
-// openControl opens the file, which must be a plain one of this user.
-func (s Store) openControl(id string, flag int) (*os.File, error) {
-	path := s.controlFile(id)
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a plain file", path)
-	}
-	f, err := os.OpenFile(path, flag, 0o600)
+// Control asks the process that drives a run to pause or to continue. It does not wait for that. The function that it
+// returns takes back what was not followed yet.
+func (s Store) Control(id string, c batch.Control) (withdraw func(), err error) {
+	name := id + "." + strings.ToLower(rand.Text()) + controlSuffix
+	line, err := json.Marshal(controlLine{Name: name, Time: c.Time.UTC(), Pause: c.Pause, By: c.By})
 	if err != nil {
 		return nil, err
 	}
-	opened, err := f.Stat()
-	if err == nil {
-		var there fs.FileInfo
-		if there, err = os.Lstat(path); err == nil && (!os.SameFile(opened, there) || !opened.Mode().IsRegular() || !s.machine().Owns(opened)) {
-			err = fmt.Errorf("%s: %w", path, journal.ErrForeign)
-		}
-	}
+	path := filepath.Join(s.Dir, name)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, fmt.Errorf("ask run %s: %w", id, err)
 	}
-	return f, nil
+	withdraw = func() { _ = os.Remove(path) } // the driver may have taken it
+	if _, err = f.Write(append(line, '\n')); err != nil {
+		withdraw()
+	}
+	return withdraw, errors.Join(err, f.Close())
 }
 
-// controls delivers what is asked of a run from now on, and what other sources ask, until stop is called, which takes the
-// file away.
-func (s Store) controls(id string, other <-chan batch.Control) (asked <-chan batch.Control, stop func()) {
+// controls delivers what is asked of a run since a time, and what other sources ask, until stop is called. What is older was
+// asked of an earlier process, and is over.
+func (s Store) controls(id string, since time.Time, other <-chan batch.Control) (asked <-chan batch.Control, stop func()) {
 	out := make(chan batch.Control)
-	path := s.controlFile(id)
-	_ = os.Remove(path) // what was asked of an earlier process is over
+	taken := map[string]bool{}
 	done := make(chan struct{})
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		ticker := time.NewTicker(controlPace)
 		defer ticker.Stop()
-		var read int64
 		for {
 			var asked []batch.Control
 			select {
@@ -92,7 +77,7 @@ func (s Store) controls(id string, other <-chan batch.Control) (asked <-chan bat
 			case c := <-other:
 				asked = append(asked, c)
 			case <-ticker.C:
-				asked, read = s.readControls(id, read)
+				asked = s.takeControls(id, since, taken)
 			}
 			for _, c := range asked {
 				select {
@@ -106,33 +91,57 @@ func (s Store) controls(id string, other <-chan batch.Control) (asked <-chan bat
 	return out, func() {
 		close(done)
 		wait.Wait()
-		_ = os.Remove(path)
+		s.takeControls(id, since, taken)
 	}
 }
 
-// readControls reads the whole lines behind an offset. A file that is not there or is not ours, or a line that is none, asks
-// nothing.
-func (s Store) readControls(id string, from int64) (asked []batch.Control, to int64) {
-	f, err := s.openControl(id, os.O_RDONLY)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0
-	}
+// takeControls reads what is asked of a run, the oldest first, and takes it away. What is not ours, or not whole, asks
+// nothing and stays.
+func (s Store) takeControls(id string, since time.Time, taken map[string]bool) []batch.Control {
+	list, err := os.ReadDir(s.Dir)
 	if err != nil {
-		return nil, from
+		return nil
+	}
+	var asked []batch.Control
+	for _, entry := range list {
+		name := entry.Name()
+		if !strings.HasPrefix(name, id+".") || !strings.HasSuffix(name, controlSuffix) || taken[name] {
+			continue
+		}
+		c, ok := s.readControl(name)
+		if !ok {
+			continue
+		}
+		taken[name] = true
+		_ = os.Remove(filepath.Join(s.Dir, name)) // one that stays is not read again
+		if !c.Time.Before(since) {
+			asked = append(asked, c)
+		}
+	}
+	slices.SortStableFunc(asked, func(a, b batch.Control) int { return a.Time.Compare(b.Time) })
+	return asked
+}
+
+// readControl reads one file.
+func (s Store) readControl(name string) (batch.Control, bool) {
+	path := filepath.Join(s.Dir, name)
+	there, err := os.Lstat(path)
+	if err != nil || !there.Mode().IsRegular() || !s.machine().Owns(there) {
+		return batch.Control{}, false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return batch.Control{}, false
 	}
 	defer f.Close()
-	if _, err := f.Seek(from, io.SeekStart); err != nil {
-		return nil, from
+	if opened, err := f.Stat(); err != nil || !os.SameFile(opened, there) {
+		return batch.Control{}, false
 	}
-	for r := bufio.NewReader(f); ; {
-		line, err := r.ReadBytes('\n')
-		if err != nil {
-			return asked, from // the rest of a line comes later
-		}
-		from += int64(len(line))
-		var c controlLine
-		if json.Unmarshal(line, &c) == nil {
-			asked = append(asked, batch.Control{Time: c.Time, Pause: c.Pause, By: c.By})
-		}
+	data, err := io.ReadAll(io.LimitReader(f, controlSize))
+	line, whole := bytes.CutSuffix(data, []byte("\n"))
+	var c controlLine
+	if err != nil || !whole || json.Unmarshal(line, &c) != nil || c.Name != name {
+		return batch.Control{}, false
 	}
+	return batch.Control{Time: c.Time, Pause: c.Pause, By: c.By}, true
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"fleetctl/batch"
@@ -36,6 +37,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if verifier == nil && c.guardsTokens() {
 		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return c.door().goodTokens(client, nodes) })
 	}
+	c.Reporter = &serial{to: c.Reporter} // the question between batches is put beside the engine
 	interrupt := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
@@ -54,7 +56,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		if c.Outlive != nil {
 			keys = c.Outlive(res.ID)
 		}
-		control, stop := c.Store.controls(res.ID, keys)
+		control, stop := c.Store.controls(res.ID, c.start, keys)
 		defer stop()
 		runner.Control = control
 	}
@@ -71,6 +73,19 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		res.Signal = context.Cause(ctx)
 	}
 	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err)
+}
+
+// serial lets one event pass at a time.
+type serial struct {
+	mu sync.Mutex // guards to
+	to Reporter
+}
+
+// Report implements Reporter.
+func (s *serial) Report(e Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.to.Report(e)
 }
 
 // observer turns the engine's records into events.

@@ -25,9 +25,10 @@ type (
 
 	// Prepared: the request is checked, and the network comes next.
 	Prepared struct {
-		Agent  string
-		Action *ddl.Action
-		Proves proof.Action // 0: nothing
+		Agent   string
+		Action  *ddl.Action
+		Proves  proof.Action // 0: nothing
+		Changes bool         // the action changes something
 	}
 
 	// Searching: nodes are looked for.

@@ -20,7 +20,7 @@ import (
 func makeRecords(t *testing.T, dir string, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
-		j, err := journal.Create(dir, id)
+		j, err := journal.ThisMachine().Create(dir, id)
 		if err != nil {
 			t.Fatal(err)
 		}

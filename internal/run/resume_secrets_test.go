@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -33,4 +34,39 @@ func TestAResumeNeedsSecretsOnlyToSend(t *testing.T) {
 			t.Errorf("a retry: %v", err)
 		}
 	})
+}
+
+// A dry run asks for no secret, and judges all the same where it would go: it ends as the command would.
+func TestADryRunJudgesSecretsThatItDoesNotRead(t *testing.T) {
+	for _, p := range sendingPaths {
+		if !p.stored {
+			continue
+		}
+		t.Run(p.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "n1", "n2")
+				s := interrupted(t, w)
+				dry := func() error {
+					c := w.context()
+					r, err := Request{DryRun: true}.Reopen(s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, err = p.send(t.Context(), c, r, s)
+					return err
+				}
+				if err := dry(); err != nil {
+					t.Errorf("over TLS: %v", err)
+				}
+				w.open = true
+				e, ok := errors.AsType[*GuardError](dry())
+				if !ok || e.Guard != secretsGuard {
+					t.Errorf("without TLS: %+v", e)
+				}
+				if got := w.sent(); len(got) != 1 {
+					t.Errorf("sent %q", got)
+				}
+			})
+		})
+	}
 }

@@ -55,7 +55,7 @@ func (c *call) planner() planner { return planner{c} }
 
 // announce reports that the checks are done.
 func (c job) announce() error {
-	return c.Reporter.Report(Prepared{Agent: c.req.Agent, Action: c.action, Proves: c.proves()})
+	return c.Reporter.Report(Prepared{Agent: c.req.Agent, Action: c.action, Proves: c.proves(), Changes: c.changes()})
 }
 
 // nodes finds the nodes and runs the plan over them.

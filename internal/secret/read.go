@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// MaxLine is the longest secret that is read, in bytes: a secret is short, a wrong file may be anything.
-const MaxLine = 1 << 20
+// maxLine is the longest secret that is read, in bytes: a secret is short, a wrong file may be anything.
+const maxLine = 1 << 20
 
 // Line reads a secret from a file, a named pipe or a /dev/fd entry: one line, which must be all there is, without its line
-// break. Anything else (a folder, a device, a socket) is refused, as is more than MaxLine. A pipe is read until its writers
+// break. Anything else (a folder, a device, a socket) is refused, as is more than maxLine. A pipe is read until its writers
 // have closed it. When ctx ends first, the error is its cause, also while no writer has opened the pipe. The errors name
 // the path and never quote what was read.
 func Line(ctx context.Context, path string) (string, error) {
@@ -38,7 +38,7 @@ func Line(ctx context.Context, path string) (string, error) {
 	defer f.Close()
 	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) }) // files have no deadline: their reads end by themselves
 	defer stop()
-	value, err := OneLine(f)
+	value, err := oneLine(f)
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("read %s: %w", path, context.Cause(ctx))
 	}
@@ -75,14 +75,14 @@ func openPipe(ctx context.Context, path string) (*os.File, error) {
 	return nil, fmt.Errorf("open %s: %w", path, context.Cause(ctx))
 }
 
-// OneLine reads one line, which must be all that r has, and returns it without its line break. Errors do not quote it.
-func OneLine(r io.Reader) (string, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxLine+1))
+// oneLine reads one line, which must be all that r has, and returns it without its line break. Errors do not quote it.
+func oneLine(r io.Reader) (string, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxLine+1))
 	if err != nil {
 		return "", err
 	}
-	if len(data) > MaxLine {
-		return "", fmt.Errorf("it is longer than %d bytes", MaxLine)
+	if len(data) > maxLine {
+		return "", fmt.Errorf("it is longer than %d bytes", maxLine)
 	}
 	value := strings.TrimRight(string(data), "\r\n")
 	switch {

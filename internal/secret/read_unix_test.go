@@ -29,7 +29,7 @@ func TestLineReadsAFile(t *testing.T) {
 	for text, want := range map[string]string{
 		"s3cret": "s3cret", "s3cret\n": "s3cret", "s3cret\r\n": "s3cret", " a b \n": " a b ",
 		"": "it is empty", "\n": "it is empty", "a\nb\n": "more than one line", "a\x00b": "NUL",
-		strings.Repeat("x", MaxLine): strings.Repeat("x", MaxLine), strings.Repeat("x", MaxLine+1): "longer than",
+		strings.Repeat("x", maxLine): strings.Repeat("x", maxLine), strings.Repeat("x", maxLine+1): "longer than",
 	} {
 		path := filepath.Join(t.TempDir(), "secret")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

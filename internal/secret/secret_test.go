@@ -44,7 +44,7 @@ func TestReadLine(t *testing.T) {
 		{in: "", bad: true}, {in: "\n", bad: true}, {in: "two\nlines\n", bad: true},
 	}
 	for _, tt := range tests {
-		got, err := OneLine(strings.NewReader(tt.in))
+		got, err := oneLine(strings.NewReader(tt.in))
 		if (err != nil) != tt.bad || got != tt.want {
 			t.Errorf("%q: got %q, %v", tt.in, got, err)
 		}

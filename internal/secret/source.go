@@ -81,7 +81,7 @@ func (s Source) stdin(ctx context.Context, name string) (Value, error) {
 	if s.In == nil {
 		return Value{}, errors.New("stdin: there is none")
 	}
-	line, err := OneLine(s.In)
+	line, err := oneLine(s.In)
 	if err != nil {
 		return Value{}, fmt.Errorf("stdin: %w", err)
 	}

@@ -71,7 +71,7 @@ func Describe(o Options, now time.Time) []Credential {
 		add(describeToken(o.TokenFile, now))
 	}
 	if o.SeedFile != "" {
-		_, err := ReadSeed(o.SeedFile)
+		_, err := readSeed(o.SeedFile)
 		add(Credential{Kind: "seed file", Path: o.SeedFile}, err)
 	}
 	return all
@@ -112,7 +112,7 @@ func describeToken(path string, now time.Time) (Credential, error) {
 	if err != nil {
 		return c, err
 	}
-	claims, err := ParseClientUnverified(string(data))
+	claims, err := parseClientUnverified(string(data))
 	if err == nil {
 		c.Names, c.Issuer, c.Organization = []string{claims.CallerID}, claims.Issuer, claims.Organization
 		c.NotBefore, c.NotAfter = claims.NotBefore.Time, claims.Expires()

@@ -26,7 +26,7 @@ func (i *Identity) TokenEnds(token string) (end time.Time, ok bool) {
 		s, known = i.ends.get(id)
 	}
 	if !known {
-		claims, err := ParseServerUnverified(token)
+		claims, err := parseServerUnverified(token)
 		if err != nil {
 			return time.Time{}, false
 		}

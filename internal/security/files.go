@@ -59,14 +59,14 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// ReadSeed reads an ed25519 seed: exactly 64 hex characters, because upstream reads
+// readSeed reads an ed25519 seed: exactly 64 hex characters, because upstream reads
 // the whole file as hex (docs/protocol.md, signing v2). Errors are CredentialErrors.
-func ReadSeed(path string) (ed25519.PrivateKey, error) {
+func readSeed(path string) (ed25519.PrivateKey, error) {
 	data, err := readCredential(path, "seed file", "create the key with: choria jwt keys SEEDFILE PUBLICFILE")
 	if err != nil {
 		return nil, err
 	}
-	key, err := ParseSeed(data)
+	key, err := parseSeed(data)
 	if fault, ok := errors.AsType[*CredentialError](err); ok {
 		fault.Path = path
 		return nil, fault
@@ -74,9 +74,9 @@ func ReadSeed(path string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// ParseSeed reads the content of a seed file. Its errors are CredentialErrors
+// parseSeed reads the content of a seed file. Its errors are CredentialErrors
 // without a path, and never quote the content.
-func ParseSeed(data []byte) (ed25519.PrivateKey, error) {
+func parseSeed(data []byte) (ed25519.PrivateKey, error) {
 	const want = 2 * ed25519.SeedSize
 	fault := func(problem, hint string) error {
 		return &CredentialError{Problem: "seed file " + problem, Hint: hint}
@@ -116,7 +116,7 @@ func ReadSigningKey(path string) (crypto.Signer, error) {
 		return nil, err
 	}
 	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("-----BEGIN")) {
-		return ReadSeed(path)
+		return readSeed(path)
 	}
 	return parseRSAKey(path, "signing key", data)
 }

@@ -23,21 +23,21 @@ func FuzzParseToken(f *testing.F) {
 		if _, err := ParseClient(token, noon, public(orgKey)); err == nil && text != client {
 			t.Errorf("accepted as a client's: %q", token)
 		}
-		if _, err := ParseServer(token, noon, public(orgKey)); err == nil && text != server {
+		if _, err := verifyServer(token, noon, public(orgKey)); err == nil && text != server {
 			t.Errorf("accepted as a server's: %q", token)
 		}
-		if _, err := ParseProvisioning(token, noon, public(orgKey)); err == nil {
+		if _, err := verifyProvisioning(token, noon, public(orgKey)); err == nil {
 			t.Errorf("accepted as a provisioning token: %q", token)
 		}
-		purpose, err := TokenPurpose(token)
+		purpose, err := tokenPurpose(token)
 		if err != nil && len(text) > 40 && strings.Contains(err.Error(), text) {
 			t.Errorf("the error quotes the token: %v", err)
 		}
-		c, errClient := ParseClientUnverified(token)
+		c, errClient := parseClientUnverified(token)
 		if errClient == nil && (err != nil || purpose != PurposeClient || c == nil) {
 			t.Errorf("purpose %q, %v, yet it is read as a client's", purpose, err)
 		}
-		if s, err := ParseServerUnverified(token); err == nil && (purpose != PurposeServer || s.Expires().Year() > 9999) {
+		if s, err := parseServerUnverified(token); err == nil && (purpose != PurposeServer || s.Expires().Year() > 9999) {
 			t.Errorf("purpose %q, yet it is read as a server's that expires at %s", purpose, s.Expires())
 		}
 	})
@@ -49,7 +49,7 @@ func FuzzParseSeed(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		key, err := ParseSeed(data)
+		key, err := parseSeed(data)
 		if err != nil {
 			if key != nil {
 				t.Error("a key and an error")

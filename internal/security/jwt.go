@@ -99,7 +99,7 @@ func (i *Identity) readToken(now time.Time) (*ClientClaims, error) {
 		return nil, err
 	}
 	token := strings.TrimSpace(string(data))
-	purpose, err := TokenPurpose(token)
+	purpose, err := tokenPurpose(token)
 	switch {
 	case errors.Is(err, ErrTokenAlgorithm):
 		return nil, fault("holds a token that is signed with an unknown algorithm", "Choria knows EdDSA, RS256, RS384 and RS512", err)
@@ -112,7 +112,7 @@ func (i *Identity) readToken(now time.Time) (*ClientClaims, error) {
 	case purpose != PurposeClient:
 		return nil, fault(fmt.Sprintf("holds a token of purpose %s, and requests need one of purpose client", purpose), hintToken, ErrTokenPurpose)
 	}
-	claims, err := ParseClientUnverified(token)
+	claims, err := parseClientUnverified(token)
 	if err != nil {
 		return nil, fault("does not hold a token that can be read", hintToken, err)
 	}
@@ -182,7 +182,7 @@ func (s issuers) keys(organization string) ([]crypto.PublicKey, bool) {
 
 // readSeed reads the seed and checks that it is the token's.
 func (i *Identity) readSeed(c *ClientClaims) error {
-	seed, err := ReadSeed(i.options.SeedFile)
+	seed, err := readSeed(i.options.SeedFile)
 	if err != nil {
 		return err
 	}

@@ -183,7 +183,7 @@ func (o *Options) checkIssued(token string, public ed25519.PublicKey, now time.T
 	fault := func(problem string, err error) error {
 		return &RemoteError{Service: "login service", Problem: "the token that it gave " + problem, Err: err}
 	}
-	claims, err := ParseClientUnverified(token)
+	claims, err := parseClientUnverified(token)
 	if err != nil {
 		return nil, fault("cannot be used: "+err.Error(), err)
 	}

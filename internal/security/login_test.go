@@ -119,7 +119,7 @@ func TestALoginBringsATokenAndItsKey(t *testing.T) {
 		if info, err := os.Stat(names[0]); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("the new key has mode %v, %v", info.Mode(), err)
 		}
-		if seed, err := ReadSeed(names[0]); err != nil || hexKey(seed) != in["public_key"] {
+		if seed, err := readSeed(names[0]); err != nil || hexKey(seed) != in["public_key"] {
 			t.Errorf("the key on disk is not the one that was shown: %v", err)
 		}
 	}

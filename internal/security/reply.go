@@ -91,7 +91,7 @@ func (i *Identity) server(token string, now time.Time) (verifiedServer, error) {
 }
 
 func (i *Identity) verifyServer(token string, now time.Time) (*ServerClaims, error) {
-	unverified, err := ParseServerUnverified(token)
+	unverified, err := parseServerUnverified(token)
 	if err != nil {
 		return nil, err
 	}

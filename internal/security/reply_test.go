@@ -105,7 +105,7 @@ func TestOpenReplyOfAChain(t *testing.T) {
 	i := mustOpen(t, o, now)
 	i.issuers.byOrganization["choria"], _ = parsePublicKey(f.Organization)
 	// The chain's user key is 32 times the byte 3.
-	seed, err := ParseSeed([]byte(strings.Repeat("03", 32)))
+	seed, err := parseSeed([]byte(strings.Repeat("03", 32)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -153,8 +153,8 @@ func parseClient(token string, now time.Time, leeway time.Duration, keys []crypt
 	return c, nil
 }
 
-// ParseClientUnverified reads a client token and checks nothing but its purpose.
-func ParseClientUnverified(token string) (*ClientClaims, error) {
+// parseClientUnverified reads a client token and checks nothing but its purpose.
+func parseClientUnverified(token string) (*ClientClaims, error) {
 	c := new(ClientClaims)
 	if err := decode(token, c); err != nil {
 		return nil, err
@@ -163,11 +163,6 @@ func ParseClientUnverified(token string) (*ClientClaims, error) {
 		return nil, fmt.Errorf("%w: %s, not client", ErrTokenPurpose, c.Purpose)
 	}
 	return c, nil
-}
-
-// ParseServer is ParseClient for the token of a server.
-func ParseServer(token string, now time.Time, keys ...crypto.PublicKey) (*ServerClaims, error) {
-	return parseServer(token, now, 0, keys)
 }
 
 func parseServer(token string, now time.Time, leeway time.Duration, keys []crypto.PublicKey) (*ServerClaims, error) {
@@ -184,8 +179,8 @@ func parseServer(token string, now time.Time, leeway time.Duration, keys []crypt
 	return c, nil
 }
 
-// ParseServerUnverified reads a server token and checks nothing but its purpose.
-func ParseServerUnverified(token string) (*ServerClaims, error) {
+// parseServerUnverified reads a server token and checks nothing but its purpose.
+func parseServerUnverified(token string) (*ServerClaims, error) {
 	c := new(ServerClaims)
 	if err := decode(token, c); err != nil {
 		return nil, err
@@ -196,25 +191,9 @@ func ParseServerUnverified(token string) (*ServerClaims, error) {
 	return c, nil
 }
 
-// ParseProvisioning verifies a provisioning token, without leeway. There are no
-// chains of trust for this purpose.
-func ParseProvisioning(token string, now time.Time, keys ...crypto.PublicKey) (*ProvisioningClaims, error) {
-	c := new(ProvisioningClaims)
-	if err := verifyAny(token, c, &c.StandardClaims, keys, false); err != nil {
-		return nil, err
-	}
-	if err := c.complete(); err != nil {
-		return nil, err
-	}
-	if err := c.validAt(now, 0); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// ParseProvisioningUnverified reads a provisioning token as servers do: without
+// parseProvisioningUnverified reads a provisioning token as servers do: without
 // verifying it. Only its purpose is checked.
-func ParseProvisioningUnverified(token string) (*ProvisioningClaims, error) {
+func parseProvisioningUnverified(token string) (*ProvisioningClaims, error) {
 	c := new(ProvisioningClaims)
 	if err := decode(token, c); err != nil {
 		return nil, err
@@ -237,8 +216,8 @@ func (c *ProvisioningClaims) complete() error {
 	return nil
 }
 
-// TokenPurpose returns what an unverified token is for.
-func TokenPurpose(token string) (Purpose, error) {
+// tokenPurpose returns what an unverified token is for.
+func tokenPurpose(token string) (Purpose, error) {
 	c := new(StandardClaims)
 	if err := decode(token, c); err != nil {
 		return "", err

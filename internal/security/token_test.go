@@ -42,7 +42,7 @@ func TestIssuedTokensAreReadBack(t *testing.T) {
 			}
 
 			server := ServerClaims{Identity: "srv", Permissions: ServerPermissions{Submission: true}, Organization: "acme", PubSubjects: []string{"p"}}
-			gotServer, err := ParseServer(mustServer(t, server, tt.key), time.Now(), tt.public)
+			gotServer, err := verifyServer(mustServer(t, server, tt.key), time.Now(), tt.public)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +57,7 @@ func TestIssuedTokensAreReadBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			gotProv, err := ParseProvisioning(text, time.Now(), tt.public)
+			gotProv, err := verifyProvisioning(text, time.Now(), tt.public)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,7 +166,7 @@ func TestEveryCharacterOfATokenCounts(t *testing.T) {
 		for _, flip := range []byte{1, 2, 0x20, 0x80} {
 			bad := []byte(good)
 			bad[n] ^= flip
-			if _, err := ParseServer(string(bad), noon, public(orgKey)); err == nil {
+			if _, err := verifyServer(string(bad), noon, public(orgKey)); err == nil {
 				t.Fatalf("character %d changed from %q to %q is accepted", n, good[n], bad[n])
 			}
 		}
@@ -192,7 +192,7 @@ func readChain(t testing.TB) (chainFixture, ed25519.PublicKey, time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := ParseServerUnverified(f.Server)
+	c, err := parseServerUnverified(f.Server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,17 +209,17 @@ func TestChainsOfTrust(t *testing.T) {
 	if err != nil || client.CallerID != "up=bob" {
 		t.Errorf("client: %+v, %v", client, err)
 	}
-	server, err := ParseServer(f.Server, now, org)
+	server, err := verifyServer(f.Server, now, org)
 	if err != nil || server.Identity != "srv-1.example.net" {
 		t.Errorf("server: %+v, %v", server, err)
 	}
-	if _, err := ParseServer(f.Rogue, now, org); !errors.Is(err, ErrUntrusted) {
+	if _, err := verifyServer(f.Rogue, now, org); !errors.Is(err, ErrUntrusted) {
 		t.Errorf("rogue: %v", err)
 	}
-	if _, err := ParseServer(f.Server, now, public(edKey(9))); !errors.Is(err, ErrUntrusted) {
+	if _, err := verifyServer(f.Server, now, public(edKey(9))); !errors.Is(err, ErrUntrusted) {
 		t.Errorf("other organization: %v", err)
 	}
-	if _, err := ParseServer(f.Server, now.AddDate(11, 0, 0), org); !errors.Is(err, ErrTokenExpired) {
+	if _, err := verifyServer(f.Server, now.AddDate(11, 0, 0), org); !errors.Is(err, ErrTokenExpired) {
 		t.Errorf("eleven years later: %v", err)
 	}
 }
@@ -280,7 +280,7 @@ func TestChainClaimsMustFit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := good()
 			tt.edit(&c)
-			_, err := ParseServer(mustServer(t, c, tt.key), noon, public(org))
+			_, err := verifyServer(mustServer(t, c, tt.key), noon, public(org))
 			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
@@ -308,7 +308,7 @@ func TestTokenPurpose(t *testing.T) {
 		{old, PurposeProvisioning, "provisioning"},
 		{mustClient(t, clientClaims(noon), orgKey) + "x.", "", "unknown"},
 	} {
-		got, err := TokenPurpose(tt.token)
+		got, err := tokenPurpose(tt.token)
 		if got != tt.want || got.String() != tt.text || (err != nil) != (tt.want == "") {
 			t.Errorf("got %q (%s), %v, want %q", got, got, err, tt.want)
 		}
@@ -370,4 +370,21 @@ func TestKSUIDTime(t *testing.T) {
 			t.Errorf("%s: got %d %v, want %d", tt.id, got.Unix(), ok, tt.want)
 		}
 	}
+}
+
+// verifyServer checks a server token as Verify does, without leeway.
+func verifyServer(token string, now time.Time, keys ...crypto.PublicKey) (*ServerClaims, error) {
+	return parseServer(token, now, 0, keys)
+}
+
+// verifyProvisioning checks a provisioning token in full. Servers only read it.
+func verifyProvisioning(token string, now time.Time, keys ...crypto.PublicKey) (*ProvisioningClaims, error) {
+	c := new(ProvisioningClaims)
+	if err := verifyAny(token, c, &c.StandardClaims, keys, false); err != nil {
+		return nil, err
+	}
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	return c, c.validAt(now, 0)
 }

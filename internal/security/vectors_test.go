@@ -155,7 +155,7 @@ func TestCapturedV2RequestsVerify(t *testing.T) {
 func TestCapturedV2RepliesVerify(t *testing.T) {
 	for _, dir := range vectorDirs() {
 		_, issuer := issuerKey(t, dir)
-		claims, err := ParseClientUnverified(readFile(t, dir+"/keys/v2/clients/admin.jwt"))
+		claims, err := parseClientUnverified(readFile(t, dir+"/keys/v2/clients/admin.jwt"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestCapturedV2RepliesVerify(t *testing.T) {
 func TestCapturedKeysOpen(t *testing.T) {
 	for _, dir := range vectorDirs() {
 		clients := dir + "/keys/v2/clients/"
-		c, err := ParseClientUnverified(readFile(t, clients+"viewer.jwt"))
+		c, err := parseClientUnverified(readFile(t, clients+"viewer.jwt"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,19 +227,19 @@ func TestCapturedProvisioningTokensVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 		key, _ := issuerKey(t, dir)
-		v1, err := ParseProvisioning(readFile(t, dir+"/keys/v1/provisioning/plain.jwt"), cert.NotBefore.AddDate(0, 1, 0), cert.PublicKey.(*rsa.PublicKey))
+		v1, err := verifyProvisioning(readFile(t, dir+"/keys/v1/provisioning/plain.jwt"), cert.NotBefore.AddDate(0, 1, 0), cert.PublicKey.(*rsa.PublicKey))
 		if err != nil || v1.Token != "s3cret" || v1.URLs != "nats://127.0.0.1:14222" || v1.ProtocolV2 || v1.AllowUpdate {
 			t.Errorf("v1: got %v, %v", v1, err)
 		}
 		now := v1.IssuedAt.AddDate(0, 1, 0)
-		v2, err := ParseProvisioning(readFile(t, dir+"/keys/v2/provisioning/upgrade.jwt"), now, key)
+		v2, err := verifyProvisioning(readFile(t, dir+"/keys/v2/provisioning/upgrade.jwt"), now, key)
 		if err != nil || v2.Token == "" || !v2.ProtocolV2 || !v2.AllowUpdate || !v2.Default || v2.Organization != "choria" {
 			t.Errorf("v2: got %v, %v", v2, err)
 		}
-		if _, err := ParseProvisioning(readFile(t, dir+"/keys/v2/provisioning/plain.jwt"), now, public(orgKey)); !errors.Is(err, ErrUntrusted) {
+		if _, err := verifyProvisioning(readFile(t, dir+"/keys/v2/provisioning/plain.jwt"), now, public(orgKey)); !errors.Is(err, ErrUntrusted) {
 			t.Errorf("another issuer: got %v", err)
 		}
-		if p, err := ParseProvisioningUnverified(readFile(t, dir+"/keys/v2/provisioning/plain.jwt")); err != nil || p.AllowUpdate {
+		if p, err := parseProvisioningUnverified(readFile(t, dir+"/keys/v2/provisioning/plain.jwt")); err != nil || p.AllowUpdate {
 			t.Errorf("unverified: got %v, %v", p, err)
 		}
 	}

@@ -204,7 +204,7 @@ func (v *RequestVerifier) verifyDelegated(sr choria.SecureRequest, caller string
 
 // client verifies a client token by the issuer of its organization.
 func (v *RequestVerifier) client(token string, now time.Time) (*ClientClaims, error) {
-	unverified, err := ParseClientUnverified(token)
+	unverified, err := parseClientUnverified(token)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func ReadToken(path string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := ParseToken(string(data))
+	t, err := parseToken(string(data))
 	if err != nil {
 		return nil, &CredentialError{Path: path, Problem: whatToken + ": " + err.Error(), Err: err,
 			Hint: "a token (JWT) is one line of three parts, separated by dots"}
@@ -68,8 +68,8 @@ func ReadToken(path string) (*Token, error) {
 	return t, nil
 }
 
-// ParseToken reads a token of any purpose and verifies nothing.
-func ParseToken(text string) (*Token, error) {
+// parseToken reads a token of any purpose and verifies nothing.
+func parseToken(text string) (*Token, error) {
 	text, err := tidy(text)
 	if err != nil {
 		return nil, err
@@ -107,14 +107,14 @@ func (t *Token) CheckTimes(now time.Time) error { return t.validAt(now, 0) }
 
 // Client reads the claims of a client token; Server and Provisioning those of the others. ErrTokenPurpose for a token
 // of another purpose.
-func (t *Token) Client() (*ClientClaims, error) { return ParseClientUnverified(t.text) }
+func (t *Token) Client() (*ClientClaims, error) { return parseClientUnverified(t.text) }
 
 // Server is Client for the token of a server.
-func (t *Token) Server() (*ServerClaims, error) { return ParseServerUnverified(t.text) }
+func (t *Token) Server() (*ServerClaims, error) { return parseServerUnverified(t.text) }
 
 // Provisioning is Client for a provisioning token.
 func (t *Token) Provisioning() (*ProvisioningClaims, error) {
-	return ParseProvisioningUnverified(t.text)
+	return parseProvisioningUnverified(t.text)
 }
 
 // Names are the permissions that are granted, as the token spells them, sorted.

@@ -32,7 +32,7 @@ func TestTokensOfEveryPurposeAreRead(t *testing.T) {
 		PurposeClient: mustClient(t, clientClaims(noon), edKey(1)), PurposeServer: mustServer(t, serverClaims(noon), rsaKeyA()),
 		PurposeProvisioning: provisioningText(t, edKey(1)),
 	} {
-		token, err := ParseToken(text + "\n")
+		token, err := parseToken(text + "\n")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestTokensOfEveryPurposeAreRead(t *testing.T) {
 }
 
 func TestSecretsOfATokenStayInside(t *testing.T) {
-	token, err := ParseToken(provisioningText(t, edKey(1)))
+	token, err := parseToken(provisioningText(t, edKey(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestSecretsOfATokenStayInside(t *testing.T) {
 
 func TestSignaturesOfTokensAreChecked(t *testing.T) {
 	for _, key := range []crypto.Signer{edKey(1), rsaKeyA()} {
-		token, err := ParseToken(provisioningText(t, key))
+		token, err := parseToken(provisioningText(t, key))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func FuzzAnyToken(f *testing.F) {
 	f.Add(provisioningText(f, edKey(1)))
 	f.Add("a.b.c")
 	f.Fuzz(func(t *testing.T, text string) {
-		token, err := ParseToken(text)
+		token, err := parseToken(text)
 		if err != nil {
 			return
 		}

@@ -287,7 +287,7 @@ func (i *Identity) adoptCaller(now time.Time) {
 	data, err := readCredential(path, whatToken, "")
 	var claims *ClientClaims
 	if err == nil {
-		claims, err = ParseClientUnverified(string(data))
+		claims, err = parseClientUnverified(string(data))
 	}
 	if err == nil {
 		err = claims.validAt(now, clientLeeway)

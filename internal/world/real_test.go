@@ -85,8 +85,8 @@ func realFile(t *testing.T) func(id string) disk {
 // take opens the file for a process, as a new run or as a resume.
 func (j *realJournal) take() {
 	var err error
-	if j.held, err = journal.Open(j.f.dir, j.id); err != nil {
-		j.held, err = journal.Create(j.f.dir, j.id)
+	if j.held, err = journal.ThisMachine().Open(j.f.dir, j.id); err != nil {
+		j.held, err = journal.ThisMachine().Create(j.f.dir, j.id)
 	}
 	if err != nil {
 		panic(err)
@@ -127,7 +127,7 @@ func (j *realJournal) Append(lines ...[]byte) error {
 // Lines reads the file without taking it, as `runs show` does.
 func (j *realJournal) Lines() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		c, err := journal.Read(j.f.dir, j.id)
+		c, err := journal.ThisMachine().Read(j.f.dir, j.id)
 		if err != nil {
 			yield(nil, err)
 			return

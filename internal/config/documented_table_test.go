@@ -15,8 +15,8 @@ const (
 	Own                       // in our own settings file
 )
 
-// Documented is a row of the tables of docs/configuration.md: names that have an effect, and which.
-type Documented struct {
+// documented is a row of the tables of docs/configuration.md: names that have an effect, and which.
+type documented struct {
 	Place   Place
 	Names   []string
 	Default string // keys only; in words where it is not one value
@@ -28,7 +28,7 @@ type Documented struct {
 }
 
 // Line is the row as the page has it.
-func (d Documented) Line() string {
+func (d documented) Line() string {
 	names := "`" + strings.Join(d.Names, "`, `") + "`"
 	if d.Place == Key {
 		return fmt.Sprintf("| %s | %s | %s |", names, d.Default, d.Means)
@@ -36,22 +36,20 @@ func (d Documented) Line() string {
 	return fmt.Sprintf("| %s | %s |", names, d.Means)
 }
 
-func key(fallback, means string, names ...string) Documented {
-	return Documented{Place: Key, Names: names, Default: fallback, Means: means}
+func key(fallback, means string, names ...string) documented {
+	return documented{Place: Key, Names: names, Default: fallback, Means: means}
 }
 
-func variable(means, shown string, names ...string) Documented {
-	return Documented{Place: Variable, Names: names, Means: means, Shown: shown}
+func variable(means, shown string, names ...string) documented {
+	return documented{Place: Variable, Names: names, Means: means, Shown: shown}
 }
 
-func own(means, name string) Documented {
-	return Documented{Place: Own, Names: []string{name}, Means: means}
+func own(means, name string) documented {
+	return documented{Place: Own, Names: []string{name}, Means: means}
 }
 
-// Table lists every documented name, in the order of the page. Callers must not change it.
-func Table() []Documented { return table }
-
-var table = []Documented{
+// documentedNames lists every documented name, in the order of the page.
+var documentedNames = []documented{
 	key("the host's full name", "our name as sender", "identity"),
 	key("`mcollective`, for provider `choria`: `choria`; the first of them", "where we may ask, and where we ask by default", "collectives", "main_collective"),
 	key("", "where agent documents are found", "libdir"),
@@ -110,5 +108,6 @@ var table = []Documented{
 	own("`true`: refuse every action that changes something", "read_only"),
 	own("a file: who issued the certificates of request signer and login service", "signer_ca"),
 	own("`true`: do not verify them, and allow plain http", "insecure_signer"),
+	own("a command that hears of every run that changes something: [notifications.md](notifications.md); `--on-event` names another", "on_event"),
 	own("the fleets that `--site` chooses from: [below](#sites)", "sites"),
 }

@@ -1,4 +1,4 @@
-package cmd
+package secret
 
 import (
 	"testing"
@@ -11,7 +11,7 @@ func TestChildrenGetNoSecrets(t *testing.T) {
 		"vault_Token=a", "CLIENT_SECRET=a=b", "WIFI_PSK=a", "GPG_PASSPHRASE=a", "PWD=/", "KEYBOARD=us", "PASSAGE=x", "DB_PASSWD=a", "SSH_AUTH_SOCK=/s", "EMPTY=", ""}
 	untouched := append([]string(nil), given...)
 	want := []string{"PATH=/bin", "FLEETCTL_USERNAME=me", "PWD=/", "KEYBOARD=us", "PASSAGE=x", "SSH_AUTH_SOCK=/s", "EMPTY=", ""}
-	if d := cmp.Diff(want, childEnvironment(given)); d != "" {
+	if d := cmp.Diff(want, Environment(given)); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 	if d := cmp.Diff(untouched, given); d != "" {

@@ -1,0 +1,74 @@
+// Package hook runs a command of the operator's beside a run: by /bin/sh -c, in a process group of its own, with a
+// document on its stdin, within a time limit.
+//
+// It knows processes, and neither runs nor events. Invariants: what it started is killed with its whole group when the
+// time is up or the context ends; the command gets the environment that it was given and nothing of ours; what it writes
+// is kept in small amounts and never reaches our own streams.
+package hook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// Command is a line for the shell.
+type Command struct {
+	Text string
+	// Env is its whole environment, of the form NAME=VALUE; empty is none. The caller leaves secrets out.
+	Env []string
+	// Timeout is how long it may take; it must be positive.
+	Timeout time.Duration
+}
+
+// ErrTimeout says that a command did not end in its time, and was killed.
+var ErrTimeout = errors.New("did not end in time")
+
+const (
+	keptOutput = 4 << 10     // bytes of what the command writes
+	pipeWait   = time.Second // for a child that was left behind and keeps a stream open
+)
+
+// Run runs the command once with input on its stdin, which it need not read, and waits for its end. said is the last line
+// that it wrote on either stream, raw. The error is ErrTimeout (wrapped), the context's cause, *exec.ExitError (wrapped)
+// when it ended with another code than 0, or that it could not be started.
+func (c Command) Run(ctx context.Context, input []byte) (said string, err error) {
+	limited, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	var out tail
+	x := exec.CommandContext(limited, shell, "-c", c.Text)
+	x.Env, x.Stdin, x.Stdout, x.Stderr, x.WaitDelay = append([]string{}, c.Env...), bytes.NewReader(input), &out, &out, pipeWait
+	ownGroup(x)
+	err = x.Run()
+	switch said = out.last(); {
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		return said, nil
+	case ctx.Err() != nil:
+		return said, context.Cause(ctx)
+	case limited.Err() != nil:
+		return said, fmt.Errorf("%w (%v)", ErrTimeout, c.Timeout)
+	}
+	return said, err
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ text []byte }
+
+// Write never fails, so that the command is not disturbed.
+func (t *tail) Write(p []byte) (int, error) {
+	t.text = append(t.text, p...)
+	if extra := len(t.text) - keptOutput; extra > 0 {
+		t.text = append(t.text[:0], t.text[extra:]...)
+	}
+	return len(p), nil
+}
+
+// last is the last line that is not blank.
+func (t *tail) last() string {
+	text := strings.TrimRight(string(t.text), " \t\r\n")
+	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
+}

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// program is the product code of this module, type-checked from source. Tests are not part of it.
+type program struct {
+	fset     *token.FileSet
+	info     *types.Info
+	files    map[string][]*ast.File    // by import path
+	packages map[string]*types.Package // of this module, by import path
+	outside  types.Importer            // reads the export data of all other packages
+}
+
+// Import implements [types.Importer].
+func (p *program) Import(path string) (*types.Package, error) {
+	if ours := p.packages[path]; ours != nil {
+		return ours, nil
+	}
+	return p.outside.Import(path)
+}
+
+// loadProgram type-checks the product once for all tests that need it. `go list -deps` lists a package after its imports.
+var loadProgram = sync.OnceValues(func() (*program, error) {
+	var stderr bytes.Buffer
+	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles", "./...")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w\n%s", err, &stderr)
+	}
+	exports := map[string]string{}
+	fset := token.NewFileSet()
+	p := &program{
+		fset: fset, files: map[string][]*ast.File{}, packages: map[string]*types.Package{},
+		info: &types.Info{Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{}, Types: map[ast.Expr]types.TypeAndValue{},
+			Selections: map[*ast.SelectorExpr]*types.Selection{}},
+		outside: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) }),
+	}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var c struct {
+			ImportPath, Dir, Export string
+			GoFiles                 []string
+		}
+		if err := dec.Decode(&c); errors.Is(err, io.EOF) {
+			return p, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("decode the output of go list: %w", err)
+		}
+		exports[c.ImportPath] = c.Export
+		if c.ImportPath != modulePath && !strings.HasPrefix(c.ImportPath, modulePath+"/") {
+			continue
+		}
+		for _, name := range c.GoFiles {
+			file, err := parser.ParseFile(fset, filepath.Join(c.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				return nil, err
+			}
+			p.files[c.ImportPath] = append(p.files[c.ImportPath], file)
+		}
+		conf := types.Config{Importer: p}
+		if p.packages[c.ImportPath], err = conf.Check(c.ImportPath, fset, p.files[c.ImportPath], p.info); err != nil {
+			return nil, fmt.Errorf("type-check %s: %w", c.ImportPath, err)
+		}
+	}
+})
+
+// users says where the names of the product are used.
+type users struct {
+	inside, outside map[types.Object]bool      // by product code of the name's own package, of another package
+	tests           map[string]map[string]bool // by tests of other packages, of the test kit's own too: import path -> name
+	promised        map[string]bool            // names of methods that some interface asks for
+}
+
+// usersOf looks at every use in the product, and at the tests of other packages.
+func usersOf(p *program, tests map[string][]*ast.File) users {
+	u := users{inside: map[types.Object]bool{}, outside: map[types.Object]bool{}, tests: map[string]map[string]bool{}, promised: map[string]bool{
+		"Is": true, "As": true, "Unwrap": true, // package errors asks for these without a named interface
+	}}
+	for path, files := range p.files {
+		for _, file := range files {
+			ast.Inspect(file, func(n ast.Node) bool {
+				if id, ok := n.(*ast.Ident); ok {
+					if used := p.info.Uses[id]; used != nil && used.Pkg() != nil && used.Pkg().Path() == path {
+						u.inside[origin(used)] = true
+					} else if used != nil {
+						u.outside[origin(used)] = true
+					}
+				}
+				return true
+			})
+		}
+	}
+	for path, files := range tests {
+		for _, file := range files {
+			u.addTest(path, file)
+		}
+	}
+	seen := map[*types.Package]bool{}
+	var walk func(*types.Package)
+	walk = func(pkg *types.Package) {
+		if seen[pkg] {
+			return
+		}
+		seen[pkg] = true
+		for _, name := range pkg.Scope().Names() {
+			u.addInterface(pkg.Scope().Lookup(name).Type())
+		}
+		for _, imported := range pkg.Imports() {
+			walk(imported)
+		}
+	}
+	for _, pkg := range p.packages {
+		walk(pkg)
+	}
+	for _, tv := range p.info.Types {
+		u.addInterface(tv.Type) // interfaces without a name, and those that functions declare
+	}
+	return u
+}
+
+// addTest notes every selector of a test file under each package of ours that the file imports. A package's own tests are
+// no users, except the test kit's.
+func (u users) addTest(own string, file *ast.File) {
+	var imported []string
+	for _, spec := range file.Imports {
+		if path, err := strconv.Unquote(spec.Path.Value); err == nil && path != own && strings.HasPrefix(path, modulePath+"/") {
+			imported = append(imported, path)
+		}
+	}
+	if own == testKit {
+		imported = append(imported, own)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			for _, path := range imported {
+				if u.tests[path] == nil {
+					u.tests[path] = map[string]bool{}
+				}
+				u.tests[path][sel.Sel.Name] = true
+			}
+		}
+		return true
+	})
+}
+
+func (u users) addInterface(t types.Type) {
+	if t == nil {
+		return
+	}
+	if i, ok := t.Underlying().(*types.Interface); ok {
+		for m := range i.Methods() {
+			u.promised[m.Name()] = true
+		}
+	}
+}
+
+// origin is the declared form of a method or a field of a generic type.
+func origin(o types.Object) types.Object {
+	switch o := o.(type) {
+	case *types.Func:
+		return o.Origin()
+	case *types.Var:
+		return o.Origin()
+	}
+	return o
+}
+
+// problem says what is wrong with an exported name: it has no user, or none but its own package. "" means nothing is. Not
+// judged are fields, which may be a document's; the values of an exported type; sentinel errors, which are the contract of the
+// functions that return them; types that the signature of something exported mentions; methods that an interface asks for.
+func (u users) problem(o types.Object, mentioned map[types.Object]bool) string {
+	if !o.Exported() || u.outside[o] {
+		return ""
+	}
+	byTests := u.tests[o.Pkg().Path()][o.Name()]
+	switch o := o.(type) {
+	case *types.Func:
+		if o.Signature().Recv() != nil && u.promised[o.Name()] {
+			return ""
+		}
+	case *types.Const:
+		if named, ok := o.Type().(*types.Named); ok && named.Obj().Exported() {
+			return ""
+		}
+	case *types.Var:
+		if strings.HasPrefix(o.Name(), "Err") && u.inside[o] {
+			return ""
+		}
+	case *types.TypeName:
+		if mentioned[o] {
+			return ""
+		}
+	}
+	switch {
+	case o.Pkg().Path() == testKit && (byTests || u.inside[o]), byTests && u.inside[o]:
+		return ""
+	case byTests:
+		return "only tests use it"
+	case u.inside[o]:
+		return "no other package uses it: do not export it"
+	}
+	return "nothing uses it"
+}
+
+// notYet are packages that are still to be cleaned, or that no command uses yet.
+var notYet = []string{modulePath + "/internal/gate", modulePath + "/internal/saved", modulePath + "/batch", modulePath + "/internal/run", modulePath + "/internal/report", modulePath + "/internal/render"}
+
+// testKit is the package that serves the tests of all others.
+const testKit = modulePath + "/internal/lab"
+
+// exportedNames are what the scopes of the module's packages declare, methods included.
+func (p *program) exportedNames() (names []types.Object) {
+	for _, pkg := range p.packages {
+		for _, name := range pkg.Scope().Names() {
+			o := pkg.Scope().Lookup(name)
+			names = append(names, o)
+			if named, ok := o.Type().(*types.Named); ok && !types.IsInterface(named) && named.Obj() == o {
+				for m := range named.Methods() {
+					names = append(names, m)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// mentioned are the types that signatures and fields of exported names mention: a caller holds their values without
+// naming them.
+func mentioned(names []types.Object) map[types.Object]bool {
+	found := map[types.Object]bool{}
+	var walk func(types.Type)
+	walk = func(t types.Type) {
+		switch t := t.(type) {
+		case *types.Alias:
+			found[t.Obj()] = true
+			walk(types.Unalias(t))
+		case *types.Named:
+			found[t.Obj()] = true
+			for a := range t.TypeArgs().Types() {
+				walk(a)
+			}
+		case *types.Struct:
+			for f := range t.Fields() {
+				if f.Exported() {
+					walk(f.Type())
+				}
+			}
+		case *types.Signature:
+			for v := range t.Params().Variables() {
+				walk(v.Type())
+			}
+			for v := range t.Results().Variables() {
+				walk(v.Type())
+			}
+		case *types.Map:
+			walk(t.Key())
+			walk(t.Elem())
+		case *types.Interface:
+			for m := range t.Methods() {
+				walk(m.Type())
+			}
+		case interface{ Elem() types.Type }: // pointer, slice, array, channel
+			walk(t.Elem())
+		}
+	}
+	for _, o := range names {
+		if t, ok := o.(*types.TypeName); ok {
+			walk(t.Type().Underlying())
+		} else if o.Exported() {
+			walk(o.Type())
+		}
+	}
+	return found
+}
+
+// parseTests reads the tests of every package. A test package of its own (package x_test) belongs to x.
+func parseTests(t *testing.T) map[string][]*ast.File {
+	t.Helper()
+	files := map[string][]*ast.File{}
+	for _, l := range listPackages(t) {
+		for _, name := range l.files(true) {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(l.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[l.ImportPath] = append(files[l.ImportPath], file)
+		}
+	}
+	return files
+}
+
+// TestEveryExportedNameIsUsed: a name that no other package uses is not exported, and code that only tests use is a test.
+func TestEveryExportedNameIsUsed(t *testing.T) {
+	t.Parallel()
+	p, err := loadProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, names := usersOf(p, parseTests(t)), p.exportedNames()
+	types := mentioned(names)
+	var problems []string
+	for _, o := range names {
+		if slices.Contains(notYet, o.Pkg().Path()) {
+			continue
+		}
+		if problem := u.problem(o, types); problem != "" {
+			at := p.fset.Position(o.Pos())
+			if root, err := os.Getwd(); err == nil {
+				at.Filename = strings.TrimPrefix(at.Filename, root+"/")
+			}
+			problems = append(problems, fmt.Sprintf("%s: %s: %s", at, o.Name(), problem))
+		}
+	}
+	slices.Sort(problems)
+	for _, problem := range problems {
+		t.Error(problem)
+	}
+}
