@@ -35,7 +35,8 @@ func full(t *testing.T) io.Writer {
 
 // silentCommands print nothing on stdout when all goes well, each with what it does.
 var silentCommands = map[string]string{
-	"fleetctl runs pause": "says on stderr that the run is paused", "fleetctl runs continue": "says on stderr that the run continues",
+	"fleetctl plan approve": "it reports on stderr",
+	"fleetctl runs pause":   "says on stderr that the run is paused", "fleetctl runs continue": "says on stderr that the run continues",
 	"fleetctl login": "TestALostTokenMessage", "fleetctl runs stop": "needs a live run; it ends as runs watch does",
 }
 
@@ -55,6 +56,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	if got := p.run("req rpcutil ping --journal -I " + all); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
+	plan := savedPlan(t, nil)
 	lines := []string{
 		"", "--version", "--help", "version", "version --json", "help", "help req", "help batches", "req --help", "runs", "jwt",
 		"completion bash", "completion zsh", "completion fish", "completion powershell",
@@ -71,6 +73,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"runs resume last", "runs retry " + absent + " --absent --dry-run",
 		"jwt view " + k.path("made.jwt"), "jwt view --json " + k.path("made.jwt"), "jwt provisioning " + k.path("lost.jwt") + " " + k.path("issuer.seed") + " --token env:TOKEN --urls nats://a:4222 --default",
 		"lab --nodes 1 --protocol 2", "sites", "sites --json",
+		"plan", "plan show " + plan, "plan show --json " + plan, "plan check " + plan,
 	}
 	for _, format := range []string{"json", "jsonl", "table", "senders", "csv", "nodeset", "junit"} {
 		lines = append(lines, "req rpcutil ping --output "+format+" -I "+all)

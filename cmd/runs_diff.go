@@ -22,7 +22,7 @@ func newRunsDiff(a *app, do func(context.Context, *app, diffOptions) error) *cob
 	c := &cobra.Command{
 		Use:   "diff RUN RUN",
 		Short: "Show what happened otherwise in a second run",
-		Long: `diff reads the records of two runs, asks nobody, and shows what was asked for in another way, and which nodes came to
+		Long: `diff reads the records of two runs, asks no node, and shows what was asked for in another way, and which nodes came to
 another state or reason, folded into groups.`,
 		Example:           "  fleetctl runs diff 20261125-220244-dvjjn last",
 		ValidArgsFunction: completeRuns(a, &o.record),

@@ -32,7 +32,7 @@ type Settings struct {
 	Site  string          `yaml:"-" json:"site,omitempty"`      // the one that At has applied; "" for none
 }
 
-// IsZero tells that nothing is set.
+// IsZero reports whether no setting is given.
 func (s Settings) IsZero() bool { return reflect.ValueOf(s).IsZero() }
 
 // settingKey is one key of the settings file. set gets the value's node, and says what it wants in place of another; parse

@@ -62,7 +62,7 @@ func (o Options) ConfigPath() (string, error) {
 	return path, nil
 }
 
-// samePath tells that two paths lead to one file, as far as can be seen.
+// samePath reports whether two paths lead to one file, as far as can be seen.
 func samePath(a, b string) bool {
 	if x, err := filepath.Abs(a); err == nil {
 		if y, err := filepath.Abs(b); err == nil && x == y {

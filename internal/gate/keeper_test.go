@@ -77,7 +77,7 @@ func TestGatesOverTime(t *testing.T) {
 			}
 			return Passed
 		}, Passed, 90*time.Second + every + minutes(2), 9 + 1 + 13, ""},
-		{"one that comes and goes does not last for ever", Policy{minutes(1), every, minutes(2)}, 0, func(d time.Duration) Verdict {
+		{"one that comes and goes has an end", Policy{minutes(1), every, minutes(2)}, 0, func(d time.Duration) Verdict {
 			if d%(30*time.Second) == 0 {
 				return Inconclusive
 			}

@@ -8,7 +8,7 @@ import (
 // Version is that of the document on a gate's stdin. Within it the document only grows.
 const Version = 1
 
-// Moment is what gates are told of a run.
+// Moment is what gates learn of a run.
 type Moment struct {
 	Run     string // the run's id
 	Batch   int    // that has just ended, counted from 1; 0 before the first

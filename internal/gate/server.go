@@ -114,7 +114,7 @@ func (s *Server) hide(r *http.Request, text string) string {
 	return hidden.Text(text)
 }
 
-// loopback tells that a host is this machine.
+// loopback reports whether a host is this machine.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()

@@ -68,7 +68,7 @@ func (c NodeChange) cause() string {
 	return state(c.From, c.FromReason) + ", then " + state(c.To, c.ToReason)
 }
 
-// CompareRuns compares what was asked for, and what became of each node. Nodes are the same when they came to the same
+// CompareRuns compares what was asked for, and the state of each node. Nodes are the same when they came to the same
 // state for the same reason.
 func CompareRuns(from, to run.Stored) RunDifference {
 	d := RunDifference{From: sideOf(from), To: sideOf(to), Changes: changesOf(from, to)}

@@ -117,7 +117,7 @@ type Judged struct {
 }
 
 // Judge looks at each approval, in order. appliers are the caller ids of the operator that applies the plan; none while it is
-// only looked at. No approval counts for a plan whose owner has not signed it: anybody could be its owner, and approve it.
+// only looked at. No approval counts for a plan whose owner has not signed it: any operator could name another as the owner, and approve it.
 func (f *File) Judge(v Verifier, appliers []string, now time.Time) []Judged {
 	unowned := f.Owned(v)
 	all := make([]Judged, 0, len(f.Approvals))
@@ -167,9 +167,9 @@ func Count(all []Judged) int {
 	return n
 }
 
-// Runnable refuses a plan whose gates are commands of somebody else, whom nothing vouches for: to apply a plan is to run
-// its commands. appliers are the caller ids of the operator that applies it; keyless tells that this operator has no key,
-// so that its own plans are not signed either.
+// Runnable refuses a plan whose gates are commands of another operator, for whom no signature vouches: to apply a plan
+// is to run its commands. appliers are the caller ids of the operator that applies it; keyless: this operator has no
+// key, so that its own plans are not signed either.
 func (f *File) Runnable(v Verifier, appliers []string, keyless bool) error {
 	commands := slices.ContainsFunc(f.Plan.Gates, func(g Gate) bool { return g.Command != "" })
 	if !commands || keyless && f.Signed == nil && slices.Contains(appliers, f.Plan.Owner) {

@@ -47,7 +47,7 @@ type Drift struct {
 }
 
 // Drift compares the plan with the nodes as they are: answered are those that said how they are, found all that match now
-// (nil where that was not asked). A restart counts for actions that change something: whoever saved the plan did not know
+// (nil where that was not asked). A restart counts for actions that change something: the operator that saved the plan did not know
 // of it.
 func (p *Plan) Drift(answered []Node, found []string, changes bool) Drift {
 	now := make(map[string]Node, len(answered))

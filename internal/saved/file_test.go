@@ -89,7 +89,7 @@ func TestEditedPlansAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(encoded)
-	// resealed gives an edited plan the digest that it should have: whoever edits knows how.
+	// resealed gives an edited plan the digest that it should have: an attacker knows how.
 	resealed := func(edited string) string {
 		var outer struct{ Plan json.RawMessage }
 		var compact bytes.Buffer

@@ -26,7 +26,7 @@ const (
 	LongestLife = 24 * time.Hour
 )
 
-// Plan is what is to be done, complete: whoever applies it adds the secrets, and nothing else. Durations are nanoseconds
+// Plan is what is to be done, complete: the operator that applies it adds the secrets, and nothing else. Durations are nanoseconds
 // in JSON, times are in UTC.
 type Plan struct {
 	Format      string            `json:"format"`
@@ -88,7 +88,7 @@ type GatePolicy struct {
 // runID is what ids of runs look like: they are names of files.
 var runID = regexp.MustCompile(`^[0-9a-z][0-9a-z-]{0,63}$`)
 
-// validate refuses what no fleetctl makes: a plan comes from a file that anybody may have written.
+// validate refuses what no fleetctl makes: a plan comes from a file, which any user may have written.
 func (p *Plan) validate() error {
 	for _, missing := range []struct{ name, value string }{{"owner", p.Owner}, {"collective", p.Collective}, {"agent", p.Agent}, {"action", p.Action}} {
 		if missing.value == "" {

@@ -1,0 +1,6 @@
+package run
+
+import "fleetctl/batch"
+
+// RuleSentences say what stop rules hold a run back, one sentence each.
+func RuleSentences(r batch.Rules) []string { return ruleSentences(r) }
