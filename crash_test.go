@@ -183,8 +183,8 @@ func (f *fleet) show() run.Stored {
 // count is how many nodes of a run are in a state.
 func count(s run.Stored, state batch.State) int { return s.Progress.Counts().Of(state) }
 
-// TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, and
-// resumes them: no node gets two requests, and no node is missing.
+// TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, in batches
+// or in a window, and resumes them: no node gets two requests, and no node is missing.
 func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 	t.Parallel()
 	const runs, each = 20, 6
@@ -200,7 +200,8 @@ func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 		for _, n := range nodes[i*each : (i+1)*each] {
 			names = append(names, n.Identity)
 		}
-		wait.Go(func() { f.killAndResume(fmt.Sprintf("state-%d", i), names, after) })
+		mode := []string{"barrier", "rolling"}[i%2]
+		wait.Go(func() { f.killAndResume(fmt.Sprintf("state-%d", i), mode, names, after) })
 	}
 	wait.Wait()
 	if total := f.restarts(); total > runs*each {
@@ -210,9 +211,9 @@ func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
 	}
 }
 
-func (f *fleet) killAndResume(state string, names []string, after time.Duration) {
+func (f *fleet) killAndResume(state, mode string, names []string, after time.Duration) {
 	dir := []string{"--state-dir", filepath.Join(f.dir, state)}
-	args := append([]string{"req", "choria_provision", "restart", "splay=1", "--batch", "3", "--batch-sleep", "0", "--ttl", "2s", "--np"}, dir...)
+	args := append([]string{"req", "choria_provision", "restart", "splay=1", "--mode", mode, "--batch", "3", "--batch-sleep", "0", "--ttl", "2s", "--np"}, dir...)
 	for _, n := range names {
 		args = append(args, "-I", n)
 	}
@@ -347,7 +348,7 @@ func nodesSentTo(f *fleet) []string {
 func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 20, Protocol: 2, Faults: lab.Faults{Silent: lab.Amount{N: 2}, Refuse: lab.Amount{N: 3}}})
-	r := f.run(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "1", "--ttl", "1s", "--json"}, f.all()...)...)
+	r := f.run(append([]string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--reply-timeout", "4", "--ttl", "4s", "--json"}, f.all()...)...)
 	if r.code != 3 {
 		t.Fatalf("exit %d: %s", r.code, r.stderr)
 	}
@@ -355,7 +356,7 @@ func TestRetryReachesExactlyTheRightNodes(t *testing.T) {
 	if got := strings.Count(r.out, ".example.net"); r.code != 0 || got != 3 {
 		t.Errorf("retry --failed: exit %d, plans %d nodes, want the 3 that refused: %s", r.code, got, r.stderr)
 	}
-	r = f.run("runs", "retry", "last", "--no-reply", "--reply-timeout", "1", "--ttl", "1s")
+	r = f.run("runs", "retry", "last", "--no-reply", "--reply-timeout", "4", "--ttl", "4s")
 	if r.code != 4 || !strings.Contains(r.out, "2 no-reply of 2 nodes") {
 		t.Errorf("retry --no-reply: exit %d, %s%s", r.code, r.out, r.stderr)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,6 +18,10 @@ import (
 // Whatever signal ends a lab, its keys do not stay behind.
 func TestSignalsEndTheLabAndRemoveItsKeys(t *testing.T) {
 	t.Parallel()
+	// Where these tests were started with hangups ignored, as by nohup, the programs would inherit that.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangups) })
 	command := []string{"--", "sh", "-c", `trap 'exit 7' INT TERM HUP; echo ready; while :; do sleep 0.05; done`}
 	for _, tt := range []struct {
 		name    string

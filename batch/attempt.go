@@ -16,6 +16,7 @@ type attempt struct {
 	delay          time.Duration
 	send           int32 // index into ledger.sends; below 0: -(index + 1) into Plan.Doubts
 	prev           int32 // the node's attempt before, index + 1; 0: none
+	row            int32 // the node
 	code           int32
 	fate           fate
 }
@@ -67,7 +68,7 @@ func (l *ledger) doubt(at int32, number int, d Target) {
 // add appends an attempt to a node's list.
 func (l *ledger) add(at int32, a attempt) {
 	l.touch(at, 0)
-	a.prev = l.rows[at].last
+	a.prev, a.row = l.rows[at].last, at
 	l.attempts = append(l.attempts, a)
 	l.rows[at].last = int32(len(l.attempts))
 }
@@ -171,6 +172,11 @@ func (l *ledger) applyAbsence(at, i int32, o *Outcome) error {
 }
 
 func (l *ledger) applyIntent(r *Record) error {
+	if r.Batch > len(l.batches) {
+		if err := l.leavePool(r); err != nil {
+			return err
+		}
+	}
 	b := &l.batches[r.Batch-1]
 	b.sent, b.request, b.replies, b.ended = r.Time, r.Request, time.Time{}, time.Time{}
 	l.sends = append(l.sends, sending{int32(r.Batch), unixNano(r.Time), r.Request})
@@ -194,6 +200,37 @@ func (l *ledger) applyIntent(r *Record) error {
 		l.move(at, Sending)
 	}
 	return nil
+}
+
+// quickSend is how long after its intent a batch has left for certain, unless the
+// machine slept or what signs was slow.
+const quickSend = 10 * time.Second
+
+// applySent: a batch that left long after its intent counts as sent when it was
+// flushed. What its nodes did in between was not its work.
+func (l *ledger) applySent(r *Record) {
+	for i := len(l.sends) - 1; i >= 0; i-- {
+		if s := &l.sends[i]; int(s.batch) == r.Batch {
+			if r.Time.Sub(timeOf(s.at)) > quickSend {
+				s.at = unixNano(r.Time)
+			}
+			return
+		}
+	}
+}
+
+// leavePool: nodes of the pool become a batch, as they are sent to.
+func (l *ledger) leavePool(r *Record) error {
+	if len(r.Nodes) == 0 {
+		return fmt.Errorf("intent of batch %d without nodes", r.Batch)
+	}
+	for _, name := range r.Nodes {
+		if at, ok := l.index[name]; !ok || l.rows[at].batch != 0 {
+			return fmt.Errorf("intent for node %q, which is not in the pool", name)
+		}
+	}
+	l.addBatch(Batch{Number: r.Batch, Nodes: r.Nodes, Reason: r.Reason})
+	return l.transfer(r.Nodes, r.Batch)
 }
 
 // sendable reports whether a node may get a request: it is planned, and no

@@ -2,7 +2,9 @@ package batch
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // resultOf is what is known of one node.
@@ -24,10 +26,12 @@ type audit struct {
 	paused    bool
 	away      bool // the connection
 	looked    bool // baselines were asked since it is back
+	now       time.Time
+	sentNow   map[string]bool // sent to in this life
 }
 
 func newAudit(t testing.TB) *audit {
-	return &audit{t: t, acts: map[string]int{}, untouched: map[string]bool{}}
+	return &audit{t: t, acts: map[string]int{}, untouched: map[string]bool{}, sentNow: map[string]bool{}}
 }
 
 func (a *audit) command(m *machine, c command) {
@@ -78,9 +82,13 @@ func (a *audit) act(m *machine, c actCmd) {
 			a.t.Errorf("node %s is sent a request twice", name)
 		}
 		delete(a.untouched, name)
+		a.sentNow[name] = true
 	}
-	if sending := p.Counts().Of(Sending); sending != len(c.Nodes) {
+	if sending := p.Batch(c.Batch).States.Of(Sending); sending != len(c.Nodes) || m.win == nil && sending != p.Counts().Of(Sending) {
 		a.t.Errorf("batch %d: %d nodes are sent to, %d recorded as sending", c.Batch, len(c.Nodes), sending)
+	}
+	if m.win != nil {
+		a.window(m, c.Batch, p)
 	}
 	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
 	if stop, met := Decide(m.l.begin.Rules, run, Tally{}); met {
@@ -88,15 +96,47 @@ func (a *audit) act(m *machine, c actCmd) {
 	}
 }
 
+// window counts, from the journal alone, what is in flight when a batch of a
+// window leaves.
+func (a *audit) window(m *machine, batch int, p Progress) {
+	a.t.Helper()
+	plan, flying, use := p.Plan(), 0, map[string]int{}
+	for i, name := range plan.Names() {
+		r, _ := resultOf(p, name)
+		late := r.Late // its slot may have been given away by then
+		silent := r.State == NoReply && r.Batch > 0 && a.now.Sub(r.Sent) < p.Pace().SilentHold && a.sentNow[name]
+		if (r.State == Sending || r.State == Accepted && m.proved && !p.l.rows[i].waived || silent) && !late {
+			flying++
+			for fact, values := range plan.Facts {
+				use[fact+" "+values[i]]++
+			}
+		}
+	}
+	if size := m.size(); flying > size && !p.Batch(batch).Canary {
+		a.t.Errorf("batch %d is sent: %d nodes are in flight in a window of %d", batch, flying, size)
+	}
+	for _, c := range plan.Policy.MaxPer {
+		for value, n := range use {
+			if strings.HasPrefix(value, c.Fact+" ") && n > c.N {
+				a.t.Errorf("batch %d is sent: %d of %s are in flight, and %d may be", batch, n, value, c.N)
+			}
+		}
+	}
+}
+
 // account checks that the counts add up and that the journal says the same.
 func (a *audit) account(l *ledger) {
 	a.t.Helper()
-	var all tallies
+	var all, pool tallies
 	perBatch := make([]tallies, len(l.batches))
 	for i := range l.rows {
 		r := &l.rows[i]
 		all.count(r, 1)
-		perBatch[r.batch-1].count(r, 1)
+		if r.batch == 0 {
+			pool.count(r, 1)
+		} else {
+			perBatch[r.batch-1].count(r, 1)
+		}
 		open := 0
 		for at := r.last; at > 0; at = l.attempts[at-1].prev {
 			if l.attempts[at-1].fate == fateOpen {
@@ -107,7 +147,7 @@ func (a *audit) account(l *ledger) {
 			a.t.Errorf("%d requests may still reach node %s", open, r.identity)
 		}
 	}
-	if all != l.counts || all.all.Total() != len(l.rows) {
+	if pool != l.pool || all != l.counts || all.all.Total() != len(l.rows) {
 		a.t.Fatalf("counts say %v, nodes %v", l.counts, all)
 	}
 	for i := range l.batches {

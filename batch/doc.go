@@ -8,7 +8,8 @@
 //
 // The parts, from pure to not:
 //
-//   - [NewPlan] and [Retry] split nodes into batches. Pure.
+//   - [NewPlan] and [Retry] split nodes into batches, or make the pool of a rolling
+//     window. Pure.
 //   - [Decide] is the one place where stop rules are judged. Pure.
 //   - the ledger holds the state of every node, and its attempts: each request to
 //     it, of this run or of an earlier one of the chain, with its baseline, its
@@ -16,8 +17,10 @@
 //     by its own attempts, never by its batch. Only apply changes the ledger, from
 //     a [Record]; a running run and a replayed one go the same way.
 //   - the machine turns events into commands. It is in one phase at a time
-//     (recovering, preparing, asking consent, baseline, sending, collecting,
-//     proving, sleeping, ending, ended). No I/O and no clock of its own.
+//     (recovering, running, asking consent, ending, ended), and each batch on its
+//     way in one stage (asking, leaving, collecting, proving). A barrier has one
+//     batch on its way; a window as many as it has slots for. No I/O and no clock
+//     of its own.
 //   - [Runner] does the commands in order, in one goroutine.
 //
 // Invariants:
@@ -31,6 +34,8 @@
 //   - After a stop, while the run is paused and while the connection is away no
 //     batch is handed to the Actor; after the connection is back, not before the
 //     batch's baselines are in.
+//   - A window never has more nodes in flight than slots, nor more with one value of
+//     a fact than Policy.MaxPer allows, nodes of earlier lives included.
 //   - Stop rules count what happened in this life of the run.
 //
 // Batches are numbered from 1; 0 means none.

@@ -93,9 +93,11 @@ const (
 	timerMissing                       // time to ask nodes again that the request did not reach
 	timerGrace                         // servers have had their time to connect again
 	timerDeadline                      // of the run
+	timerGather                        // freed slots are not gathered any longer
+	timerSlot                          // slots that are kept for a time may be free
 )
 
-var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline"}
+var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot"}
 
 // String returns the timer's word; it is total.
 func (k timerKind) String() string {

@@ -12,7 +12,7 @@ import (
 type row struct {
 	identity, reason string
 	proved           int64
-	batch            int32
+	batch            int32 // 0: it is in the pool
 	last             int32 // its latest attempt, index + 1; 0: none
 	state            State
 	late             bool
@@ -60,6 +60,8 @@ type ledger struct {
 	baselines      map[int32]string // asked, and not sent to yet
 	index          map[string]int32
 	batches        []batchRow
+	pool           tallies // nodes without a batch, of a plan with a pool
+	canaries       []int   // the batches of canaries
 	counts         tallies
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
@@ -71,17 +73,8 @@ type ledger struct {
 	ignored        int // not recorded one by one; restored from the run-end record
 	reasons        map[string]string
 	undo           []undoEntry // changes since the last commit
-}
-
-// undoEntry is what a node was before a change that is not durable yet.
-type undoEntry struct {
-	replied   int64 // of the attempt
-	row, last int32
-	attempt   int32 // index + 1; 0: no attempt was changed
-	state     State
-	fate      fate
-	fresh     bool
-	waived    bool
+	// touched, when not nil, collects the nodes of which something changed.
+	touched []int32
 }
 
 func newLedger(b Beginning) (*ledger, error) {
@@ -94,26 +87,36 @@ func newLedger(b Beginning) (*ledger, error) {
 	total := b.Plan.Nodes()
 	l := &ledger{begin: b, rows: make([]row, 0, total), attempts: make([]attempt, 0, total), index: make(map[string]int32, total), baselines: map[int32]string{},
 		batches: make([]batchRow, 0, len(b.Plan.Batches)), reasons: map[string]string{}}
+	if (len(b.Plan.Pool) > 0 || len(b.Plan.Facts) > 0) && !b.Plan.Policy.Rolling {
+		return nil, errors.New("a pool of nodes, and no window")
+	}
 	for i, bt := range b.Plan.Batches {
 		if bt.Number != i+1 || len(bt.Nodes) == 0 {
 			return nil, fmt.Errorf("batch %d of %d is numbered %d and holds %d nodes", i+1, len(b.Plan.Batches), bt.Number, len(bt.Nodes))
 		}
 		br := batchRow{Batch: bt, rows: make([]int32, 0, len(bt.Nodes))}
-		for _, name := range bt.Nodes {
-			if name == "" {
-				return nil, fmt.Errorf("batch %d holds a node without a name", bt.Number)
-			}
-			if _, twice := l.index[name]; twice {
-				return nil, fmt.Errorf("node %q is planned twice", name)
-			}
-			at := int32(len(l.rows))
-			l.index[name] = at
-			l.rows = append(l.rows, row{identity: name, batch: int32(bt.Number), state: Planned})
-			br.rows = append(br.rows, at)
-			br.counts.count(&l.rows[at], 1)
-			l.counts.count(&l.rows[at], 1)
-		}
 		l.batches = append(l.batches, br)
+		for _, name := range bt.Nodes {
+			if err := l.plan(name, bt.Number); err != nil {
+				return nil, err
+			}
+		}
+		if bt.Canary {
+			l.canaries = append(l.canaries, bt.Number)
+		}
+	}
+	for _, name := range b.Plan.Pool {
+		if err := l.plan(name, 0); err != nil {
+			return nil, err
+		}
+	}
+	for fact, values := range b.Plan.Facts {
+		if len(values) != total {
+			return nil, fmt.Errorf("%d values of fact %q for %d nodes", len(values), fact, total)
+		}
+	}
+	if !b.Plan.Knows(b.Plan.Policy.Facts()) && b.Plan.Policy.Rolling {
+		return nil, errors.New("a window with caps, and nodes without facts")
 	}
 	for i, d := range b.Plan.Doubts {
 		at, ok := l.index[d.Node]
@@ -124,6 +127,33 @@ func newLedger(b Beginning) (*ledger, error) {
 	}
 	l.commit()
 	return l, nil
+}
+
+// plan adds a node to a batch, or (0) to the pool.
+func (l *ledger) plan(name string, batch int) error {
+	if name == "" {
+		return fmt.Errorf("batch %d holds a node without a name", batch)
+	}
+	if _, twice := l.index[name]; twice {
+		return fmt.Errorf("node %q is planned twice", name)
+	}
+	at := int32(len(l.rows))
+	l.index[name] = at
+	l.rows = append(l.rows, row{identity: name, batch: int32(batch), state: Planned})
+	if batch > 0 {
+		l.batches[batch-1].rows = append(l.batches[batch-1].rows, at)
+	}
+	l.tallies(int32(batch)).count(&l.rows[at], 1)
+	l.counts.count(&l.rows[at], 1)
+	return nil
+}
+
+// tallies are the counts of a batch, or (0) of the pool.
+func (l *ledger) tallies(batch int32) *tallies {
+	if batch == 0 {
+		return &l.pool
+	}
+	return &l.batches[batch-1].counts
 }
 
 // move is the only place where a state changes.
@@ -140,38 +170,10 @@ func (l *ledger) move(at int32, to State) {
 func (l *ledger) recount(at int32, change func()) {
 	r := &l.rows[at]
 	l.counts.count(r, -1)
-	l.batches[r.batch-1].counts.count(r, -1)
+	l.tallies(r.batch).count(r, -1)
 	change()
 	l.counts.count(r, 1)
-	l.batches[r.batch-1].counts.count(r, 1)
-}
-
-// touch remembers a node, and one of its attempts (index + 1, or 0), as they are.
-func (l *ledger) touch(at, i int32) {
-	r := &l.rows[at]
-	u := undoEntry{row: at, last: r.last, attempt: i, state: r.state, fresh: r.fresh, waived: r.waived}
-	if i > 0 {
-		u.replied, u.fate = l.attempts[i-1].replied, l.attempts[i-1].fate
-	}
-	l.undo = append(l.undo, u)
-}
-
-// commit says that everything so far is durable.
-func (l *ledger) commit() { l.undo = l.undo[:0] }
-
-// rollback takes back the changes that could not be recorded, so that the summary
-// says what the journal will say. Requeued nodes keep their new batch.
-func (l *ledger) rollback() {
-	for i := len(l.undo) - 1; i >= 0; i-- {
-		u := l.undo[i]
-		r := &l.rows[u.row]
-		l.recount(u.row, func() { r.state, r.fresh, r.waived = u.state, u.fresh, u.waived })
-		r.last = u.last
-		if u.attempt > 0 {
-			l.attempts[u.attempt-1].replied, l.attempts[u.attempt-1].fate = u.replied, u.fate
-		}
-	}
-	l.commit()
+	l.tallies(r.batch).count(r, 1)
 }
 
 // moveAll moves every node in state from to state to, in one batch or (0) all.
@@ -206,11 +208,23 @@ func (l *ledger) apply(r *Record) error {
 	if l.begun == (r.Kind == KindPlan) {
 		return fmt.Errorf("a %s record in this place", r.Kind)
 	}
+	first, last := 1, len(l.batches)
 	switch r.Kind {
-	case KindBaseline, KindIntent, KindSent, KindWithdrawn, KindReplies, KindBatchEnd, KindAbsent, KindRestarted, KindLeftOut:
-		if r.Batch < 1 || r.Batch > len(l.batches) {
-			return fmt.Errorf("%s of batch %d, and there are %d", r.Kind, r.Batch, len(l.batches))
+	case KindBaseline, KindAbsent, KindRestarted, KindLeftOut:
+		if l.begin.Plan.Policy.Rolling {
+			first = 0
 		}
+	case KindIntent:
+		if l.begin.Plan.Policy.Rolling {
+			last++
+		}
+	case KindSent, KindWithdrawn, KindReplies, KindBatchEnd:
+	default:
+		last = r.Batch
+		first = r.Batch
+	}
+	if r.Batch < first || r.Batch > last {
+		return fmt.Errorf("%s of batch %d, and there are %d", r.Kind, r.Batch, len(l.batches))
 	}
 	switch r.Kind {
 	case KindPlan, KindResumed:
@@ -234,7 +248,9 @@ func (l *ledger) apply(r *Record) error {
 		return l.applyReplaced(r)
 	case KindPaused, KindContinued:
 		l.paused = r.Kind == KindPaused
-	case KindSent, KindLink, KindNote:
+	case KindSent:
+		l.applySent(r)
+	case KindLink, KindSlots, KindNote:
 	case KindWithdrawn:
 		return l.applyWithdrawn(r)
 	case KindOutcomes:
@@ -284,6 +300,9 @@ func (l *ledger) applyBegin(r *Record) error {
 	l.settle()
 	l.moveAll(0, NotSent, Planned)
 	clear(l.baselines)
+	if err := l.unsend(); err != nil {
+		return err
+	}
 	for at := range l.rows { // a new life counts anew
 		if r := &l.rows[at]; r.fresh || r.waived {
 			l.recount(int32(at), func() { r.fresh, r.waived = false, false })

@@ -47,24 +47,56 @@ func (l *ledger) stuck(at int32) bool {
 	return r.state == Unknown && r.barred && !l.reached(at)
 }
 
-// applyRequeued: nodes that nothing reached become a new batch.
+// applyRequeued: nodes that nothing reached become a new batch, or (0) go back to
+// the pool.
 func (l *ledger) applyRequeued(r *Record) error {
-	if r.Batch != len(l.batches)+1 || len(r.Nodes) == 0 {
+	pool := r.Batch == 0 && l.begin.Plan.Policy.Rolling
+	if !pool && r.Batch != len(l.batches)+1 || len(r.Nodes) == 0 {
 		return fmt.Errorf("requeued batch %d of %d nodes, after batch %d", r.Batch, len(r.Nodes), len(l.batches))
 	}
-	canary := true
+	canary := !pool
 	for _, name := range r.Nodes {
 		at, ok := l.index[name]
 		if !ok || l.rows[at].state != Unknown && l.rows[at].state != Absent || l.rows[at].barred || l.reached(at) {
 			return fmt.Errorf("requeued node %q is not one that nothing reached", name)
 		}
-		canary = canary && l.batches[l.rows[at].batch-1].Canary
+		canary = canary && l.isCanary(at)
 	}
-	l.batches = append(l.batches, batchRow{Batch: Batch{Number: r.Batch, Nodes: r.Nodes, Canary: canary, Reason: r.Reason}})
+	if !pool {
+		l.addBatch(Batch{Number: r.Batch, Nodes: r.Nodes, Canary: canary, Reason: r.Reason})
+	}
 	for _, name := range r.Nodes {
 		l.move(l.index[name], Planned)
 	}
 	return l.transfer(r.Nodes, r.Batch)
+}
+
+// addBatch adds a batch; its nodes are still where they were.
+func (l *ledger) addBatch(b Batch) {
+	l.batches = append(l.batches, batchRow{Batch: b})
+	if b.Canary {
+		l.canaries = append(l.canaries, b.Number)
+	}
+}
+
+// isCanary reports whether a node is in a batch of canaries.
+func (l *ledger) isCanary(at int32) bool {
+	b := l.rows[at].batch
+	return b > 0 && l.batches[b-1].Canary
+}
+
+// unsend takes back to the pool the nodes that its batches were not sent to.
+func (l *ledger) unsend() error {
+	if !l.begin.Plan.Policy.Rolling || l.counts.Of(Planned) == l.pool.Of(Planned) {
+		return nil
+	}
+	var names []string
+	for i := range l.rows {
+		if r := &l.rows[i]; r.state == Planned && r.batch > 0 && !l.isCanary(int32(i)) {
+			names = append(names, r.identity)
+		}
+	}
+	return l.transfer(names, 0)
 }
 
 // applyReplaced: planned nodes join a canary batch, or become one, in place of
@@ -79,31 +111,37 @@ func (l *ledger) applyReplaced(r *Record) error {
 		}
 	}
 	if r.Batch > len(l.batches) {
-		l.batches = append(l.batches, batchRow{Batch: Batch{Number: r.Batch, Nodes: r.Nodes, Canary: true, Reason: r.Reason}})
+		l.addBatch(Batch{Number: r.Batch, Nodes: r.Nodes, Canary: true, Reason: r.Reason})
 	}
 	l.replaced++
 	return l.transfer(r.Nodes, r.Batch)
 }
 
-// transfer moves nodes to another batch.
+// transfer moves nodes to another batch, or (0) to the pool.
 func (l *ledger) transfer(names []string, batch int) error {
 	left := map[int32]bool{} // the batches that they leave
-	to := &l.batches[batch-1]
 	for _, name := range names {
 		at := l.index[name]
 		r := &l.rows[at]
+		if batch == 0 && r.batch == 0 {
+			continue // a node of a retry that was never sent to in this run
+		}
 		if int(r.batch) == batch {
 			return fmt.Errorf("node %q is in batch %d already", name, batch)
 		}
-		l.batches[r.batch-1].counts.count(r, -1)
-		left[r.batch] = true
+		l.touch(at, 0)
+		l.tallies(r.batch).count(r, -1)
+		if left[r.batch] = true; batch > 0 {
+			l.batches[batch-1].rows = append(l.batches[batch-1].rows, at)
+		}
 		r.batch = int32(batch)
-		to.counts.count(r, 1)
-		to.rows = append(to.rows, at)
+		l.tallies(r.batch).count(r, 1)
 	}
 	for from := range left {
-		b := &l.batches[from-1]
-		b.rows = slices.DeleteFunc(slices.Clone(b.rows), func(at int32) bool { return l.rows[at].batch != from })
+		if from > 0 {
+			b := &l.batches[from-1]
+			b.rows = slices.DeleteFunc(slices.Clone(b.rows), func(at int32) bool { return l.rows[at].batch != from })
+		}
 	}
 	return nil
 }

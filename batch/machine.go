@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,12 +27,14 @@ type machine struct {
 
 	phase       phase
 	halt        halt
-	interrupted bool  // a signal is recorded
-	queue       []int // batches to send, in order
-	approved    int   // the batch that the operator said yes to
-	cur         current
-	prep        preparation
-	questions   int // asked with baselineCmd
+	interrupted bool      // a signal is recorded
+	queue       []int     // planned batches to be sent one after another
+	approved    int       // the batch that the operator said yes to
+	flights     []*flight // batches on their way, in the order in which they were begun
+	last        int       // the batch that was sent last; 0: none yet
+	wake        time.Time // when the sleep after it ends; zero: it is over, or there is none
+	win         *window   // of a plan with a pool, else nil
+	questions   int       // asked with baselineCmd
 
 	probing    bool
 	untouched  []string           // unknown nodes that nothing reached, to be requeued
@@ -45,16 +46,14 @@ type machine struct {
 	paused     bool
 }
 
-// current is the batch that was sent last.
-type current struct {
-	batch     int       // 0: none yet
-	uncertain bool      // some nodes may not have been sent to
-	wake      time.Time // when its sleep ends; zero: it is over, or there is none
-}
-
 func newMachine(l *ledger, proved, canProbe bool, request func(int) string) *machine {
-	return &machine{l: l, proved: proved, canProbe: canProbe, request: request, unseen: map[int32]struct{}{},
+	m := &machine{l: l, proved: proved, canProbe: canProbe, request: request, unseen: map[int32]struct{}{},
 		missing: missing{nodes: map[int32]bool{}}}
+	if l.begin.Plan.Policy.Rolling {
+		m.win = newWindow(l)
+		l.touched = []int32{}
+	}
+	return m
 }
 
 // step takes one event and returns what to do. The slice is valid until the
@@ -72,7 +71,7 @@ func (m *machine) step(e event) []command {
 	case verifierEnd:
 		m.verifierEnded(e.At)
 	case probeEvent:
-		m.probed(e.Proof)
+		m.probed(e.At, e.Proof)
 	case probeEnd:
 		m.probeEnded(e.At)
 	case baselineEvent:
@@ -96,8 +95,9 @@ func (m *machine) step(e event) []command {
 	return m.out
 }
 
-// start begins or resumes the run.
-func (m *machine) start(at time.Time, rules Rules, pace Pace, lagging bool) []command {
+// start begins or resumes the run. elapsed is how much time has passed for certain
+// since a recorded moment.
+func (m *machine) start(at time.Time, rules Rules, pace Pace, lagging bool, elapsed func(since, now time.Time) time.Duration) []command {
 	m.out = m.out[:0]
 	begin := Beginning{Rules: rules, Pace: pace, Proved: m.proved, Lagging: lagging && m.l.begun}
 	kind := KindResumed
@@ -108,6 +108,9 @@ func (m *machine) start(at time.Time, rules Rules, pace Pace, lagging bool) []co
 	m.record(Record{Kind: kind, Time: at, Begin: &begin})
 	if pace.Deadline > 0 {
 		m.emit(timerCmd{timerDeadline, 0, at.Add(pace.Deadline)})
+	}
+	if m.win != nil {
+		m.openWindow(at, elapsed)
 	}
 	m.enter(phaseRecovering, at)
 	m.advance(at)
@@ -125,11 +128,15 @@ func (m *machine) record(r Record) {
 	m.emit(recordCmd{r})
 }
 
-// advance enters the phases that have become due. Every wait of the run is a
-// phase that next does not leave.
+// advance does what has become due: batches go on, new ones begin, phases change.
+// Every wait of the run is a phase, or a stage of a batch, that is not left here.
 func (m *machine) advance(at time.Time) {
 	for m.phase != phaseEnded {
-		next := m.next(at)
+		m.followSlots(at)
+		if m.fly(at) || m.refill(at) {
+			continue
+		}
+		next := m.next()
 		if next == m.phase {
 			return
 		}
@@ -138,46 +145,23 @@ func (m *machine) advance(at time.Time) {
 }
 
 // next is the phase that follows from what is known now.
-func (m *machine) next(at time.Time) phase {
+func (m *machine) next() phase {
 	switch m.phase {
 	case phaseRecovering:
 		switch {
 		case m.halt != haltNone:
 			return phaseEnding
-		case !m.probing && m.open(0) == 0:
-			return phasePreparing
+		case !m.probing && m.open(0) == 0, m.win != nil && m.canariesSettled():
+			return phaseRunning
 		}
-	case phasePreparing:
-		return m.nextBatch(at)
+	case phaseRunning:
+		return m.afterRunning()
 	case phaseConsent:
 		switch {
 		case m.halt != haltNone:
 			return phaseEnding
 		case m.approved == m.queue[0]:
-			return phasePreparing
-		}
-	case phaseBaseline:
-		return m.afterBaseline(at)
-	case phaseCollecting:
-		switch {
-		case m.halt == haltHard:
-			return phaseEnding
-		case m.l.batches[m.cur.batch-1].counts.Of(Sending) == 0:
-			return phaseProving
-		}
-	case phaseProving:
-		switch {
-		case m.open(m.cur.batch) == 0 && len(m.missing.nodes) == 0 && !m.looking:
-			return phaseSleeping
-		case m.halt >= haltFirm:
-			return phaseEnding
-		}
-	case phaseSleeping:
-		switch {
-		case m.halt != haltNone || len(m.queue) == 0:
-			return phaseEnding
-		case (m.cur.wake.IsZero() || m.l.begin.Pace.ConfirmEach) && m.open(0) == 0:
-			return phasePreparing
+			return phaseRunning
 		}
 	case phaseEnding:
 		if m.halt >= haltFirm || m.open(0) == 0 && len(m.unseen) == 0 {
@@ -187,6 +171,36 @@ func (m *machine) next(at time.Time) phase {
 	return m.phase
 }
 
+// afterRunning leaves the phase in which batches begin: to ask the operator, or
+// when nothing more will be sent and what is on its way needs no more waiting.
+func (m *machine) afterRunning() phase {
+	switch {
+	case m.any(stageLeaving):
+		return phaseRunning // what left must be known
+	case m.halt == haltHard:
+		return phaseEnding
+	case m.halt == haltFirm && !m.any(stageCollecting):
+		return phaseEnding
+	case len(m.flights)+len(m.missing.nodes) > 0:
+		return phaseRunning
+	case m.halt != haltNone:
+		return phaseEnding
+	case len(m.queue) > 0:
+		if m.clear() && m.mustAsk() {
+			return phaseConsent
+		}
+		return phaseRunning
+	case m.win != nil && (m.win.left > 0 || m.probing):
+		return phaseRunning
+	}
+	return phaseEnding
+}
+
+// mustAsk reports whether the next batch needs the operator's consent.
+func (m *machine) mustAsk() bool {
+	return m.l.begin.Pace.ConfirmEach && m.last != 0 && m.approved != m.queue[0]
+}
+
 // enter is the one place where the phase changes.
 func (m *machine) enter(p phase, at time.Time) {
 	if !slices.Contains(follows[m.phase], p) {
@@ -194,6 +208,7 @@ func (m *machine) enter(p phase, at time.Time) {
 	}
 	if m.phase == phaseRecovering {
 		m.requeue(at)
+		m.queuePlanned()
 	}
 	m.phase = p
 	switch p {
@@ -201,21 +216,6 @@ func (m *machine) enter(p phase, at time.Time) {
 		m.recover(at)
 	case phaseConsent:
 		m.emit(confirmCmd{m.stepTo(m.queue[0])})
-	case phaseBaseline:
-		m.prep = preparation{said: map[string]Baseline{}}
-		m.ask(at, m.l.plannedIn(m.queue[0]))
-	case phaseSending:
-		m.send(at)
-	case phaseCollecting:
-		m.emit(timerCmd{timerReplies, m.cur.batch, at.Add(m.l.begin.Pace.ReplyTimeout)})
-		if m.l.begin.Pace.Watch {
-			m.watch(m.l.batches[m.cur.batch-1].rows, Sending)
-		}
-	case phaseProving:
-		m.repliesIn(at)
-	case phaseSleeping:
-		m.record(Record{Kind: KindBatchEnd, Time: at, Batch: m.cur.batch})
-		m.replaceMissed(at)
 	case phaseEnding:
 		m.lookOnce(at, 0)
 	case phaseEnded:
@@ -238,9 +238,9 @@ func (m *machine) open(batch int) int {
 // stepTo is what the operator is asked about.
 func (m *machine) stepTo(batch int) Step {
 	p := Progress{m.l}
-	s := Step{Done: m.cur.batch, Next: batch, Nodes: m.l.batches[batch-1].counts.Of(Planned),
-		Left: m.l.counts.Of(Planned), Counts: m.l.counts.all, Last: p.Batch(m.cur.batch)}
-	for _, at := range m.l.batches[m.cur.batch-1].rows {
+	s := Step{Done: m.last, Next: batch, Nodes: m.l.batches[batch-1].counts.Of(Planned),
+		Left: m.l.counts.Of(Planned), Counts: m.l.counts.all, Last: p.Batch(m.last)}
+	for _, at := range m.l.batches[m.last-1].rows {
 		switch m.l.rows[at].state {
 		case Refused, Absent, NoReply, Unverified, Unknown:
 			s.Trouble = append(s.Trouble, m.l.result(at))
@@ -249,81 +249,18 @@ func (m *machine) stepTo(batch int) Step {
 	return s
 }
 
-// repliesIn ends the wait for replies: the sleep begins.
-func (m *machine) repliesIn(at time.Time) {
-	c := &m.cur
-	m.record(Record{Kind: KindReplies, Time: at, Batch: c.batch, Uncertain: c.uncertain})
-	m.verifySilent(m.l.batches[c.batch-1].rows)
-	m.judge(at, c.batch)
-	if sleep := m.l.begin.Pace.Sleep; sleep > 0 && m.halt == haltNone && len(m.queue)+len(m.missing.nodes) > 0 {
-		c.wake = at.Add(sleep)
-		m.emit(timerCmd{timerSleep, c.batch, c.wake})
-	}
-}
-
-// sent notes that Act returned.
-func (m *machine) sent(e sentEvent) {
-	if m.phase != phaseSending || e.Batch != m.cur.batch {
-		return
-	}
-	if e.Err == nil {
-		m.record(Record{Kind: KindSent, Time: e.At, Batch: e.Batch})
-	} else {
-		why := e.Err
-		if not, ok := errors.AsType[*NotSentError](e.Err); ok {
-			m.withdraw(e, not)
-			m.cur.uncertain = not.Uncertain
-			why = not.Err
-		} else {
-			m.cur.uncertain = true
-		}
-		if m.halt == haltNone {
-			m.stop(e.At, haltFirm, Stop{Kind: StopLost, Batch: e.Batch, Reason: m.cannotSend(e.Batch, why)})
-		}
-	}
-	m.enter(phaseCollecting, e.At)
-}
-
-// cannotSend is the reason of a stop, in the operator's words.
-func (m *machine) cannotSend(batch int, why error) string {
-	if !m.link.down.IsZero() {
-		return fmt.Sprintf("the connection was lost while batch %d was sent", batch)
-	}
-	return fmt.Sprintf("cannot send batch %d: %v", batch, why)
-}
-
-// withdraw plans again the nodes that certainly got nothing. One that replied
-// all the same did get it.
-func (m *machine) withdraw(e sentEvent, not *NotSentError) {
-	names := not.Nodes
-	if names == nil {
-		for _, at := range m.l.batches[e.Batch-1].rows {
-			names = append(names, m.l.rows[at].identity)
-		}
-	}
-	var back []string
-	for _, name := range names {
-		if at, ok := m.l.index[name]; ok && m.l.rows[at].state == Sending && int(m.l.rows[at].batch) == e.Batch {
-			back = append(back, name)
-		}
-	}
-	if len(back) > 0 {
-		m.record(Record{Kind: KindWithdrawn, Time: e.At, Batch: e.Batch, Nodes: back, Reason: not.Error()})
-	}
-}
-
 // timer handles the timers that are not stale.
 func (m *machine) timer(e timerEvent) {
 	switch e.Timer {
 	case timerDeadline:
 		m.stop(e.At, haltFirm, Stop{Kind: StopDeadline, Reason: fmt.Sprintf("the deadline of %v passed", m.l.begin.Pace.Deadline)})
 	case timerReplies:
-		if m.phase == phaseCollecting && e.Batch == m.cur.batch {
-			m.enter(phaseProving, e.At)
+		if f := m.flight(e.Batch); f != nil && f.stage == stageCollecting {
+			m.repliesIn(e.At, f)
 		}
 	case timerSleep:
-		if e.Batch == m.cur.batch {
-			m.cur.wake = time.Time{}
+		if e.Batch == m.last {
+			m.wake = time.Time{}
 		}
 	case timerLook:
 		m.looked(e)
@@ -331,6 +268,8 @@ func (m *machine) timer(e timerEvent) {
 		m.askAbsent(e.At)
 	case timerMissing:
 		m.askMissing(e.At)
+	case timerSlot:
+		m.freeSlots(e.At)
 	}
 }
 

@@ -129,7 +129,7 @@ func (m *machine) foundMissing(e baselineEvent) {
 			k.nodes[at] = true
 		case over:
 			delete(k.nodes, at)
-			m.judge(e.At, int(m.l.rows[at].batch))
+			m.judge(e.At, int(m.l.rows[at].batch), at)
 		}
 	}
 	if len(m.waiting(false)) > 0 {
@@ -143,12 +143,46 @@ func (m *machine) foundMissing(e baselineEvent) {
 // never reached them.
 func (m *machine) queueMissing(at time.Time) {
 	back := m.waiting(true)
-	if clear(m.missing.nodes); len(back) == 0 {
-		return
+	clear(m.missing.nodes)
+	if number := m.planAnew(at, back, "connected again after the connection was lost"); number > 0 {
+		m.queue = append([]int{number}, m.queue...)
+	}
+}
+
+// planAnew makes a batch of nodes that nothing reached, and returns its number; 0:
+// there is none, because they are back in the pool. Canaries are a batch again.
+func (m *machine) planAnew(at time.Time, names []string, reason string) int {
+	var pool []string
+	if m.win != nil {
+		all := names
+		names = nil
+		for _, name := range all {
+			if m.l.isCanary(m.l.index[name]) {
+				names = append(names, name)
+			} else {
+				pool = append(pool, name)
+			}
+		}
+	}
+	for group := range slices.Chunk(pool, groupSize) {
+		m.record(Record{Kind: KindRequeued, Time: at, Nodes: group, Reason: reason})
+	}
+	if len(names) == 0 {
+		return 0
 	}
 	number := len(m.l.batches) + 1
-	m.record(Record{Kind: KindRequeued, Time: at, Batch: number, Nodes: back, Reason: "connected again after the connection was lost"})
-	m.queue = append([]int{number}, m.queue...)
+	m.record(Record{Kind: KindRequeued, Time: at, Batch: number, Nodes: names, Reason: reason})
+	return number
+}
+
+// missingIn reports whether nodes of a batch may still turn out to be connected.
+func (m *machine) missingIn(batch int) bool {
+	for at := range m.missing.nodes {
+		if int(m.l.rows[at].batch) == batch {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *machine) controlled(e controlEvent) {

@@ -3,6 +3,7 @@ package batch
 import (
 	"errors"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -38,7 +39,7 @@ func (m *machine) outcome(now time.Time, o *Outcome) {
 		}
 		m.emit(verifyCmd{[]Target{m.l.target(at)}})
 	}
-	m.judge(now, int(r.batch))
+	m.judge(now, int(r.batch), at)
 }
 
 // verifierGone is what is known of an accepted node after the verification has
@@ -52,27 +53,24 @@ func (m *machine) verifierGone(now time.Time, at int32) Proof {
 }
 
 func (m *machine) proof(now time.Time, p Proof) {
-	if at, ok := m.l.index[p.Node]; ok {
-		delete(m.unseen, at)
-	}
+	at, planned := m.l.index[p.Node]
+	_, unseen := m.unseen[at]
 	changed, err := m.l.applyProof(&p)
 	if err != nil || !changed { // of a node that is not planned, or nothing new
-		if m.looking {
-			m.judge(now, m.cur.batch)
+		if planned && unseen {
+			m.seen(now, []int32{at})
 		}
 		return
 	}
+	delete(m.unseen, at)
 	m.emit(recordCmd{Record{Kind: KindProofs, Time: p.Time, Proofs: []Proof{p}}})
-	m.judge(now, int(m.l.rows[m.l.index[p.Node]].batch))
+	m.judge(now, int(m.l.rows[at].batch), at)
 }
 
 // verifierEnded gives up on the nodes that wait for proof.
 func (m *machine) verifierEnded(at time.Time) {
 	m.noVerifier = true
-	clear(m.unseen)
-	if m.looking {
-		m.judge(at, m.cur.batch)
-	}
+	m.seen(at, slices.Sorted(maps.Keys(m.unseen)))
 	if m.open(0) == 0 {
 		return
 	}
@@ -117,52 +115,78 @@ func (m *machine) lookOnce(at time.Time, batch int) {
 
 // looked ends the wait for the Verifier's look. While the connection is away it cannot look.
 func (m *machine) looked(e timerEvent) {
-	switch {
-	case e.Batch == 0:
+	if e.Batch == 0 {
 		clear(m.unseen)
-	case !m.looking || e.Batch != m.cur.batch:
+		return
+	}
+	rows := m.toLookAt(e.Batch)
+	switch {
+	case len(rows) == 0:
 	case !m.link.down.IsZero():
 		m.lookOnce(e.At, e.Batch)
 	default:
-		maps.DeleteFunc(m.unseen, func(at int32, _ struct{}) bool { return int(m.l.rows[at].batch) == e.Batch })
-		m.judge(e.At, e.Batch)
+		m.seen(e.At, rows)
 	}
 }
 
-// toLookAt counts the silent nodes of the current batch that the Verifier has not looked at.
-func (m *machine) toLookAt(batch int) int {
-	n := 0
-	if m.phase == phaseProving && batch == m.cur.batch {
-		for at := range m.unseen {
-			if int(m.l.rows[at].batch) == batch {
-				n++
-			}
+// seen ends the wait for the look at silent nodes, and judges what waited for it.
+func (m *machine) seen(at time.Time, rows []int32) {
+	for _, row := range rows {
+		delete(m.unseen, row)
+	}
+	if m.looking {
+		m.judge(at, m.last, -1)
+	}
+	for _, row := range rows {
+		if m.win != nil {
+			m.judge(at, int(m.l.rows[row].batch), row)
 		}
 	}
-	return n
 }
 
-// judge asks the stop rules, as long as there is something left to stop.
-func (m *machine) judge(at time.Time, batch int) {
-	waited := m.looking
-	if batch == m.cur.batch {
+// toLookAt lists the silent nodes of a batch that the Verifier has not looked at. A planned batch waits for the look no
+// longer than its flight lasts.
+func (m *machine) toLookAt(batch int) []int32 {
+	if f := m.flight(batch); m.asWhole(batch) && (f == nil || f.stage != stageProving) {
+		return nil
+	}
+	var rows []int32
+	for at := range m.unseen {
+		if int(m.l.rows[at].batch) == batch {
+			rows = append(rows, at)
+		}
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+// asWhole reports whether the stop rules judge a batch as a whole: a planned one, or a canary before a window.
+func (m *machine) asWhole(batch int) bool {
+	return m.win == nil || batch > 0 && m.l.batches[batch-1].Canary
+}
+
+// judge asks the stop rules, as long as there is something left to stop. row is the
+// node that something is new of; below 0: none in particular.
+func (m *machine) judge(at time.Time, batch int, row int32) {
+	waited, whole := m.looking, m.asWhole(batch)
+	if whole && batch == m.last {
 		m.looking = false
 	}
 	if m.halt != haltNone || !m.stoppable() {
 		return
 	}
-	b := &m.l.batches[batch-1]
 	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
-	t := m.l.tally(&b.counts, &b.counts.all, m.proved)
-	fresh := m.l.tally(&b.counts, &b.counts.fresh, m.proved)
-	t.Batch, t.Canary, t.Fresh = batch, b.Canary, &fresh
-	for i := range m.missing.nodes { // they may be back yet
-		if run.Absent--; int(m.l.rows[i].batch) == batch {
-			t.Absent, t.Open = t.Absent-1, t.Open+1
+	run.Absent -= len(m.missing.nodes) // they may be back yet
+	var t Tally
+	silent := 0
+	switch {
+	case whole:
+		if t = m.tallyBatch(batch); cameToNothing(t) {
+			silent = len(m.toLookAt(batch))
 		}
+	case row >= 0 && m.l.begin.Rules.StopWhenNothing:
+		t, silent = m.inARow(row)
 	}
-	t.Open += len(m.missed(batch)) // other nodes take their place
-	silent := m.toLookAt(batch)
 	t.Open += silent // what was lost may be their replies only
 	if stop, met := Decide(m.l.begin.Rules, run, t); met {
 		m.stop(at, haltSoft, stop)
@@ -172,15 +196,36 @@ func (m *machine) judge(at time.Time, batch int) {
 		return
 	}
 	t.Open -= silent
-	if _, m.looking = Decide(m.l.begin.Rules, run, t); m.looking && !waited {
+	_, doubt := Decide(m.l.begin.Rules, run, t)
+	if !whole {
+		if doubt { // no node starts until it is known
+			m.win.doubtful, m.win.inDoubt = row, true
+		}
+		return
+	}
+	if m.looking = doubt; doubt && !waited {
 		m.lookOnce(at, batch)
 	}
 }
 
+// tallyBatch counts one planned batch.
+func (m *machine) tallyBatch(batch int) Tally {
+	b := &m.l.batches[batch-1]
+	t := m.l.tally(&b.counts, &b.counts.all, m.proved)
+	fresh := m.l.tally(&b.counts, &b.counts.fresh, m.proved)
+	t.Batch, t.Canary, t.Fresh = batch, b.Canary, &fresh
+	for i := range m.missing.nodes {
+		if int(m.l.rows[i].batch) == batch {
+			t.Absent, t.Open = t.Absent-1, t.Open+1
+		}
+	}
+	t.Open += len(m.missed(batch)) // other nodes take their place
+	return t
+}
+
 // stoppable reports whether anything more would be sent.
 func (m *machine) stoppable() bool {
-	return m.l.counts.Of(Planned) > 0 || m.phase == phaseSending || len(m.missing.nodes) > 0 ||
-		m.phase == phaseRecovering && (m.probing || len(m.untouched) > 0)
+	return m.l.counts.Of(Planned) > 0 || m.any(stageLeaving) || len(m.missing.nodes) > 0 || m.probing || len(m.untouched) > 0
 }
 
 // tally counts for the stop rules what is in counts, all or fresh ones. Nodes that
@@ -255,7 +300,7 @@ func (m *machine) giveUp(at time.Time, which func(int32) bool, reason string) {
 	}
 }
 
-func (m *machine) probed(p Proof) {
+func (m *machine) probed(now time.Time, p Proof) {
 	at, ok := m.l.index[p.Node]
 	if p.Found == Unasked {
 		p.Found = Unproved
@@ -266,6 +311,9 @@ func (m *machine) probed(p Proof) {
 	m.record(Record{Kind: KindProbed, Time: p.Time, Proofs: []Proof{p}})
 	if m.l.rows[at].state == Unknown && !m.l.reached(at) && !m.l.rows[at].barred {
 		m.untouched = append(m.untouched, p.Node)
+	}
+	if m.phase != phaseRecovering { // a window need not wait for all probes
+		m.requeue(now)
 	}
 }
 
@@ -279,8 +327,7 @@ func (m *machine) probeEnded(at time.Time) {
 	}
 }
 
-// requeue makes a batch of the untouched nodes, and lists what is to be sent:
-// requeued batches first, they were due before the others.
+// requeue plans the untouched nodes anew.
 func (m *machine) requeue(at time.Time) {
 	var again []string
 	for _, name := range m.untouched {
@@ -288,10 +335,16 @@ func (m *machine) requeue(at time.Time) {
 			again = append(again, name)
 		}
 	}
-	if m.untouched = nil; len(again) > 0 {
-		m.record(Record{Kind: KindRequeued, Time: at, Batch: len(m.l.batches) + 1, Nodes: again,
-			Reason: "proved untouched after an interruption"})
+	m.untouched = nil
+	number := m.planAnew(at, again, "proved untouched after an interruption")
+	if number > 0 && m.phase != phaseRecovering { // else queuePlanned lists it
+		m.queue = append([]int{number}, m.queue...)
 	}
+}
+
+// queuePlanned lists the batches to be sent: requeued ones first, they were due
+// before the others.
+func (m *machine) queuePlanned() {
 	planned := len(m.l.begin.Plan.Batches)
 	for _, extra := range []bool{true, false} {
 		for i := range m.l.batches {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// The part of the machine that brings a batch to its sending: the baselines of
-// its nodes, which of them are sent to, and the intent.
+// The part of the machine that brings a batch to its sending: when it begins, the
+// baselines of its nodes, which of them are sent to, and the intent.
 
 const (
 	// freshFor is how old a baseline may be when its batch is sent, from the
@@ -29,7 +29,7 @@ const (
 	maxReplaced = 3
 )
 
-// preparation is what is known of the nodes of the batch to be sent next.
+// preparation is what is known of the nodes of a batch that is to be sent.
 type preparation struct {
 	question int       // in flight; 0: none
 	names    []string  // the nodes that it asks
@@ -40,39 +40,65 @@ type preparation struct {
 	again    time.Time // when absent nodes are asked again; zero: there is no need to
 }
 
-// nextBatch leads to the next batch, when there is one and it may be sent.
-func (m *machine) nextBatch(at time.Time) phase {
+// refill begins a batch when there is room: a planned one when no other is on its
+// way and the sleep after the last is over, nodes of the pool as slots are free.
+func (m *machine) refill(at time.Time) bool {
+	if m.phase != phaseRunning || m.halt != haltNone || !m.up() {
+		return false
+	}
 	for len(m.queue) > 0 && m.l.batches[m.queue[0]-1].counts.Of(Planned) == 0 {
 		m.queue = m.queue[1:] // a request elsewhere did for its nodes, or they moved
 	}
 	switch {
-	case m.halt != haltNone || len(m.queue) == 0:
-		return phaseEnding
-	case !m.clear():
-		return phasePreparing
-	case m.l.begin.Pace.ConfirmEach && m.cur.batch != 0 && m.approved != m.queue[0]:
-		return phaseConsent
-	case !m.cur.wake.IsZero():
-		return phasePreparing
-	case m.proved:
-		return phaseBaseline
-	case m.inGrace(at): // there is no way to look whether servers are back
-		return phasePreparing
+	case !m.proved && m.inGrace(at): // there is no way to look whether servers are back
+		return false
+	case len(m.queue) == 0:
+		return m.win != nil && m.wake.IsZero() && m.startNodes(at)
+	case len(m.flights)+len(m.missing.nodes) > 0 || m.open(0) > 0 || m.mustAsk() || !m.wake.IsZero():
+		return false
 	}
-	return phaseSending
+	m.begin(at, &flight{batch: m.queue[0]})
+	return true
 }
 
-// clear reports whether nothing holds the run back: a pause, the connection, or
-// nodes that still wait for proof.
-func (m *machine) clear() bool { return !m.paused && m.link.down.IsZero() && m.open(0) == 0 }
+// up reports whether nothing holds the run back: a pause, or the connection.
+func (m *machine) up() bool { return !m.paused && m.link.down.IsZero() }
 
-// ask asks nodes of the next batch how they are.
-func (m *machine) ask(at time.Time, names []string) {
+// clear reports whether a planned batch may be sent: no node waits for proof.
+func (m *machine) clear() bool { return m.up() && m.open(0) == 0 }
+
+// mayLeave reports whether a batch that was begun may still be sent.
+func (m *machine) mayLeave(at time.Time, f *flight) bool {
+	switch {
+	case !m.up(), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
+		return false // what is known by then is too old
+	case m.win != nil && !m.alone(f) && m.inDoubt():
+		return false
+	}
+	return !m.alone(f) || m.open(0) == 0
+}
+
+// begin puts a batch on its way.
+func (m *machine) begin(at time.Time, f *flight) {
+	f.stage, f.prep = stageAsking, preparation{said: map[string]Baseline{}}
+	m.flights = append(m.flights, f)
+	if m.proved {
+		m.ask(at, f, m.aboard(f))
+	}
+}
+
+// ask asks nodes of a batch how they are.
+func (m *machine) ask(at time.Time, f *flight, names []string) {
 	m.questions++
-	p := &m.prep
+	p := &f.prep
 	p.question, p.names = m.questions, names
 	if p.first == 0 {
 		p.first, p.asked = p.question, at
+	}
+	if m.win != nil {
+		for _, name := range names {
+			m.win.choose(m.l.index[name])
+		}
 	}
 	m.emit(baselineCmd{p.question, names})
 }
@@ -85,101 +111,111 @@ func (m *machine) baseline(e baselineEvent) {
 		m.foundMissing(e)
 		return
 	}
-	p := &m.prep
-	if m.phase != phaseBaseline || e.Question != p.question {
-		return
-	}
-	p.question = 0
-	for _, name := range p.names {
-		if b, ok := e.Baselines[name]; ok {
-			p.said[name] = b
-		} else {
-			delete(p.said, name) // silent: what it said before is too old
+	for _, f := range m.flights {
+		p := &f.prep
+		if f.stage != stageAsking || e.Question != p.question || e.Question == 0 {
+			continue
+		}
+		p.question = 0
+		for _, name := range p.names {
+			if b, ok := e.Baselines[name]; ok {
+				p.said[name] = b
+			} else {
+				delete(p.said, name) // silent: what it said before is too old
+			}
 		}
 	}
 }
 
-// afterBaseline decides on the next batch once its nodes have been asked.
-func (m *machine) afterBaseline(at time.Time) phase {
-	p := &m.prep
+// afterBaseline decides on a batch once its nodes have been asked and no other is
+// leaving.
+func (m *machine) afterBaseline(at time.Time, f *flight) bool {
+	p := &f.prep
 	switch {
 	case m.halt != haltNone:
-		return phaseEnding
-	case p.question != 0:
-		return phaseBaseline
-	case !m.clear() || p.first <= m.link.questions:
-		return phasePreparing // what is known by then is too old
+		m.drop(f)
+		return true
+	case p.question != 0 || m.any(stageLeaving):
+		return false
+	case !m.mayLeave(at, f):
+		m.drop(f)
+		return true
+	case !m.proved:
+		m.send(at, f)
+		return true
 	}
-	batch := m.queue[0]
-	if absent := m.absent(batch); len(absent) > 0 {
+	if absent := m.absent(f); len(absent) > 0 {
 		if m.inGrace(at) {
 			if p.again.IsZero() {
 				p.again = at.Add(askAgain)
-				m.emit(timerCmd{timerAbsent, batch, p.again})
+				m.emit(timerCmd{timerAbsent, f.batch, p.again})
 			}
-			return phaseBaseline
+			return false
 		}
-		if m.dropAbsent(at, absent); p.question != 0 {
-			return phaseBaseline
+		if m.dropAbsent(at, f, absent); p.question != 0 {
+			return true
 		}
 	}
-	m.bar(at, batch)
-	if m.lookAtTokens(at, batch); p.question != 0 {
-		return phaseBaseline
+	m.bar(at, f)
+	if m.lookAtTokens(at, f); p.question != 0 {
+		return true
 	}
-	if m.halt != haltNone {
-		return phaseEnding
-	}
-	if m.l.batches[batch-1].counts.Of(Planned) == 0 {
-		m.record(Record{Kind: KindBatchEnd, Time: at, Batch: batch})
-		return phasePreparing
-	}
-	if told := m.told(batch); len(told) > 0 && p.tries < maxTries &&
-		Longest(p.asked, at) > freshFor+time.Duration(len(told))*askingTime {
+	switch told := m.told(f); {
+	case m.halt != haltNone: // a rule was met by absent nodes
+		m.drop(f)
+	case len(m.aboard(f)) == 0:
+		if f.batch > 0 {
+			m.record(Record{Kind: KindBatchEnd, Time: at, Batch: f.batch})
+		}
+		m.drop(f)
+	case len(told) > 0 && p.tries < maxTries && Longest(p.asked, at) > freshFor+time.Duration(len(told))*askingTime:
 		p.tries, p.first = p.tries+1, 0
-		m.ask(at, told)
-		return phaseBaseline
+		m.ask(at, f, told)
+	default:
+		m.send(at, f)
 	}
-	return phaseSending
+	return true
 }
 
-// askAbsent asks the absent nodes of the next batch again.
+// askAbsent asks absent nodes again.
 func (m *machine) askAbsent(at time.Time) {
-	if p := &m.prep; m.phase == phaseBaseline && p.question == 0 && !p.again.IsZero() && !at.Before(p.again) {
-		p.again = time.Time{}
-		m.ask(at, m.absent(m.queue[0]))
+	for _, f := range m.flights {
+		if p := &f.prep; f.stage == stageAsking && p.question == 0 && !p.again.IsZero() && !at.Before(p.again) {
+			p.again = time.Time{}
+			m.ask(at, f, m.absent(f))
+		}
 	}
 }
 
 // absent lists the planned nodes of a batch that are not connected.
-func (m *machine) absent(batch int) []string {
-	return slices.DeleteFunc(m.l.plannedIn(batch), func(name string) bool { return !m.prep.said[name].Absent })
+func (m *machine) absent(f *flight) []string {
+	return slices.DeleteFunc(m.aboard(f), func(name string) bool { return !f.prep.said[name].Absent })
 }
 
 // told lists the planned nodes of a batch that said how they are.
-func (m *machine) told(batch int) []string {
-	return slices.DeleteFunc(m.l.plannedIn(batch), func(name string) bool { b, ok := m.prep.said[name]; return !ok || b.Silent })
+func (m *machine) told(f *flight) []string {
+	return slices.DeleteFunc(m.aboard(f), func(name string) bool { b, ok := f.prep.said[name]; return !ok || b.Silent })
 }
 
 // dropAbsent takes absent nodes off a batch. Other planned nodes take the place
 // of absent canaries.
-func (m *machine) dropAbsent(at time.Time, absent []string) {
-	batch := m.queue[0]
+func (m *machine) dropAbsent(at time.Time, f *flight, absent []string) {
+	batch := f.batch
 	for group := range slices.Chunk(absent, groupSize) {
 		m.record(Record{Kind: KindAbsent, Time: at, Batch: batch, Nodes: group, Reason: "not connected when asked before sending"})
 	}
 	if m.mayReplace(batch) {
-		m.replace(at, batch, absent, "is absent")
+		m.replace(at, f, absent, "is absent")
 	}
-	m.judge(at, batch)
+	m.judge(at, batch, -1)
 }
 
 // replace has other planned nodes take the place of canaries in the batch to be
 // sent, and asks them.
-func (m *machine) replace(at time.Time, batch int, canaries []string, why string) {
+func (m *machine) replace(at time.Time, f *flight, canaries []string, why string) {
 	nodes := m.successors(len(canaries))
-	m.record(Record{Kind: KindReplaced, Time: at, Batch: batch, Nodes: nodes, Reason: replacing(canaries, why)})
-	m.ask(at, nodes)
+	m.record(Record{Kind: KindReplaced, Time: at, Batch: f.batch, Nodes: nodes, Reason: replacing(canaries, why)})
+	m.ask(at, f, nodes)
 }
 
 // replacing says in whose place nodes are sent to; why is said of one of them.
@@ -192,7 +228,7 @@ func replacing(canaries []string, why string) string {
 
 // mayReplace reports whether there are nodes to take the place of absent canaries.
 func (m *machine) mayReplace(batch int) bool {
-	return m.halt == haltNone && m.l.batches[batch-1].Canary && m.l.replaced < maxReplaced && len(m.successors(1)) > 0
+	return m.halt == haltNone && batch > 0 && m.l.batches[batch-1].Canary && m.l.replaced < maxReplaced && len(m.successors(1)) > 0
 }
 
 // successors are the next planned nodes behind the canaries, n at most.
@@ -210,6 +246,9 @@ func (m *machine) successors(n int) []string {
 				names = append(names, m.l.rows[at].identity)
 			}
 		}
+	}
+	if m.win != nil {
+		m.win.fit(n-len(names), func(at int32) { names = append(names, m.l.rows[at].identity) })
 	}
 	return names
 }
@@ -231,8 +270,8 @@ func (m *machine) missed(batch int) []string {
 
 // replaceMissed makes a new canary batch in place of canaries that the request
 // did not reach.
-func (m *machine) replaceMissed(at time.Time) {
-	missed := m.missed(m.cur.batch)
+func (m *machine) replaceMissed(at time.Time, batch int) {
+	missed := m.missed(batch)
 	if len(missed) == 0 {
 		return
 	}
@@ -244,14 +283,14 @@ func (m *machine) replaceMissed(at time.Time) {
 // bar takes nodes off a batch whose process began after the run did: what made
 // them start may have been a request of a process that this record does not know
 // of. Only a resume has such doubts.
-func (m *machine) bar(at time.Time, batch int) {
+func (m *machine) bar(at time.Time, f *flight) {
 	if m.l.resumes == 0 {
 		return
 	}
 	age := Longest(m.l.started, at) + youngMargin
 	var young, silent []string
-	for _, name := range m.l.plannedIn(batch) {
-		switch b := m.prep.said[name]; {
+	for _, name := range m.aboard(f) {
+		switch b := f.prep.said[name]; {
 		case b.Age > 0 && b.Age < age:
 			young = append(young, name)
 		case b.Age <= 0 && m.l.begin.Lagging:
@@ -266,37 +305,43 @@ func (m *machine) bar(at time.Time, batch int) {
 		{silent, "the record may lack a request to it, and it does not say how long it has run"},
 	} {
 		for group := range slices.Chunk(barred.nodes, groupSize) {
-			m.record(Record{Kind: KindRestarted, Time: at, Batch: batch, Nodes: group, Reason: barred.reason})
+			m.record(Record{Kind: KindRestarted, Time: at, Batch: f.batch, Nodes: group, Reason: barred.reason})
 		}
 	}
 }
 
-// send writes the intent of the first batch in the queue, then has it sent.
-func (m *machine) send(at time.Time) {
-	batch := m.queue[0]
-	m.queue = m.queue[1:]
-	names := m.l.plannedIn(batch)
+// send writes the intent of a batch, then has it sent.
+func (m *machine) send(at time.Time, f *flight) {
+	names := m.aboard(f)
 	for group := range slices.Chunk(names, groupSize) {
 		said := map[string]string{}
 		for _, name := range group {
-			if b := m.prep.said[name]; b.Text != "" {
+			if b := f.prep.said[name]; b.Text != "" {
 				said[name] = b.Text
 			}
 		}
 		if len(said) > 0 {
-			m.record(Record{Kind: KindBaseline, Time: at, Batch: batch, Baselines: said})
+			m.record(Record{Kind: KindBaseline, Time: at, Batch: f.batch, Baselines: said})
 		}
 	}
-	intent := Record{Kind: KindIntent, Time: at, Batch: batch}
-	if len(names) < len(m.l.batches[batch-1].rows) {
-		intent.Nodes = names
+	intent := Record{Kind: KindIntent, Time: at, Batch: f.batch, Nodes: names}
+	switch {
+	case f.batch == 0:
+		f.batch = len(m.l.batches) + 1
+		intent.Batch, intent.Reason = f.batch, fmt.Sprintf("window of %d", m.size())
+	case len(names) == len(m.l.batches[f.batch-1].rows):
+		intent.Nodes = nil
+	}
+	if m.alone(f) {
+		m.queue = m.queue[1:]
 	}
 	if m.request != nil {
-		intent.Request = m.request(batch)
+		intent.Request = m.request(f.batch)
 	}
-	m.cur, m.prep = current{batch: batch}, preparation{}
+	f.stage, f.prep = stageLeaving, preparation{}
+	m.last, m.wake = f.batch, time.Time{}
 	m.record(intent)
-	m.emit(actCmd{batch, names})
+	m.emit(actCmd{f.batch, names})
 }
 
 // plannedIn lists the nodes of a batch that may be sent to. The slice is the

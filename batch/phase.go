@@ -4,26 +4,20 @@ import "fmt"
 
 // phase is where a run is. The next phase follows from what is known, in
 // machine.next; machine.enter is the one place where it changes, and does what
-// begins with the new one. What goes on in any phase (late replies, proof, the
-// deadline, the connection) is not part of it.
+// begins with the new one. What goes on in any phase (batches on their way, late
+// replies, proof, the deadline, the connection) is not part of it.
 type phase uint8
 
 const (
 	phaseRecovering phase = iota + 1 // proof and probes of what an earlier process left open
-	phasePreparing                   // before a batch: waits for the connection, the end of a pause or a sleep, open proofs
+	phaseRunning                     // batches are begun as there is room for them
 	phaseConsent                     // the operator is asked whether to go on
-	phaseBaseline                    // the batch's nodes are asked how they are
-	phaseSending                     // Act is at work
-	phaseCollecting                  // replies are waited for
-	phaseProving                     // replies are in: proof is waited for
-	phaseSleeping                    // the batch is over: the rest of its sleep
 	phaseEnding                      // nothing more is sent: what is in flight is waited for
 	phaseEnded
 	phaseEnd
 )
 
-var phaseWords = [phaseEnd]string{"unset", "recovering", "preparing", "asking consent", "baseline", "sending", "collecting",
-	"proving", "sleeping", "ending", "ended"}
+var phaseWords = [phaseEnd]string{"unset", "recovering", "running", "asking consent", "ending", "ended"}
 
 // String returns the phase's word; it is total.
 func (p phase) String() string {
@@ -36,13 +30,30 @@ func (p phase) String() string {
 // follows lists the phases that may come after one.
 var follows = [phaseEnd][]phase{
 	0:               {phaseRecovering},
-	phaseRecovering: {phasePreparing, phaseEnding},
-	phasePreparing:  {phaseConsent, phaseBaseline, phaseSending, phaseEnding},
-	phaseConsent:    {phasePreparing, phaseEnding},
-	phaseBaseline:   {phasePreparing, phaseSending, phaseEnding},
-	phaseSending:    {phaseCollecting},
-	phaseCollecting: {phaseProving, phaseEnding},
-	phaseProving:    {phaseSleeping, phaseEnding},
-	phaseSleeping:   {phasePreparing, phaseEnding},
+	phaseRecovering: {phaseRunning, phaseEnding},
+	phaseRunning:    {phaseConsent, phaseEnding},
+	phaseConsent:    {phaseRunning, phaseEnding},
 	phaseEnding:     {phaseEnded},
+}
+
+// stage is where one batch is on its way. machine.advanceFlight leads from one to
+// the next.
+type stage uint8
+
+const (
+	stageAsking     stage = iota + 1 // its nodes are asked how they are; then it waits for its turn
+	stageLeaving                     // Act is at work
+	stageCollecting                  // replies are waited for
+	stageProving                     // replies are in: proof is waited for
+	stageEnd
+)
+
+var stageWords = [stageEnd]string{"unset", "asking", "leaving", "collecting", "proving"}
+
+// String returns the stage's word; it is total.
+func (s stage) String() string {
+	if s < stageEnd {
+		return stageWords[s]
+	}
+	return fmt.Sprintf("stage(%d)", uint8(s))
 }

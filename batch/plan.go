@@ -2,7 +2,6 @@ package batch
 
 import (
 	"fmt"
-	"time"
 	"unicode/utf8"
 )
 
@@ -13,9 +12,13 @@ type Node struct {
 	Facts    map[string]string
 }
 
-// PlanVersion is the version of the plans that NewPlan makes. Begin and Replay
-// take this and earlier ones; plans without a version are of version 1.
-const PlanVersion = 2
+// PlanVersion is the version of plans with a pool, batchesVersion that of the
+// others. Begin and Replay take them and earlier ones; plans without a version
+// are of version 1.
+const (
+	PlanVersion    = 3
+	batchesVersion = 2
+)
 
 // Plan says which nodes are sent to, in which order, and why.
 type Plan struct {
@@ -23,6 +26,12 @@ type Plan struct {
 	Policy  Policy   `json:"policy"`
 	Batches []Batch  `json:"batches"`
 	Notes   []string `json:"notes,omitempty"` // reasons that concern the whole plan
+	// Pool are the nodes of a rolling window: they start in this order, as far as
+	// caps let them. They have no batch before they are sent to.
+	Pool []string `json:"pool,omitempty"`
+	// Facts are the values of Policy.Facts in a plan with a pool: by fact, one value a
+	// node, in the order of the plan, batches first; "" where a node has none.
+	Facts map[string][]string `json:"facts,omitempty"`
 	// Doubts are attempts of earlier runs of the chain that may have reached
 	// their nodes: these nodes are probed first, and only one that is proved
 	// untouched is sent to. One without a time of sending cannot be probed.
@@ -39,11 +48,21 @@ type Batch struct {
 
 // Nodes returns how many nodes are planned.
 func (p Plan) Nodes() int {
-	n := 0
+	n := len(p.Pool)
 	for _, b := range p.Batches {
 		n += len(b.Nodes)
 	}
 	return n
+}
+
+// Names returns the planned nodes in the order of the plan. The slice is the
+// caller's.
+func (p Plan) Names() []string {
+	names := make([]string, 0, p.Nodes())
+	for _, b := range p.Batches {
+		names = append(names, b.Nodes...)
+	}
+	return append(names, p.Pool...)
 }
 
 // NewPlan splits nodes into batches as the policy says. Pure: the same nodes and
@@ -70,9 +89,12 @@ func NewPlan(nodes []Node, p Policy) (Plan, error) {
 		}
 		seen[n.Identity] = struct{}{}
 	}
-	plan := Plan{Version: PlanVersion, Policy: p}
 	steps, notes := p.steps(len(nodes))
-	plan.Notes = append(notes, factNotes(nodes, p)...)
+	notes = append(notes, factNotes(nodes, p)...)
+	if p.Rolling {
+		return rollingPlan(nodes, p, steps(0), notes), nil
+	}
+	plan := Plan{Version: batchesVersion, Policy: p, Notes: notes}
 	deal := newDealer(nodes, p)
 	for left := len(nodes); left > 0; {
 		s := steps(len(plan.Batches))
@@ -151,42 +173,4 @@ func factNotes(nodes []Node, p Policy) []string {
 		}
 	}
 	return notes
-}
-
-// Estimate is how long a plan takes.
-type Estimate struct {
-	Typical time.Duration `json:"typical"` // when nodes behave
-	Longest time.Duration `json:"longest"` // when every batch meets every time limit
-}
-
-// typicalReply is what a healthy fleet needs to answer a batch; typicalWatch what it
-// needs to act, where proof is looked for meanwhile, and lastWatch how long it is
-// looked for at most after a reply.
-const (
-	typicalReply = time.Second
-	typicalWatch = 30 * time.Second
-	lastWatch    = time.Minute
-)
-
-// Estimate says how long the plan takes at a pace: each batch needs its replies,
-// then the longer of the sleep and the proof; no sleep follows the last. The
-// time of people who confirm is not in it, nor is a deadline.
-func (p Plan) Estimate(pace Pace) Estimate {
-	n := time.Duration(len(p.Batches))
-	if n == 0 {
-		return Estimate{}
-	}
-	reply := typicalReply
-	var proof, longestProof time.Duration
-	switch {
-	case pace.VerifyTimeout > 0 && pace.Watch:
-		reply, proof, longestProof = typicalWatch, pace.Settle, pace.Settle+min(pace.VerifyTimeout, lastWatch)
-	case pace.VerifyTimeout > 0:
-		proof = pace.LongestDelay + pace.Settle
-		longestProof = proof + pace.VerifyTimeout
-	}
-	return Estimate{
-		Typical: n*min(reply, pace.ReplyTimeout) + (n-1)*max(pace.Sleep, proof) + proof,
-		Longest: n*pace.ReplyTimeout + (n-1)*max(pace.Sleep, longestProof) + longestProof,
-	}
 }

@@ -15,14 +15,19 @@ const DefaultCanaryAbove = 10
 // Policy says how nodes become batches. The zero value is one batch of
 // everything. It goes into the journal as JSON.
 type Policy struct {
+	// Rolling makes Sizes a window: so many nodes are in flight, and the next one
+	// starts when one is proved. A list is a ramp: a step of n nodes ends after n
+	// proofs in it. SpreadBy and MaxPer then hold at any moment.
+	Rolling    bool     `json:"rolling,omitempty"`
 	Sizes      Sizes    `json:"sizes,omitempty"`
 	Canary     int      `json:"canary,omitempty"`      // nodes in a first small batch; 0 the default, CanaryOff none
 	TakesToken bool     `json:"takes_token,omitempty"` // a wrong token must not reach every node: enables the default canary
 	SpreadBy   string   `json:"spread_by,omitempty"`   // a fact: every batch takes a like share of each of its values
-	MaxPer     []MaxPer `json:"max_per,omitempty"`     // caps within each batch
+	MaxPer     []MaxPer `json:"max_per,omitempty"`     // caps within each batch, or of the window
 }
 
-// MaxPer caps how many nodes with one value of a fact are in a batch.
+// MaxPer caps how many nodes with one value of a fact are in a batch, or in
+// flight.
 type MaxPer struct {
 	Fact string `json:"fact"`
 	N    int    `json:"n"`
@@ -51,6 +56,9 @@ func (p Policy) Validate() error {
 		if err := a.Validate(); err != nil {
 			return fmt.Errorf("cannot plan: batch size: %w", err)
 		}
+	}
+	if p.Rolling && len(p.Sizes) == 0 {
+		return fmt.Errorf("cannot plan: a rolling window without a size")
 	}
 	if p.Canary < CanaryOff {
 		return fmt.Errorf("cannot plan: canary of %d nodes", p.Canary)
@@ -82,8 +90,10 @@ type Rules struct {
 	FailFast        bool   `json:"fail_fast,omitempty"` // MaxFailed of 1
 	// StopWhenNothing stops when a whole batch came to nothing: no node of it is
 	// proved (accepted, where nothing is proved), and it had two nodes or more,
-	// was a canary, or all refused. It is not judged over a batch in which every
-	// node that is not proved is of a kind with a rule of its own above. Callers
+	// was a canary, or all refused; in a window, when that holds for as many nodes
+	// in a row, two at least, as the window has slots: nodes in the order in which
+	// they were sent to, absent ones passed over. It is not judged over nodes of which every
+	// one that is not proved is of a kind with a rule of its own above. Callers
 	// set it for actions that change something.
 	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
 	// TokenMargin stops before a batch with a node whose token ends sooner than
@@ -116,6 +126,11 @@ type Pace struct {
 	Deadline     time.Duration `json:"deadline,omitempty"` // of the whole run (or resume), from its start; 0 none
 	ConfirmEach  bool          `json:"confirm_each,omitempty"`
 
+	// SilentHold is how long a node that does not reply keeps its slot of a
+	// window, from the moment it was sent to: until it can no longer act, and has
+	// had its time to come back.
+	SilentHold time.Duration `json:"silent_hold,omitempty"`
+
 	// Watch hands nodes to the Verifier as soon as they were sent to, for actions that reply late or not at all: proof
 	// ends the wait for a reply.
 	Watch bool `json:"watch,omitempty"`
@@ -126,9 +141,22 @@ type Pace struct {
 	VerifyTimeout time.Duration `json:"verify_timeout,omitempty"` // 0: nothing is verified
 }
 
+// inBatches refuses what asks or judges batch by batch: a window has none.
+func (r Rules) inBatches(p Pace) error {
+	switch {
+	case !r.MaxFailedBatch.IsZero():
+		return fmt.Errorf("cannot roll with stop rule %s: it is about one batch", RuleMaxFailedBatch)
+	case !r.MaxNoReplyBatch.IsZero():
+		return fmt.Errorf("cannot roll with stop rule %s: it is about one batch", RuleMaxNoReplyBatch)
+	case p.ConfirmEach:
+		return fmt.Errorf("cannot confirm each batch of a rolling window: there are none")
+	}
+	return nil
+}
+
 // Validate refuses negative times and a missing reply timeout.
 func (p Pace) Validate() error {
-	for _, d := range []time.Duration{p.Sleep, p.Deadline, p.LongestDelay, p.Settle, p.VerifyTimeout} {
+	for _, d := range []time.Duration{p.Sleep, p.Deadline, p.LongestDelay, p.Settle, p.VerifyTimeout, p.SilentHold} {
 		if d < 0 {
 			return fmt.Errorf("cannot pace a run by %v: below zero", d)
 		}

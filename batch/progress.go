@@ -81,7 +81,8 @@ func (p Progress) Lagging() bool { return p.l.begin.Lagging }
 // Header returns what the caller said about the run.
 func (p Progress) Header() Header { return p.l.begin.Header }
 
-// Plan returns the plan as it was made; requeued batches are in the Summary.
+// Plan returns the plan as it was made; batches that came later, as all those of
+// a pool, are in the Summary.
 func (p Progress) Plan() Plan { return *p.l.begin.Plan }
 
 // Rules returns the stop rules of the last start or resume.
@@ -92,6 +93,14 @@ func (p Progress) Pace() Pace { return p.l.begin.Pace }
 
 // Counts returns how many nodes are in each state.
 func (p Progress) Counts() Counts { return p.l.counts.all }
+
+// Final is how many nodes need no more waiting: of a silent one, the reply timeout
+// is over.
+func (p Progress) Final() int {
+	l := p.l
+	c := &l.counts
+	return len(l.rows) - c.Of(Planned) - c.Of(NotSent) - c.Of(Sending) - c.Of(Unknown) - l.unproved()
+}
 
 // Batches returns how many batches there are, requeued ones included.
 func (p Progress) Batches() int { return len(p.l.batches) }
@@ -113,17 +122,26 @@ func (p Progress) Remaining() Plan {
 	}
 	note(l.unproved(), "accepted, to be verified")
 	note(l.counts.Of(Sending)+l.probeable(), "unknown, to be probed; a node that is proved untouched is sent to as well")
+	unsent := func(r *row) bool { return r.state == Planned || r.state == NotSent }
 	for i := range l.batches {
 		b := &l.batches[i]
 		left := b.Batch
 		left.Nodes = nil
 		for _, at := range b.rows {
-			if r := &l.rows[at]; r.state == Planned || r.state == NotSent {
-				left.Nodes = append(left.Nodes, r.identity)
+			if unsent(&l.rows[at]) {
+				left.Nodes = append(left.Nodes, l.rows[at].identity)
 			}
 		}
-		if len(left.Nodes) > 0 {
+		if len(left.Nodes) > 0 && (b.Canary || !rest.Policy.Rolling) {
 			rest.Batches = append(rest.Batches, left)
+		}
+	}
+	if rest.Policy.Rolling {
+		rest.Version = PlanVersion
+		for i := range l.rows {
+			if r := &l.rows[i]; unsent(r) && !l.isCanary(int32(i)) {
+				rest.Pool = append(rest.Pool, r.identity)
+			}
 		}
 	}
 	return rest
@@ -168,7 +186,7 @@ func (p Progress) Summary() Summary {
 	l := p.l
 	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
 		Stop: l.stop(), Verdict: l.verdict(), Reason: l.reason(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
-		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), progress: p,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Rolling: l.begin.Plan.Policy.Rolling, progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
 		s.Batches[i] = p.Batch(i + 1)
@@ -256,7 +274,8 @@ func (l *ledger) verdict() Verdict {
 
 // Retry plans a new run for the nodes of an earlier one that are in the given
 // states. Attempts that may have reached their nodes, of that run or of one
-// before it, become Doubts: these nodes are probed first. describe gives the facts that the policy needs; nil for none.
+// before it, become Doubts: these nodes are probed first. describe gives the facts that the policy needs; nil
+// takes those that the plan has.
 func Retry(from Progress, which []State, p Policy, describe func(identity string) Node) (Plan, error) {
 	var wanted [stateEnd]bool
 	for _, s := range which {
@@ -276,7 +295,10 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 			continue
 		}
 		n := Node{Identity: r.identity}
-		if describe != nil {
+		switch {
+		case describe == nil:
+			n.Facts = l.facts(int32(at))
+		default:
 			n = describe(r.identity)
 			n.Identity = r.identity
 		}
@@ -294,6 +316,19 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 	plan, err := NewPlan(nodes, p)
 	plan.Doubts = doubts
 	return plan, err
+}
+
+// facts are the values that the plan has of a node.
+func (l *ledger) facts(at int32) map[string]string {
+	all := l.begin.Plan.Facts
+	if len(all) == 0 {
+		return nil
+	}
+	of := make(map[string]string, len(all))
+	for fact, values := range all {
+		of[fact] = values[at]
+	}
+	return of
 }
 
 // ErrNoNodes is returned when there is no node to plan for.

@@ -26,10 +26,14 @@ func playRandom(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	d := &driver{t: t, audit: newAudit(t), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	pick := func(words ...string) string { return words[rng.IntN(len(words))] }
+	rolling := rng.IntN(2) == 0
 	plan := []string{fmt.Sprintf("nodes=%d", 1+rng.IntN(7)), "batch=" + pick("1", "2", "1,3"), "sleep=" + pick("0s", "1s", "9s"), "reply=5s",
 		"canary=" + pick("0", "1"), "max-failed=" + pick("", "", "2"), "max-no-reply=" + pick("", "", "2"), "max-absent=" + pick("", "", "2")}
+	if rolling {
+		plan = append(plan, "rolling", "hold="+pick("6s", "1m"), "rack=a,b", "max-per="+pick("", "1", "2"), pick("spread", "plain"))
+	}
 	for _, word := range []string{"verify", "probe", "confirm", "nothing", "deadline=2m"} {
-		if rng.IntN(3) > 0 {
+		if rng.IntN(3) > 0 && !(rolling && word == "confirm") {
 			plan = append(plan, word)
 		}
 	}
@@ -53,8 +57,8 @@ func playRandom(t *testing.T, seed uint64) {
 // random plays one event.
 func (d *driver) random(rng *rand.Rand, pick func(...string) string) {
 	node := fmt.Sprintf("n%d", 1+rng.IntN(len(d.m.l.rows)))
-	batch := fmt.Sprint(1 + rng.IntN(len(d.m.l.batches)))
-	question := fmt.Sprint(d.m.questions)
+	batch := fmt.Sprint(1 + rng.IntN(max(1, len(d.m.l.batches))))
+	question := fmt.Sprint(max(d.m.questions-rng.IntN(3), 0))
 	switch rng.IntN(16) {
 	case 0, 1, 2:
 		d.event("reply", []string{batch, node, pick("ok", "ok", "4"), "why"})
@@ -69,7 +73,7 @@ func (d *driver) random(rng *rand.Rand, pick func(...string) string) {
 		}
 		d.event("baseline", said)
 	case 6, 7:
-		batch = fmt.Sprint(d.m.cur.batch)
+		batch = fmt.Sprint(d.m.last)
 		d.event("sent", [][]string{{batch}, {batch}, {batch}, {batch, "error"}, {batch, "unsent=" + node}, {batch, "unsent=" + node, "uncertain"}}[rng.IntN(6)])
 	case 8, 9:
 		d.event("proof", []string{node, pick("acted", "acted", "unproved", "unasked")})
@@ -98,18 +102,20 @@ func (d *driver) random(rng *rand.Rand, pick func(...string) string) {
 func (d *driver) settle() {
 	d.event("link", []string{"up"})
 	d.event("continue", nil)
-	said := []string{fmt.Sprint(d.m.questions)}
+	var said []string
 	for i := range d.m.l.rows {
 		said = append(said, fmt.Sprintf("n%d=x@1h", i+1))
 	}
-	d.event("baseline", said)
+	for question := max(1, d.m.questions-10); question <= d.m.questions; question++ {
+		d.event("baseline", append([]string{fmt.Sprint(question)}, said...))
+	}
 	d.event("confirm", []string{"yes"})
-	if d.m.cur.batch > 0 {
-		d.event("sent", []string{fmt.Sprint(d.m.cur.batch)})
+	if d.m.last > 0 {
+		d.event("sent", []string{fmt.Sprint(d.m.last)})
 	}
 	d.event("probe-ended", nil)
 	for i := range d.m.l.rows {
 		d.event("proof", []string{fmt.Sprintf("n%d", i+1), "acted"})
 	}
-	d.event("wait", []string{"6s"})
+	d.event("wait", []string{"16s"})
 }

@@ -20,13 +20,13 @@ const (
 	KindPlan      Kind = "plan"      // first of every run: header, plan, rules, pace
 	KindResumed   Kind = "resumed"   // another process resumes: sending became unknown, not-sent planned
 	KindProbed    Kind = "probed"    // what the Prober found, by node
-	KindRequeued  Kind = "requeued"  // nodes that nothing reached become a new batch
+	KindRequeued  Kind = "requeued"  // nodes that nothing reached become a new batch, or go back to the pool
 	KindAbsent    Kind = "absent"    // planned nodes that were not connected at their baseline: not sent to
 	KindReplaced  Kind = "replaced"  // planned nodes of later batches take the place of absent canaries
 	KindRestarted Kind = "restarted" // planned nodes whose process began after the run did: not sent to, unknown
 	KindLeftOut   Kind = "left-out"  // planned nodes that must not be sent to as things are: not-sent, planned again in a resume
 	KindBaseline  Kind = "baseline"  // how nodes were just before their batch
-	KindIntent    Kind = "intent"    // the batch may leave from now on
+	KindIntent    Kind = "intent"    // the batch may leave from now on; nodes of the pool become one with it
 	KindSent      Kind = "sent"      // the batch left, flushed
 	KindWithdrawn Kind = "withdrawn" // these nodes of the batch were not sent to after all
 	KindOutcomes  Kind = "outcomes"  // replies
@@ -37,6 +37,7 @@ const (
 	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
 	KindPaused    Kind = "paused"    // nothing new is sent until continued
 	KindContinued Kind = "continued" // sending goes on
+	KindSlots     Kind = "slots"     // silent nodes hold slots of a window; changes no state
 	KindNote      Kind = "note"      // for people; changes no state
 	KindRunEnd    Kind = "run-end"   // planned became not-sent, sending unknown
 )
@@ -46,7 +47,7 @@ type Record struct {
 	Version   int               `json:"v"`
 	Kind      Kind              `json:"k"`
 	Time      time.Time         `json:"t"`
-	Batch     int               `json:"b,omitempty"`
+	Batch     int               `json:"b,omitempty"`         // 0 where it is about nodes of the pool
 	Begin     *Beginning        `json:"plan,omitempty"`      // plan; resumed without Plan and Header
 	Request   string            `json:"request,omitempty"`   // intent
 	Nodes     []string          `json:"nodes,omitempty"`     // intent (when not the whole batch), requeued, absent, replaced, restarted, left-out, withdrawn

@@ -38,6 +38,10 @@ type Runner struct {
 	// and no consent is asked; replies, proof, stop rules and the deadline go on.
 	Control <-chan Control
 
+	// Elapsed is how much time has passed for certain since a moment that a record
+	// holds; nil is Shortest.
+	Elapsed func(since, now time.Time) time.Duration
+
 	// Lagging says, for a resume, that the record may lack requests that were
 	// really sent: nodes that do not say how long they have run are not sent to,
 	// neither now nor in a retry.
@@ -53,6 +57,14 @@ func (r Runner) Validate() error {
 		return errors.New("cannot confirm each batch: there is no way to ask")
 	}
 	return errors.Join(r.Rules.Validate(), r.Pace.Validate())
+}
+
+// rolls refuses what a window cannot do.
+func (r Runner) rolls() error {
+	if r.Pace.SilentHold <= 0 {
+		return errors.New("cannot roll without knowing how long a silent node keeps its slot")
+	}
+	return r.Rules.inBatches(r.Pace)
 }
 
 // maxGroup is how many events are handled before their records are kept.
@@ -73,6 +85,15 @@ func (r Runner) Run(ctx context.Context, from Progress) (Summary, error) {
 	if err := r.Validate(); err != nil {
 		return Summary{}, err
 	}
+	if from.l.begin.Plan.Policy.Rolling {
+		if err := r.rolls(); err != nil {
+			return Summary{}, err
+		}
+	}
+	elapsed := r.Elapsed
+	if elapsed == nil {
+		elapsed = Shortest
+	}
 	var request func(int) string
 	if named, ok := r.Actor.(Requester); ok {
 		request = named.Request
@@ -85,7 +106,7 @@ func (r Runner) Run(ctx context.Context, from Progress) (Summary, error) {
 		events: make(chan event, maxGroup), timer: time.NewTimer(time.Hour),
 		abandon: ctx.Done(), cause: func() error { return context.Cause(ctx) },
 	}
-	x.do(x.m.start(time.Now(), r.Rules, r.Pace, r.Lagging))
+	x.do(x.m.start(time.Now(), r.Rules, r.Pace, r.Lagging, elapsed))
 	x.flush()
 	for !x.ended {
 		x.handle(x.wait())

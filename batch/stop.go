@@ -51,6 +51,7 @@ const (
 	RuleMaxFailedBatch  = "max-failed-batch"
 	RuleMaxNoReplyBatch = "max-no-reply-batch"
 	RuleNothing         = "whole-batch"
+	RuleInARow          = "in-a-row" // of a window: so many nodes, one after another
 	RuleTokens          = "expiring-tokens"
 )
 
@@ -65,8 +66,9 @@ type Stop struct {
 	Reason string   `json:"reason"`          // one line for people
 }
 
-// Tally is what the stop rules judge: the whole run, or one batch. Of the run,
-// and for the rules of a batch, only what happened in this life of it counts.
+// Tally is what the stop rules judge: the whole run, one batch, or nodes of a window
+// that were sent to in a row. Of the run, of such nodes, and for the rules of a
+// batch, only what happened in this life of it counts.
 type Tally struct {
 	Nodes      int
 	Refused    int
@@ -76,6 +78,7 @@ type Tally struct {
 	Open       int // being sent, or accepted with a proof to wait for
 	Batch      int // 0 for the run
 	Canary     bool
+	InARow     bool   // nodes in the order in which they were sent to, absent ones left out
 	Fresh      *Tally // of a batch: what of it happened in this life; nil: all of it
 }
 
@@ -92,7 +95,9 @@ func (t Tally) fresh() Tally {
 // Decide is the only judge of stop rules: it reports the first rule that the
 // counts meet. Failures and silence (counted once the reply timeout is over)
 // are met for good, so a rule may be met while nodes of the batch are still
-// open; the rule about whole batches waits until none is. Pure.
+// open; the rule about whole batches waits until none is. In a window, batch holds
+// the nodes around the one that something is new of, when there are as many in a
+// row that came to nothing as the rule asks for. Pure.
 func Decide(r Rules, run, batch Tally) (Stop, bool) {
 	maxFailed := r.MaxFailed
 	if r.FailFast {
@@ -123,7 +128,11 @@ func Decide(r Rules, run, batch Tally) (Stop, bool) {
 			Reason: fmt.Sprintf("%d of %s%s %s: the limit is %d", c.count, nodeCount(c.of.Nodes), where, c.what, limit)}, true
 	}
 	if r.StopWhenNothing && cameToNothing(batch) && !replaced(r, batch) {
-		return Stop{Kind: StopRule, Rule: RuleNothing, Batch: batch.Batch, Count: batch.Nodes, Limit: batch.Nodes,
+		rule := RuleNothing
+		if batch.InARow {
+			rule = RuleInARow
+		}
+		return Stop{Kind: StopRule, Rule: rule, Batch: batch.Batch, Count: batch.Nodes, Limit: batch.Nodes,
 			Reason: nothingReason(batch)}, true
 	}
 	return Stop{}, false
@@ -167,6 +176,9 @@ func nothingReason(t Tally) string {
 			}
 		}
 		what = strings.Join(parts, ", ")
+	}
+	if t.InARow {
+		return fmt.Sprintf("%s in a row came to nothing: %s", nodeCount(t.Nodes), what)
 	}
 	name := "batch"
 	if t.Canary {

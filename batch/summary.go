@@ -64,6 +64,8 @@ type Summary struct {
 	Unproved int           `json:"unproved,omitempty"` // accepted, and the proof was not waited for
 	Paused   bool          `json:"paused,omitempty"`   // nothing new is sent until it is continued
 
+	Rolling bool `json:"rolling,omitempty"` // nodes started one by one; batches are what was sent at once
+
 	progress Progress
 }
 

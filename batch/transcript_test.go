@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 // trust it for safety.
 //
 //	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] [watch] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
+//	     [rolling] hold=60s rack=a,b [max-per=1] [spread]   node k has the k-th rack, over and over
 //	start                                begin, or resume after kill
 //	reply BATCH NODE ok|CODE [REASON]    a reply comes in
 //	sent BATCH [unsent=a,b|error]        Act returns
@@ -112,7 +113,7 @@ func (d *driver) event(name string, args []string) {
 	case "plan":
 		d.plan(args)
 	case "start":
-		d.do(d.m.start(d.now, d.rules, d.pace, false))
+		d.do(d.m.start(d.now, d.rules, d.pace, false, Shortest))
 	case "reply":
 		o := Outcome{Batch: num(0), Node: args[1], Time: d.now, OK: args[2] == "ok", Reason: strings.Join(args[3:], " ")}
 		if !o.OK {
@@ -222,6 +223,18 @@ func (d *driver) plan(args []string) {
 		d.t.Fatal(err)
 	}
 	p.Canary, _ = strconv.Atoi(set["canary"])
+	_, p.Rolling = set["rolling"]
+	if set["max-per"] != "" {
+		n, err := strconv.Atoi(set["max-per"])
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		p.MaxPer = []MaxPer{{"rack", n}}
+	}
+	if _, spread := set["spread"]; spread {
+		p.SpreadBy = "rack"
+	}
+	racks := strings.Split(set["rack"], ",")
 	_, nothing := set["nothing"]
 	_, confirm := set["confirm"]
 	_, watch := set["watch"]
@@ -230,10 +243,11 @@ func (d *driver) plan(args []string) {
 	d.rules = Rules{MaxFailed: amount("max-failed"), MaxNoReply: amount("max-no-reply"), MaxFailedBatch: amount("max-failed-batch"),
 		MaxNoReplyBatch: amount("max-no-reply-batch"), MaxAbsent: amount("max-absent"), StopWhenNothing: nothing,
 		TokenMargin: length("tokens", "0s")}
-	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm, Watch: watch}
+	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm,
+		SilentHold: length("hold", "1m"), Watch: watch}
 	var nodes []Node
 	for i := range count {
-		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1)})
+		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1), Facts: map[string]string{"rack": racks[i%len(racks)]}})
 	}
 	plan, err := NewPlan(nodes, p)
 	if err != nil {
@@ -244,6 +258,9 @@ func (d *driver) plan(args []string) {
 	}
 	for _, b := range plan.Batches {
 		d.say("batch %d: %s (%s)", b.Number, strings.Join(b.Nodes, " "), b.Reason)
+	}
+	if len(plan.Pool) > 0 {
+		d.say("pool: %s", strings.Join(plan.Pool, " "))
 	}
 	progress, err := Begin(Header{Run: "r1"}, plan)
 	if err != nil {
@@ -284,7 +301,7 @@ func (d *driver) kill() {
 	}
 	d.timers = nil
 	d.m = newMachine(p.l, d.verify, d.probe, nil)
-	d.audit.stopped, d.audit.paused, d.audit.away = false, false, false
+	d.audit.stopped, d.audit.paused, d.audit.away, d.audit.sentNow = false, false, false, map[string]bool{}
 	d.say("replayed: %s, open %d, %s", counts(p.Counts()), p.Open(), p.Summary().Verdict)
 }
 
@@ -310,6 +327,7 @@ func counts(c Counts) string {
 
 // do prints the commands, as the runner would carry them out.
 func (d *driver) do(commands []command) {
+	d.audit.now = d.now
 	for _, c := range slices.Clone(commands) {
 		d.audit.command(d.m, c)
 		switch c := c.(type) {
@@ -376,7 +394,7 @@ func describe(r Record) string {
 	if len(r.Nodes) > 0 {
 		b.WriteString(": " + strings.Join(r.Nodes, " "))
 	}
-	if r.Kind == KindLink || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.By != "" {
+	if r.Kind == KindLink || r.Kind == KindSlots || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.By != "" {
 		b.WriteString(" (" + r.Reason + r.By + ")")
 	}
 	if r.Stop != nil {

@@ -76,6 +76,9 @@ func splitRows() []flagRow[requested] {
 		row("--batch 1,10,5%", func(r *run.Request) {
 			r.Policy.Sizes = batch.Sizes{batch.Number(1), batch.Number(10), batch.Amount{Millionths: 50_000}}
 		}),
+		row("--batch 7 --mode rolling", func(r *run.Request) {
+			r.Policy.Rolling, r.Policy.Sizes = true, batch.Sizes{batch.Number(7)}
+		}),
 		row("--canary 3", func(r *run.Request) { r.Policy.Canary = 3 }),
 		row("--canary 0", func(r *run.Request) { r.Policy.Canary = batch.CanaryOff }),
 		row("--spread-by site", func(r *run.Request) { r.Policy.SpreadBy = "site" }),

@@ -24,6 +24,7 @@ type reqOptions struct {
 	inputs        map[string]string // as typed
 
 	batch        string
+	mode         string
 	canary       canaryFlag
 	spreadBy     string
 	maxPer       []string
@@ -50,15 +51,23 @@ type reqOptions struct {
 // addSplit are the flags that make batches of nodes. A resumed run keeps its batches.
 func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
+	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier (the next batch begins when the last one is over), or rolling (--batch nodes in flight, the next starts when one is proved)")
+	completeWith(f, "mode", modeBarrier, modeRolling)
 	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
-	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`")
-	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch: `FACT=N`")
+	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
+	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
 }
+
+// The values of --mode.
+const (
+	modeBarrier = "barrier"
+	modeRolling = "rolling"
+)
 
 // addSteps are the flags of the way from batch to batch.
 func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
-	f.Var(&o.batchSleep, "batch-sleep", "wait between batches, since the last one's replies were in (1s)")
+	f.Var(&o.batchSleep, "batch-sleep", "wait between batches, since the last one's replies were in (1s); rolling: the rest of a slot after a proof")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "begin no batch after this long")
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
@@ -243,7 +252,10 @@ func (o *reqOptions) policy() (batch.Policy, error) {
 	if err != nil {
 		return batch.Policy{}, usage(err, "")
 	}
-	p := batch.Policy{Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy}
+	if o.mode != modeBarrier && o.mode != modeRolling && o.mode != "" { // runs resume has no --mode
+		return batch.Policy{}, usage(fmt.Errorf("unknown --mode %q", o.mode), "use barrier or rolling")
+	}
+	p := batch.Policy{Rolling: o.mode == modeRolling, Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy}
 	for _, text := range o.maxPer {
 		fact, count, ok := strings.Cut(text, "=")
 		n, err := strconv.Atoi(count)

@@ -137,6 +137,12 @@ const (
 	unsentReason = "the broker did not take the question: not asked"
 )
 
+// tokenEnded tells whether replies have shown a token of the node that has ended by now. They may have been refused for that.
+func (v *Verifier) tokenEnded(node string) bool {
+	t, seen := v.o.Client.Token(node)
+	return seen && !t.Ends.After(time.Now())
+}
+
 // unproved says why there is no proof, and what to do. It names no times: the same reason of many nodes is shown once.
 func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	switch {
@@ -150,6 +156,8 @@ func (v *Verifier) unproved(w *watched, noEvents bool) string {
 		return "had started again, and no longer answers: see the host"
 	case w.silent() && w.gone != never && v.o.Action == Update:
 		return "is not connected: it may not have come back, or was provisioned meanwhile: see the host and the provisioner"
+	case w.silent() && w.gone != never && v.o.Action == Restart && v.tokenEnded(w.node):
+		return "is not connected, and its token has ended: a server that starts with it is in provisioning mode"
 	case w.silent() && w.gone != never:
 		return "is not connected, it may not have come back: see the host"
 	case w.silent() && v.o.Action == Restart:

@@ -1,6 +1,9 @@
 package proof
 
 import (
+	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,4 +144,34 @@ type doubting struct{ *security.Identity }
 
 func (doubting) OpenReply(choria.SecureReply, string) (string, error) {
 	return "", security.ErrSignature
+}
+
+// Without events a server that started with an ended token is a node that is gone. Its token is known, so the reason names it.
+func TestANodeWhoseTokenHadEndedAndThatIsGoneIsExplained(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := lab.Start(t.Context(), lab.Options{Nodes: 3, Protocol: 2, Dir: dir, InProcess: true, Seed: 3, ExpiringIn: time.Minute, Faults: lab.Faults{Expiring: lab.Amount{N: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		conn, client, collective := operator(t, l)
+		defer conn.Close()
+		node := l.Nodes()[slices.IndexFunc(l.Nodes(), func(n lab.NodeInfo) bool { return n.Fault == lab.Expiring })].Identity
+		pause(t.Context(), 2*time.Minute) // a token is believed for a little longer than it is valid
+		target := batch.Target{Node: node, Sent: time.Now()}
+		req := rpcclient.Request{Agent: "choria_provision", Action: "restart", Collective: collective, Wait: 22 * sec, Data: json.RawMessage(`{"token":"s3cret","splay":1}`)}
+		for r, err := range client.Call(t.Context(), req, []string{node}) {
+			t.Fatalf("got reply %v, %v", r, err)
+		}
+		proofs, _ := verify(t, Options{Client: client, Collective: collective, Action: Restart}, group{targets: []batch.Target{target}}, group{at: 2 * time.Minute})
+		list := proofs[node]
+		if len(list) == 0 || !strings.Contains(list[len(list)-1].Reason, "its token has ended") {
+			t.Errorf("got %v", list)
+		}
+	})
 }

@@ -52,7 +52,7 @@ func documents() map[string]func(io.Writer) error {
 		"groups":  func(w io.Writer) error { return Groups(w, []Group{{Cause: enemy, Nodes: []string{enemy}}}, brief) },
 		"junit":   func(w io.Writer) error { return JUnit(w, suite) },
 		"plan": func(w io.Writer) error {
-			p := batch.Plan{Notes: []string{enemy}, Batches: []batch.Batch{{Number: 1, Nodes: []string{enemy}, Reason: enemy}}}
+			p := batch.Plan{Notes: []string{enemy}, Batches: []batch.Batch{{Number: 1, Nodes: []string{enemy}, Reason: enemy}}, Pool: []string{enemy}}
 			return Plan(w, p, batch.Estimate{}, PlanOptions{Width: 80, Guards: []string{enemy}})
 		},
 		"token": func(w io.Writer) error {

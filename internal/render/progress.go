@@ -16,6 +16,9 @@ import (
 type Snapshot struct {
 	// Batch is the batch that is being worked on, from 1; Batches is how many there are.
 	Batch, Batches int
+	// Window is how many nodes may be in flight; 0 for a run in batches. Batch then counts windows full of nodes that need
+	// no more waiting.
+	Window int
 	// Planned is the size of the plan, Done how many nodes need no more waiting.
 	Planned, Done int
 	// Failed nodes refused or stayed unverified.
@@ -36,8 +39,10 @@ type Progress struct {
 	width int
 	bar   *progressbar.ProgressBar // nil: a line per batch
 	drawn int                      // columns on the terminal now
-	last  string
+	last  string                   // drawn, or the batch of the last line
 	shown Snapshot
+
+	written string // the last line, without a bar
 }
 
 // worthDrawing keeps a large run from spending its time on the bar: a change of less than a five-hundredth of the plan
@@ -133,21 +138,29 @@ func (p *Progress) draw(content string) {
 
 // line writes a plain line when the batch is a new one, or at the end.
 func (p *Progress) line(s Snapshot, end bool) {
-	head := "batch " + batchOf(s)
+	head := strconv.Itoa(s.Batch)
 	if !end && (s.Batch == 0 || head == p.last) {
 		return
 	}
-	p.last = head
 	words, _ := parts(s)
-	p.write(strings.Join(words, ", ") + "\n")
+	text := strings.Join(words, ", ") + "\n"
+	if text != p.written {
+		p.write(text)
+	}
+	p.last, p.written = head, text
 }
 
-func batchOf(s Snapshot) string { return fmt.Sprintf("%d/%d", s.Batch, s.Batches) }
+func batchOf(s Snapshot) string {
+	if s.Window > 0 {
+		return fmt.Sprintf("window of %d", s.Window)
+	}
+	return fmt.Sprintf("batch %d/%d", s.Batch, s.Batches)
+}
 
 // parts are the words of a snapshot, the most important ones first; the first few say where the run is and what it waits
 // for. Zero counts of bad things are left out.
 func parts(s Snapshot) (list []string, essential int) {
-	list = []string{"batch " + batchOf(s), fmt.Sprintf("%d/%d nodes", s.Done, s.Planned)}
+	list = []string{batchOf(s), fmt.Sprintf("%d/%d nodes", s.Done, s.Planned)}
 	if s.Paused {
 		list = append(list, "paused")
 	}

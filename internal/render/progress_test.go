@@ -136,6 +136,22 @@ batch 2/2, 4/4 nodes, 1 failed, 1 no reply, 2 accepted, 2 verified
 	}
 }
 
+// In a window there is one line for as many nodes as it has slots, and none twice.
+func TestPlainProgressOfAWindow(t *testing.T) {
+	var b strings.Builder
+	p := NewPlain(&b)
+	for done := range 7 {
+		p.Update(Snapshot{Batch: done / 3, Batches: done, Window: 3, Planned: 6, Done: done, Accepted: done, Waiting: "2 in flight"})
+	}
+	p.Close(Snapshot{Batch: 2, Batches: 6, Window: 3, Planned: 6, Done: 6, Accepted: 6, Waiting: "2 in flight"})
+	want := `window of 3, 3/6 nodes, waits for 2 in flight, 3 accepted
+window of 3, 6/6 nodes, waits for 2 in flight, 6 accepted
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func TestBarSaysThatARunIsPaused(t *testing.T) {
 	s := &screen{t: t, width: 60}
 	NewBar(s, 4, 60).Update(Snapshot{Batch: 1, Batches: 2, Planned: 4, Paused: true, Waiting: "2 replies"})

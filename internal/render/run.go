@@ -18,6 +18,7 @@ type Run struct {
 	Verdict  string              `json:"verdict"`
 	States   batch.Counts        `json:"states"`
 	Stop     *batch.Stop         `json:"stop,omitempty"`
+	Rolling  bool                `json:"rolling,omitempty"` // nodes started one by one: Batches are what was sent at once
 	Nodes    []batch.Result      `json:"nodes"`
 	Batches  []batch.BatchResult `json:"batches"`
 	Strays   map[string]int      `json:"strays,omitempty"`
@@ -26,7 +27,7 @@ type Run struct {
 // NewRun makes the account of a finished run.
 func NewRun(s batch.Summary, exitCode int, strays map[string]int) Run {
 	r := Run{
-		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Nodes: make([]batch.Result, 0, s.Nodes),
+		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Rolling: s.Rolling, Nodes: make([]batch.Result, 0, s.Nodes),
 		Batches: s.Batches, Strays: strays,
 	}
 	if s.Stop != (batch.Stop{}) {
@@ -198,6 +199,8 @@ type PlanOptions struct {
 	Width int
 	// Guards say what holds the run back, one a line.
 	Guards []string
+	// Modes are how long the nodes take in each mode; zero where that is not known.
+	Modes batch.Estimates
 	// All shows every batch of a long plan.
 	All bool
 }
@@ -208,11 +211,18 @@ const shownBatches = 12
 // Plan writes what a run would do.
 func Plan(w io.Writer, p batch.Plan, e batch.Estimate, o PlanOptions) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s in %s", plural(p.Nodes(), "node"), plural(len(p.Batches), "batch"))
+	how, other, instead := plural(len(p.Batches), "batch"), "with --mode rolling", o.Modes.Rolling
+	if p.Rolls() {
+		how, other, instead = "a rolling window of "+p.Policy.Sizes.String(), "with --mode barrier", o.Modes.Barrier
+	}
+	fmt.Fprintf(&out, "%s in %s", plural(p.Nodes(), "node"), how)
 	if e.Typical > 0 {
 		fmt.Fprintf(&out, ", about %s (at most %s)", e.Typical.Round(time.Second), e.Longest.Round(time.Second))
 	}
 	fmt.Fprintln(&out)
+	if instead.Typical > 0 && (p.Rolls() || len(p.Batches) > 1) {
+		fmt.Fprintf(&out, "  %s: about %s (at most %s)\n", other, instead.Typical.Round(time.Second), instead.Longest.Round(time.Second))
+	}
 	for _, n := range append(p.Notes, o.Guards...) {
 		fmt.Fprintln(&out, "  "+oneLine(n))
 	}
@@ -230,6 +240,12 @@ func Plan(w io.Writer, p batch.Plan, e batch.Estimate, o PlanOptions) error {
 			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
 		}
 	}
+	if len(p.Pool) > 0 {
+		fmt.Fprintf(&out, "  one by one: %s\n", plural(len(p.Pool), "node"))
+		for _, l := range wrapNames(oneLine(discovery.Fold(p.Pool)), o.Width-len(groupIndent)) {
+			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
+		}
+	}
 	_, err := io.WriteString(w, out.String())
 	return err
 }
@@ -242,6 +258,9 @@ type PlanDocument struct {
 	Nodes         int            `json:"nodes"`
 	Plan          batch.Plan     `json:"plan"`
 	Estimate      batch.Estimate `json:"estimate"`
+	// Mode is that of the plan, Estimates how long its nodes take in each.
+	Mode      string          `json:"mode"`
+	Estimates batch.Estimates `json:"estimates"`
 	// Guards say what holds the run back.
 	Guards []string `json:"guards"`
 	// Refused are the guards that would not let the run pass.
@@ -279,7 +298,11 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	line("Started", when(s.Started))
 	line("Ended", when(s.Ended))
 	line("Status", f.Status)
-	line("Nodes", fmt.Sprintf("%d in %s: %s", s.Nodes, plural(len(s.Batches), "batch"), counts(s.States)))
+	how := plural(len(s.Batches), "batch")
+	if s.Rolling {
+		how = fmt.Sprintf("a rolling window (%s)", plural(len(s.Batches), "request"))
+	}
+	line("Nodes", fmt.Sprintf("%d in %s: %s", s.Nodes, how, counts(s.States)))
 	if s.Resumes > 0 {
 		line("Resumed", plural(s.Resumes, "time"))
 	}

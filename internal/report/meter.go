@@ -30,11 +30,44 @@ func (m *meter) snapshot() render.Snapshot {
 		s.Paused, s.Left = true, 0
 	}
 	s.Done = s.Accepted + c.Of(batch.Refused) + s.NoReply + s.Absent
+	if plan := m.progress.Plan(); plan.Rolls() {
+		sizes := plan.Policy.Sizes
+		s.Window = sizes.At(len(sizes)-1, c.Total())
+		s.Done = m.progress.Final()
+		s.Batch = s.Done / max(1, s.Window)
+	}
 	return s
+}
+
+// rolling follows a window: what is in flight, and how long is left at the pace so far.
+func (m *meter) rolling(r batch.Record) {
+	final, total := m.progress.Final(), m.progress.Counts().Total()
+	switch r.Kind {
+	case batch.KindIntent:
+		if m.began.IsZero() {
+			m.began, m.before = r.Time, final
+		}
+	case batch.KindProofs, batch.KindOutcomes, batch.KindReplies:
+		if done := final - m.before; done > 0 && !m.began.IsZero() {
+			m.left = r.Time.Sub(m.began) / time.Duration(done) * time.Duration(total-final)
+		}
+	case batch.KindStopped, batch.KindRunEnd:
+		m.left = 0
+	}
+	c := m.progress.Counts()
+	if m.waiting = ""; r.Kind != batch.KindRunEnd {
+		if n := total - final - c.Of(batch.Planned) - c.Of(batch.NotSent) - c.Of(batch.Unknown); n > 0 {
+			m.waiting = fmt.Sprintf("%d in flight", n)
+		}
+	}
 }
 
 // observe follows the phases of a run: what it waits for, and how long a batch takes, sleep and proof included.
 func (m *meter) observe(r batch.Record) {
+	if m.progress.Plan().Rolls() {
+		m.rolling(r)
+		return
+	}
 	switch r.Kind {
 	case batch.KindIntent:
 		m.estimate(r)

@@ -111,6 +111,51 @@ func TestTheMeterEstimatesWhatIsLeft(t *testing.T) {
 	}
 }
 
+// Of a window, what is done are nodes that need no more waiting; the time that is left is as much a node as they took.
+func TestTheMeterFollowsAWindow(t *testing.T) {
+	plan := batch.Plan{Policy: batch.Policy{Rolling: true, Sizes: batch.Sizes{batch.Number(1), batch.Number(2)}}, Pool: []string{"a", "b", "c", "d", "e"}}
+	first := batch.Record{Kind: batch.KindPlan, Time: begun, Begin: &batch.Beginning{Plan: &plan, Proved: true, Header: batch.Header{Run: "r", Created: begun}}}
+	starts := func(number int, after time.Duration, nodes ...string) batch.Record {
+		r := intent(number, after)
+		r.Nodes, r.Reason = nodes, "window of 2"
+		return r
+	}
+	proofs := func(after time.Duration, node string, found batch.Finding) batch.Record {
+		at := begun.Add(after)
+		return batch.Record{Kind: batch.KindProofs, Time: at, Proofs: []batch.Proof{{Node: node, Found: found, Time: at}}}
+	}
+	records := []batch.Record{first}
+	m := meter{}
+	for _, step := range []struct {
+		r    batch.Record
+		want render.Snapshot
+	}{
+		{starts(1, 0, "a", "b"), render.Snapshot{Waiting: "2 in flight"}},
+		{outcomes(1, true, "a"), render.Snapshot{Accepted: 1, Waiting: "2 in flight"}},
+		{proofs(10*time.Second, "a", batch.Acted), render.Snapshot{Done: 1, Accepted: 1, Verified: 1, Waiting: "1 in flight", Left: 40 * time.Second}},
+		{starts(2, 11*time.Second, "c"), render.Snapshot{Done: 1, Accepted: 1, Verified: 1, Waiting: "2 in flight", Left: 40 * time.Second}},
+		{batch.Record{Kind: batch.KindReplies, Time: begun.Add(12 * time.Second), Batch: 1},
+			render.Snapshot{Batch: 1, Done: 2, Accepted: 1, Verified: 1, NoReply: 1, Waiting: "1 in flight", Left: 18 * time.Second}},
+		{batch.Record{Kind: batch.KindStopped, Time: begun, Stop: &batch.Stop{Kind: batch.StopSignal, Reason: "x"}},
+			render.Snapshot{Batch: 1, Done: 2, Accepted: 1, Verified: 1, NoReply: 1, Waiting: "1 in flight"}},
+		{batch.Record{Kind: batch.KindRunEnd, Time: begun, End: &batch.Ending{Verdict: batch.Interrupted, Open: 3,
+			States: batch.CountsOf(map[batch.State]int{batch.Verified: 1, batch.NoReply: 1, batch.Unknown: 1, batch.NotSent: 2})}},
+			render.Snapshot{Batch: 1, Done: 2, Accepted: 1, Verified: 1, NoReply: 1}},
+	} {
+		records = append(records, step.r)
+		p, err := batch.Follow(journal(t, records...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.progress = p
+		m.observe(step.r)
+		step.want.Window, step.want.Planned, step.want.Batches = 2, 5, p.Batches()
+		if got := m.snapshot(); got != step.want {
+			t.Errorf("after %s: got %+v, want %+v", step.r.Kind, got, step.want)
+		}
+	}
+}
+
 func TestAWatcherSeesTheBatchThatWasSentLast(t *testing.T) {
 	p := progressOf(t, intent(1, 0), outcomes(1, true, "a"))
 	if got := Watch(p.Summary(), p); got.Batch != 1 || got.Done != 1 || got.Planned != 3 {

@@ -195,7 +195,7 @@ func (w *Writer) found(e run.Found) {
 
 // planOptions are how a plan is shown on a stream.
 func (w *Writer) planOptions(s Stream, p run.Proposal) render.PlanOptions {
-	o := render.PlanOptions{Guards: p.Guards, All: w.o.Verbose}
+	o := render.PlanOptions{Guards: p.Guards, Modes: p.Modes, All: w.o.Verbose}
 	if s.Terminal {
 		o.Width = s.Width
 	}
@@ -207,6 +207,10 @@ func (w *Writer) planned(p run.Proposal) error {
 	w.complete = true
 	doc := render.PlanDocument{
 		SchemaVersion: render.SchemaVersion, Agent: p.Agent, Action: p.Action, Nodes: p.Plan.Nodes(), Plan: p.Plan, Estimate: p.Estimate, Guards: p.Guards,
+		Mode: "barrier", Estimates: p.Modes,
+	}
+	if p.Plan.Rolls() {
+		doc.Mode = "rolling"
 	}
 	for _, r := range p.Refusals {
 		doc.Refused = append(doc.Refused, render.Refusal(r))
@@ -230,7 +234,7 @@ func (w *Writer) began(e run.Began) {
 	case w.o.Err.Terminal:
 		w.progress = render.NewBar(w.o.Err, e.Progress.Counts().Total(), w.o.Err.Width)
 		w.progress.Update(w.snapshot())
-	case e.Progress.Batches() > 1:
+	case e.Progress.Batches() > 1 || e.Progress.Plan().Rolls():
 		w.progress = render.NewPlain(w.o.Err)
 	}
 }
@@ -287,6 +291,8 @@ func (w *Writer) tellRecord(r batch.Record) {
 		if r.Time.Before(w.links) {
 			return // reported when it happened
 		}
+		text = r.Reason
+	case batch.KindSlots:
 		text = r.Reason
 	case batch.KindPaused:
 		text = "paused by " + r.By + ": nothing new is sent; replies and proof go on"

@@ -3,8 +3,6 @@ package run
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -105,10 +103,10 @@ func prepare(ctx context.Context, c Context, r Request) (*call, error) {
 	if err := j.resolve(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.forwardable(); err != nil {
+	if err := forwardable(j); err != nil {
 		return nil, err
 	}
-	if err := j.checkVersion(); err != nil {
+	if err := (demand{j}).checkVersion(); err != nil {
 		return nil, err
 	}
 	return j, nil
@@ -168,7 +166,7 @@ func (c *call) canSend() error {
 	if ttl := c.message().TTL; who.Version == choria.V1 && ttl < minTTL {
 		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests in silence", ttl), "use --ttl 30 or longer")
 	}
-	if c.guardsTokens() {
+	if (tokenWatch{c}).guards() {
 		c.fleet.KeepTokens()
 	}
 	return nil
@@ -206,12 +204,8 @@ func (c *call) message() rpcclient.Request {
 
 func (c *call) proves() proof.Action { return c.req.Proof.Proves(c.req.Agent, c.req.Action) }
 
-func (c *call) proofLimits() (longest, settle, timeout time.Duration) {
-	return c.req.Proof.limits(c.req.Agent, c.req.Action, c.splay())
-}
-
 func (c *call) pace() batch.Pace {
-	longest, settle, timeout := c.proofLimits()
+	longest, settle, timeout := demand{c}.limits()
 	replies := fleet.ReplyTimeout(c.doc)
 	watch := c.proves() == proof.Update // most of its replies are dropped: proof is what is waited for
 	if watch {
@@ -219,14 +213,16 @@ func (c *call) pace() batch.Pace {
 	}
 	p := c.req.pace(replies)
 	p.LongestDelay, p.Settle, p.VerifyTimeout, p.Watch = longest, settle, timeout, watch
+	acts := max(longest, proof.LongestDelay(proof.Of(c.req.Agent, c.req.Action), c.splay())) // it acts with --no-verify, too
+	p.SilentHold = c.message().TTL + acts + timeout
 	return p
 }
 
 func (c *call) rules() batch.Rules {
 	r := c.req.Rules
 	r.StopWhenNothing = c.changes()
-	if c.guardsTokens() {
-		r.TokenMargin = c.batchMargin()
+	if watch := (tokenWatch{c}); watch.guards() {
+		r.TokenMargin = watch.margin()
 	}
 	return r
 }
@@ -236,20 +232,6 @@ func (c *call) policy() batch.Policy {
 	_, token := c.action.Inputs["token"]
 	p.TakesToken = token && c.req.ReplyTo == ""
 	return p
-}
-
-// mark tells the same command from others, whatever its secrets and its way of showing things.
-func (c *call) mark() string {
-	t := c.req.Targets
-	text, err := json.Marshal([]any{
-		c.req.Agent, c.req.Action, c.inputs.plain, t.Filter, c.about.Collective, t.NodesFile, t.Exclude, t.Limit, c.about.ConfigFile, c.about.Federations,
-		t.Method, t.Do, t.LimitSeed,
-	})
-	if err != nil {
-		return ""
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8])
 }
 
 // recorded tells whether this run is recorded.

@@ -126,6 +126,36 @@ func (c planner) factNames(ctx context.Context, node string) []string {
 	return filter.FactNames(n.Facts)
 }
 
+// factsAgain asks the nodes of a retry for the facts that its policy needs; nil where none are, or the earlier plan has
+// them.
+func (c job) factsAgain(ctx context.Context, p batch.Progress, which []batch.State) (func(string) batch.Node, error) {
+	wanted := c.policy().Facts()
+	if p.Plan().Knows(wanted) {
+		return nil, nil
+	}
+	var names []string
+	for r := range p.Results() {
+		if slices.Contains(which, r.State) {
+			names = append(names, r.Identity)
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	if err := c.canSend(); err != nil {
+		return nil, err
+	}
+	nodes, err := c.planner().describe(ctx, names, wanted)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]batch.Node, len(nodes))
+	for _, n := range nodes {
+		known[n.Identity] = n
+	}
+	return func(name string) batch.Node { return known[name] }, nil
+}
+
 // plan splits the nodes into batches.
 func (c planner) plan(ctx context.Context, names []string) (batch.Plan, error) {
 	policy := c.policy()

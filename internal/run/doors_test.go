@@ -122,7 +122,7 @@ func TestTheSeedOfARandomLimitIsKept(t *testing.T) {
 			}
 			if again := r; tt.drawn == 4711 {
 				w.seed, again.Targets.LimitSeed = 0, 0
-				if mark := (&call{Context: w.context(), req: again, about: w.about, inputs: inputs{plain: map[string]string{}}}).mark(); mark != s.Meta.Mark {
+				if mark := (entry{&call{Context: w.context(), req: again, about: w.about, inputs: inputs{plain: map[string]string{}}}}).mark(); mark != s.Meta.Mark {
 					t.Error("the same command has another mark")
 				}
 			}

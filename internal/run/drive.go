@@ -30,12 +30,12 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 			return c.door().secretsArePrivate(ctx) // for the broker that we are connected to then
 		})
 	}
-	verifier, err := c.verifier(client)
+	verifier, err := demand(c).verifier(client)
 	if err != nil {
 		return Result{}, err
 	}
-	if verifier == nil && c.guardsTokens() {
-		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return c.door().goodTokens(client, nodes) })
+	if watch := tokenWatch(c); verifier == nil && watch.guards() {
+		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return watch.good(client, nodes) })
 	}
 	c.Reporter = &serial{to: c.Reporter} // the question between batches is put beside the engine
 	interrupt := make(chan error, 1)
@@ -44,7 +44,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from)}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
-		Link: links, Lagging: c.lagging,
+		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier

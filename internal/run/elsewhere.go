@@ -30,7 +30,7 @@ func (r Request) validateReplyTo() error {
 }
 
 // forwardable refuses to lose track of an action that changes something, unless the operator says so.
-func (c *call) forwardable() error {
+func forwardable(c *call) error {
 	if c.req.ReplyTo == "" || !c.changes() || c.req.Record.Off {
 		return nil
 	}

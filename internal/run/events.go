@@ -105,8 +105,9 @@ type Proposal struct {
 	Agent, Action string
 	Plan          batch.Plan
 	Estimate      batch.Estimate
-	Guards        []string  // what holds the run back, one sentence each
-	Refusals      []Refusal // in a dry run: the guards that would not let it pass
+	Modes         batch.Estimates // the same nodes in batches, and in a window
+	Guards        []string        // what holds the run back, one sentence each
+	Refusals      []Refusal       // in a dry run: the guards that would not let it pass
 }
 
 // Refusal is a guard's, with its reason.

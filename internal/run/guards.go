@@ -144,7 +144,7 @@ func guards() []guard {
 		},
 		{
 			name:    "--allow-expiring",
-			applies: func(c door) bool { return c.tokensMatter() },
+			applies: func(c door) bool { return tokenWatch(c).matter() },
 			says: func(c door) string {
 				if c.req.Guards.AllowExpiring {
 					return "restarts nodes whose token ends soon, too, which costs them their identity: --allow-expiring"
@@ -155,7 +155,7 @@ func guards() []guard {
 				if c.req.Guards.AllowExpiring {
 					return nil
 				}
-				return c.expiring(ctx, p)
+				return tokenWatch(c).expiring(ctx, p)
 			},
 		},
 		{
@@ -179,7 +179,7 @@ func (c door) guarded(name string) bool {
 }
 
 // sentences say what holds this run back, one sentence each: the guards, the stop rules, the proof.
-func (c door) sentences() []string {
+func (c door) sentences(rolling bool) []string {
 	out := []string{}
 	for _, g := range guards() {
 		if g.says != nil && g.applies(c) {
@@ -188,10 +188,10 @@ func (c door) sentences() []string {
 			}
 		}
 	}
-	return append(append(out, ruleSentences(c.rules())...), c.proofSentences()...)
+	return append(append(out, ruleSentences(c.rules(), rolling)...), c.proofSentences()...)
 }
 
-func ruleSentences(r batch.Rules) []string {
+func ruleSentences(r batch.Rules, rolling bool) []string {
 	var out []string
 	add := func(ok bool, format string, args ...any) {
 		if ok {
@@ -204,15 +204,16 @@ func ruleSentences(r batch.Rules) []string {
 	add(!r.MaxAbsent.IsZero(), "stops at %s absent", r.MaxAbsent)
 	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
-	add(r.StopWhenNothing, "stops when a whole batch comes to nothing")
+	add(r.StopWhenNothing && !rolling, "stops when a whole batch comes to nothing")
+	add(r.StopWhenNothing && rolling, "stops when as many nodes in a row as the window has slots come to nothing")
 	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
 	return out
 }
 
 func (c door) proofSentences() []string {
-	switch version := c.wanted(); {
+	switch version := demand(c).wanted(); {
 	case c.proves() == proof.Update:
-		_, _, timeout := c.proofLimits()
+		_, _, timeout := demand(c).limits()
 		return []string{fmt.Sprintf("proves each node: a later start with version %s, within %s of the sending, with a reply or without", cmp.Or(version, "as --verify-expr has it"), timeout)}
 	case version != "":
 		return []string{fmt.Sprintf("proves each node: %s, and version %s", c.proves(), version)}
@@ -223,7 +224,8 @@ func (c door) proofSentences() []string {
 }
 
 func (c door) proposal(plan batch.Plan) Proposal {
-	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Guards: c.sentences()}
+	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Modes: plan.Estimates(c.pace()),
+		Guards: c.sentences(plan.Rolls())}
 }
 
 func (c door) atMost(limit, nodes int) error {

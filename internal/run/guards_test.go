@@ -184,10 +184,14 @@ func TestEveryRuleHasItsSentence(t *testing.T) {
 		"stops at 1 failed", "stops at the first failure", "stops at 2% without a reply", "stops at 5 absent", "stops at 3 failed in one batch",
 		"stops at 4% without a reply in one batch", "stops when a whole batch comes to nothing",
 	}
-	if got := ruleSentences(r); !slices.Equal(got, want) {
+	if got := ruleSentences(r, false); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	if got := ruleSentences(batch.Rules{}); got != nil {
+	want = []string{"stops when as many nodes in a row as the window has slots come to nothing"}
+	if got := ruleSentences(batch.Rules{StopWhenNothing: true}, true); !slices.Equal(got, want) {
+		t.Errorf("of a window: got %q", got)
+	}
+	if got := ruleSentences(batch.Rules{}, false); got != nil {
 		t.Errorf("no rules: %q", got)
 	}
 }

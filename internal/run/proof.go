@@ -113,9 +113,17 @@ func (p Proof) limits(agent, action string, splay time.Duration) (longest, settl
 	return longest, settle, timeout
 }
 
+// demand is what a call wants to see proved.
+type demand struct{ *call }
+
+// limits are the longest delay of the action, how long a proved node is followed, and how long proof may take.
+func (c demand) limits() (longest, settle, timeout time.Duration) {
+	return c.req.Proof.limits(c.req.Agent, c.req.Action, c.splay())
+}
+
 // wanted is the version that nodes have to come back with: the one that was named for the proof, else the one that an
 // update installs; "" for none.
-func (c *call) wanted() string {
+func (c demand) wanted() string {
 	if p := c.req.Proof; p.Version == "" && p.Expr == "" && c.proves() == proof.Update {
 		return c.req.Inputs["version"]
 	}
@@ -123,7 +131,7 @@ func (c *call) wanted() string {
 }
 
 // checkVersion refuses an update whose version cannot be proved.
-func (c *call) checkVersion() error {
+func (c demand) checkVersion() error {
 	if version := c.wanted(); version != "" && !versionText.MatchString(version) {
 		return usage(fmt.Errorf("cannot prove an update to %q: that is not a version", version), "name what nodes come back with: --verify-version, or use --no-verify")
 	}
@@ -131,15 +139,15 @@ func (c *call) checkVersion() error {
 }
 
 // verifier makes the verifier of this action, nil when nothing is proved. The same one probes nodes whose state is open.
-func (c *call) verifier(client *rpcclient.Client) (*proof.Verifier, error) {
+func (c demand) verifier(client *rpcclient.Client) (*proof.Verifier, error) {
 	a := c.proves()
 	if a == 0 {
 		return nil, nil
 	}
-	longest, settle, timeout := c.proofLimits()
+	longest, settle, timeout := c.limits()
 	o := proof.Options{
 		Client: client, Collective: c.about.Collective, Action: a, Events: c.fleet.Events(), Timeout: timeout, Settle: settle,
-		LongestDelay: longest, TTL: c.message().TTL, Elapsed: c.elapsed, Tokens: c.guardsTokens(),
+		LongestDelay: longest, TTL: c.message().TTL, Elapsed: c.elapsed, Tokens: tokenWatch(c).guards(),
 	}
 	wanted := c.req.Proof
 	wanted.Version = c.wanted()

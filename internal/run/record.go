@@ -2,6 +2,8 @@ package run
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +43,10 @@ type Meta struct {
 	Version     string            `json:"version,omitempty"`
 }
 
-func (c *call) meta() Meta {
+// entry is a call as its record describes it.
+type entry struct{ *call }
+
+func (c entry) meta() Meta {
 	p := c.req.Proof
 	m := Meta{
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
@@ -57,12 +62,26 @@ func (c *call) meta() Meta {
 }
 
 // header is what the engine writes about the run. With a record the run has a name, and can be found again.
-func (c *call) header(parent string) (batch.Header, error) {
+func (c entry) header(parent string) (batch.Header, error) {
 	meta, err := json.Marshal(c.meta())
 	if err != nil {
 		return batch.Header{}, fmt.Errorf("describe the run: %w", err)
 	}
 	return batch.Header{Run: newID(c.start), Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
+}
+
+// mark tells the same command from others, whatever its secrets and its way of showing things.
+func (c entry) mark() string {
+	t := c.req.Targets
+	text, err := json.Marshal([]any{
+		c.req.Agent, c.req.Action, c.inputs.plain, t.Filter, c.about.Collective, t.NodesFile, t.Exclude, t.Limit, c.about.ConfigFile, c.about.Federations,
+		t.Method, t.Do, t.LimitSeed,
+	})
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }
 
 // newID is a name that sorts by time and that two processes do not share.

@@ -196,7 +196,7 @@ func TestTheMarkIsThatOfTheCommand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return c.mark()
+		return entry{c}.mark()
 	}
 	first := mark(func(*world, *Request) {})
 	for name, set := range map[string]func(w *world, r *Request){

@@ -115,10 +115,35 @@ func (r Request) Validate() error {
 	if r.Record.Off && (r.Record.On || r.Record.Resume) {
 		return usage(errors.New("--no-journal excludes --journal and --resume"), "")
 	}
+	if r.Policy.Rolling && len(r.Policy.Sizes) == 0 {
+		return usage(errors.New("--mode rolling needs --batch: how many nodes may be in flight?"), "")
+	}
+	if r.Policy.Rolling {
+		if err := r.rolls(); err != nil {
+			return err
+		}
+	}
 	if err := r.Policy.Validate(); err != nil {
 		return usage(err, "")
 	}
 	return r.Proof.validate(r.Agent, r.Action)
+}
+
+// rolls refuses what asks or judges batch by batch: a rolling window has no batches.
+func (r Request) rolls() error {
+	for _, flag := range []struct {
+		name, hint string
+		given      bool
+	}{
+		{"--confirm-each", "begin with --canary, and pause the run to look: `fleetctl runs pause`", r.Pace.ConfirmEach.On},
+		{"--max-failed-batch", "use --max-failed", !r.Rules.MaxFailedBatch.IsZero()},
+		{"--max-no-reply-batch", "use --max-no-reply", !r.Rules.MaxNoReplyBatch.IsZero()},
+	} {
+		if flag.given {
+			return usage(fmt.Errorf("%s is about batches, and a rolling window has none", flag.name), flag.hint)
+		}
+	}
+	return nil
 }
 
 // stdinReaders names everything that would read stdin: two readers would each get half.

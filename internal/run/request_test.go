@@ -23,25 +23,33 @@ func TestValidateRefusesWhatCannotBeMeant(t *testing.T) {
 	for want, set := range map[string]func(r *Request){
 		"":                                     func(*Request) {},
 		"--reply-timeout 0 waits for no reply": func(r *Request) { r.Pace.ReplyTimeout.Set = true },
-		"--ttl 500ms: servers count whole seconds":         func(r *Request) { r.Pace.TTL = Wait{500 * time.Millisecond, true} },
-		"--nodes - and token=- all read stdin":             func(r *Request) { r.Targets.NodesFile, r.Inputs["token"] = "-", "-" },
-		"--do file=- and --expect-file - all":              func(r *Request) { r.Targets.Do, r.Guards.ExpectFile = []string{"file=-"}, "-" },
-		`--reply-to "a b" is not a subject`:                func(r *Request) { r.ReplyTo = "a b" },
-		"--reply-to excludes batches and stop rules":       func(r *Request) { r.ReplyTo, r.Rules.FailFast = "x", true },
-		"--reply-to excludes --journal":                    func(r *Request) { r.ReplyTo, r.Record.Resume = "x", true },
-		"--resume cannot tell whether --nodes -":           func(r *Request) { r.Record.Resume, r.Targets.NodesFile = true, "-" },
-		"--max-nodes 0 allows no run":                      func(r *Request) { r.Guards.MaxNodes.Set = true },
-		"--no-journal excludes --journal":                  func(r *Request) { r.Record.Off, r.Record.On = true, true },
-		"cannot plan: canary of -3 nodes":                  func(r *Request) { r.Policy.Canary = -3 },
-		`cannot verify by "hope"`:                          func(r *Request) { r.Proof.Verify = "hope" },
-		"--verify-version excludes --no-verify":            func(r *Request) { r.Proof.Version, r.Proof.None = "1", true },
-		"--no-verify and a way to verify":                  func(r *Request) { r.Proof.Verify, r.Proof.Expr = VerifyNone, "ok()" },
-		"--verify a#b needs --verify-expr":                 func(r *Request) { r.Proof.Verify = "a#b" },
-		"--verify-timeout 0 leaves no time":                func(r *Request) { r.Proof.Timeout.Set = true },
-		`--verify-version "v1" is not a version`:           func(r *Request) { r.Proof.Version = "v1" },
-		"--verify-version: nodes do not come back":         func(r *Request) { r.Action, r.Proof.Version = "shutdown", "1" },
-		"--verify-expr needs --verify AGENT#ACTION":        func(r *Request) { r.Agent, r.Proof.Expr = "rpcutil", "ok()" },
-		"--verify-expr: ":                                  func(r *Request) { r.Proof.Expr = "nope()" },
+		"--ttl 500ms: servers count whole seconds":   func(r *Request) { r.Pace.TTL = Wait{500 * time.Millisecond, true} },
+		"--nodes - and token=- all read stdin":       func(r *Request) { r.Targets.NodesFile, r.Inputs["token"] = "-", "-" },
+		"--do file=- and --expect-file - all":        func(r *Request) { r.Targets.Do, r.Guards.ExpectFile = []string{"file=-"}, "-" },
+		`--reply-to "a b" is not a subject`:          func(r *Request) { r.ReplyTo = "a b" },
+		"--reply-to excludes batches and stop rules": func(r *Request) { r.ReplyTo, r.Rules.FailFast = "x", true },
+		"--reply-to excludes --journal":              func(r *Request) { r.ReplyTo, r.Record.Resume = "x", true },
+		"--resume cannot tell whether --nodes -":     func(r *Request) { r.Record.Resume, r.Targets.NodesFile = true, "-" },
+		"--max-nodes 0 allows no run":                func(r *Request) { r.Guards.MaxNodes.Set = true },
+		"--no-journal excludes --journal":            func(r *Request) { r.Record.Off, r.Record.On = true, true },
+		"cannot plan: canary of -3 nodes":            func(r *Request) { r.Policy.Canary = -3 },
+		`cannot verify by "hope"`:                    func(r *Request) { r.Proof.Verify = "hope" },
+		"--verify-version excludes --no-verify":      func(r *Request) { r.Proof.Version, r.Proof.None = "1", true },
+		"--no-verify and a way to verify":            func(r *Request) { r.Proof.Verify, r.Proof.Expr = VerifyNone, "ok()" },
+		"--verify a#b needs --verify-expr":           func(r *Request) { r.Proof.Verify = "a#b" },
+		"--verify-timeout 0 leaves no time":          func(r *Request) { r.Proof.Timeout.Set = true },
+		`--verify-version "v1" is not a version`:     func(r *Request) { r.Proof.Version = "v1" },
+		"--verify-version: nodes do not come back":   func(r *Request) { r.Action, r.Proof.Version = "shutdown", "1" },
+		"--verify-expr needs --verify AGENT#ACTION":  func(r *Request) { r.Agent, r.Proof.Expr = "rpcutil", "ok()" },
+		"--verify-expr: ":                            func(r *Request) { r.Proof.Expr = "nope()" },
+		"--mode rolling needs --batch":               func(r *Request) { r.Policy.Rolling = true },
+		"--confirm-each is about batches":            func(r *Request) { r.Policy, r.Pace.ConfirmEach = rollingRestart(2).Policy, Wish{On: true, Set: true} },
+		"--max-failed-batch is about batches": func(r *Request) {
+			r.Policy, r.Rules.MaxFailedBatch = rollingRestart(2).Policy, batch.Number(1)
+		},
+		"--max-no-reply-batch is about batches": func(r *Request) {
+			r.Policy, r.Rules.MaxNoReplyBatch = rollingRestart(2).Policy, batch.Number(1)
+		},
 		"--reply-to excludes batches and stop rules: with": func(r *Request) { r.ReplyTo, r.Policy.SpreadBy = "x", "site" },
 	} {
 		r := restart()
@@ -180,7 +188,7 @@ func TestWhatIsProved(t *testing.T) {
 func TestTheSplayLengthensTheProof(t *testing.T) {
 	for data, splay := range map[string]time.Duration{`{"splay":90}`: 90 * time.Second, `{"splay":"9"}`: 0, `{}`: 0} {
 		c := &call{req: restart(), data: []byte(data)}
-		if got, _, _ := c.proofLimits(); got != proof.LongestDelay(proof.Restart, splay) {
+		if got, _, _ := (demand{c}).limits(); got != proof.LongestDelay(proof.Restart, splay) {
 			t.Errorf("%s: %s, want that of a splay of %s", data, got, splay)
 		}
 	}

@@ -21,7 +21,7 @@ func (c job) toResume(ctx context.Context) (string, error) {
 	if !c.recorded() || c.req.DryRun && !c.req.Record.Resume {
 		return "", nil
 	}
-	run, ok := c.Store.unfinished(c.mark())
+	run, ok := c.Store.unfinished(entry(c).mark())
 	switch {
 	case !ok:
 		return "", nil
@@ -133,12 +133,14 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	case !run.Ours:
 		return Result{}, recordError(fmt.Errorf("cannot resume run %s: %w", id, journal.ErrForeign))
 	}
-	c.req.keepPace(run.Progress)
+	if err := c.keep(run.Progress); err != nil {
+		return Result{}, err
+	}
 	if err := c.canSend(); err != nil {
 		return Result{}, err
 	}
 	c.lagging = run.Copied != "" && !c.req.Record.Trust
-	left, err := c.withTokens(ctx, remaining(run))
+	left, err := tokenWatch(c).noted(ctx, remaining(run))
 	if err != nil {
 		return Result{}, err
 	}
@@ -163,23 +165,23 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	return c.goOn(ctx, run, from, file)
 }
 
+// keep fills in the recorded pace and rules, and refuses what the run's mode has no use for.
+func (c job) keep(p batch.Progress) error {
+	c.req.keepPace(p)
+	if p.Plan().Rolls() {
+		return c.req.rolls()
+	}
+	return nil
+}
+
 // remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched. Those that
 // were found are all nodes of the run.
 func remaining(run Stored) passage {
 	plan, counts := run.Progress.Remaining(), run.Progress.Counts()
 	return passage{
 		plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending),
-		found: planned(run.Progress.Plan()), open: openNodes(run.Progress), run: run.ID, copied: run.Copied,
+		found: run.Progress.Plan().Names(), open: openNodes(run.Progress), run: run.ID, copied: run.Copied,
 	}
-}
-
-// planned are the nodes of a plan.
-func planned(plan batch.Plan) []string {
-	names := make([]string, 0, plan.Nodes())
-	for _, b := range plan.Batches {
-		names = append(names, b.Nodes...)
-	}
-	return names
 }
 
 // goOn resumes a run whose record was taken after the guards have judged it, and closes the record.
@@ -208,7 +210,7 @@ const copyMargin = 5 * time.Second
 
 // outwait waits until no request that the record may lack can act any more.
 func (c job) outwait(ctx context.Context, why string) error {
-	longest, _, _ := c.proofLimits()
+	longest, _, _ := demand(c).limits()
 	wait := c.message().TTL + longest + copyMargin
 	text := fmt.Sprintf("the record may be a copy that lags (%s): waits %s, until no request that it lacks can act any more; --trust-record does not", why, wait)
 	if err := c.Reporter.Report(Noted{Warning, text}); err != nil {
@@ -235,7 +237,11 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
-	plan, err := batch.Retry(s.Progress, which, j.policy(), nil)
+	describe, err := j.factsAgain(ctx, s.Progress, which)
+	if err != nil {
+		return Result{}, err
+	}
+	plan, err := batch.Retry(s.Progress, which, j.policy(), describe)
 	if errors.Is(err, batch.ErrNoNodes) {
 		return Result{}, &fleet.NoNodesError{Hint: "the run has no nodes in these states: see `fleetctl runs show " + s.ID + "`"}
 	}
@@ -249,7 +255,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := j.withTokens(ctx, passage{plan: plan, nodes: plan.Nodes(), found: planned(plan)})
+	again, err := tokenWatch(j).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}

@@ -23,9 +23,12 @@ import (
 // tokenMargin is how long a token must be good after the restart at the latest.
 const tokenMargin = 10 * time.Minute
 
-// tokensMatter tells whether a restart can cost nodes their identity, and whether it can be seen beforehand: replies carry
+// tokenWatch is how a call looks at the nodes' tokens.
+type tokenWatch struct{ *call }
+
+// matter tells whether a restart can cost nodes their identity, and whether it can be seen beforehand: replies carry
 // the token, and are checked. Nodes in provisioning mode have none.
-func (c *call) tokensMatter() bool {
+func (c tokenWatch) matter() bool {
 	if proof.Of(c.req.Agent, c.req.Action) != proof.Restart || c.about.Collective == fleet.ProvisioningCollective {
 		return false
 	}
@@ -33,8 +36,8 @@ func (c *call) tokensMatter() bool {
 	return err == nil && who.Version == choria.V2 && who.ChecksReplies
 }
 
-// guardsTokens tells whether nodes with an expiring token are kept from the restart.
-func (c *call) guardsTokens() bool { return c.tokensMatter() && !c.req.Guards.AllowExpiring }
+// guards tells whether nodes with an expiring token are kept from the restart.
+func (c tokenWatch) guards() bool { return c.matter() && !c.req.Guards.AllowExpiring }
 
 // splay is the input of restart, zero where none was given.
 func (c *call) splay() time.Duration {
@@ -49,8 +52,8 @@ func (c *call) splay() time.Duration {
 	return time.Duration(in.Splay) * time.Second
 }
 
-// batchMargin is how long the tokens of a batch must be good when it is sent.
-func (c *call) batchMargin() time.Duration {
+// margin is how long the tokens of a batch must be good when it is sent.
+func (c tokenWatch) margin() time.Duration {
 	return proof.LongestDelay(proof.Restart, c.splay()) + tokenMargin
 }
 
@@ -60,9 +63,9 @@ type tokenLook struct {
 	expiring, unseen []string      // nodes; absent ones are neither
 }
 
-// lookAtTokens looks at the token of every node that may be sent to, once a call: that of a reply to the discovery where
+// look looks at the token of every node that may be sent to, once a call: that of a reply to the discovery where
 // there was any, else of a reply to the question for the baseline.
-func (c *call) lookAtTokens(ctx context.Context, p passage) (tokenLook, error) {
+func (c tokenWatch) look(ctx context.Context, p passage) (tokenLook, error) {
 	if c.tokens != nil {
 		return *c.tokens, nil
 	}
@@ -100,12 +103,12 @@ func (c *call) lookAtTokens(ctx context.Context, p passage) (tokenLook, error) {
 	return look, nil
 }
 
-// withTokens adds to the plan what it must say of the nodes' tokens.
-func (c *call) withTokens(ctx context.Context, p passage) (passage, error) {
-	if !c.guardsTokens() || p.nodes == 0 {
+// noted adds to the plan what it must say of the nodes' tokens.
+func (c tokenWatch) noted(ctx context.Context, p passage) (passage, error) {
+	if !c.guards() || p.nodes == 0 {
 		return p, nil
 	}
-	look, err := c.lookAtTokens(ctx, p)
+	look, err := c.look(ctx, p)
 	if err == nil && len(look.unseen) > 0 {
 		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the token of %s was not seen: %s; one that is silent before its batch, too, is not sent to",
 			countNoun(len(look.unseen), "node"), discovery.Fold(look.unseen)))
@@ -114,11 +117,11 @@ func (c *call) withTokens(ctx context.Context, p passage) (passage, error) {
 }
 
 // expiring is the guard's check.
-func (c door) expiring(ctx context.Context, p passage) error {
+func (c tokenWatch) expiring(ctx context.Context, p passage) error {
 	if p.nodes == 0 {
 		return nil
 	}
-	look, err := c.lookAtTokens(ctx, p)
+	look, err := c.look(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -139,9 +142,9 @@ func (c door) expiring(ctx context.Context, p passage) error {
 	return nil
 }
 
-// goodTokens looks at the tokens of a batch where there are no baselines to do so.
-func (c door) goodTokens(client *rpcclient.Client, nodes []string) error {
-	limit := time.Now().Add(c.batchMargin())
+// good looks at the tokens of a batch where there are no baselines to do so.
+func (c tokenWatch) good(client *rpcclient.Client, nodes []string) error {
+	limit := time.Now().Add(c.margin())
 	var expiring []string
 	for _, n := range nodes {
 		if t, seen := client.Token(n); seen && t.Ends.Before(limit) {
@@ -151,11 +154,11 @@ func (c door) goodTokens(client *rpcclient.Client, nodes []string) error {
 	if len(expiring) == 0 {
 		return nil
 	}
-	return errors.New("the token of " + countNoun(len(expiring), "node") + " ends within " + c.batchMargin().String() + ": " + discovery.Fold(expiring))
+	return errors.New("the token of " + countNoun(len(expiring), "node") + " ends within " + c.margin().String() + ": " + discovery.Fold(expiring))
 }
 
 // targets are the nodes that may be sent to.
-func (p passage) targets() []string { return append(planned(p.plan), p.open...) }
+func (p passage) targets() []string { return append(p.plan.Names(), p.open...) }
 
 // openNodes are those that a probe may prove untouched.
 func openNodes(p batch.Progress) []string {

@@ -86,6 +86,8 @@ func (n *node) provision(req asked) {
 func (n *node) accept(request, action string, delay time.Duration) {
 	n.busy, n.pending = true, request
 	n.accepted[request]++
+	n.pledges = append(n.pledges, pledge{request, time.Now(), delay})
+	n.w.judgeAccepted(request)
 	n.logf("accepts %s, will act in %v (%s)", action, delay, short(request))
 	n.later(delay+time.Duration(n.rng.IntN(90))*time.Millisecond, func() { n.act(request, action) })
 }

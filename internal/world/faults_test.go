@@ -14,7 +14,7 @@ func healthy(action string, nodes int, sizes ...int) *spec {
 	s := &spec{
 		seed: 1, version: choria.V1, action: action, ttl: 30 * time.Second, verifyTimeout: 30 * time.Second, settle: settleOf(action),
 		nodes: make([]traits, nodes),
-		pace:  batch.Pace{Sleep: time.Second, ReplyTimeout: 12 * time.Second, LongestDelay: 11 * time.Second, VerifyTimeout: 30 * time.Second, Settle: settleOf(action)},
+		pace:  batch.Pace{Sleep: time.Second, ReplyTimeout: 12 * time.Second, LongestDelay: 11 * time.Second, VerifyTimeout: 30 * time.Second, Settle: settleOf(action), SilentHold: 71 * time.Second},
 	}
 	for _, n := range sizes {
 		s.policy.Sizes = append(s.policy.Sizes, batch.Number(n))
@@ -239,6 +239,15 @@ var faults = map[string]func() *spec{
 		}
 		s.nodes[0].replyAfter = 11*time.Second + 200*time.Millisecond // its record is being written when the timer is due
 		s.lives = []life{{kind: "begin"}}
+		return s
+	},
+	// The operator's machine sleeps between the intent and the sending, and another operator restarts the node meanwhile.
+	"restarted before it was sent to": func() *spec {
+		s := healthy("restart", 2, 1)
+		s.lives = []life{{kind: "begin", events: []*event{
+			at("rec:intent", 1, 0, "suspended: the operator's machine for 45 s", func(w *world) { w.suspend(45 * time.Second) }),
+			at("rec:intent", 1, 0, "another operator: n01", of(func(n *node) { n.byOther("restart") }, 1)),
+		}}}
 		return s
 	},
 	// A server that is frozen is not shut down.

@@ -62,7 +62,9 @@ func (w *world) judgeCounts(what string, s batch.Summary) {
 	total, batches := 0, 0
 	for r := range s.Results() {
 		states[r.State]++
-		total++
+		if total++; r.Batch == 0 {
+			batches++ // it is in the pool
+		}
 	}
 	for _, b := range s.Batches {
 		batches += b.States.Total()

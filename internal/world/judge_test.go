@@ -55,7 +55,7 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindReplies:
 		w.logf("run     %s: the replies of batch %d are in", t.run.id, r.Batch)
 		w.judgeReplies(t, r.Batch)
-	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindNote:
+	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
 	case batch.KindRunEnd:
@@ -85,6 +85,7 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 	for _, name := range nodes {
 		i.nodes[name] = true
 	}
+	i.list = nodes
 	i.based, t.said = t.said, map[string]bool{}
 	w.intents[r.Request] = i
 	w.logf("run     %s: intent of batch %d, %d nodes (%s)", t.run.id, r.Batch, len(nodes), short(r.Request))
@@ -96,7 +97,11 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 		w.violated("run %s: batch %d is begun while paused", t.run.id, r.Batch)
 	}
 	w.judgeRules(t, before, r.Batch)
+	first := t.sent == 0
 	t.sent = r.Batch
+	if before.Plan().Rolls() {
+		w.judgeWindow(t.run, before, i, r.Batch, first)
+	}
 }
 
 // judgeRules counts what this life has found out, and compares it with the rules that it runs under.
@@ -143,6 +148,10 @@ func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 	}
 	if limit := rules.MaxNoReplyBatch; !limit.IsZero() && limit.Millionths == 0 && c.Of(batch.NoReply) >= limit.Count {
 		w.violated("run %s: batch %d is begun although %d nodes of batch %d are silent", t.run.id, next, c.Of(batch.NoReply), t.sent)
+	}
+	if p.Plan().Rolls() && !b.Canary {
+		w.judgeRow(t, p, next)
+		return
 	}
 	w.judgeNothing(t, rules, b, next)
 }
@@ -200,7 +209,7 @@ func (w *world) judgeReplies(t *tape, number int) {
 
 // judgeSend: a request leaves only under a durable intent, and not after a stop.
 func (w *world) judgeSend(c *conn, req asked, subject string) {
-	if !req.acts || c.dead {
+	if !req.acts || c.dead || w.unjudged {
 		return
 	}
 	name := strings.TrimPrefix(subject, collective+".node.")

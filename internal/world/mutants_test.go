@@ -16,7 +16,10 @@ import (
 	"time"
 )
 
-var mutate = flag.Bool("mutants", false, "break the product, one line at a time, and see whether its tests notice")
+var (
+	mutate    = flag.Bool("mutants", false, "break the product, one line at a time, and see whether its tests notice")
+	oneMutant = flag.String("mutant", "", "with -mutants: those whose name has this in it")
+)
 
 // root is where the module begins, seen from here.
 const root = "../.."
@@ -109,7 +112,8 @@ func TestMutants(t *testing.T) {
 		}
 	}
 	var mu sync.Mutex // guards what follows
-	left := slices.Clone(mutants)
+	left := slices.DeleteFunc(slices.Clone(mutants), func(m mutant) bool { return !strings.Contains(m.name, *oneMutant) })
+	count := len(left)
 	began, noticed := time.Now(), 0
 	t.Run("all", func(t *testing.T) {
 		for range max(1, runtime.GOMAXPROCS(0)) {
@@ -143,7 +147,7 @@ func TestMutants(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d of %d mutants noticed in %.0fs", noticed, len(mutants), time.Since(began).Seconds())
+	t.Logf("%d of %d mutants noticed in %.0fs", noticed, count, time.Since(began).Seconds())
 }
 
 // testsOfMutants are the distinct arguments of `go test` in the table.

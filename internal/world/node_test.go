@@ -59,6 +59,14 @@ type node struct {
 	acts     []act
 	received map[string]int // requests of the action that reached its process, by id
 	accepted map[string]int
+	pledges  []pledge
+}
+
+// pledge is a request that a node accepted, to be carried out later.
+type pledge struct {
+	request string
+	at      time.Time
+	delay   time.Duration
 }
 
 // start is a process of a node: when it began, and why.

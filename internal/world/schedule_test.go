@@ -55,6 +55,7 @@ func fromSeed(seed uint64) *spec {
 	if chance(r, 0.25) {
 		s.noise = noise{lost: 0.1 * r.Float64(), late: 0.1 * r.Float64(), duplicate: 0.1 * r.Float64(), forged: 0.1 * r.Float64()}
 	}
+	s.randomWindow()
 	s.lives = append(s.lives, randomLife(r, s, "begin"))
 	for range r.IntN(5) {
 		kind := pick(r, "resume", "resume", "retry")
@@ -67,7 +68,41 @@ func fromSeed(seed uint64) *spec {
 		late.gap = 5 * time.Minute
 		s.lives = append(s.lives, late)
 	}
+	if s.policy.Rolling {
+		for i := range s.lives {
+			if rules := s.lives[i].rules; rules != nil {
+				*rules = ofWindow(*rules)
+			}
+		}
+	}
 	return s
+}
+
+// randomWindow makes a share of the cases roll. It has a generator of its own, so that the others stay what they were.
+func (s *spec) randomWindow() {
+	r := rand.New(rand.NewPCG(s.seed, 3))
+	s.pace.SilentHold = s.ttl + s.pace.LongestDelay + s.verifyTimeout
+	if !chance(r, 0.4) {
+		return
+	}
+	s.policy.Rolling = true
+	s.policy.Sizes = batch.Sizes{batch.Number(1 + r.IntN(5))}
+	if chance(r, 0.25) {
+		s.policy.Sizes = batch.Sizes{batch.Number(1), batch.Number(2), batch.Number(2 + r.IntN(4))}
+	}
+	if s.racks = 1 + r.IntN(4); chance(r, 0.4) {
+		s.policy.MaxPer = []batch.MaxPer{{Fact: "rack", N: 1 + r.IntN(2)}}
+	}
+	if chance(r, 0.3) {
+		s.policy.SpreadBy = "rack"
+	}
+	s.rules = ofWindow(s.rules)
+}
+
+// ofWindow leaves out the rules about one batch.
+func ofWindow(r batch.Rules) batch.Rules {
+	r.MaxFailedBatch, r.MaxNoReplyBatch = batch.Amount{}, batch.Amount{}
+	return r
 }
 
 func chance(r *rand.Rand, share float64) bool { return r.Float64() < share }

@@ -18,6 +18,7 @@ type run struct {
 	proved  map[string]bool // a record says that it acted
 	based   map[string]bool // its last batch had a baseline of it
 	lagging bool            // its record was replaced by a copy
+	order   []string        // nodes of the pool, as they were sent to
 }
 
 // own tells whether an intent is of this run.
@@ -27,6 +28,7 @@ func (r *run) own(i *intent) bool { return i != nil && i.run == r }
 type intent struct {
 	run   *run
 	nodes map[string]bool
+	list  []string        // the same, in the order of the intent
 	based map[string]bool // those that told how they were just before
 	at    time.Time
 	lost  bool // the record was replaced by a copy that does not have it
@@ -115,7 +117,11 @@ func (t *tape) Append(lines ...[]byte) error {
 				t.w.violated("run %s wrote a record that cannot be read: %v", t.run.id, err)
 				return err
 			}
-			t.w.judgeRecord(t, r)
+			if t.w.unjudged {
+				t.w.intend(t.run, r)
+			} else {
+				t.w.judgeRecord(t, r)
+			}
 			t.lines = append(t.lines, line)
 			t.w.pass("rec:" + string(r.Kind))
 		}

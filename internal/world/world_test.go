@@ -24,13 +24,17 @@ type world struct {
 	rng     *rand.Rand // of the network; nodes have their own
 	nodes   []*node
 	named   map[string]*node
+	rack    map[string]string // fact rack, by node
 	brokers []*broker
 	conns   []*conn
 	noise   noise
 	mute503 bool // this broker does not report absent nodes
-	sign    func(n *node, reply []byte) (signature []byte, token string)
-	asleep  chan struct{} // nil, or closed when the operator's machine wakes
-	woke    time.Time
+
+	unjudged bool                                   // nothing is judged, and no timeline is kept
+	patience struct{ verify, silent time.Duration } // how long a run waits: for proof after a delay; for a silent node
+	sign     func(n *node, reply []byte) (signature []byte, token string)
+	asleep   chan struct{} // nil, or closed when the operator's machine wakes
+	woke     time.Time
 
 	sends     []send
 	intents   map[string]*intent   // by request id, of every run of the case
@@ -59,13 +63,16 @@ type send struct {
 
 func newWorld(version choria.Version, action string, seed uint64) *world {
 	return &world{
-		begin: time.Now(), version: version, action: action, rng: rand.New(rand.NewPCG(seed, 1)), named: map[string]*node{},
+		begin: time.Now(), version: version, action: action, rng: rand.New(rand.NewPCG(seed, 1)), named: map[string]*node{}, rack: map[string]string{},
 		intents: map[string]*intent{}, arrived: map[string]time.Time{}, seen: map[string]int{}, passed: map[string]int{},
 	}
 }
 
 // logf adds a line to the timeline.
 func (w *world) logf(format string, args ...any) {
+	if w.unjudged {
+		return
+	}
 	at := time.Since(w.begin)
 	w.lines = append(w.lines, fmt.Sprintf("%9.3fs  %s", at.Seconds(), fmt.Sprintf(format, args...)))
 }

@@ -1,0 +1,31 @@
+package world
+
+// windowMutants break the rolling window.
+var windowMutants = []mutant{
+	{name: "the window has one slot more", file: "batch/machine_window.go", tests: byWorld,
+		old: "rows := w.pick(size - len(w.slots))", new: "rows := w.pick(size + 1 - len(w.slots))"},
+	{name: "the window takes one node of a value more than it may", file: "batch/window.go", tests: byWorld,
+		old: "u.slots[u.values[at]] >= u.cap", new: "u.slots[u.values[at]] > u.cap"},
+	{name: "the window takes a silent node's slot at its reply timeout", file: "batch/machine_window.go", tests: byWorld,
+		old: "slot{since: since, length: m.l.begin.Pace.SilentHold, silent: true}", new: "slot{since: since, silent: true}"},
+	{name: "the window takes a slot when its node has replied", file: "batch/machine_window.go", tests: byWorld,
+		old: "case r.state == Sending, r.state == Accepted && m.proved && !r.waived:", new: "case r.state == Sending:"},
+	{name: "the window of a resume forgets nodes that wait for proof", file: "batch/machine_window.go", tests: byWorld,
+		old: "case r.state == Accepted && m.proved:\n\t\t\tw.keep(row, slot{})", new: "case r.state == Accepted && m.proved:"},
+	{name: "the window of a resume forgets nodes that are probed", file: "batch/machine_window.go", tests: byWorld,
+		old: "m.keepFor(at, row, slot{since: at, length: hold, silent: true})", new: ""},
+	{name: "the window of a resume does not know when a silent node was sent to", file: "batch/machine_window.go", tests: byWorld,
+		old: "length: hold - elapsed(m.l.batches[r.batch-1].replies, at)", new: "length: 0 * hold"},
+	{name: "the window opens beside a canary", file: "batch/machine_window.go", tests: byWorld,
+		old: "if slices.ContainsFunc(m.flights, m.alone) {", new: "if slices.ContainsFunc(m.flights, m.alone) && false {"},
+	{name: "the window passes over refusals in a row", file: "batch/machine_window.go", tests: byWorld,
+		old: "\t\tt.Refused++", new: "\t\treturn passed"},
+	{name: "the window holds a proof for nothing in a row", file: "batch/machine_window.go", tests: byWorld,
+		old: "r.state == Verified && r.fresh:", new: "false:"},
+	{name: "the window's ramp begins at its end", file: "batch/plan_rolling.go", tests: byWorld,
+		old: "if proofs < n {", new: "if false {"},
+	{name: "the window loses nodes that were chosen when it was paused", file: "batch/machine_flight.go", tests: byWorld,
+		old: "m.win.unchoose(at)\n", new: "\n"},
+	{name: "the window sends nothing again that did not leave", file: "batch/ledger_probe.go", tests: byWorld,
+		old: "return l.transfer(names, 0)", new: "return nil"},
+}
