@@ -222,7 +222,7 @@ func (u users) problem(o types.Object, mentioned map[types.Object]bool) string {
 }
 
 // notYet are packages that are still to be cleaned, or that no command uses yet.
-var notYet = []string{modulePath + "/internal/gate", modulePath + "/internal/saved", modulePath + "/batch", modulePath + "/internal/run", modulePath + "/internal/report", modulePath + "/internal/render"}
+var notYet = []string{modulePath + "/internal/gate", modulePath + "/batch", modulePath + "/internal/run", modulePath + "/internal/report", modulePath + "/internal/render"}
 
 // testKit is the package that serves the tests of all others.
 const testKit = modulePath + "/internal/lab"

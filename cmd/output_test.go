@@ -56,7 +56,10 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	if got := p.run("req rpcutil ping --journal -I " + all); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	plan := savedPlan(t, nil)
+	plan, ping := savedPlan(t, nil), p.path("ping.plan")
+	if got := p.run("req rpcutil ping --save-plan " + ping); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
 	lines := []string{
 		"", "--version", "--help", "version", "version --json", "help", "help req", "help batches", "req --help", "runs", "jwt",
 		"completion bash", "completion zsh", "completion fish", "completion powershell",
@@ -74,6 +77,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"jwt view " + k.path("made.jwt"), "jwt view --json " + k.path("made.jwt"), "jwt provisioning " + k.path("lost.jwt") + " " + k.path("issuer.seed") + " --token env:TOKEN --urls nats://a:4222 --default",
 		"lab --nodes 1 --protocol 2", "sites", "sites --json",
 		"plan", "plan show " + plan, "plan show --json " + plan, "plan check " + plan,
+		"apply --dry-run " + ping,
 	}
 	for _, format := range []string{"json", "jsonl", "table", "senders", "csv", "nodeset", "junit"} {
 		lines = append(lines, "req rpcutil ping --output "+format+" -I "+all)

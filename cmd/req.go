@@ -50,6 +50,8 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	o.guard.add(f)
 	o.proof.add(f)
 	o.record.add(f)
+	f.StringVar(&o.savePlan, "save-plan", "", "save the plan in `FILE`, which must not exist, and stop, as --dry-run does")
+	f.Var(&o.planLife, "plan-expires", "how long a saved plan can be applied (1h, 24h at most)")
 	f.StringVarP(&o.replyTo, "reply-to", "r", "", "have the replies sent to `SUBJECT`, wait for none, print the request's id")
 	return c
 }

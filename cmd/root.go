@@ -48,6 +48,7 @@ Try it on a practice fleet, on this machine alone:
 	}
 	root.AddCommand(
 		newReq(a, runReq),
+		newApply(a, applyPlan),
 		newPlan(a),
 		newRuns(a),
 		newInventory(a, runInventory),

@@ -109,5 +109,6 @@ var documentedNames = []documented{
 	own("a file: who issued the certificates of request signer and login service", "signer_ca"),
 	own("`true`: do not verify them, and allow plain http", "insecure_signer"),
 	own("a command that hears of every run that changes something: [notifications.md](notifications.md); `--on-event` names another", "on_event"),
+	own("what needs approvals of other operators: [below](#approvals)", "approvals"),
 	own("the fleets that `--site` chooses from: [below](#sites)", "sites"),
 }

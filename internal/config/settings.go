@@ -28,6 +28,8 @@ type Settings struct {
 
 	OnEvent string `yaml:"on_event" json:"on_event"` // a command that hears of every run that changes something
 
+	Approvals []Approval `yaml:"approvals" json:"approvals,omitempty"` // what needs approvals of other operators
+
 	Sites map[string]Site `yaml:"sites" json:"sites,omitempty"` // by name; callers must not change it
 	Site  string          `yaml:"-" json:"site,omitempty"`      // the one that At has applied; "" for none
 }
@@ -70,6 +72,10 @@ var settingKeys = append(slices.Clone(limitKeys), []settingKey{
 			return "a command for the shell"
 		}
 		return ""
+	}},
+	{name: "approvals", parse: func(s *Settings, v *yaml.Node) (err error) {
+		s.Approvals, err = parseApprovals(v)
+		return err
 	}},
 	{name: "sites", parse: func(s *Settings, v *yaml.Node) (err error) {
 		s.Sites, err = parseSites(v)

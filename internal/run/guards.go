@@ -66,7 +66,7 @@ func guards() []guard {
 		{
 			name: "require_client_filter",
 			applies: func(c door) bool {
-				return c.about.RequireFilter && !c.req.stored && !c.service() && !c.req.Targets.Narrowed()
+				return c.about.RequireFilter && !c.req.stored && c.req.plan == nil && !c.service() && !c.req.Targets.Narrowed()
 			},
 			says: func(c door) string {
 				return "refused without a filter: plugin.choria.require_client_filter in " + c.about.ConfigFile
@@ -157,6 +157,13 @@ func guards() []guard {
 				}
 				return tokenWatch(c).expiring(ctx, p)
 			},
+		},
+		{
+			name:    "approvals",
+			applies: func(c door) bool { return c.changes() && len(c.Settings.Approvals) > 0 },
+			says:    door.approvalsText,
+			check:   func(_ context.Context, c door, p passage) error { return c.approvals(p) },
+			consent: true,
 		},
 		{
 			name:    "consent",
@@ -318,6 +325,12 @@ func (c door) consentText() string {
 func (c door) consent(ctx context.Context, p passage) error {
 	q, always := c.asks()
 	if q == noQuestion || p.nodes == 0 {
+		return nil
+	}
+	if c.req.plan != nil { // it is the consent, but to what cannot be taken back
+		if q == countNodes && c.req.approved == 0 {
+			return refuse("have it approved: `fleetctl plan approve FILE`; or say --yes if you mean it", "cannot %s %s without an approval of the plan", verb(c.req.Action), countNoun(p.nodes, "node"))
+		}
 		return nil
 	}
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput {

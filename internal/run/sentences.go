@@ -3,4 +3,4 @@ package run
 import "fleetctl/batch"
 
 // RuleSentences say what stop rules hold a run back, one sentence each.
-func RuleSentences(r batch.Rules) []string { return ruleSentences(r) }
+func RuleSentences(p batch.Plan, r batch.Rules) []string { return ruleSentences(r, p.Policy.Rolling) }

@@ -1,6 +1,7 @@
 package saved
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -40,32 +41,21 @@ type Drifted struct {
 	Is       string `json:"is,omitempty"`  // and now
 }
 
-// Drift is how the fleet differs from a plan.
-type Drift struct {
-	Nodes []Drifted // in the order of the plan, each once
-	New   []string  // that match now and are not in the plan, as they were found: they are named, never added
-}
+// Drift is how the fleet differs from a plan: the nodes that have changed, in the order of the plan.
+type Drift []Drifted
 
-// Drift compares the plan with the nodes as they are: answered are those that said how they are, found all that match now
-// (nil where that was not asked). A restart counts for actions that change something: the operator that saved the plan did not know
-// of it.
-func (p *Plan) Drift(answered []Node, found []string, changes bool) Drift {
+// Drift compares the plan with the nodes as they are now: answered are those that reported it. A restart counts for
+// actions that change something: the operator that saved the plan did not know of it.
+func (p *Plan) Drift(answered []Node, changes bool) Drift {
 	now := make(map[string]Node, len(answered))
 	for _, n := range answered {
 		now[n.Identity] = n
 	}
 	var d Drift
-	planned := make(map[string]bool, len(p.Nodes))
 	for _, was := range p.Nodes {
-		planned[was.Identity] = true
 		is, there := now[was.Identity]
 		if c := was.change(is, there, changes); c.Change != 0 {
-			d.Nodes = append(d.Nodes, c)
-		}
-	}
-	for _, name := range found {
-		if !planned[name] {
-			d.New = append(d.New, name)
+			d = append(d, c)
 		}
 	}
 	return d
@@ -98,7 +88,7 @@ func stamp(t time.Time) string {
 // Names are the nodes that have changed in one way.
 func (d Drift) Names(c Change) []string {
 	var names []string
-	for _, n := range d.Nodes {
+	for _, n := range d {
 		if n.Change == c {
 			names = append(names, n.Identity)
 		}
@@ -109,7 +99,7 @@ func (d Drift) Names(c Change) []string {
 // Accept refuses drift beyond an allowance, a share of which is of the plan's nodes; the zero allowance accepts none. What
 // is accepted is left out; a plan of which nothing is left is refused.
 func (p *Plan) Accept(d Drift, allowed batch.Amount) error {
-	n, most := len(d.Nodes), allowed.Of(len(p.Nodes))
+	n, most := len(d), allowed.Of(len(p.Nodes))
 	if n == len(p.Nodes) {
 		return refused(saveAgain, "every node of the plan has changed since it was saved")
 	}
@@ -121,6 +111,48 @@ func (p *Plan) Accept(d Drift, allowed batch.Amount) error {
 		limit = ", and " + strconv.Itoa(most) + " may (--accept-drift " + allowed.String() + ")"
 	}
 	return refused("save the plan again, or leave them out: --accept-drift "+strconv.Itoa(n), "%s changed since the plan was saved%s", nodes(n), limit)
+}
+
+// Without is the plan that is left without the nodes that have changed. A plan that lost its canary is refused: what goes
+// first then would be more than was planned.
+func (p *Plan) Without(d Drift) (batch.Plan, error) {
+	out := make(map[string]bool, len(d))
+	for _, n := range d {
+		out[n.Identity] = true
+	}
+	rest := p.Plan
+	rest.Batches, rest.Pool, rest.Facts = nil, nil, nil
+	for _, b := range p.Plan.Batches {
+		b.Nodes = slices.DeleteFunc(slices.Clone(b.Nodes), func(name string) bool { return out[name] })
+		switch {
+		case len(b.Nodes) > 0:
+			b.Number = len(rest.Batches) + 1
+			rest.Batches = append(rest.Batches, b)
+		case b.Canary:
+			return batch.Plan{}, refused(saveAgain, "the canary of the plan has changed since it was saved")
+		}
+	}
+	for _, name := range p.Plan.Pool {
+		if !out[name] {
+			rest.Pool = append(rest.Pool, name)
+		}
+	}
+	for fact, values := range p.Plan.Facts { // one value a node, in the order of the plan
+		var kept []string
+		for i, n := range p.Nodes {
+			if i < len(values) && !out[n.Identity] {
+				kept = append(kept, values[i])
+			}
+		}
+		if rest.Facts == nil {
+			rest.Facts = map[string][]string{}
+		}
+		rest.Facts[fact] = kept
+	}
+	if len(d) > 0 {
+		rest.Notes = append(slices.Clone(rest.Notes), nodes(len(d))+" of the saved plan changed since, and left out: --accept-drift")
+	}
+	return rest, nil
 }
 
 func nodes(n int) string {

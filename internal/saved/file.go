@@ -65,7 +65,7 @@ func digest(text []byte) string {
 
 // New makes a file of a plan. Times are cut to whole seconds in UTC. The error says what is wrong with the plan.
 func New(p Plan) (*File, error) {
-	p.Format, p.Version = Format, Version
+	p.Format, p.Version = planFormat, planVersion
 	p.Created, p.Expires = p.Created.UTC().Truncate(time.Second), p.Expires.UTC().Truncate(time.Second)
 	nodes := make([]Node, len(p.Nodes))
 	for i, n := range p.Nodes {
@@ -114,11 +114,11 @@ func Parse(text []byte) (*File, error) {
 		Format  string `json:"format"`
 		Version int    `json:"schema_version"`
 	}
-	if json.Unmarshal(text, &outer) != nil || json.Unmarshal(outer.Plan, &head) != nil || head.Format != Format {
+	if json.Unmarshal(text, &outer) != nil || json.Unmarshal(outer.Plan, &head) != nil || head.Format != planFormat {
 		return nil, errors.New("it is not a saved plan")
 	}
-	if head.Version > Version {
-		return nil, refused("use that fleetctl, or a later one", "a newer fleetctl wrote this plan (version %d, this program reads up to %d)", head.Version, Version)
+	if head.Version > planVersion {
+		return nil, refused("use that fleetctl, or a later one", "a newer fleetctl wrote this plan (version %d, this program reads up to %d)", head.Version, planVersion)
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, outer.Plan); err != nil {

@@ -13,11 +13,11 @@ import (
 	"fleetctl/internal/secret"
 )
 
-// Format and Version are in every plan. A program reads the versions up to its own; a plan lives at most a day, so there
+// Every plan has a format and its version. A program reads the versions up to its own; a plan lives at most a day, so there
 // is no need to read older ones for long.
 const (
-	Format  = "fleetctl-plan"
-	Version = 1
+	planFormat  = "fleetctl-plan"
+	planVersion = 1
 )
 
 // How long a plan can be applied after it was made, when nothing is said, and at most.
