@@ -9,7 +9,7 @@ COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE     ?= $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS   = -s -w -X fleetctl/cmd.version=$(VERSION) -X fleetctl/cmd.commit=$(COMMIT) -X fleetctl/cmd.date=$(DATE)
 
-.PHONY: help check lint format vet fix staticcheck race test chaos mutants demo bench fuzz build clean
+.PHONY: help check lint format vet fix staticcheck race test chaos mutants demo bench perf fuzz build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ demo: ## The README's quick start
 
 bench: ## All benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+perf: ## What fleetctl costs beside choria (on the PATH, or CHORIA) and a bare NATS client: NODES=20000 ROUNDS=5 CASES="ping discover inventory restart"
+	.ci/perf
 
 fuzz: ## Each fuzz target for FUZZTIME (10s)
 	@set -e; for pkg in $$(go list ./...); do \

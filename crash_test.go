@@ -70,7 +70,7 @@ func (f *fleet) command(ctx context.Context, args ...string) *exec.Cmd {
 		f.t.Fatal(err)
 	}
 	c := exec.CommandContext(ctx, self)
-	c.Args = append([]string{"fleetctl"}, args...)
+	c.Args = append([]string{"fleetctl", "--connect-timeout", "30s"}, args...) // a busy machine starves the broker for seconds
 	c.Dir = f.dir
 	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+f.lab.ConfigFile(), "FLEETCTL_TOKEN=s3cret", "HOME="+f.dir, "USER=operator",
 		"XDG_CONFIG_HOME="+f.dir, "XDG_STATE_HOME="+f.dir, "FLEETCTL_STATE_DIR="+filepath.Join(f.dir, "state"))

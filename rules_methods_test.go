@@ -68,11 +68,12 @@ func TestTypesHaveFewMethods(t *testing.T) {
 
 func TestMethodRuleBites(t *testing.T) {
 	of := func(n int) []*ast.File {
-		source := "package p\ntype t struct{}\nfunc (t) a() {}\n"
+		var source strings.Builder
+		source.WriteString("package p\ntype t struct{}\nfunc (t) a() {}\n")
 		for i := range n - 1 {
-			source += fmt.Sprintf("func (x *t) m%d() {}\n", i)
+			source.WriteString(fmt.Sprintf("func (x *t) m%d() {}\n", i))
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), "a.go", source, 0)
+		file, err := parser.ParseFile(token.NewFileSet(), "a.go", source.String(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -51,7 +51,7 @@ var table = []row{
 	{pkg: "inventory", ours: []string{"internal/filter", "internal/plain", "rpcclient"}},
 	{pkg: "internal/choria"},
 	{pkg: "internal/plain"},
-	{pkg: "internal/security", ours: []string{"internal/choria"}, third: []string{"github.com/golang-jwt/jwt/v5"}},
+	{pkg: "internal/security", ours: []string{"internal/choria"}, third: []string{"github.com/golang-jwt/jwt/v5", "github.com/oasisprotocol/curve25519-voi"}},
 	{pkg: "internal/bus", ours: []string{"internal/choria"}, third: []string{"github.com/nats-io/nats.go"}},
 	{pkg: "internal/filter", third: []string{"github.com/expr-lang/expr", "github.com/tidwall/gjson", "github.com/Masterminds/semver/v3"}},
 	{pkg: "internal/ddl", ours: []string{"internal/filter", "internal/secret"}},

@@ -41,6 +41,7 @@ func sourceRows[O any](targets func(*O) *fleet.Targets) []flagRow[O] {
 		row("--dm external", func(t *fleet.Targets) { t.Method = "external" }),
 		row("--do command=x --do y=z", func(t *fleet.Targets) { t.Do = []string{"command=x", "y=z"} }),
 		row("--discovery-window", func(t *fleet.Targets) { t.Window = true }),
+		row("--known f", func(t *fleet.Targets) { t.Known = "f" }),
 	}
 }
 

@@ -103,6 +103,7 @@ func takeInventory(ctx context.Context, a *app, o inventoryOptions, n *fleet.Fle
 		return err
 	}
 	wait := o.replyTimeout.or(fleet.ReplyTimeout(doc))
+	n.KeepTokens() // they are a column
 	if o.identity != "" {
 		return oneNode(ctx, a, n, o, wait)
 	}

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 
@@ -59,7 +58,7 @@ func (e signalError) Error() string { return e.signal.String() + " signal receiv
 // that was ignored at the start (nohup) stays ignored.
 func Main(args []string) int {
 	a := &app{io: streams{os.Stdin, os.Stdout, os.Stderr}, env: environment{os.LookupEnv}}
-	a.env.limitMemory()
+	a.env.tuneCollector()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
@@ -71,14 +70,6 @@ func Main(args []string) int {
 		a.dieBy(<-signals)
 	}()
 	return a.execute(ctx, args)
-}
-
-// limitMemory halves the memory that Go's garbage collector leaves unused: a run over 100,000 nodes then needs about 60 MB.
-// GOGC, where the operator has set it, wins.
-func (e environment) limitMemory() {
-	if _, set := e.getenv("GOGC"); !set {
-		debug.SetGCPercent(50)
-	}
 }
 
 // endingSignals are the signals that ask a command to end.

@@ -3,7 +3,6 @@ package cmd
 import (
 	"flag"
 	"os"
-	"runtime/debug"
 	"testing"
 )
 
@@ -19,21 +18,4 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(m.Run())
-}
-
-// TestGOGCOfTheOperatorWins is not parallel: the setting belongs to the process.
-func TestGOGCOfTheOperatorWins(t *testing.T) {
-	before := debug.SetGCPercent(77)
-	defer debug.SetGCPercent(before)
-	with := func(set bool) environment {
-		return environment{func(name string) (string, bool) { return "200", set && name == "GOGC" }}
-	}
-	with(true).limitMemory()
-	if got := debug.SetGCPercent(77); got != 77 {
-		t.Errorf("with GOGC set: %d%%, want 77 unchanged", got)
-	}
-	with(false).limitMemory()
-	if got := debug.SetGCPercent(77); got != 50 {
-		t.Errorf("without GOGC: %d%%, want 50", got)
-	}
 }

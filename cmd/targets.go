@@ -34,7 +34,8 @@ func (t *targets) addSource(f *pflag.FlagSet) {
 	completeWith(f, "dm", discovery.MethodNames()...)
 	f.StringArrayVar(&t.Do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
-	f.BoolVar(&t.Window, "discovery-window", false, "end discovery when no new node has answered for 300ms: quick, and misses slow nodes (--expect detects that)")
+	f.BoolVar(&t.Window, "discovery-window", false, "end discovery when no new node has answered for 300ms, as choria does: misses slow nodes, and warns")
+	f.StringVar(&t.Known, "known", "", "end discovery when the nodes of `FILE` are accounted for (else those of the last one that was whole)")
 }
 
 func (t *targets) addLimit(f *pflag.FlagSet) {

@@ -30,6 +30,9 @@ type Query struct {
 	Agent      string        // the agent that will be called: only nodes that have it answer; "" for any
 	Timeout    time.Duration // from the moment that the request has left; must be positive
 	Window     bool          // stop early, 300 ms after the last new node
+	// Known are nodes that are expected to answer: they decide when a broadcast ends, as choria.Known says. Without them it
+	// takes the whole Timeout.
+	Known []string
 }
 
 // Result is what a discovery found.
@@ -38,6 +41,10 @@ type Result struct {
 	Method  string        // "broadcast"; "identities" when the filter named the nodes and nobody was asked
 	Took    time.Duration // from sending to the end of the wait
 	Strange int           // replies whose sender cannot be a node's name
+	// Missing are the known nodes that neither answered, nor are absent, nor do not match. Whole: the broadcast ended by
+	// itself, and nearly all known nodes are accounted for.
+	Missing []string
+	Whole   bool
 
 	// What the caller of the source adds, for the record: which seed Limit was given, 0 for none, and what each --exclude did.
 	Seed     int64
@@ -60,34 +67,46 @@ func Broadcast(ctx context.Context, b Broadcaster, q Query) (Result, error) {
 		return Result{}, fmt.Errorf("cannot discover nodes in %v: the timeout must be positive", q.Timeout)
 	}
 	start := time.Now()
-	found, strange, err := collect(ctx, b, q)
-	result := Result{Nodes: Sort(found), Method: "broadcast", Took: time.Since(start), Strange: strange}
+	result := Result{Method: "broadcast"}
+	err := result.collect(ctx, b, q)
+	result.Nodes, result.Took = Sort(result.Nodes), time.Since(start)
 	if err != nil {
 		return result, fmt.Errorf("discover nodes in collective %q: %w", q.Collective, err)
 	}
 	return result, nil
 }
 
-func collect(ctx context.Context, b Broadcaster, q Query) (found []string, strange int, err error) {
+// longest is how long a broadcast goes on while known nodes are missing.
+const longest = 10 * time.Second
+
+// collect broadcasts and gathers the names.
+func (r *Result) collect(ctx context.Context, b Broadcaster, q Query) error {
 	w := choria.Window{Timeout: q.Timeout}
-	if q.Window {
+	switch {
+	case q.Window:
 		w.Quiet = quiet
+	case len(q.Known) > 0:
+		w.Known = &choria.Known{Nodes: q.Known, Longest: max(longest, q.Timeout)}
 	}
 	seen := map[string]bool{}
 	for sender, err := range b.Broadcast(ctx, q.Collective, WireFilter(q.Filter, q.Agent), w) {
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return found, strange, context.Cause(ctx)
+			return context.Cause(ctx)
 		case err != nil:
-			return found, strange, err
+			return err
 		case choria.CheckIdentity(sender) != nil:
-			strange++
+			r.Strange++
 		case !seen[sender]:
 			seen[sender] = true
-			found = append(found, sender)
+			r.Nodes = append(r.Nodes, sender)
 		}
 	}
-	return found, strange, context.Cause(ctx)
+	if w.Known != nil {
+		r.Missing = w.Known.Missing
+	}
+	r.Whole = !q.Window && len(r.Missing)*100 <= len(q.Known)
+	return context.Cause(ctx)
 }
 
 // WireFilter is the filter in the form that a request carries, with the agent that will be called added

@@ -120,11 +120,26 @@ func (l *nodeList) text() error {
 			}
 			continue
 		}
+		if isPlainName(set) && len(l.names) < l.limit { // most lines of long lists
+			l.names = append(l.names, set)
+			continue
+		}
 		if err := l.add(set, fmt.Sprintf("line %d", number)); err != nil {
 			return l.otherKind(set, err)
 		}
 	}
 	return nil
+}
+
+// isPlainName reports whether a text is one name, without anything that a node set could have.
+func isPlainName(set string) bool {
+	for i := range len(set) {
+		c := set[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return checkName(set) == nil
 }
 
 // otherKind adds to the error of a line of text what the file looks like.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,7 +35,10 @@ func newTokens(n int) []uint64 {
 
 // absentSubject is where the broker reports that the copy for node i had no subscriber.
 func absentSubject(prefix, id string, i int, token uint64) string {
-	return fmt.Sprintf("%s%s-%d-%016x", prefix, id, i, token)
+	text := make([]byte, 0, len(prefix)+len(id)+len("-100000-0123456789abcdef"))
+	text = append(append(append(text, prefix...), id...), '-')
+	text = append(strconv.AppendInt(text, int64(i), 10), '-')
+	return string(hex.AppendEncode(text, binary.BigEndian.AppendUint64(nil, token)))
 }
 
 // address is what the last token of a subject says: the request, and for a notice of absence the rest, else "".

@@ -222,6 +222,10 @@ func (s *Session) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {
 			stopped = !yield(r, nil)
 			return true
 		}
+		if known := roll.Window.Known; known != nil {
+			g.roster = newRoster(known)
+			defer func() { known.Missing = g.roster.rest() }()
+		}
 		err := g.run(ctx)
 		s.client.crowded.Store(g.crowded())
 		if err != nil && !stopped {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,8 @@ type Client struct {
 	ttl         time.Duration
 	hash        choria.CallerHash // of our caller id, in reply subjects
 	settling    time.Duration     // shorter in tests
+	workers     int               // of a session
+	flying      int               // see keepStep; smaller in tests
 	tokens      tokenBook
 	log         *slog.Logger
 	crowded     atomic.Bool // see Crowded
@@ -67,7 +70,7 @@ type Client struct {
 
 // New returns a client. It neither owns nor closes the connection.
 func New(conn Conn, id Identity) *Client {
-	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, reports: map[string]bool{}, log: slog.New(slog.DiscardHandler)}
+	return &Client{conn: conn, id: id, ttl: DefaultTTL, settling: settling, workers: max(runtime.GOMAXPROCS(0)-1, 1), flying: maxFlying, reports: map[string]bool{}, log: slog.New(slog.DiscardHandler)}
 }
 
 // WithTTL makes d the time to live of every request that names none, discovery included, in place of DefaultTTL; zero
@@ -134,8 +137,8 @@ type Reply struct {
 	Sent, Received time.Time
 	// Protocol is the protocol's own reply document, as it was hashed.
 	Protocol json.RawMessage
-	// TokenEnds is when the server's token ends, which came with the reply; zero in protocol v1 and where there was none. It
-	// is as good as the reply: proven where reply signatures are checked.
+	// TokenEnds is when the server's token ends, which came with the reply; zero in protocol v1, where there was none, and
+	// where signatures are not checked unless KeepTokens was called. It is as good as the reply: proven where they are.
 	TokenEnds time.Time
 	// Absent: the broker had no subscriber for the node when the request was published, so it reached nothing. Then only
 	// Node, RequestID, Sent and Received are set, and Code is choria.Absent.

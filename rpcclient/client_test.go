@@ -116,7 +116,7 @@ func (b *fakeBus) connect(up bool, nodes ...string) {
 
 // deliver hands a message to whoever listens for its subject.
 func (b *fakeBus) deliver(subject string, data []byte) {
-	b.hand(choria.Message{Subject: subject, Data: data, Arrived: time.Now()})
+	b.hand(choria.Message{Subject: subject, Data: slices.Clone(data), Arrived: time.Now()}) // its owner overwrites it
 }
 
 // notice is the broker's 503.

@@ -3,6 +3,7 @@ package rpcclient
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"fleetctl/internal/choria"
 )
@@ -36,23 +37,42 @@ func (s *Session) receive(m choria.Message) {
 	}
 }
 
-// work handles what has arrived, one message after another, until the session is closed.
+// work handles what has arrived, group by group, until the session is closed. Several workers decode and check side by
+// side; they believe and deliver in the order of arrival.
 func (s *Session) work() {
+	var messages []queued
+	var letters []incoming
+	var o choria.Opener
 	for {
-		m, ok := s.inbox.next(s.done)
-		if !ok {
+		var ticket int
+		var ok bool
+		if messages, ticket, ok = s.inbox.next(messages, s.done); !ok {
 			return
 		}
-		if m.request == nil {
-			s.name(m.Message)
+		if ticket == 0 {
+			s.name(messages[0].Message)
+			clear(messages)
 			continue
 		}
-		if r, believed := s.examine(m); believed {
-			s.logReply(r)
-			s.deliver(r, s.done)
+		letters = s.examine(&o, letters[:0], messages)
+		s.inbox.await(ticket)
+		for i := range letters {
+			s.conclude(&letters[i])
 		}
 		s.inbox.finished()
+		o.Reset()
+		clear(messages)
+		clear(letters)
 	}
+}
+
+// incoming is a message on its way to being believed.
+type incoming struct {
+	queued
+	reply   Reply
+	payload []byte
+	check   int // its place among those whose signatures are checked; -1: none
+	err     error
 }
 
 // name counts a message that answers no request of ours for the sender that it claims.
@@ -66,21 +86,25 @@ func (s *Session) name(m choria.Message) {
 	s.strays.name(WrongRequest, t.Sender)
 }
 
-// examine turns a message into a believed reply, or counts it as a stray.
-func (s *Session) examine(m queued) (Reply, bool) {
+// conclude believes a message and delivers it, or counts it as a stray.
+func (s *Session) conclude(m *incoming) {
 	if m.notice != "" {
-		return s.absent(m)
+		if r, believed := s.absent(m.queued); believed {
+			s.logReply(r)
+			s.deliver(r, s.done)
+		}
+		return
 	}
-	r, err := s.decode(m)
-	if err == nil {
-		err = s.believe(m.request, &r)
+	if m.err == nil {
+		m.err = s.believe(m.request, &m.reply)
 	}
-	if err != nil {
-		s.logStray(m.id, r.Node, err)
-		s.stray(kindOf(err), r.Node)
-		return Reply{}, false
+	if m.err != nil {
+		s.logStray(m.id, m.reply.Node, m.err)
+		s.stray(kindOf(m.err), m.reply.Node)
+		return
 	}
-	return r, true
+	s.logReply(m.reply)
+	s.deliver(m.reply, s.done)
 }
 
 // absent reads the broker's notice that a node's copy of a request had no subscriber. Once a node and request; a reply of
@@ -102,74 +126,138 @@ func (s *Session) absent(m queued) (Reply, bool) {
 		return Reply{}, false
 	}
 	p.heard[node] = reportedAbsent
+	p.concluded++
 	return Reply{Node: node, RequestID: m.id, Code: choria.Absent, Absent: true, Sent: p.sent, Received: m.Arrived}, true
 }
 
-// decode opens every layer of a message, what is cheap first: the sender that the transport claims, the hash, the request
-// and sender inside, and only then the signature. On an error the reply still names the sender where one was read.
-func (s *Session) decode(m queued) (Reply, error) {
-	var r Reply
-	t, err := choria.DecodeTransport(m.Data)
-	if err != nil {
-		return r, err
+// examine opens every layer of a group's messages, what is cheap first: the sender that the transport claims, the hash, the
+// request and sender inside, and only then the signatures, all at once. On an error the reply still names the sender where
+// one was read.
+func (s *Session) examine(opener *choria.Opener, letters []incoming, messages []queued) []incoming {
+	checks := make([]choria.Opening, 0, len(messages))
+	letters = slices.Grow(letters, len(messages))[:len(messages)]
+	for i, m := range messages {
+		in := &letters[i]
+		in.queued, in.check = m, -1
+		if m.notice != "" {
+			continue
+		}
+		checks = append(checks, choria.Opening{})
+		o := &checks[len(checks)-1]
+		if o.Reply, in.err = s.unwrap(opener, in); in.err != nil {
+			checks = checks[:len(checks)-1]
+			continue
+		}
+		o.Claimed, in.check = in.reply.Node, len(checks)-1
 	}
-	r.Node = t.Sender
+	s.client.openAll(checks, s.collective)
+	for i := range letters {
+		if in := &letters[i]; in.check >= 0 {
+			s.read(opener, in, &checks[in.check])
+		}
+	}
+	return letters
+}
+
+// unwrap reads a message down to the reply, and refuses what needs no look at the signature.
+func (s *Session) unwrap(o *choria.Opener, m *incoming) (choria.SecureReply, error) {
+	t, err := o.Transport(m.Data)
+	if err != nil {
+		return choria.SecureReply{}, err
+	}
+	m.reply.Node = t.Sender
 	if t.Version != s.client.id.Version() {
-		return r, fmt.Errorf("protocol %s where %s was asked", t.Version, s.client.id.Version())
+		return choria.SecureReply{}, fmt.Errorf("protocol %s where %s was asked", t.Version, s.client.id.Version())
 	}
 	if t.Sender != "" {
 		if err := s.plausible(m.request, t.Sender); err != nil {
-			return r, err
+			return choria.SecureReply{}, err
 		}
 	}
-	secure, err := choria.DecodeSecureReply(t.Data)
+	secure, err := choria.DecodeSecureReply(t.Data, o)
 	if err != nil {
-		return r, err
+		return secure, err
 	}
 	if secure.Version != t.Version {
-		return r, fmt.Errorf("protocol %s inside a transport of %s", secure.Version, t.Version)
+		return secure, fmt.Errorf("protocol %s inside a transport of %s", secure.Version, t.Version)
 	}
-	inner, err := choria.DecodeReply(t.Version, secure.Reply)
+	o.Known = append(o.Known[:0], m.id, t.Sender, m.request.agent)
+	inner, err := choria.DecodeReply(t.Version, secure.Reply, o)
 	if err != nil {
-		return r, err
+		return secure, err
 	}
 	if inner.RequestID != m.id {
-		return r, strayError(WrongRequest)
+		return secure, strayError(WrongRequest)
 	}
 	if err := choria.CheckIdentity(inner.Sender); err != nil {
-		return r, err
+		return secure, err
 	}
-	r.Node = inner.Sender
-	if err := s.plausible(m.request, inner.Sender); err != nil {
-		return r, err
+	m.payload = inner.Payload
+	m.reply = Reply{
+		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time, Received: m.Arrived, Protocol: secure.Reply,
 	}
-	proven, err := s.client.id.OpenReply(secure, s.collective)
-	ends := s.client.tokenEnds(secure)
-	if err != nil {
-		s.client.tokens.refused(inner.Sender, ends, !m.request.open)
-		return r, fmt.Errorf("%w: %w", strayError(BadSignature), err)
+	return secure, s.plausible(m.request, inner.Sender)
+}
+
+// read takes the verdict on the signature, and reads the body of what is genuine.
+func (s *Session) read(opener *choria.Opener, m *incoming, o *choria.Opening) {
+	r := &m.reply
+	ends := o.TokenEnds
+	if ends.IsZero() && s.client.tokens.wants(r.Node) {
+		ends = s.client.tokenEnds(o.Reply)
 	}
-	if proven != "" && proven != inner.Sender {
-		return r, fmt.Errorf("%w: reply of %q is signed by %q", strayError(BadSignature), inner.Sender, proven)
+	switch {
+	case o.Err != nil:
+		s.client.tokens.refused(r.Node, o.TokenEnds, !m.request.open)
+		m.err = fmt.Errorf("%w: %w", strayError(BadSignature), o.Err)
+		return
+	case o.Proven != "" && o.Proven != r.Node:
+		m.err = fmt.Errorf("%w: reply of %q is signed by %q", strayError(BadSignature), r.Node, o.Proven)
+		return
 	}
-	r = Reply{
-		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time,
-		Received: m.Arrived, Protocol: secure.Reply, TokenEnds: ends,
+	if r.TokenEnds = ends; r.Agent == discoveryAgent {
+		return
 	}
-	if inner.Agent == discoveryAgent {
-		return r, nil
+	opener.Known = append(opener.Known[:0], "OK", m.request.action)
+	body, err := choria.DecodeRPCReply(m.payload, opener)
+	if err == nil && r.Agent == provisionAgent && body.StatusCode == choria.OK {
+		r.Delay, err = choria.AnnouncedDelay(body.Data)
 	}
-	body, err := choria.DecodeRPCReply(inner.Payload)
-	if err != nil {
-		return r, err
+	m.err = err
+	r.Action, r.Code, r.Message, r.Data = body.Action, body.StatusCode, body.StatusMsg, bytes.Clone(body.Data) // a slice would keep the whole message
+}
+
+// groupOpener may be implemented by an Identity that checks a group of replies at less cost than one by one.
+type groupOpener interface {
+	// OpenReplies is OpenReply for each of them. It sets Proven, TokenEnds and Err.
+	OpenReplies(group []choria.Opening, collective string)
+}
+
+// checksReplies tells that the identity verifies the signatures of replies.
+func (c *Client) checksReplies() bool {
+	checker, ok := c.id.(interface{ ChecksReplies() bool })
+	return ok && checker.ChecksReplies()
+}
+
+// groupSize is how many messages are handled together at most: one where each check takes a time of its own.
+func (c *Client) groupSize() int {
+	if _, ok := c.id.(groupOpener); ok {
+		return maxGroup
 	}
-	if inner.Agent == provisionAgent && body.StatusCode == choria.OK {
-		if r.Delay, err = choria.AnnouncedDelay(body.Data); err != nil {
-			return r, err
+	return 1
+}
+
+func (c *Client) openAll(group []choria.Opening, collective string) {
+	if opener, ok := c.id.(groupOpener); ok {
+		opener.OpenReplies(group, collective)
+		return
+	}
+	for i := range group {
+		o := &group[i]
+		if o.Proven, o.Err = c.id.OpenReply(o.Reply, collective); o.Err != nil {
+			o.TokenEnds = c.tokenEnds(o.Reply)
 		}
 	}
-	r.Action, r.Code, r.Message, r.Data = body.Action, body.StatusCode, body.StatusMsg, bytes.Clone(body.Data) // a slice would keep the whole message
-	return r, nil
 }
 
 // plausible says what is wrong with an answer of this sender, without looking at the answer.
@@ -195,6 +283,9 @@ func (s *Session) believe(p *pending, r *Reply) error {
 	}
 	if p.heard[r.Node] == answered {
 		return strayError(Duplicate)
+	}
+	if p.heard[r.Node] == silent {
+		p.concluded++
 	}
 	p.heard[r.Node] = answered
 	r.Sent = p.sent

@@ -36,6 +36,7 @@ type gathering struct {
 	// take handles a reply, and reports whether it was a new node; enough ends the gathering.
 	take   func(r Reply) (fresh bool)
 	enough func() bool
+	roster *roster // of the nodes that are expected; nil where none are
 
 	link  link
 	asked time.Time // when the question was last asked
@@ -76,7 +77,11 @@ func (g *gathering) send(ctx context.Context) error {
 	err := g.ask(ctx)
 	now := time.Now()
 	g.asked = now
-	if g.window.Timeout > 0 && now.Add(g.window.Timeout).After(g.end) {
+	if g.roster != nil {
+		g.roster.begin(now)
+		g.end = g.roster.end(g.window.Timeout)
+	}
+	if g.roster == nil && g.window.Timeout > 0 && now.Add(g.window.Timeout).After(g.end) {
 		g.end = now.Add(g.window.Timeout)
 	}
 	if err == nil || ctx.Err() == nil && g.session.client.intact(g.link) != nil {
@@ -121,12 +126,24 @@ func (g *gathering) untilNext() time.Duration {
 	if next, due := g.askAgain(); due {
 		wait = min(wait, time.Until(next))
 	}
+	if g.roster != nil {
+		if next, due := g.roster.due(); due {
+			wait = min(wait, time.Until(next))
+		}
+	}
 	return max(wait, time.Millisecond)
 }
 
 func (g *gathering) receive(r Reply) {
 	if !g.end.IsZero() && r.Received.After(g.end) {
 		g.late++
+		return
+	}
+	if g.roster != nil {
+		if g.roster.heard(r) && g.take(r) {
+			g.last = r.Received
+		}
+		g.end = g.roster.end(g.window.Timeout)
 		return
 	}
 	if !g.take(r) {
@@ -163,13 +180,30 @@ func (g *gathering) tick(ctx context.Context) (over bool, err error) {
 		}
 		return false, g.send(ctx)
 	}
-	if g.end.IsZero() || now.Before(g.end) {
-		return false, nil
+	if err := g.askByName(ctx, now); err != nil || g.end.IsZero() || now.Before(g.end) {
+		return false, err
 	}
 	if !g.close(ctx.Done()) {
 		return false, nil
 	}
 	return client.intact(g.link) == nil, nil
+}
+
+// askByName asks the known nodes that are left by name, where that is due and what has arrived has been looked at. A
+// failure that the connection's loss explains is for the next tick.
+func (g *gathering) askByName(ctx context.Context, now time.Time) error {
+	if g.roster == nil {
+		return nil
+	}
+	if next, due := g.roster.due(); !due || now.Before(next) || !g.session.inbox.isSettled(now) {
+		return nil
+	}
+	err := g.session.askByName(ctx, g.roster)
+	g.end = g.roster.end(g.window.Timeout)
+	if ctx.Err() != nil || g.session.client.intact(g.link) != nil {
+		return nil
+	}
+	return err
 }
 
 // wait gives a lost connection time to come back.

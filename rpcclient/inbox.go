@@ -17,22 +17,28 @@ const (
 	maxQueuedBytes = 384 << 20
 	// maxUnnamed bounds the messages that are kept only to name their senders.
 	maxUnnamed = 1000
+	// maxGroup is how many messages are decoded and checked together at most, where that costs less than one by one.
+	maxGroup = 256
 )
 
 // errClosed ends waits for a session that was closed.
 var errClosed = errors.New("the session is closed")
 
-// inbox is what has arrived and was not handled yet. Its order is that of arrival.
+// inbox is what has arrived and was not handled yet. Its order is that of arrival. Workers take groups out of it; what
+// they make of them is delivered in the same order.
 type inbox struct {
 	maxMessages, maxBytes int
+	workers, largest      int           // how many take groups, and how large those are at most
 	wake                  chan struct{} // one token when there may be something to do
+	progress              chan struct{} // one token when something was handled
+	turns                 *sync.Cond    // of mu: the next group may be delivered
 
 	mu      sync.Mutex // guards what follows
 	items   []queued
 	head    int
 	bytes   int
-	busy    bool      // a message is being handled
-	since   time.Time // when that one arrived
+	taken   []group // being handled, the one that was taken first at first
+	tickets int     // of all groups
 	dropped int
 	waiters []waiter
 	unnamed []choria.Message // strays without a request, of which only the sender is read, when there is nothing else to do
@@ -47,14 +53,22 @@ type queued struct {
 	notice  string   // what follows the id in the subject of a notice of absence; "" for a reply
 }
 
+// group are messages that one worker handles.
+type group struct {
+	ticket, size int
+	since        time.Time // when its first message arrived
+}
+
 // waiter waits until everything that arrived by its moment was handled.
 type waiter struct {
 	at   time.Time
 	done chan struct{}
 }
 
-func newInbox() *inbox {
-	return &inbox{maxMessages: maxQueued, maxBytes: maxQueuedBytes, wake: make(chan struct{}, 1)}
+func newInbox(workers, largest int) *inbox {
+	b := &inbox{maxMessages: maxQueued, maxBytes: maxQueuedBytes, workers: workers, largest: largest, wake: make(chan struct{}, 1), progress: make(chan struct{}, 1)}
+	b.turns = sync.NewCond(&b.mu)
+	return b
 }
 
 func (b *inbox) add(m queued) {
@@ -91,45 +105,64 @@ func (b *inbox) signal() {
 	}
 }
 
-// next takes the message that has waited longest; finished must be called when it has been handled. It reports false when
-// done is closed.
-func (b *inbox) next(done <-chan struct{}) (m queued, ok bool) {
+// next takes the messages that have waited longest, into a slice that may be used again: a group, or one of which only the
+// sender is wanted, and then ticket is 0. finished must be called when a group has been handled. It reports false when done
+// is closed.
+func (b *inbox) next(into []queued, done <-chan struct{}) (messages []queued, ticket int, ok bool) {
 	for {
 		select {
 		case <-done:
-			return queued{}, false
+			return nil, 0, false
 		default:
 		}
-		if m, ok = b.take(); ok {
-			return m, true
+		if messages, ticket = b.take(into[:0]); len(messages) > 0 {
+			return messages, ticket, true
 		}
 		select {
 		case <-b.wake:
 		case <-done:
-			return queued{}, false
+			return nil, 0, false
 		}
 	}
 }
 
-func (b *inbox) take() (m queued, ok bool) {
+func (b *inbox) take(into []queued) (messages []queued, ticket int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.head < len(b.items) {
-		m = b.items[b.head]
-		b.items[b.head] = queued{}
-		b.head++
-		b.bytes -= len(m.Data)
+	if waiting := len(b.items) - b.head; waiting > 0 {
+		n := min(b.largest, (waiting+b.workers-1)/b.workers)
+		into = append(into, b.items[b.head:b.head+n]...)
+		clear(b.items[b.head : b.head+n])
+		b.head += n
+		for _, m := range into {
+			b.bytes -= len(m.Data)
+		}
 		b.compact()
-		b.busy, b.since = true, m.Arrived
-		return m, true
+		b.tickets++
+		b.taken = append(b.taken, group{b.tickets, n, into[0].Arrived})
+		if n < waiting {
+			b.signal() // for another worker
+		}
+		return into, b.tickets
 	}
 	if n := len(b.unnamed); n > 0 {
-		m.Message = b.unnamed[n-1]
+		into = append(into, queued{Message: b.unnamed[n-1]})
 		b.unnamed[n-1] = choria.Message{}
 		b.unnamed = b.unnamed[:n-1]
-		return m, true
+		if n > 1 {
+			b.signal()
+		}
 	}
-	return queued{}, false
+	return into, 0
+}
+
+// await returns when all groups that were taken before are finished.
+func (b *inbox) await(ticket int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.taken[0].ticket != ticket {
+		b.turns.Wait()
+	}
 }
 
 // compact gives the room of handled messages back.
@@ -147,10 +180,16 @@ func (b *inbox) compact() {
 	}
 }
 
+// finished says that the group whose turn it is has been handled.
 func (b *inbox) finished() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.busy = false
+	b.taken = b.taken[:copy(b.taken, b.taken[1:])]
+	b.turns.Broadcast()
+	select {
+	case b.progress <- struct{}{}:
+	default:
+	}
 	left := b.waiters[:0]
 	for _, w := range b.waiters {
 		if b.behind(w.at) {
@@ -171,8 +210,8 @@ func (b *inbox) behind(at time.Time) bool {
 
 func (b *inbox) oldest() (arrived time.Time, any bool) {
 	switch {
-	case b.busy:
-		return b.since, true
+	case len(b.taken) > 0:
+		return b.taken[0].since, true
 	case b.head < len(b.items):
 		return b.items[b.head].Arrived, true
 	}
@@ -190,6 +229,13 @@ func (b *inbox) settled(at time.Time) <-chan struct{} {
 		close(w.done)
 	}
 	return w.done
+}
+
+// isSettled tells that everything that arrived by at has been handled.
+func (b *inbox) isSettled(at time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.behind(at)
 }
 
 // Settle returns when every message that arrived by at has been decoded, checked and put on Replies. at must not lie in
@@ -212,8 +258,8 @@ func (s *Session) Behind() (messages int, oldest time.Duration) {
 	s.inbox.mu.Lock()
 	defer s.inbox.mu.Unlock()
 	messages = len(s.inbox.items) - s.inbox.head
-	if s.inbox.busy {
-		messages++
+	for _, g := range s.inbox.taken {
+		messages += g.size
 	}
 	if arrived, any := s.inbox.oldest(); any {
 		oldest = time.Since(arrived)

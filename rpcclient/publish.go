@@ -112,6 +112,9 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 	s.register(r.ID, p)
 	sent = Sent{ID: r.ID, Start: p.sent}
 	for parcel, err := range s.client.parcels(l, subjects) {
+		if err == nil && parcel.index%publishStep == publishStep-1 {
+			s.keepStep(ctx, p, parcel.index)
+		}
 		if err == nil {
 			err = context.Cause(ctx)
 		}
@@ -135,4 +138,42 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 	}
 	sent.Took = time.Since(sent.Start)
 	return sent, published, nil
+}
+
+const (
+	// publishStep is how many copies of a request leave before it is looked at whether the answers are kept up with, and
+	// maxFlying how many may be unanswered then: checking takes longer than sending, and what waits takes memory.
+	publishStep = 1024
+	maxFlying   = 16 * publishStep
+	// keepPatience is how long an answer is waited for: the rest may be silent. keepWhole bounds all that waiting within
+	// one request, far below what its time to live leaves.
+	keepPatience = 250 * time.Millisecond
+	keepWhole    = 10 * time.Second
+)
+
+// keepStep waits until fewer of the copies that were published are unanswered than may be, as long as answers come.
+func (s *Session) keepStep(ctx context.Context, p *pending, published int) {
+	if !p.keepsPace || published < s.client.flying {
+		return
+	}
+	quiet := time.NewTimer(keepPatience)
+	defer quiet.Stop()
+	for s.flying(p, published) > s.client.flying && time.Since(p.sent) < keepWhole {
+		quiet.Reset(keepPatience)
+		select {
+		case <-s.inbox.progress:
+		case <-quiet.C:
+			p.keepsPace = false // whoever answers late is not waited for at every step
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// flying is how many of the copies that were published are unanswered.
+func (s *Session) flying(p *pending, published int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return published - p.concluded
 }

@@ -16,7 +16,8 @@ import (
 // Session is one reply subscription that any number of requests share, for as long as a run lives: a reply that
 // comes after everybody stopped waiting for it is still delivered. Replies arrive on
 // <collective>.reply.<caller hash>.<session>.<request id>, so that a second run of the same caller is not heard. The
-// subscription only dates and queues what arrives; one goroutine behind it decodes, checks and delivers.
+// subscription only dates and queues what arrives; goroutines behind it decode and check,
+// and deliver in the order of arrival.
 type Session struct {
 	client     *Client
 	collective string
@@ -28,7 +29,7 @@ type Session struct {
 	deliver    func(r Reply, done <-chan struct{})
 	done       chan struct{}
 	closeOnce  sync.Once
-	worker     sync.WaitGroup
+	worker     sync.WaitGroup // of all of them
 	// droppedBefore is what the connection had dropped when the session was opened.
 	droppedBefore int
 	logs          bool // what is sent and what comes back
@@ -54,8 +55,12 @@ type pending struct {
 	sent   time.Time // when publishing began
 	open   bool      // any sender may answer: broadcasts and service requests
 	heard  map[string]heard
-	nodes  []string // in the order of their tokens
-	tokens []uint64 // see absentSubject; nil where no notice can come
+	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, see keepStep, and is
+	// of the publishing goroutine alone.
+	concluded int
+	keepsPace bool
+	nodes     []string // in the order of their tokens
+	tokens    []uint64 // see absentSubject; nil where no notice can come
 }
 
 // newPending is a request to these nodes. With notices, the broker is asked to report those that are absent.
@@ -100,7 +105,7 @@ func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r R
 		client: c, collective: collective,
 		prefix:  choria.ReplyPrefix(collective, c.id.Caller(), c.hash) + "." + strings.ToLower(rand.Text()[:16]) + ".",
 		deliver: deliver,
-		inbox:   newInbox(),
+		inbox:   newInbox(c.workers, c.groupSize()),
 		done:    make(chan struct{}),
 		pending: map[string]*pending{},
 	}
@@ -110,7 +115,9 @@ func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r R
 		return nil, fmt.Errorf("listen for replies: %w", err)
 	}
 	s.stop = stop
-	s.worker.Go(s.work)
+	for range c.workers {
+		s.worker.Go(s.work)
+	}
 	return s, nil
 }
 
@@ -171,6 +178,7 @@ func (s *Session) direct(ctx context.Context, r choria.Request, action string, n
 	before := s.client.link()
 	notices := s.elsewhere == "" && len(s.client.federations) == 0
 	p := newPending(r.Agent, nodes, notices)
+	p.keepsPace = notices && s.client.checksReplies()
 	p.action = action
 	sent, published, err := s.publish(ctx, r, p, subjects)
 	switch {

@@ -61,6 +61,14 @@ func (c *Client) Expired(now time.Time) []string {
 	return nodes
 }
 
+// wants tells that the token of a believed reply of this node is to be noted.
+func (b *tokenBook) wants(node string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, refused := b.nodes[node]
+	return b.keep || refused
+}
+
 // believed notes the token of a reply that was believed.
 func (b *tokenBook) believed(node string, ends time.Time) {
 	b.mu.Lock()

@@ -41,7 +41,7 @@ func TestTokensOfReplies(t *testing.T) {
 		first  int64 // the end that the first believed reply shows; 0 for none
 	}{
 		{name: "believed", keep: true, tokens: []string{"good 50"}, want: Token{time.Unix(50, 0), true}, seen: true, first: 50},
-		{name: "believed, and not to be kept", tokens: []string{"good 50"}, first: 50},
+		{name: "believed, and not to be kept: it is not even read", tokens: []string{"good 50"}},
 		{name: "refused", tokens: []string{"bad 7"}, want: Token{time.Unix(7, 0), false}, seen: true},
 		{name: "a believed one counts before a refused one", keep: true, tokens: []string{"bad 7", "good 50"}, want: Token{time.Unix(50, 0), true}, seen: true, first: 50},
 		{name: "also afterwards", keep: true, tokens: []string{"good 50", "bad 7"}, want: Token{time.Unix(50, 0), true}, seen: true, first: 50},

@@ -49,6 +49,40 @@ func BenchmarkDecodeReplyChain(b *testing.B) {
 	}
 }
 
+// BenchmarkOpenReplyChain is BenchmarkDecodeReplyChain as a client does it.
+func BenchmarkOpenReplyChain(b *testing.B) {
+	for _, lab := range []string{"v1", "v2"} {
+		b.Run(lab, func(b *testing.B) {
+			payload := benchReply(b, lab)
+			work := make([]byte, len(payload))
+			b.SetBytes(int64(len(payload)))
+			b.ReportAllocs()
+			var o Opener
+			for b.Loop() {
+				copy(work, payload)
+				t, err := o.Transport(work)
+				if err != nil {
+					b.Fatal(err)
+				}
+				secure, err := DecodeSecureReply(t.Data, &o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				o.Known = append(o.Known[:0], t.Sender, "rpcutil")
+				reply, err := DecodeReply(t.Version, secure.Reply, &o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				o.Known = append(o.Known[:0], "OK", "ping")
+				if rpc, err := DecodeRPCReply(reply.Payload, &o); err != nil || rpc.Action != "ping" {
+					b.Fatal(rpc, err)
+				}
+				o.Reset()
+			}
+		})
+	}
+}
+
 func BenchmarkEncodeReplyChain(b *testing.B) {
 	for _, v := range []Version{V1, V2} {
 		b.Run(v.String(), func(b *testing.B) {

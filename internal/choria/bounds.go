@@ -43,20 +43,20 @@ func (r *reader) name(f *field) string {
 		r.fail(f, fmt.Sprintf("is %d bytes long, at most %d are allowed", len(value), maxName))
 		return ""
 	}
-	return string(value)
+	return r.copy(value)
 }
 
 // cut shortens a status message, and leaves a mark that says how long it was.
-func cut(message []byte) string {
+func cut(message []byte) []byte {
 	if len(message) <= maxStatus {
-		return string(message)
+		return message
 	}
 	mark := fmt.Sprintf(" ... [cut: %d bytes]", len(message))
 	end := maxStatus - len(mark)
 	for end > 0 && !utf8.RuneStart(message[end]) {
 		end--
 	}
-	return string(message[:end]) + mark
+	return append(message[:end:end], mark...)
 }
 
 // checkSize refuses a message before any of it is read.

@@ -242,7 +242,7 @@ func FuzzDecodeSecureReply(f *testing.F) {
 		want, slowErr := slowSecureReply(data)
 		agree(t, got, err, want, slowErr)
 		if err == nil {
-			again(t, got, EncodeSecureReply, DecodeSecureReply)
+			again(t, got, EncodeSecureReply, func(d []byte) (SecureReply, error) { return DecodeSecureReply(d) })
 		}
 	})
 }
@@ -348,7 +348,7 @@ func FuzzDecodeRPCReply(f *testing.F) {
 			if got, err = DecodeRPCReply(compact); err != nil {
 				t.Fatal(err)
 			}
-			again(t, got, EncodeRPCReply, DecodeRPCReply)
+			again(t, got, EncodeRPCReply, func(d []byte) (RPCReply, error) { return DecodeRPCReply(d) })
 		}
 	})
 }
@@ -359,7 +359,7 @@ func slowRPCReply(data []byte) (RPCReply, error) {
 		return RPCReply{}, errSlow
 	}
 	r := RPCReply{
-		Action: s.name("action", &err), StatusCode: StatusCode(s.integer("statuscode", &err)), StatusMsg: cut([]byte(s.text("statusmsg", &err))),
+		Action: s.name("action", &err), StatusCode: StatusCode(s.integer("statuscode", &err)), StatusMsg: string(cut([]byte(s.text("statusmsg", &err)))),
 	}
 	if !s.missing("data") {
 		r.Data = s["data"]

@@ -15,6 +15,21 @@ type Message struct {
 type Window struct {
 	// Timeout is counted from the moment when the request has left; it must be positive.
 	Timeout time.Duration
+	// Known, when not nil, decides by which nodes have answered; Quiet is not looked at then.
+	Known *Known
 	// Quiet ends the window early, so long after the last new node arrived; zero does not.
 	Quiet time.Duration
+}
+
+// Known are nodes that are expected to answer. They decide when the wait may end, and nothing else: others that answer
+// count as well.
+//
+// The window ends early when each of them has answered, is absent, or is there and does not match the filter, and nothing
+// has come for the larger of 100 ms and four times the longest gap so far. At its timeout it goes on while fewer than 99 in
+// 100 are accounted for, until Longest.
+type Known struct {
+	Nodes   []string
+	Longest time.Duration
+	// Missing is set when the window has closed: those of which nothing is known. Nil when there is none.
+	Missing []string
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 )
 
 // reader takes values out of one layer of a message and keeps the first
@@ -11,6 +12,12 @@ import (
 type reader struct {
 	layer string
 	err   error
+	// own: the document is ours, and its texts may be decoded where they stand.
+	own bool
+	// known are texts that are returned in place of a copy of an equal one.
+	known []string
+	// scratch, when it is not nil, takes what would be decoded into fresh memory.
+	scratch []byte
 }
 
 // fail notes a problem with a field of the layer.
@@ -75,10 +82,33 @@ func (r *reader) value(f *field) []byte {
 	case f.plain:
 		return f.raw
 	}
-	return unquote(f.raw)
+	return unquote(r.room(f.raw), f.raw)
 }
 
-func (r *reader) text(f *field) string { return string(r.value(f)) }
+// room is where a text may be decoded that does not get longer by it, but where it is not UTF-8.
+func (r *reader) room(raw []byte) []byte {
+	switch {
+	case r.own && utf8.Valid(raw):
+		return raw[:0]
+	case r.scratch != nil && cap(r.scratch)-len(r.scratch) >= len(raw) && utf8.Valid(raw):
+		at := len(r.scratch)
+		r.scratch = r.scratch[:at+len(raw)]
+		return r.scratch[at : at : at+len(raw)]
+	}
+	return make([]byte, 0, len(raw))
+}
+
+func (r *reader) text(f *field) string { return r.copy(r.value(f)) }
+
+// copy is text that lives on its own.
+func (r *reader) copy(value []byte) string {
+	for _, k := range r.known {
+		if k == string(value) {
+			return k
+		}
+	}
+	return string(value)
+}
 
 // needText is text that must be there and must not be empty.
 func (r *reader) needText(f *field) string {
@@ -97,7 +127,13 @@ func (r *reader) base64(f *field) []byte {
 	if encoded == nil {
 		return nil
 	}
-	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(encoded)))
+	// Decoding goes from left to right and never writes behind what it has read: it may overwrite what it reads.
+	size := base64.StdEncoding.DecodedLen(len(encoded))
+	decoded := r.room(encoded)
+	if cap(decoded) < size {
+		decoded = make([]byte, 0, size)
+	}
+	decoded = decoded[:size]
 	n, err := base64.StdEncoding.Decode(decoded, encoded)
 	if err != nil {
 		r.fail(f, "is not base64")

@@ -79,8 +79,16 @@ func EncodeReply(r Reply) ([]byte, error) {
 // DecodeReply reads the content of a secure reply of the same version. It
 // insists on the protocol, the message and a sender; the rest may be absent.
 // Names and times out of bounds (docs/protocol.md, bounds) are errors.
-func DecodeReply(v Version, data []byte) (Reply, error) {
-	r := reader{}
+//
+// With an Opener the payload is good until its Reset; data stays as it is.
+func DecodeReply(v Version, data []byte, o ...*Opener) (Reply, error) {
+	if len(o) > 0 {
+		return o[0].reply(v, data)
+	}
+	return new(reader).reply(v, data)
+}
+
+func (r *reader) reply(v Version, data []byte) (Reply, error) {
 	var reply Reply
 	switch v {
 	case V1:

@@ -118,14 +118,19 @@ func EncodeRPCReply(r RPCReply) ([]byte, error) {
 // for a damaged reply must not read as success, nor as a node that is absent;
 // what else is missing is empty, and data that is missing or null is nil. A long
 // status message is cut to maxStatus, with a mark.
-func DecodeRPCReply(body []byte) (RPCReply, error) {
+// With an Opener the body is overwritten.
+func DecodeRPCReply(body []byte, o ...*Opener) (RPCReply, error) {
+	return openers(o).reader().rpcReply(body)
+}
+
+func (r *reader) rpcReply(body []byte) (RPCReply, error) {
 	fields := [...]field{{key: "action"}, {key: "statuscode"}, {key: "statusmsg"}, {key: "data"}}
-	r := reader{layer: "RPC reply"}
+	r.layer = "RPC reply"
 	r.scan(body, fields[:])
 	r.must(&fields[1])
 	reply := RPCReply{
 		Action: r.name(&fields[0]), StatusCode: StatusCode(r.integer(&fields[1])),
-		StatusMsg: cut(r.value(&fields[2])), Data: r.any(&fields[3]),
+		StatusMsg: r.copy(cut(r.value(&fields[2]))), Data: r.any(&fields[3]),
 	}
 	if r.err == nil && reply.StatusCode < 0 {
 		r.fail(&fields[1], "is negative")

@@ -109,7 +109,7 @@ func find(fields []field, key *field, next int) int {
 	}
 	name := key.raw
 	if !key.plain {
-		name = unquote(key.raw)
+		name = unquote(nil, key.raw)
 	}
 	if next < len(fields) && fields[next].key == string(name) {
 		return next

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"time"
 	"unicode/utf8"
 )
 
@@ -210,13 +211,18 @@ func EncodeSecureReply(s SecureReply) ([]byte, error) {
 
 // DecodeSecureReply reads a secure reply and checks its hash: ErrHash. The
 // signature, if there is one, is not checked.
-func DecodeSecureReply(data []byte) (SecureReply, error) {
+// With an Opener the data is overwritten.
+func DecodeSecureReply(data []byte, o ...*Opener) (SecureReply, error) {
+	return openers(o).reader().secureReply(data)
+}
+
+func (r *reader) secureReply(data []byte) (SecureReply, error) {
 	const protocol, message, hash, reply, signature, sender = 0, 1, 2, 3, 4, 5
 	fields := [...]field{
 		protocol: {key: "protocol"}, message: {key: "message"}, reply: {key: "reply"},
 		hash: {key: "hash"}, signature: {key: "signature"}, sender: {key: "sender"},
 	}
-	r := reader{layer: "secure reply"}
+	r.layer = "secure reply"
 	r.scan(data, fields[:])
 	var s SecureReply
 	switch name := r.value(&fields[protocol]); {
@@ -246,4 +252,21 @@ func DecodeSecureReply(data []byte) (SecureReply, error) {
 		return SecureReply{}, r.err
 	}
 	return s, nil
+}
+
+// Opening is a secure reply on its way through the check of its signature, and what
+// the check came to.
+type Opening struct {
+	Reply SecureReply
+	// Claimed is the sender that the reply claims; "" for none. A reply that was signed
+	// by another is refused before any signature is verified.
+	Claimed string
+
+	// Proven is the sender that signed it; "" where signatures are not checked, and
+	// with Err.
+	Proven string
+	// TokenEnds is when the token that came with it ends; zero when it was not read. It
+	// is set also with Err, where the token was read: then it proves nothing.
+	TokenEnds time.Time
+	Err       error
 }

@@ -114,13 +114,22 @@ func (t Transport) texts() []string {
 // key; ErrUnknownProtocol says that there is none that we know. A message larger than
 // maxMessage is refused unread.
 func DecodeTransport(data []byte) (Transport, error) {
-	const protocol, body, headers = 0, 1, 2
-	fields := [...]field{protocol: {key: "protocol"}, body: {key: "data"}, headers: {key: "headers"}}
 	r := reader{layer: "transport"}
+	var headers field
+	t, keys := r.transport(data, &headers)
+	r.headers(&headers, keys, &t)
+	if r.err != nil {
+		return Transport{}, r.err
+	}
+	return t, nil
+}
+
+// transport reads all but the headers.
+func (r *reader) transport(data []byte, headers *field) (t Transport, keys *headerKeys) {
+	const protocol, body, rest = 0, 1, 2
+	fields := [...]field{protocol: {key: "protocol"}, body: {key: "data"}, rest: {key: "headers"}}
 	r.checkSize(data)
 	r.scan(data, fields[:])
-	var t Transport
-	var keys *headerKeys
 	switch name := r.value(&fields[protocol]); {
 	case r.err != nil:
 	case string(name) == namesV1.transport:
@@ -130,18 +139,15 @@ func DecodeTransport(data []byte) (Transport, error) {
 	default:
 		r.failWith(&fields[protocol], ErrUnknownProtocol)
 	}
-	if r.err != nil {
-		return Transport{}, r.err
-	}
 	t.Data = r.needBase64(&fields[body])
-	r.headers(&fields[headers], keys, &t)
-	if r.err != nil {
-		return Transport{}, r.err
-	}
-	return t, nil
+	*headers = fields[rest]
+	return t, keys
 }
 
 func (r *reader) headers(f *field, keys *headerKeys, t *Transport) {
+	if r.err != nil {
+		return
+	}
 	const replyTo, sender, seenBy, federation = 0, 1, 2, 3
 	fields := [...]field{
 		sender: {key: keys.sender}, replyTo: {key: keys.replyTo},

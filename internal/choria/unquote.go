@@ -8,11 +8,10 @@ import (
 // simple maps the letter of a two byte escape to its meaning.
 var simple = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unquote returns the value of a string that the scanner accepted, in fresh
-// memory: escapes undone, what is not UTF-8 replaced by U+FFFD, one for each
-// wrong byte, as encoding/json does.
-func unquote(raw []byte) []byte {
-	out := make([]byte, 0, len(raw))
+// unquote appends the value of a string that the scanner accepted to out: escapes
+// undone, what is not UTF-8 replaced by U+FFFD, one for each wrong byte, as
+// encoding/json does. What is UTF-8 does not get longer: out may be raw[:0].
+func unquote(out, raw []byte) []byte {
 	for i := 0; i < len(raw); {
 		c := raw[i]
 		switch {

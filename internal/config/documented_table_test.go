@@ -100,6 +100,7 @@ var documentedNames = []documented{
 	variable("replaces `plugin.choria.srv_domain`", "", "CHORIA_SRV_DOMAIN"),
 	variable("replaces the registry's cache folder, where the key is in a file; empty: the registry is not asked", "", "CHORIA_REGISTRY"),
 	variable("where our settings are, below `fleetctl/`", "cmd/site_test.go", "XDG_CONFIG_HOME"),
+	variable("where what earlier runs have seen is kept, below `fleetctl/`, else `~/.cache`: hashes of server tokens that verified, and the names of the last whole discovery of each filter, which only decide when the next one may end. It only saves time, and can be removed at any moment", "cmd/cache_test.go", "XDG_CACHE_HOME"),
 	variable("where the records of runs are kept without that, below `fleetctl/runs/`; else `~/.local/state`", "cmd/site_test.go", "XDG_STATE_HOME"),
 
 	own("refuse larger plans; 0 is no limit", "max_nodes"),

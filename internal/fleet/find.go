@@ -98,12 +98,23 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 	if err != nil {
 		return discovery.Result{}, err
 	}
-	timeout := cmp.Or(t.Timeout, f.Config.DiscoveryTimeout)
-	res, err := source.Discover(ctx, discovery.Query{
-		Filter: parsed, Collective: f.Collective, Agent: agent, Timeout: timeout, Window: t.Window || f.Config.DiscoveryWindow,
-	})
+	q := discovery.Query{
+		Filter: parsed, Collective: f.Collective, Agent: agent,
+		Timeout: cmp.Or(t.Timeout, f.Config.DiscoveryTimeout), Window: t.Window || f.Config.DiscoveryWindow,
+	}
+	if !broadcasts(choice, q) {
+		return source.Discover(ctx, q)
+	}
+	var keep string
+	if q.Known, keep, err = f.known(ctx, t, q); err != nil {
+		return discovery.Result{}, err
+	}
+	res, err := source.Discover(ctx, q)
+	if err == nil {
+		f.keepKnown(ctx, keep, q.Known, res)
+	}
 	if f.client != nil && f.client.Crowded() {
-		f.o.tell("warning: nodes were still answering when discovery ended after %v: more may be there; --discovery-timeout waits longer", timeout)
+		f.o.tell("warning: nodes were still answering when discovery ended after %v: more may be there; --discovery-timeout waits longer", q.Timeout)
 	}
 	return res, err
 }

@@ -40,6 +40,9 @@ type Options struct {
 	InsecureSigner bool
 	Federations    []string // those that were asked for; the environment wins
 
+	// CacheDir is where what earlier runs have seen is kept, to be quicker; empty: nowhere.
+	CacheDir string
+
 	Logger *slog.Logger      // nil: nothing is logged
 	Tell   func(line string) // warnings and notes for the operator, whole lines; nil: dropped
 }
@@ -167,6 +170,7 @@ func (f *Fleet) Identity() (*security.Identity, error) {
 		return nil, err
 	}
 	f.o.warn(id.Warnings())
+	id.RememberTokens(f.o.CacheDir)
 	f.id = id
 	return id, nil
 }
@@ -289,8 +293,12 @@ func (f *Fleet) srvDomain() string {
 
 // Close leaves the network.
 func (f *Fleet) Close() {
-	if f.conn != nil {
-		f.conn.Close()
+	if f.conn == nil {
+		return
+	}
+	f.conn.Close()
+	if err := f.id.SaveTokens(); err != nil && f.o.Logger != nil {
+		f.o.Logger.Debug("the cache is not kept", "error", err)
 	}
 }
 

@@ -23,6 +23,7 @@ type Targets struct {
 	Do         []string
 	Timeout    time.Duration // of discovery; zero: as configured
 	Window     bool          // end discovery when nothing new has come for a while
+	Known      string        // a file of nodes that are expected to answer a broadcast; empty: those of the last one
 	Limit      string        // N or N%
 	LimitSeed  int64
 }

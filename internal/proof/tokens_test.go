@@ -146,6 +146,13 @@ func (doubting) OpenReply(choria.SecureReply, string) (string, error) {
 	return "", security.ErrSignature
 }
 
+func (d doubting) OpenReplies(group []choria.Opening, collective string) {
+	d.Identity.OpenReplies(group, collective)
+	for i := range group {
+		group[i].Proven, group[i].Err = "", security.ErrSignature
+	}
+}
+
 // Without events a server that started with an ended token is a node that is gone. Its token is known, so the reason names it.
 func TestANodeWhoseTokenHadEndedAndThatIsGoneIsExplained(t *testing.T) {
 	dir := t.TempDir()

@@ -19,6 +19,20 @@ type gathered struct {
 	why        error // of the first of them
 }
 
+// keepsSuccesses reports whether the replies of nodes that did it are kept until the end.
+func (w *Writer) keepsSuccesses() bool {
+	switch w.o.Format {
+	case Lines, JUnit:
+		return false
+	case Text:
+		return w.display().Shows(0, w.o.Verbose)
+	}
+	return true
+}
+
+// maxGrown is for how many replies room is made at once.
+const maxGrown = 100_000
+
 // hear counts a reply, and keeps it or writes it when it is to be shown.
 func (w *Writer) hear(r rpcclient.Reply) {
 	if r.OK() {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"fleetctl/batch"
@@ -229,6 +230,9 @@ func (w *Writer) began(e run.Began) {
 	w.start, w.links = time.Now(), e.Links
 	w.meter = meter{progress: e.Progress}
 	w.name(e)
+	if w.keepsSuccesses() { // growing step by step copies the replies of large fleets several times
+		w.heard.shown = slices.Grow(w.heard.shown, min(e.Progress.Counts().Total(), maxGrown))
+	}
 	switch {
 	case w.o.NoProgress:
 	case w.o.Err.Terminal:

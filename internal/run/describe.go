@@ -128,7 +128,7 @@ func (c planner) factNames(ctx context.Context, node string) []string {
 
 // factsAgain asks the nodes of a retry for the facts that its policy needs; nil where none are, or the earlier plan has
 // them.
-func (c job) factsAgain(ctx context.Context, p batch.Progress, which []batch.State) (func(string) batch.Node, error) {
+func (c planner) factsAgain(ctx context.Context, p batch.Progress, which []batch.State) (func(string) batch.Node, error) {
 	wanted := c.policy().Facts()
 	if p.Plan().Knows(wanted) {
 		return nil, nil
@@ -145,7 +145,7 @@ func (c job) factsAgain(ctx context.Context, p batch.Progress, which []batch.Sta
 	if err := c.canSend(); err != nil {
 		return nil, err
 	}
-	nodes, err := c.planner().describe(ctx, names, wanted)
+	nodes, err := c.describe(ctx, names, wanted)
 	if err != nil {
 		return nil, err
 	}

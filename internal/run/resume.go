@@ -237,7 +237,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
-	describe, err := j.factsAgain(ctx, s.Progress, which)
+	describe, err := j.planner().factsAgain(ctx, s.Progress, which)
 	if err != nil {
 		return Result{}, err
 	}

@@ -77,7 +77,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 		return Result{}, err
 	}
 	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
-	plan.Notes = append(plan.Notes, c.absenceNotes(ctx)...)
+	plan.Notes = append(plan.Notes, c.planner().absenceNotes(ctx)...)
 	whole, err := tokenWatch(c).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
 	if err != nil {
 		return Result{}, err
@@ -110,7 +110,7 @@ func (c job) keepSeed(seed int64) []string {
 
 // absenceNotes tell that this broker does not report nodes that are not connected. A connection that cannot be had is a
 // matter of the next step.
-func (c job) absenceNotes(ctx context.Context) []string {
+func (c planner) absenceNotes(ctx context.Context) []string {
 	if !c.changes() || len(c.about.Federations) > 0 {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -62,6 +63,10 @@ func (t *Timestamp) UnmarshalJSON(data []byte) error {
 		*t = Timestamp{}
 		return nil
 	}
+	if whole, err := strconv.ParseInt(string(data), 10, 64); err == nil && whole >= 0 && whole <= maxTimestamp {
+		t.Time = time.Unix(whole, 0).UTC()
+		return nil
+	}
 	var n json.Number
 	if err := json.Unmarshal(data, &n); err != nil || len(data) == 0 || data[0] == '"' {
 		return fmt.Errorf("time is not a number of seconds")
@@ -99,6 +104,22 @@ func (c StandardClaims) Expires() time.Time {
 	default:
 		return c.ExpiresAt.Time
 	}
+}
+
+// bounds are NotBefore and Expires in unix seconds; 0 where there is none.
+func (c StandardClaims) bounds() (begin, end int64) {
+	if e := c.Expires(); !e.IsZero() {
+		end = e.Unix()
+	}
+	if !c.NotBefore.IsZero() {
+		begin = c.NotBefore.Unix()
+	}
+	return begin, end
+}
+
+// chained tells that the token's claims name a chain of trust.
+func (c StandardClaims) chained() bool {
+	return strings.HasPrefix(c.Issuer, orgIssuerPrefix) || strings.HasPrefix(c.Issuer, chainIssuerPrefix)
 }
 
 // Key returns the holder's public key, or ErrTokenPublicKey.

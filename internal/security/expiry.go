@@ -1,7 +1,6 @@
 package security
 
 import (
-	"crypto/sha256"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -20,23 +19,18 @@ func (i *Identity) TokenEnds(token string) (end time.Time, ok bool) {
 	if token == "" {
 		return time.Time{}, false
 	}
-	id := tokenID(sha256.Sum256([]byte(token)))
+	id := tokenIDOf(token)
 	s, known := i.tokens.get(id)
 	if !known {
 		s, known = i.ends.get(id)
 	}
 	if !known {
-		claims, err := parseServerUnverified(token)
+		claims, _, err := readServerToken(token)
 		if err != nil {
 			return time.Time{}, false
 		}
-		if end := claims.Expires(); !end.IsZero() {
-			s.end = end.Unix()
-		}
+		s.begin, s.end = claims.bounds()
 		i.ends.put(id, s)
 	}
-	if s.end == 0 {
-		s.end = maxTimestamp
-	}
-	return time.Unix(s.end, 0).UTC(), true
+	return s.ends(), true
 }

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -42,6 +43,10 @@ type Identity struct {
 	issuers issuers
 	tokens  *tokenCache // verified ones
 	ends    *tokenCache // those that were only read
+	// remembered are those of earlier runs.
+	remembered remembered
+	// suspicious is for how many signatures more forgeries are expected; not more than 0: none are.
+	suspicious atomic.Int64
 
 	tls tlsParts
 }

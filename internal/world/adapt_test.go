@@ -1,6 +1,7 @@
 package world
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -50,6 +51,13 @@ func (i nullIdentity) OpenReply(choria.SecureReply, string) (string, error) {
 	return "", nil
 }
 
+// OpenReplies takes as long as its slowest reply: groups are checked at once.
+func (i nullIdentity) OpenReplies(group []choria.Opening, collective string) {
+	for range group[:min(len(group), 1)] {
+		_, _ = i.OpenReply(choria.SecureReply{}, collective)
+	}
+}
+
 // wire is a connection as the client sees it.
 type wire struct{ c *conn }
 
@@ -58,7 +66,7 @@ func (w wire) Publish(subject, reply string, data []byte) error {
 }
 func (w wire) Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (func(), error) {
 	return w.c.subscribe(ctx, subject, func(m message) {
-		deliver(choria.Message{Subject: m.subject, Data: m.data, Arrived: m.arrived, NoResponders: m.none})
+		deliver(choria.Message{Subject: m.subject, Data: bytes.Clone(m.data), Arrived: m.arrived, NoResponders: m.none})
 	})
 }
 func (w wire) Reconnected() (time.Time, bool)  { return w.c.reconnectedLocked() }

@@ -6,7 +6,7 @@ var productMutants = []mutant{
 	{name: "a stranger is believed", file: "rpcclient/decode.go", tests: byClient,
 		old: "case !asked && !p.open:", new: "case !asked && false:"},
 	{name: "the signer need not be the sender", file: "rpcclient/decode.go", tests: byClient,
-		old: "if proven != \"\" && proven != inner.Sender {", new: "if false {"},
+		old: "case o.Proven != \"\" && o.Proven != r.Node:", new: "case false:"},
 	{name: "a request is not flushed", file: "rpcclient/publish.go", tests: byClient,
 		old: "if err := s.client.conn.Flush(ctx); err != nil {\n\t\treturn sent, published, err\n\t}", new: ""},
 	{name: "any notice of absence is believed", file: "rpcclient/absence.go", tests: byClient,
