@@ -63,7 +63,7 @@ func Apply(ctx context.Context, c Context, r Request, places gate.Places) (Resul
 	if err != nil {
 		return Result{}, err
 	}
-	plan.Notes = append(plan.Notes, j.absenceNotes(ctx)...)
+	plan.Notes = append(plan.Notes, j.planner().absenceNotes(ctx)...)
 	whole, err := tokenWatch(j).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
