@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -161,6 +163,44 @@ func TestAShutdownNeedsMoreThanItsPlan(t *testing.T) {
 	p.wants("apply", p.as(alice, "apply "+plan+" --np"), exitGuard, "cannot shut down 1 node without an approval of the plan")
 	p.wants("approve", p.as(bob, "plan approve "+plan), 0)
 	p.wants("apply", p.as(alice, "apply "+plan+" --np"), 0)
+}
+
+// An applied plan that was interrupted is resumed with the approvals that it had; another run would be refused.
+func TestAnAppliedPlanIsResumed(t *testing.T) {
+	t.Parallel()
+	p := newPractice(t, lab.Options{Nodes: 2})
+	if err := os.MkdirAll(p.path("fleetctl"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeAt(t, p.path("fleetctl/config.yaml"), "approvals: [{action: restart, need: 1}]\n")
+	alice, bob := p.caller("alice"), p.caller("bob")
+	plan := p.path("slow.plan")
+	p.wants("save", p.as(alice, "req choria_provision restart splay=0 --batch 1 --canary 0 --batch-sleep 300 --save-plan "+plan), 0)
+	p.wants("approve", p.as(bob, "plan approve "+plan), 0)
+	ctx, signal := context.WithCancelCause(t.Context())
+	a, _, errs := newApp(t, "", alice)
+	ended := make(chan int, 1)
+	go func() { ended <- a.execute(ctx, []string{"apply", plan, "--np"}) }()
+	received := func() bool {
+		return p.lab.Received(p.names[0], "choria_provision", "restart")+p.lab.Received(p.names[1], "choria_provision", "restart") > 0
+	}
+	if err := p.lab.AwaitFunc(t.Context(), received); err != nil {
+		t.Fatal(err)
+	}
+	p.wants("apply while it runs", p.as(alice, "apply "+plan+" --np"), exitGuard, "it was applied already")
+	signal(signalError{syscall.SIGINT})
+	if code := <-ended; code != exitInt {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	p.wants("apply again", p.as(alice, "apply "+plan+" --np"), exitGuard, "it was applied already")
+	p.wants("another run", p.as(alice, "req choria_provision restart splay=0 --np -I "+p.names[0]), exitGuard, "1 approval needed")
+	p.wants("a retry", p.as(alice, "runs retry last --not-sent --np"), exitGuard, "1 approval needed")
+	p.wants("resume", p.as(alice, "runs resume last --batch-sleep 0 --np"), 0)
+	for _, name := range p.names {
+		if n := p.lab.Received(name, "choria_provision", "restart"); n != 1 {
+			t.Errorf("%s was restarted %d times", name, n)
+		}
+	}
 }
 
 func TestSavePlanRefusals(t *testing.T) {

@@ -253,6 +253,9 @@ func withStored(ctx context.Context, a *app, o *reqOptions, name string, work fu
 		}
 		a.flags.config = stored.Meta.Config
 	}
+	if a.flags.site == "" && stored.Ours {
+		a.flags.site = stored.Meta.Site // its limits hold for what is left, too
+	}
 	a.flags.federations = stored.Meta.Federations // whatever is configured by now: the nodes are there
 	return withRun(ctx, a, o, request, func(c run.Context) (run.Result, error) {
 		return work(ctx, c, request, stored)

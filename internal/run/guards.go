@@ -188,6 +188,9 @@ func (c door) guarded(name string) bool {
 // sentences say what holds this run back, one sentence each: the guards, the stop rules, the proof.
 func (c door) sentences(rolling bool) []string {
 	out := []string{}
+	if c.Settings.Site != "" {
+		out = append(out, "site "+c.Settings.Site)
+	}
 	for _, g := range guards() {
 		if g.says != nil && g.applies(c) {
 			if text := g.says(c); text != "" {
@@ -355,10 +358,18 @@ func (c door) consent(ctx context.Context, p passage) error {
 // put puts the question of an action.
 func (c door) put(ctx context.Context, q question, nodes int) (bool, error) {
 	if q == countNodes {
-		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, countNoun(nodes, "node")))
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s%s off the network for good. Type the number of nodes to confirm: ", c.req.Action, countNoun(nodes, "node"), c.atSite()))
 		return text == strconv.Itoa(nodes), err
 	}
-	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", verb(c.req.Action), countNoun(nodes, "node")))
+	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s%s?", verb(c.req.Action), countNoun(nodes, "node"), c.atSite()))
+}
+
+// atSite names the site in a question, so that one fleet is not taken for another.
+func (c door) atSite() string {
+	if c.Settings.Site == "" {
+		return ""
+	}
+	return " at site " + c.Settings.Site
 }
 
 // verb is an action as one says it of nodes.
