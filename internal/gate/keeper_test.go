@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,14 +18,14 @@ type script struct {
 	began time.Time
 	takes time.Duration
 	at    func(since time.Duration) Verdict
-	looks *int
+	looks *atomic.Int32
 }
 
 func (s script) Name() string { return s.name }
 
 func (s script) Look(ctx context.Context, _ Moment) (Look, error) {
 	if s.looks != nil {
-		*s.looks++
+		s.looks.Add(1)
 	}
 	v := s.at(time.Since(s.began))
 	select {
@@ -119,7 +120,7 @@ func TestAllGatesMustPass(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			keeper := Keeper{Policy: Policy{Every: time.Second}}
-			looks := 0
+			var looks atomic.Int32
 			for i, v := range tt.gates {
 				keeper.Gates = append(keeper.Gates, script{string(rune('a' + i)), time.Now(), time.Minute, always(v), &looks})
 			}
@@ -128,8 +129,8 @@ func TestAllGatesMustPass(t *testing.T) {
 			if err != nil || got.Verdict != tt.want || tt.by != "" && !strings.HasPrefix(got.Reason, `gate "`+tt.by+`"`) {
 				t.Errorf("%v: %+v, %v", tt.gates, got, err)
 			}
-			if looks != len(tt.gates) || len(tt.gates) > 0 && time.Since(began) != time.Minute {
-				t.Errorf("%v: %d looks in %s: they are asked side by side, once", tt.gates, looks, time.Since(began))
+			if int(looks.Load()) != len(tt.gates) || len(tt.gates) > 0 && time.Since(began) != time.Minute {
+				t.Errorf("%v: %d looks in %s: they are asked side by side, once", tt.gates, looks.Load(), time.Since(began))
 			}
 		})
 	}

@@ -41,7 +41,7 @@ func (s Saving) validate(r Request) error {
 
 // save reports the plan as a dry run does, and saves it where no guard would refuse it.
 func (c application) save(ctx context.Context, p passage) error {
-	if err := (job{c.call}).rehearse(ctx, p); err != nil {
+	if err := job(c).rehearse(ctx, p); err != nil {
 		return err
 	}
 	names := p.plan.Names()
