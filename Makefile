@@ -23,7 +23,7 @@ format:
 	if [ -n "$$dated" ]; then echo "gofmt -w these:"; echo "$$dated"; exit 1; fi
 
 vet:
-	go vet ./...
+	go vet ./... ./.ci/floor
 
 fix:
 	go fix -diff ./...

@@ -275,12 +275,12 @@ func TestARunBelongsToOneProcess(t *testing.T) {
 	if got := f.restarts(); got != 6 {
 		t.Errorf("%d requests for 6 nodes", got)
 	}
-	if r := f.run("runs", "resume", "last"); r.code != 0 || !strings.Contains(r.stderr, "nothing to go on with") {
+	if r := f.run("runs", "resume", "last"); r.code != 0 || !strings.Contains(r.stderr, "nothing is left to resume") {
 		t.Errorf("resume of a finished run: exit %d, %s", r.code, r.stderr)
 	}
 }
 
-// TestARunOutlivesItsReaders takes away who reads stderr, then stdout: the run goes on to its end, its record is whole, and
+// TestARunOutlivesItsReaders closes the reader of stderr, then that of stdout: the run goes on to its end, its record is whole, and
 // a lost result says so.
 func TestARunOutlivesItsReaders(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,7 @@ func TestASecretAppearsNowhere(t *testing.T) {
 	if err := os.WriteFile(file, []byte(canarySecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	restart := []string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--no-verify", "--reply-timeout", "1"}
+	restart := []string{"req", "choria_provision", "restart", "splay=1", "--canary", "0", "--no-verify", "--reply-timeout", "1", "--allow-expiring"}
 	restart = append(restart, f.all()...)
 	with := func(more ...string) []string { return append(append([]string{}, restart...), more...) }
 	log := filepath.Join(f.dir, "debug.log")
@@ -49,8 +49,8 @@ func TestASecretAppearsNowhere(t *testing.T) {
 		{name: "mistyped action", args: []string{"req", "choria_provision", "restrat", "token=" + canarySecret}, codes: []int{2}},
 		{name: "unknown agent", args: []string{"req", "nosuch", "restart", "token=" + canarySecret}, codes: []int{2}},
 		{name: "too long", args: with("token=" + strings.Repeat(canarySecret, 40)), codes: []int{2}},
-		{name: "no broker", args: with("token="+canarySecret, "--config", "nobroker.conf"), codes: []int{9}},
-		{name: "jwt, which the server quotes", args: []string{"req", "choria_provision", "jwt", "token=" + canarySecret, "--json", "--discovery-window"}, codes: []int{3, 5}},
+		{name: "no broker", args: with("token="+canarySecret, "--config", "nobroker.conf", "--connect-timeout", "1"), codes: []int{9}},
+		{name: "jwt, which the server quotes", args: []string{"req", "choria_provision", "jwt", "token=" + canarySecret, "--json", "--discovery-window", "--reply-timeout", "2"}, codes: []int{3, 5}},
 		{name: "runs", args: []string{"runs", "show", "last", "--json"}, codes: []int{0}},
 		{name: "resume", args: []string{"runs", "resume", "last", "token=" + canarySecret, "--reply-timeout", "1"}, codes: []int{0, 3, 4, 5}},
 		{name: "retry", args: []string{"runs", "retry", "last", "--failed", "token=" + canarySecret, "--no-verify", "--ttl", "1s", "--reply-timeout", "1"}, codes: []int{3, 4, 5, 8}},

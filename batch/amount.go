@@ -90,7 +90,7 @@ func (a *Amount) UnmarshalText(text []byte) error {
 }
 
 // ParseAmount reads "20", "5%" or "0.5%" (four decimals at most). Zero is
-// refused: no set has a share of nothing, and a limit of nothing is no limit.
+// refused: a share of an empty set has no meaning, and neither has a limit of 0.
 func ParseAmount(text string) (Amount, error) {
 	s := strings.TrimSpace(text)
 	share, isShare := strings.CutSuffix(s, "%")
@@ -131,7 +131,7 @@ func parseDigits(s string) (int, error) {
 	return strconv.Atoi(s)
 }
 
-// Sizes says how large the batches are, in order; the last repeats. Empty means
+// Sizes reports how large the batches are, in order; the last repeats. Empty means
 // one batch of everything. Shares are of the whole set.
 type Sizes []Amount
 

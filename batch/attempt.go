@@ -18,34 +18,35 @@ type attempt struct {
 	prev           int32 // the node's attempt before, index + 1; 0: none
 	row            int32 // the node
 	code           int32
-	fate           fate
+	reach          reach
 }
 
 // sending is one intent: what its attempts have in common.
 type sending struct {
 	batch   int32
-	at      int64
+	at      int64 // of the intent
+	left    int64 // when it was flushed, where that was long after the intent
 	request string
 }
 
-// fate is what is known of whether an attempt reached its node.
-type fate uint8
+// reach is whether an attempt reached its node, as far as that is known.
+type reach uint8
 
 const (
-	fateOpen      fate = iota // it may have reached the node, or still may
-	fateWithdrawn             // it never left
-	fateDisproved             // it reached nothing, or a probe proved the node untouched
-	fateRefused               // the node refused it, and does not act
-	fateAccepted              // the node accepted it
+	fateOpen      reach = iota // it may have reached the node, or still may
+	fateWithdrawn              // it never left
+	fateDisproved              // it reached nothing, or a probe proved the node untouched
+	fateRefused                // the node refused it, and does not act
+	fateAccepted               // the node accepted it
 )
 
 // mayAct reports whether the node may act, or have acted, on the attempt.
-func (f fate) mayAct() bool { return f == fateOpen || f == fateAccepted }
+func (f reach) mayAct() bool { return f == fateOpen || f == fateAccepted }
 
-// fateWeights orders attempts by how much they say about their node.
+// fateWeights orders attempts by how much they show about their node.
 var fateWeights = [...]uint8{fateAccepted: 4, fateOpen: 3, fateRefused: 2, fateDisproved: 1, fateWithdrawn: 0}
 
-// errDuplicate and errStray: a reply that changes nothing.
+// errDuplicate and errStray mark a reply that changes nothing.
 var (
 	errDuplicate = errors.New("the node has replied already")
 	errStray     = errors.New("no request to this node is open")
@@ -60,7 +61,7 @@ func (l *ledger) doubt(at int32, number int, d Target) {
 	}
 	a := attempt{baseline: d.Baseline, replied: unixNano(d.Replied), stamp: unixNano(d.Stamp), delay: d.Delay, send: int32(-number - 1)}
 	if a.replied != 0 {
-		a.fate = fateAccepted
+		a.reach = fateAccepted
 	}
 	l.add(at, a)
 }
@@ -74,12 +75,12 @@ func (l *ledger) add(at int32, a attempt) {
 }
 
 // ruling is the attempt that a node is judged by: the one that it accepted, else
-// the one that may have reached it, else the latest of those that say most. It
+// the one that may have reached it, else the latest of those that show most. It
 // is an index + 1 into attempts, 0 for a node without any.
 func (l *ledger) ruling(at int32) int32 {
 	best := l.rows[at].last
 	for i := best; i > 0; i = l.attempts[i-1].prev {
-		if fateWeights[l.attempts[i-1].fate] > fateWeights[l.attempts[best-1].fate] {
+		if fateWeights[l.attempts[i-1].reach] > fateWeights[l.attempts[best-1].reach] {
 			best = i
 		}
 	}
@@ -90,7 +91,7 @@ func (l *ledger) ruling(at int32) int32 {
 // that it must not get another one.
 func (l *ledger) reached(at int32) bool {
 	i := l.ruling(at)
-	return i > 0 && l.attempts[i-1].fate.mayAct()
+	return i > 0 && l.attempts[i-1].reach.mayAct()
 }
 
 // ofBatch is the node's latest attempt with a batch of this run, 0 for none.
@@ -103,16 +104,16 @@ func (l *ledger) ofBatch(at int32, batch int) int32 {
 	return 0
 }
 
-// seal sets the fate of an attempt.
-func (l *ledger) seal(at, i int32, f fate) {
+// seal sets the reach of an attempt.
+func (l *ledger) seal(at, i int32, f reach) {
 	l.touch(at, i)
-	l.attempts[i-1].fate = f
+	l.attempts[i-1].reach = f
 }
 
-// disprove says that no request of the chain ever reached the node.
+// disprove reports that no request of the chain ever reached the node.
 func (l *ledger) disprove(at int32) {
 	for i := l.rows[at].last; i > 0; i = l.attempts[i-1].prev {
-		if l.attempts[i-1].fate.mayAct() {
+		if l.attempts[i-1].reach.mayAct() {
 			l.seal(at, i, fateDisproved)
 		}
 	}
@@ -141,12 +142,12 @@ func (l *ledger) applyOutcome(o *Outcome) error {
 	if o.OK {
 		to, f = Accepted, fateAccepted
 	}
-	// A refusal says nothing while another attempt may make the node act.
+	// A refusal decides nothing while another attempt may make the node act.
 	before := l.ruling(at)
 	l.seal(at, i, f)
 	a.replied, a.stamp, a.delay, a.code = unixNano(o.Time), unixNano(o.Stamp), o.Delay, int32(o.Code)
 	r := &l.rows[at]
-	if r.state == Verified || !o.OK && before != i && l.attempts[before-1].fate.mayAct() {
+	if r.state == Verified || !o.OK && before != i && l.attempts[before-1].reach.mayAct() {
 		return nil
 	}
 	if r.state != to && r.state != Sending && (r.state != Absent || !l.batches[o.Batch-1].replies.IsZero()) {
@@ -162,7 +163,7 @@ func (l *ledger) applyOutcome(o *Outcome) error {
 // published, so that it reached nothing.
 func (l *ledger) applyAbsence(at, i int32, o *Outcome) error {
 	r := &l.rows[at]
-	if l.attempts[i-1].fate != fateOpen || i != l.ruling(at) || r.state != Sending && r.state != NoReply {
+	if l.attempts[i-1].reach != fateOpen || i != l.ruling(at) || r.state != Sending && r.state != NoReply {
 		return errStray
 	}
 	l.seal(at, i, fateDisproved)
@@ -179,7 +180,7 @@ func (l *ledger) applyIntent(r *Record) error {
 	}
 	b := &l.batches[r.Batch-1]
 	b.sent, b.request, b.replies, b.ended = r.Time, r.Request, time.Time{}, time.Time{}
-	l.sends = append(l.sends, sending{int32(r.Batch), unixNano(r.Time), r.Request})
+	l.sends = append(l.sends, sending{batch: int32(r.Batch), at: unixNano(r.Time), request: r.Request})
 	rows := b.rows
 	if r.Nodes != nil {
 		rows = make([]int32, 0, len(r.Nodes))
@@ -206,13 +207,13 @@ func (l *ledger) applyIntent(r *Record) error {
 // machine slept or what signs was slow.
 const quickSend = 10 * time.Second
 
-// applySent: a batch that left long after its intent counts as sent when it was
-// flushed. What its nodes did in between was not its work.
+// applySent: requests of a batch that was flushed long after its intent left at any
+// moment in between. What a node did in between may be our work, or not.
 func (l *ledger) applySent(r *Record) {
 	for i := len(l.sends) - 1; i >= 0; i-- {
 		if s := &l.sends[i]; int(s.batch) == r.Batch {
 			if r.Time.Sub(timeOf(s.at)) > quickSend {
-				s.at = unixNano(r.Time)
+				s.left = unixNano(r.Time)
 			}
 			return
 		}
@@ -264,7 +265,7 @@ func (l *ledger) target(at int32) Target {
 		return l.begin.Plan.Doubts[-a.send-1]
 	}
 	s := &l.sends[a.send]
-	t.Batch, t.Baseline, t.Sent = int(s.batch), a.baseline, timeOf(s.at)
+	t.Batch, t.Baseline, t.Sent, t.Left = int(s.batch), a.baseline, timeOf(s.at), timeOf(s.left)
 	t.Replied, t.Stamp, t.Delay = timeOf(a.replied), timeOf(a.stamp), a.delay
 	return t
 }
@@ -278,7 +279,7 @@ func (l *ledger) result(at int32) Result {
 	}
 	a := &l.attempts[i-1]
 	res.Code, res.Baseline, res.Replied, res.Delay = int(a.code), a.baseline, timeOf(a.replied), a.delay
-	if a.fate != fateWithdrawn && r.state != Planned && r.state != NotSent {
+	if a.reach != fateWithdrawn && r.state != Planned && r.state != NotSent {
 		res.Sent = timeOf(l.sends[a.send].at)
 	}
 	return res

@@ -90,8 +90,8 @@ func (a *audit) act(m *machine, c actCmd) {
 	if m.win != nil {
 		a.window(m, c.Batch, p)
 	}
-	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
-	if stop, met := Decide(m.l.begin.Rules, run, Tally{}); met {
+	run := m.l.stopInput(&m.l.counts, &m.l.counts.fresh, m.proved)
+	if stop, met := decide(m.l.begin.Rules, run, Tally{}); met {
 		a.t.Errorf("batch %d is sent although: %s", c.Batch, stop.Reason)
 	}
 }
@@ -127,8 +127,8 @@ func (a *audit) window(m *machine, batch int, p Progress) {
 // account checks that the counts add up and that the journal says the same.
 func (a *audit) account(l *ledger) {
 	a.t.Helper()
-	var all, pool tallies
-	perBatch := make([]tallies, len(l.batches))
+	var all, pool nodeCounts
+	perBatch := make([]nodeCounts, len(l.batches))
 	for i := range l.rows {
 		r := &l.rows[i]
 		all.count(r, 1)
@@ -139,7 +139,7 @@ func (a *audit) account(l *ledger) {
 		}
 		open := 0
 		for at := r.last; at > 0; at = l.attempts[at-1].prev {
-			if l.attempts[at-1].fate == fateOpen {
+			if l.attempts[at-1].reach == fateOpen {
 				open++
 			}
 		}

@@ -48,7 +48,7 @@ func life(t *testing.T, f *fleet, tp *tape, from Progress) Summary {
 	return s
 }
 
-// reborn replays the tape, goes on, and checks the account.
+// reborn replays the tape, continues, and checks the state.
 func reborn(t *testing.T, tp *tape, total int) Progress {
 	t.Helper()
 	p, err := Replay(tp.all())

@@ -2,7 +2,7 @@ package batch
 
 import "time"
 
-// Elapsed time has two readings: the monotonic clock stands still while the
+// Elapsed time has two readings: the monotonic clock stops while the
 // machine sleeps, and the wall clock may be set. A time without a monotonic
 // reading, such as one of a record, has the wall's alone.
 

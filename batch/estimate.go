@@ -23,7 +23,7 @@ const (
 	lastWatch    = time.Minute
 )
 
-// Estimate says how long the plan takes at a pace, in its own mode. The time of
+// Estimate reports how long the plan takes at a pace, in its own mode. The time of
 // people who confirm is not in it, nor is a deadline.
 func (p Plan) Estimate(pace Pace) Estimate {
 	if p.Policy.Rolling {
@@ -32,7 +32,7 @@ func (p Plan) Estimate(pace Pace) Estimate {
 	return p.Estimates(pace).Barrier
 }
 
-// Estimates says how long the plan takes at a pace, in each mode.
+// Estimates reports how long the plan takes at a pace, in each mode.
 func (p Plan) Estimates(pace Pace) Estimates {
 	var e Estimates
 	if p.Nodes() == 0 {

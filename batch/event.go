@@ -82,7 +82,7 @@ func (e linkEvent) when() time.Time      { return e.At }
 func (e controlEvent) when() time.Time   { return e.At }
 func (e abandonEvent) when() time.Time   { return e.At }
 
-// timerKind says what a timer is for.
+// timerKind reports what a timer is for.
 type timerKind uint8
 
 const (
@@ -99,7 +99,7 @@ const (
 
 var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot"}
 
-// String returns the timer's word; it is total.
+// String returns the timer's word; it works for every value.
 func (k timerKind) String() string {
 	if int(k) < len(timerWords) {
 		return timerWords[k]

@@ -172,3 +172,26 @@ func mustPlan(t *testing.T, nodes int) Plan {
 	}
 	return plan
 }
+
+// TestALateFlushKeepsItsIntent: the first requests of a batch that took 12 s to leave left right after the intent.
+func TestALateFlushKeepsItsIntent(t *testing.T) {
+	plan, err := NewPlan(named(2), Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := Begin(Header{Run: "slow"}, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScript(t, from, Rules{})
+	s.event("start", nil)
+	s.event("baseline", []string{"1", "n1=a", "n2=b"})
+	intent := s.now
+	s.now = s.now.Add(12 * time.Second)
+	s.event("sent", []string{"1"})
+	for name, l := range map[string]*ledger{"this process": s.m.l, "the next": s.reopen().l} {
+		if got := l.target(0); !got.Sent.Equal(intent) || !got.LeftBy().Equal(s.now) {
+			t.Errorf("%s: sent %s and left by %s, want %s and %s", name, got.Sent, got.LeftBy(), intent, s.now)
+		}
+	}
+}

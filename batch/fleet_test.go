@@ -122,7 +122,7 @@ func (f *fleet) Verify(ctx context.Context, in <-chan []Target) iter.Seq[Proof] 
 					p := Proof{Node: t.Node, Found: Acted}
 					switch {
 					case f.unasked[t.Node]:
-						p.Found, p.Reason = Unasked, "could not be asked: the connection was away"
+						p.Found, p.Reason = Unasked, "could not be asked: the connection was lost"
 					case f.unproved[t.Node] || f.count(t.Node) == 0:
 						p.Found = Unproved
 					}

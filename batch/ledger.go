@@ -16,28 +16,28 @@ type row struct {
 	last             int32 // its latest attempt, index + 1; 0: none
 	state            State
 	late             bool
-	fresh            bool // it came to its state in this life of the run
+	fresh            bool // it came to its state since the last start or resume
 	barred           bool // its process began after the run did: never sent to
-	waived           bool // accepted, and could not be asked: not waited for in this life
+	waived           bool // accepted, and could not be asked: not waited for until a resume
 }
 
 // batchRow is all that is kept of a batch.
 type batchRow struct {
 	Batch
 	rows                 []int32 // the nodes that are in it now
-	counts               tallies
+	counts               nodeCounts
 	request              string
 	sent, replies, ended time.Time
 }
 
-// tallies count nodes by state, of a batch or of the run.
-type tallies struct {
+// nodeCounts count nodes by state, of a batch or of the run.
+type nodeCounts struct {
 	all    Counts
-	fresh  Counts // those that came to their state in this life
+	fresh  Counts // those that came to their state since the last start or resume
 	waived int    // accepted nodes that are not waited for
 }
 
-func (c *tallies) count(r *row, n int) {
+func (c *nodeCounts) count(r *row, n int) {
 	c.all.n[r.state] += n
 	if r.fresh {
 		c.fresh.n[r.state] += n
@@ -48,7 +48,7 @@ func (c *tallies) count(r *row, n int) {
 }
 
 // Of returns how many nodes are in state s.
-func (c *tallies) Of(s State) int { return c.all.Of(s) }
+func (c *nodeCounts) Of(s State) int { return c.all.Of(s) }
 
 // ledger is the account of a run. Only apply and its helpers change it. Not safe
 // for concurrent use.
@@ -60,20 +60,20 @@ type ledger struct {
 	baselines      map[int32]string // asked, and not sent to yet
 	index          map[string]int32
 	batches        []batchRow
-	pool           tallies // nodes without a batch, of a plan with a pool
-	canaries       []int   // the batches of canaries
-	counts         tallies
+	pool           nodeCounts // nodes without a batch, of a plan with a pool
+	canaries       []int      // the batches of canaries
+	counts         nodeCounts
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
 	paused         bool
 	started, ended time.Time
 	resumes, late  int
 	replaced       int // absent canaries that another node took the place of
-	leftOut        int // nodes that are not-sent for a reason of their own, in this life
+	leftOut        int // nodes that are not-sent for a reason of their own, since the last start or resume
 	ignored        int // not recorded one by one; restored from the run-end record
 	reasons        map[string]string
 	undo           []undoEntry // changes since the last commit
-	// touched, when not nil, collects the nodes of which something changed.
+	// touched, when not nil, collects the nodes whose state changed.
 	touched []int32
 }
 
@@ -81,8 +81,8 @@ func newLedger(b Beginning) (*ledger, error) {
 	if b.Plan == nil {
 		return nil, errors.New("no plan")
 	}
-	if b.Plan.Version > PlanVersion {
-		return nil, newer("plan", b.Plan.Version, PlanVersion)
+	if b.Plan.Version > planVersion {
+		return nil, newer("plan", b.Plan.Version, planVersion)
 	}
 	total := b.Plan.Nodes()
 	l := &ledger{begin: b, rows: make([]row, 0, total), attempts: make([]attempt, 0, total), index: make(map[string]int32, total), baselines: map[int32]string{},
@@ -143,13 +143,13 @@ func (l *ledger) plan(name string, batch int) error {
 	if batch > 0 {
 		l.batches[batch-1].rows = append(l.batches[batch-1].rows, at)
 	}
-	l.tallies(int32(batch)).count(&l.rows[at], 1)
+	l.countsOf(int32(batch)).count(&l.rows[at], 1)
 	l.counts.count(&l.rows[at], 1)
 	return nil
 }
 
-// tallies are the counts of a batch, or (0) of the pool.
-func (l *ledger) tallies(batch int32) *tallies {
+// countsOf returns the counts of a batch, or (0) of the pool.
+func (l *ledger) countsOf(batch int32) *nodeCounts {
 	if batch == 0 {
 		return &l.pool
 	}
@@ -170,10 +170,10 @@ func (l *ledger) move(at int32, to State) {
 func (l *ledger) recount(at int32, change func()) {
 	r := &l.rows[at]
 	l.counts.count(r, -1)
-	l.tallies(r.batch).count(r, -1)
+	l.countsOf(r.batch).count(r, -1)
 	change()
 	l.counts.count(r, 1)
-	l.tallies(r.batch).count(r, 1)
+	l.countsOf(r.batch).count(r, 1)
 }
 
 // moveAll moves every node in state from to state to, in one batch or (0) all.
@@ -202,7 +202,7 @@ func (l *ledger) settle() {
 	l.moveAll(0, Planned, NotSent)
 }
 
-// apply changes the account as a record says. An error means that the record
+// apply changes the state as a record says. An error means that the record
 // contradicts the ones before it; the account is then not to be used.
 func (l *ledger) apply(r *Record) error {
 	if l.begun == (r.Kind == KindPlan) {
@@ -369,7 +369,7 @@ func (l *ledger) applyRunEnd(r *Record) error {
 	return nil
 }
 
-// intern keeps one copy of each reason: thousands of nodes say the same.
+// intern keeps one copy of each reason: thousands of nodes have the same reason.
 func (l *ledger) intern(s string) string {
 	if s == "" {
 		return ""

@@ -130,12 +130,12 @@ func (l *ledger) transfer(names []string, batch int) error {
 			return fmt.Errorf("node %q is in batch %d already", name, batch)
 		}
 		l.touch(at, 0)
-		l.tallies(r.batch).count(r, -1)
+		l.countsOf(r.batch).count(r, -1)
 		if left[r.batch] = true; batch > 0 {
 			l.batches[batch-1].rows = append(l.batches[batch-1].rows, at)
 		}
 		r.batch = int32(batch)
-		l.tallies(r.batch).count(r, 1)
+		l.countsOf(r.batch).count(r, 1)
 	}
 	for from := range left {
 		if from > 0 {

@@ -8,7 +8,7 @@ type undoEntry struct {
 	row, last int32
 	attempt   int32 // index + 1; 0: no attempt was changed
 	state     State
-	fate      fate
+	reach     reach
 	fresh     bool
 	waived    bool
 }
@@ -18,7 +18,7 @@ func (l *ledger) touch(at, i int32) {
 	r := &l.rows[at]
 	u := undoEntry{row: at, last: r.last, attempt: i, state: r.state, fresh: r.fresh, waived: r.waived}
 	if i > 0 {
-		u.replied, u.fate = l.attempts[i-1].replied, l.attempts[i-1].fate
+		u.replied, u.reach = l.attempts[i-1].replied, l.attempts[i-1].reach
 	}
 	l.undo = append(l.undo, u)
 	if l.touched != nil {
@@ -26,11 +26,11 @@ func (l *ledger) touch(at, i int32) {
 	}
 }
 
-// commit says that everything so far is durable.
+// commit reports that everything so far is durable.
 func (l *ledger) commit() { l.undo = l.undo[:0] }
 
 // rollback takes back the changes that could not be recorded, so that the summary
-// says what the journal will say. Requeued nodes keep their new batch.
+// has the state that the journal has. Requeued nodes keep their new batch.
 func (l *ledger) rollback() {
 	for i := len(l.undo) - 1; i >= 0; i-- {
 		u := l.undo[i]
@@ -38,7 +38,7 @@ func (l *ledger) rollback() {
 		l.recount(u.row, func() { r.state, r.fresh, r.waived = u.state, u.fresh, u.waived })
 		r.last = u.last
 		if u.attempt > 0 {
-			l.attempts[u.attempt-1].replied, l.attempts[u.attempt-1].fate = u.replied, u.fate
+			l.attempts[u.attempt-1].replied, l.attempts[u.attempt-1].reach = u.replied, u.reach
 		}
 	}
 	l.commit()

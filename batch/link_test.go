@@ -57,7 +57,7 @@ func TestReplyTimeoutCountsWhatArrived(t *testing.T) {
 	})
 }
 
-// The connection is away for a while between two batches: that is on record, and
+// The connection is lost for a while between two batches: that is on record, and
 // nothing is sent before the baselines are in again.
 func TestNothingIsSentWhileTheConnectionIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestUnaskedNodesAreProvedByAResume(t *testing.T) {
 		r := Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Prober: f, Journal: tp, Pace: calm}
 		s := run(t, r, fleetPlan(3, Policy{}))
 		expect(t, s, Uncertain, map[State]int{Accepted: 2, Verified: 1})
-		if s.Open != 2 || s.Reason != "2 nodes could not be asked for proof: the connection was away" {
+		if s.Open != 2 || s.Reason != "2 nodes could not be asked for proof: the connection was lost" {
 			t.Errorf("open %d, reason %q", s.Open, s.Reason)
 		}
 		if n, _ := resultOf(s.progress, "n1"); !strings.Contains(n.Reason, "connection") {

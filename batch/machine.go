@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// halt says how much of what is in flight is still waited for.
+// halt reports how much of what is in flight is still waited for.
 type halt uint8
 
 const (
@@ -40,7 +40,7 @@ type machine struct {
 	untouched  []string           // unknown nodes that nothing reached, to be requeued
 	noVerifier bool               // it ended before its time
 	unseen     map[int32]struct{} // silent nodes that the Verifier has not looked at yet
-	looking    bool               // the batch comes to nothing, unless the look at its silent nodes shows that one acted
+	looking    bool               // no node of the batch succeeded, unless the look at its silent nodes shows that one acted
 	missing    missing
 	link       link
 	paused     bool
@@ -128,7 +128,7 @@ func (m *machine) record(r Record) {
 	m.emit(recordCmd{r})
 }
 
-// advance does what has become due: batches go on, new ones begin, phases change.
+// advance does what has become due: batches reach their next stage, new ones begin, phases change.
 // Every wait of the run is a phase, or a stage of a batch, that is not left here.
 func (m *machine) advance(at time.Time) {
 	for m.phase != phaseEnded {

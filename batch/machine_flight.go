@@ -49,7 +49,7 @@ func (m *machine) aboard(f *flight) []string {
 	return names
 }
 
-// fly brings one batch to its next stage; false: none can go on.
+// fly brings one batch to its next stage; false: no batch can.
 func (m *machine) fly(at time.Time) bool {
 	return slices.ContainsFunc(m.flights, func(f *flight) bool { return m.advanceFlight(at, f) })
 }
@@ -160,7 +160,7 @@ func (m *machine) cannotSend(batch int, why error) string {
 }
 
 // withdraw plans again the nodes that certainly got nothing. One that replied
-// all the same did get it.
+// anyway did get it.
 func (m *machine) withdraw(e sentEvent, not *NotSentError) {
 	names := not.Nodes
 	if names == nil {

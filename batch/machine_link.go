@@ -74,7 +74,7 @@ func because(err error) string {
 }
 
 // inGrace reports whether an absent node may still be on its way back: the
-// connection is away, or was until a moment ago.
+// connection is lost, or was until a moment ago.
 func (m *machine) inGrace(at time.Time) bool {
 	return !m.link.down.IsZero() || !m.link.back.IsZero() && Shortest(m.link.back, at) < graceTime
 }

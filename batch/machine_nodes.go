@@ -13,7 +13,7 @@ const groupSize = 1000
 // lookTime is how long the end of a run waits for the look at silent nodes.
 const lookTime = 15 * time.Second
 
-// The part of the machine that hears of nodes: replies, proof, probes, and what
+// The part of the machine that handles events of nodes: replies, proof, probes, and what
 // they mean for the stop rules.
 
 func (m *machine) outcome(now time.Time, o *Outcome) {
@@ -47,7 +47,7 @@ func (m *machine) outcome(now time.Time, o *Outcome) {
 func (m *machine) verifierGone(now time.Time, at int32) Proof {
 	p := Proof{Node: m.l.rows[at].identity, Found: Unproved, Time: now.Round(0), Reason: "the verification ended without an answer"}
 	if !m.link.down.IsZero() {
-		p.Found, p.Reason = Unasked, "could not be asked: the connection was away"
+		p.Found, p.Reason = Unasked, "could not be asked: the connection was lost"
 	}
 	return p
 }
@@ -113,7 +113,7 @@ func (m *machine) lookOnce(at time.Time, batch int) {
 	}
 }
 
-// looked ends the wait for the Verifier's look. While the connection is away it cannot look.
+// looked ends the wait for the Verifier's look. While the connection is lost it cannot look.
 func (m *machine) looked(e timerEvent) {
 	if e.Batch == 0 {
 		clear(m.unseen)
@@ -121,7 +121,8 @@ func (m *machine) looked(e timerEvent) {
 	}
 	rows := m.toLookAt(e.Batch)
 	switch {
-	case len(rows) == 0:
+	case len(rows) == 0: // what waited for the look may be absent, or planned again
+		m.seen(e.At, nil)
 	case !m.link.down.IsZero():
 		m.lookOnce(e.At, e.Batch)
 	default:
@@ -166,7 +167,7 @@ func (m *machine) asWhole(batch int) bool {
 }
 
 // judge asks the stop rules, as long as there is something left to stop. row is the
-// node that something is new of; below 0: none in particular.
+// node whose state changed; below 0: no single node.
 func (m *machine) judge(at time.Time, batch int, row int32) {
 	waited, whole := m.looking, m.asWhole(batch)
 	if whole && batch == m.last {
@@ -175,20 +176,20 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 	if m.halt != haltNone || !m.stoppable() {
 		return
 	}
-	run := m.l.tally(&m.l.counts, &m.l.counts.fresh, m.proved)
+	run := m.l.stopInput(&m.l.counts, &m.l.counts.fresh, m.proved)
 	run.Absent -= len(m.missing.nodes) // they may be back yet
 	var t Tally
 	silent := 0
 	switch {
 	case whole:
-		if t = m.tallyBatch(batch); cameToNothing(t) {
+		if t = m.tallyBatch(batch); withoutSuccess(t) {
 			silent = len(m.toLookAt(batch))
 		}
 	case row >= 0 && m.l.begin.Rules.StopWhenNothing:
 		t, silent = m.inARow(row)
 	}
 	t.Open += silent // what was lost may be their replies only
-	if stop, met := Decide(m.l.begin.Rules, run, t); met {
+	if stop, met := decide(m.l.begin.Rules, run, t); met {
 		m.stop(at, haltSoft, stop)
 		return
 	}
@@ -196,7 +197,7 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 		return
 	}
 	t.Open -= silent
-	_, doubt := Decide(m.l.begin.Rules, run, t)
+	_, doubt := decide(m.l.begin.Rules, run, t)
 	if !whole {
 		if doubt { // no node starts until it is known
 			m.win.doubtful, m.win.inDoubt = row, true
@@ -211,8 +212,8 @@ func (m *machine) judge(at time.Time, batch int, row int32) {
 // tallyBatch counts one planned batch.
 func (m *machine) tallyBatch(batch int) Tally {
 	b := &m.l.batches[batch-1]
-	t := m.l.tally(&b.counts, &b.counts.all, m.proved)
-	fresh := m.l.tally(&b.counts, &b.counts.fresh, m.proved)
+	t := m.l.stopInput(&b.counts, &b.counts.all, m.proved)
+	fresh := m.l.stopInput(&b.counts, &b.counts.fresh, m.proved)
 	t.Batch, t.Canary, t.Fresh = batch, b.Canary, &fresh
 	for i := range m.missing.nodes {
 		if int(m.l.rows[i].batch) == batch {
@@ -228,9 +229,9 @@ func (m *machine) stoppable() bool {
 	return m.l.counts.Of(Planned) > 0 || m.any(stageLeaving) || len(m.missing.nodes) > 0 || m.probing || len(m.untouched) > 0
 }
 
-// tally counts for the stop rules what is in counts, all or fresh ones. Nodes that
+// stopInput counts for the stop rules what is in counts, all or fresh ones. Nodes that
 // are not-sent before the end were left out because they did not answer.
-func (l *ledger) tally(c *tallies, of *Counts, proved bool) Tally {
+func (l *ledger) stopInput(c *nodeCounts, of *Counts, proved bool) Tally {
 	t := Tally{Nodes: c.all.Total(), Refused: of.Of(Refused), Unverified: of.Of(Unverified), Absent: of.Of(Absent),
 		NoReply: of.Of(NoReply) + of.Of(NotSent), Open: c.Of(Sending)}
 	if proved {
@@ -306,7 +307,7 @@ func (m *machine) probed(now time.Time, p Proof) {
 		p.Found = Unproved
 	}
 	if !ok || !m.probing || p.Found == 0 || p.Found >= findingEnd || !m.l.doubtful(at) {
-		return // a late reply said more
+		return // a late reply had a better reason
 	}
 	m.record(Record{Kind: KindProbed, Time: p.Time, Proofs: []Proof{p}})
 	if m.l.rows[at].state == Unknown && !m.l.reached(at) && !m.l.rows[at].barred {

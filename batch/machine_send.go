@@ -33,7 +33,7 @@ const (
 type preparation struct {
 	question int       // in flight; 0: none
 	names    []string  // the nodes that it asks
-	first    int       // the question that the oldest of what was said answers; 0: none
+	first    int       // the number of the question of the oldest answer; 0: none
 	asked    time.Time // when that was
 	said     map[string]Baseline
 	tries    int
@@ -121,7 +121,7 @@ func (m *machine) baseline(e baselineEvent) {
 			if b, ok := e.Baselines[name]; ok {
 				p.said[name] = b
 			} else {
-				delete(p.said, name) // silent: what it said before is too old
+				delete(p.said, name) // silent: its earlier answer is too old
 			}
 		}
 	}
@@ -192,7 +192,7 @@ func (m *machine) absent(f *flight) []string {
 	return slices.DeleteFunc(m.aboard(f), func(name string) bool { return !f.prep.said[name].Absent })
 }
 
-// told lists the planned nodes of a batch that said how they are.
+// told lists the planned nodes of a batch that answered the question for their baseline.
 func (m *machine) told(f *flight) []string {
 	return slices.DeleteFunc(m.aboard(f), func(name string) bool { b, ok := f.prep.said[name]; return !ok || b.Silent })
 }
@@ -218,7 +218,7 @@ func (m *machine) replace(at time.Time, f *flight, canaries []string, why string
 	m.ask(at, f, nodes)
 }
 
-// replacing says in whose place nodes are sent to; why is said of one of them.
+// replacing describes which nodes are replaced; why is the reason of one of them.
 func replacing(canaries []string, why string) string {
 	if len(canaries) == 1 {
 		return "in place of " + canaries[0] + ", which " + why
@@ -302,7 +302,7 @@ func (m *machine) bar(at time.Time, f *flight) {
 		reason string
 	}{
 		{young, "restarted since the run began"},
-		{silent, "the record may lack a request to it, and it does not say how long it has run"},
+		{silent, "the record may lack a request to it, and it does not report how long it has run"},
 	} {
 		for group := range slices.Chunk(barred.nodes, groupSize) {
 			m.record(Record{Kind: KindRestarted, Time: at, Batch: f.batch, Nodes: group, Reason: barred.reason})

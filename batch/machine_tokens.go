@@ -14,7 +14,7 @@ import (
 const noToken = "token not seen: it did not answer when asked before sending"
 
 // lookAtTokens keeps a batch from being sent to nodes whose token ends too soon:
-// the run stops before it. Silent nodes whose token nobody saw are left out.
+// the run stops before it. Silent nodes whose token is unknown are left out.
 func (m *machine) lookAtTokens(at time.Time, f *flight) {
 	margin := m.l.begin.Rules.TokenMargin
 	if margin <= 0 || m.halt != haltNone {

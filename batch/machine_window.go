@@ -122,7 +122,7 @@ func (m *machine) followSlot(at time.Time, row int32) {
 // in an earlier run of the chain, are no steps of a ramp.
 func (m *machine) size() int {
 	c := m.l.counts
-	proved := func(c *tallies) int {
+	proved := func(c *nodeCounts) int {
 		n := c.Of(Verified)
 		if !m.proved {
 			n += c.Of(Accepted)
@@ -218,8 +218,8 @@ func (m *machine) inDoubt() bool {
 	return w.inDoubt
 }
 
-// inARow tallies the nodes around one that were sent to before and after it and
-// came to nothing, as it did; absent ones, and those of earlier lives, are passed
+// inARow counts the nodes around one that were sent to before and after it and
+// had no success, as this one; absent ones, and those of earlier lives, are passed
 // over. It is empty when there are fewer than the rule asks for. silent is how many
 // of them the Verifier has not looked at.
 func (m *machine) inARow(row int32) (t Tally, silent int) {
@@ -246,12 +246,12 @@ func (m *machine) inARow(row int32) (t Tally, silent int) {
 	return t, silent
 }
 
-// What an attempt means for a row of nodes that came to nothing.
+// What an attempt means for a row of nodes without a success.
 type inRow uint8
 
 const (
-	passed  inRow = iota // it says nothing
-	counted              // it came to nothing
+	passed  inRow = iota // it decides nothing
+	counted              // it had no success
 	ends                 // it is proved, or still open
 )
 
@@ -259,7 +259,7 @@ func (m *machine) addToRow(t *Tally, silent *int, i int32) inRow {
 	a := &m.l.attempts[i]
 	r := &m.l.rows[a.row]
 	switch {
-	case a.send < 0, r.last != i+1, a.fate == fateWithdrawn, m.l.isCanary(a.row):
+	case a.send < 0, r.last != i+1, a.reach == fateWithdrawn, m.l.isCanary(a.row):
 		return passed
 	case r.state == Sending, r.state == Accepted, r.state == Verified && r.fresh:
 		return ends

@@ -4,7 +4,7 @@ import "fmt"
 
 // phase is where a run is. The next phase follows from what is known, in
 // machine.next; machine.enter is the one place where it changes, and does what
-// begins with the new one. What goes on in any phase (batches on their way, late
+// begins with the new one. What happens in every phase (batches on their way, late
 // replies, proof, the deadline, the connection) is not part of it.
 type phase uint8
 
@@ -19,7 +19,7 @@ const (
 
 var phaseWords = [phaseEnd]string{"unset", "recovering", "running", "asking consent", "ending", "ended"}
 
-// String returns the phase's word; it is total.
+// String returns the phase's word; it works for every value.
 func (p phase) String() string {
 	if p < phaseEnd {
 		return phaseWords[p]
@@ -50,7 +50,7 @@ const (
 
 var stageWords = [stageEnd]string{"unset", "asking", "leaving", "collecting", "proving"}
 
-// String returns the stage's word; it is total.
+// String returns the stage's word; it works for every value.
 func (s stage) String() string {
 	if s < stageEnd {
 		return stageWords[s]

@@ -12,15 +12,15 @@ type Node struct {
 	Facts    map[string]string
 }
 
-// PlanVersion is the version of plans with a pool, batchesVersion that of the
+// planVersion is the version of plans with a pool, batchesVersion that of the
 // others. Begin and Replay take them and earlier ones; plans without a version
 // are of version 1.
 const (
-	PlanVersion    = 3
+	planVersion    = 3
 	batchesVersion = 2
 )
 
-// Plan says which nodes are sent to, in which order, and why.
+// Plan reports which nodes are sent to, in which order, and why.
 type Plan struct {
 	Version int      `json:"version,omitempty"`
 	Policy  Policy   `json:"policy"`
@@ -65,7 +65,7 @@ func (p Plan) Names() []string {
 	return append(names, p.Pool...)
 }
 
-// NewPlan splits nodes into batches as the policy says. Pure: the same nodes and
+// NewPlan splits nodes into batches by the policy. Pure: the same nodes and
 // policy give the same plan. Nodes keep their order where the policy does not
 // ask for another. Blank and repeated identities are errors; ErrNoNodes when
 // there is none.
@@ -112,19 +112,19 @@ func NewPlan(nodes []Node, p Policy) (Plan, error) {
 	return plan, nil
 }
 
-// step is the wish for one batch.
+// step is the wanted size of one batch.
 type step struct {
 	size   int
 	canary bool
 	reason string
 }
 
-// steps gives the wish for batch i (from 0) of a set, and the notes on the way.
+// steps gives the wanted size of batch i (from 0) of a set, and the notes on the way.
 func (p Policy) steps(set int) (func(i int) step, []string) {
 	var notes []string
 	canary := p.Canary
 	why := "canary"
-	if canary == 0 && p.TakesToken && len(p.Sizes) == 0 && set > DefaultCanaryAbove {
+	if canary == 0 && p.TakesToken && len(p.Sizes) == 0 && set > defaultCanaryAbove {
 		canary = 1
 		why = "canary by default"
 		notes = append(notes, fmt.Sprintf("a canary of 1 goes first: the action takes a token, and a wrong one must not reach all %d nodes", set))
@@ -158,7 +158,7 @@ func (p Policy) steps(set int) (func(i int) step, []string) {
 	}, notes
 }
 
-// factNotes says how many nodes lack a fact that the policy asks about.
+// factNotes reports how many nodes lack a fact that the policy asks about.
 func factNotes(nodes []Node, p Policy) []string {
 	var notes []string
 	for _, fact := range p.Facts() {

@@ -4,7 +4,7 @@ import "slices"
 
 // rollingPlan makes a batch of the canaries, and the pool of all other nodes.
 func rollingPlan(nodes []Node, p Policy, first step, notes []string) Plan {
-	plan := Plan{Version: PlanVersion, Policy: p, Batches: []Batch{}, Notes: notes}
+	plan := Plan{Version: planVersion, Policy: p, Batches: []Batch{}, Notes: notes}
 	taken := map[string]bool{}
 	if first.canary {
 		names, _ := newDealer(nodes, p).take(first.size)

@@ -8,11 +8,11 @@ import (
 // CanaryOff as Policy.Canary turns the default canary off.
 const CanaryOff = -1
 
-// DefaultCanaryAbove is the number of nodes above which an action that takes a
+// defaultCanaryAbove is the number of nodes above which an action that takes a
 // token begins with a canary of 1.
-const DefaultCanaryAbove = 10
+const defaultCanaryAbove = 10
 
-// Policy says how nodes become batches. The zero value is one batch of
+// Policy reports how nodes become batches. The zero value is one batch of
 // everything. It goes into the journal as JSON.
 type Policy struct {
 	// Rolling makes Sizes a window: so many nodes are in flight, and the next one
@@ -47,7 +47,7 @@ func (p Policy) Facts() []string {
 	return facts
 }
 
-// Validate refuses sizes and caps that mean nothing.
+// Validate refuses sizes and caps without a meaning.
 func (p Policy) Validate() error {
 	for _, a := range p.Sizes {
 		if a.IsZero() {
@@ -78,7 +78,7 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// Rules say when a run stops. Reaching a number stops. The zero value never
+// Rules define when a run stops. Reaching a number stops. The zero value never
 // stops. Failed means refused or unverified; nodes without a reply, and absent
 // ones, are counted apart. Shares are of the plan, or of the batch. Comparable.
 type Rules struct {
@@ -88,13 +88,13 @@ type Rules struct {
 	MaxNoReplyBatch Amount `json:"max_no_reply_batch,omitzero"`
 	MaxAbsent       Amount `json:"max_absent,omitzero"`
 	FailFast        bool   `json:"fail_fast,omitempty"` // MaxFailed of 1
-	// StopWhenNothing stops when a whole batch came to nothing: no node of it is
-	// proved (accepted, where nothing is proved), and it had two nodes or more,
-	// was a canary, or all refused; in a window, when that holds for as many nodes
-	// in a row, two at least, as the window has slots: nodes in the order in which
-	// they were sent to, absent ones passed over. It is not judged over nodes of which every
-	// one that is not proved is of a kind with a rule of its own above. Callers
-	// set it for actions that change something.
+	// StopWhenNothing stops when no node of a batch succeeded (proved, or
+	// accepted if nothing is proved). The batch must have two or more nodes, be
+	// a canary, or consist of refusals only. In a window the rule applies to as
+	// many consecutive nodes as the window has slots, at least two, in sending
+	// order without the absent ones. The rule is skipped if every node without
+	// success is of a kind that has its own rule above. Callers set it for
+	// actions that change something.
 	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
 	// TokenMargin stops before a batch with a node whose token ends sooner than
 	// this after now. A silent node whose token is not known is not sent to. 0:
@@ -102,7 +102,7 @@ type Rules struct {
 	TokenMargin time.Duration `json:"token_margin,omitempty"`
 }
 
-// Validate refuses amounts that mean nothing.
+// Validate refuses amounts without a meaning.
 func (r Rules) Validate() error {
 	for _, a := range []struct {
 		name  string
@@ -119,7 +119,7 @@ func (r Rules) Validate() error {
 	return nil
 }
 
-// Pace says how fast a run goes. Comparable; in JSON durations are nanoseconds.
+// Pace defines how fast a run goes. Comparable; in JSON durations are nanoseconds.
 type Pace struct {
 	Sleep        time.Duration `json:"sleep"`              // between one batch's replies and the next batch; 0 none
 	ReplyTimeout time.Duration `json:"reply_timeout"`      // from the moment a batch was sent; must be positive
@@ -141,7 +141,7 @@ type Pace struct {
 	VerifyTimeout time.Duration `json:"verify_timeout,omitempty"` // 0: nothing is verified
 }
 
-// inBatches refuses what asks or judges batch by batch: a window has none.
+// inBatches refuses options that work batch by batch: a window has no batches.
 func (r Rules) inBatches(p Pace) error {
 	switch {
 	case !r.MaxFailedBatch.IsZero():

@@ -21,7 +21,7 @@ func Begin(h Header, plan Plan) (Progress, error) {
 	return Progress{l}, nil
 }
 
-// Replay rebuilds what a journal says of a run whose process has ended: nodes
+// Replay rebuilds the progress of a run whose process has ended from its journal: nodes
 // that were sending are unknown, planned ones not-sent. Errors are those of
 // lines, ErrNoPlan, or a *RecordError for a line that contradicts the others.
 func Replay(lines iter.Seq2[[]byte, error]) (Progress, error) {
@@ -61,7 +61,7 @@ func Follow(lines iter.Seq2[[]byte, error]) (Progress, error) {
 	return Progress{l}, nil
 }
 
-// Finished reports whether a journal's last line says that the run ended and
+// Finished reports whether a journal's last line shows that the run ended and
 // that a resume would find nothing to do.
 func Finished(lastLine []byte) bool {
 	var r struct {
@@ -71,14 +71,11 @@ func Finished(lastLine []byte) bool {
 	return json.Unmarshal(lastLine, &r) == nil && r.Kind == KindRunEnd && r.End != nil && r.End.Open == 0
 }
 
-// MarkLagging says that the record may lack requests that were really sent: a retry then sends to no node before it is
+// MarkLagging reports that the record may lack requests that were really sent: a retry then sends to no node before it is
 // known that nothing reached it.
 func (p Progress) MarkLagging() { p.l.begin.Lagging = true }
 
-// Lagging tells whether the record may lack requests that were really sent.
-func (p Progress) Lagging() bool { return p.l.begin.Lagging }
-
-// Header returns what the caller said about the run.
+// Header returns the caller's description of the run.
 func (p Progress) Header() Header { return p.l.begin.Header }
 
 // Plan returns the plan as it was made; batches that came later, as all those of
@@ -111,7 +108,7 @@ func (p Progress) Batches() int { return len(p.l.batches) }
 func (p Progress) Open() int { return p.l.open() }
 
 // Remaining is what a resume would send to: the nodes never sent to, in their
-// batches. Its notes say which nodes the resume looks at first.
+// batches. Its notes name the nodes that the resume looks at first.
 func (p Progress) Remaining() Plan {
 	l := p.l
 	rest := Plan{Policy: l.begin.Plan.Policy}
@@ -137,7 +134,7 @@ func (p Progress) Remaining() Plan {
 		}
 	}
 	if rest.Policy.Rolling {
-		rest.Version = PlanVersion
+		rest.Version = planVersion
 		for i := range l.rows {
 			if r := &l.rows[i]; unsent(r) && !l.isCanary(int32(i)) {
 				rest.Pool = append(rest.Pool, r.identity)
@@ -178,10 +175,10 @@ func (p Progress) InBatch(number int) iter.Seq2[string, State] {
 	}
 }
 
-// Paused tells whether nothing new is sent until somebody continues the run.
+// Paused reports whether nothing new is sent until an operator continues the run.
 func (p Progress) Paused() bool { return p.l.paused && p.l.ended.IsZero() }
 
-// Summary is what the run came to, so far.
+// Summary is the result of the run, so far.
 func (p Progress) Summary() Summary {
 	l := p.l
 	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
@@ -194,7 +191,7 @@ func (p Progress) Summary() Summary {
 	return s
 }
 
-// Batch is what one batch came to, so far; batches count from 1.
+// Batch is the result of one batch, so far; batches count from 1.
 func (p Progress) Batch(number int) BatchResult {
 	b := &p.l.batches[number-1]
 	return BatchResult{Batch: b.Number, Nodes: b.counts.all.Total(), Canary: b.Canary, Reason: b.Batch.Reason,
@@ -226,14 +223,14 @@ func (l *ledger) open() int {
 	return l.counts.Of(Planned) + l.counts.Of(Sending) + l.counts.Of(NotSent) + l.probeable() + l.unproved()
 }
 
-// reason is one line for people about why the run came to its verdict; "" where
-// the counts say it all.
+// reason is one line for the operator: why the run has its verdict; "" when the
+// counts are enough.
 func (l *ledger) reason() string {
 	if s := l.stop(); s.Reason != "" {
 		return s.Reason
 	}
 	if n := l.counts.waived; n > 0 {
-		return fmt.Sprintf("%s could not be asked for proof: the connection was away", nodeCount(n))
+		return fmt.Sprintf("%s could not be asked for proof: the connection was lost", nodeCount(n))
 	}
 	return ""
 }

@@ -98,7 +98,7 @@ func (d *driver) random(rng *rand.Rand, pick func(...string) string) {
 	}
 }
 
-// settle plays what lets a run go on, whatever it waits for.
+// settle plays the event that a run waits for, so that it continues.
 func (d *driver) settle() {
 	d.event("link", []string{"up"})
 	d.event("continue", nil)

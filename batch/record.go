@@ -12,7 +12,7 @@ import (
 // this and earlier ones.
 const RecordVersion = 2
 
-// Kind says what a record means. In JSON it is its word.
+// Kind reports what a record means. In JSON it is its word.
 type Kind string
 
 // The kinds of record, in the order of a run's life.
@@ -23,7 +23,7 @@ const (
 	KindRequeued  Kind = "requeued"  // nodes that nothing reached become a new batch, or go back to the pool
 	KindAbsent    Kind = "absent"    // planned nodes that were not connected at their baseline: not sent to
 	KindReplaced  Kind = "replaced"  // planned nodes of later batches take the place of absent canaries
-	KindRestarted Kind = "restarted" // planned nodes whose process began after the run did: not sent to, unknown
+	KindRestarted Kind = "restarted" // planned nodes whose process began after the run: not sent to, unknown
 	KindLeftOut   Kind = "left-out"  // planned nodes that must not be sent to as things are: not-sent, planned again in a resume
 	KindBaseline  Kind = "baseline"  // how nodes were just before their batch
 	KindIntent    Kind = "intent"    // the batch may leave from now on; nodes of the pool become one with it
@@ -36,7 +36,7 @@ const (
 	KindStopped   Kind = "stopped"   // nothing more is sent
 	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
 	KindPaused    Kind = "paused"    // nothing new is sent until continued
-	KindContinued Kind = "continued" // sending goes on
+	KindContinued Kind = "continued" // sending continues
 	KindSlots     Kind = "slots"     // silent nodes hold slots of a window; changes no state
 	KindNote      Kind = "note"      // for people; changes no state
 	KindRunEnd    Kind = "run-end"   // planned became not-sent, sending unknown
@@ -70,7 +70,7 @@ type Beginning struct {
 	Rules  Rules  `json:"rules"`
 	Pace   Pace   `json:"pace"`
 	Proved bool   `json:"proved,omitempty"` // accepted is not final: a Verifier is at work
-	// Lagging says that the record may lack requests that were really sent: it is a copy.
+	// Lagging reports that the record may lack requests that were really sent: it is a copy.
 	Lagging bool `json:"lagging,omitempty"`
 }
 
@@ -82,7 +82,7 @@ type Ending struct {
 	Open    int     `json:"open"` // nodes that a resume would work on
 }
 
-// Header is what the caller says about a run.
+// Header is the caller's description of a run.
 type Header struct {
 	Run     string          `json:"run,omitempty"`
 	Parent  string          `json:"parent,omitempty"`
@@ -90,7 +90,7 @@ type Header struct {
 	Meta    json.RawMessage `json:"meta,omitempty"` // the caller's own; no secrets
 }
 
-// RecordError says which line of a journal cannot be understood.
+// RecordError reports which line of a journal cannot be understood.
 type RecordError struct {
 	Line int // from 1, counting the lines handed to Replay
 	Err  error

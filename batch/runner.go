@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Runner runs a plan: it feeds the machine and does what the machine says, in
+// Runner runs a plan: it feeds the machine and executes its commands, in
 // one goroutine. Its fields are set before Run and not changed after. A Runner
 // may be used again; two runs at once need two.
 type Runner struct {
@@ -30,20 +30,20 @@ type Runner struct {
 	// in flight are still collected.
 	Interrupt <-chan error
 
-	// Link delivers news of the connection. While it is away nothing is sent,
+	// Link delivers the events of the connection. While it is away nothing is sent,
 	// and after it is back nothing before the batch's baselines are in.
 	Link <-chan Link
 
 	// Control pauses and continues. While the run is paused nothing new is sent
-	// and no consent is asked; replies, proof, stop rules and the deadline go on.
+	// and no consent is asked; replies, proof, stop rules and the deadline continue.
 	Control <-chan Control
 
 	// Elapsed is how much time has passed for certain since a moment that a record
 	// holds; nil is Shortest.
 	Elapsed func(since, now time.Time) time.Duration
 
-	// Lagging says, for a resume, that the record may lack requests that were
-	// really sent: nodes that do not say how long they have run are not sent to,
+	// Lagging means, for a resume, that the record may lack requests that were
+	// really sent: nodes that do not report how long they have run are not sent to,
 	// neither now nor in a retry.
 	Lagging bool
 }
@@ -75,8 +75,8 @@ const maxGroup = 512
 // to. It blocks until the run ends, and takes from over.
 //
 // How nodes fared, and that a rule, a deadline or Interrupt stopped the run, is
-// in the Summary. An error means that the Journal failed (the Summary says what
-// the journal says) or that ctx ended: then everything is left at once, and the
+// in the Summary. An error means that the Journal failed (the Summary matches
+// the journal) or that ctx ended: then Run returns at once, and the
 // error wraps its cause. End ctx only when there is no time for Interrupt.
 func (r Runner) Run(ctx context.Context, from Progress) (Summary, error) {
 	if from.l == nil {
@@ -284,7 +284,7 @@ func (x *execution) probe(targets []Target) {
 	x.tell(probeEnd{time.Now()})
 }
 
-// tell hands an event to the run, and reports false when it is over.
+// tell hands an event to the run. It returns false when the run is over.
 func (x *execution) tell(e event) bool {
 	select {
 	case x.events <- e:

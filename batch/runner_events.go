@@ -67,7 +67,7 @@ func timeOr(t time.Time) time.Time {
 }
 
 // handle steps the machine by one event and by the others that are there
-// already, so that their records are kept as one group. News of the connection and
+// already, so that their records are kept as one group. Events of the connection and
 // replies that are in go first: neither a timeout nor an interrupt may overtake
 // them.
 func (x *execution) handle(e event) {
@@ -89,7 +89,7 @@ func (x *execution) handle(e event) {
 	x.flush()
 }
 
-// takeLinks handles news of the connection: they explain what else happens.
+// takeLinks handles the events of the connection first: they explain what else happens.
 func (x *execution) takeLinks() {
 	for {
 		select {
@@ -106,7 +106,7 @@ func (x *execution) takeLinks() {
 }
 
 func linked(l Link) linkEvent {
-	at := l.Time // when it happened: news from before the run is handled late
+	at := l.Time // when it happened: an event from before the run is handled late
 	if at.IsZero() {
 		at = time.Now()
 	}
@@ -170,7 +170,7 @@ func (x *execution) due() event {
 	x.timers = slices.Delete(x.timers, 0, 1)
 	if settler, ok := x.Actor.(Settler); ok && t.Timer == timerReplies {
 		x.wg.Go(func() {
-			_ = settler.Settle(x.work, t.At) // whatever it says, the time is over
+			_ = settler.Settle(x.work, t.At) // the time is over even after an error
 			x.tell(timerEvent{time.Now(), t.Timer, t.Batch})
 		})
 		return nil

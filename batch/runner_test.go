@@ -274,7 +274,7 @@ func TestIntentIsDurableBeforeTheRequestLeaves(t *testing.T) {
 	})
 }
 
-// listening is a fleet that is sent to only once something listens for what becomes of it.
+// listening is a fleet that is sent to only once its outcomes have a listener.
 type listening struct {
 	*fleet
 	begun chan struct{}
@@ -290,7 +290,7 @@ func (l listening) Verify(ctx context.Context, in <-chan []Target) iter.Seq[Proo
 	return l.fleet.Verify(ctx, in)
 }
 
-// A batch may be wholly silent, and its nodes act all the same: what shows that comes long before the silence is certain.
+// A batch may be wholly silent, and its nodes act anyway: what shows that comes long before the silence is certain.
 func TestTheVerifierListensFromTheFirstSendingOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := listening{newFleet(), make(chan struct{})}

@@ -15,7 +15,7 @@ type Actor interface {
 	// stop rule was reached: Act sends no more, flushes what it sent and returns
 	// a NotSentError that names the rest.
 	//
-	// A NotSentError is a promise: the nodes it names got nothing and never
+	// A NotSentError is a promise: the nodes it names received nothing and never
 	// will, and all others of the batch were flushed, unless it is Uncertain.
 	// After any other error it is not known what left: the run stops, silent
 	// nodes end as unknown. The text of an error is shown to the operator.
@@ -24,7 +24,7 @@ type Actor interface {
 
 // Requester may be implemented by an Actor: Request names the request that Act
 // will send for a batch. The name goes into the intent record, so that replies
-// to it can be told from others after a resume.
+// to it can be distinguished from others after a resume.
 type Requester interface {
 	Request(batch int) string
 }
@@ -46,13 +46,13 @@ type NotSentError struct {
 	Uncertain bool
 }
 
-// Error says why.
+// Error reports why.
 func (e *NotSentError) Error() string { return fmt.Sprintf("not sent: %v", e.Err) }
 
 // Unwrap returns the reason.
 func (e *NotSentError) Unwrap() error { return e.Err }
 
-// Outcome is one node's reply to one batch, or the news that the batch's request
+// Outcome is one node's reply to one batch, or the report that the batch's request
 // reached nothing there.
 type Outcome struct {
 	Batch  int           `json:"b"`
@@ -72,16 +72,25 @@ type Outcome struct {
 type Target struct {
 	Node     string        `json:"n"`
 	Batch    int           `json:"b,omitempty"`
-	Baseline string        `json:"base,omitempty"` // Baseline.Text; "" when the node did not say
+	Baseline string        `json:"base,omitempty"` // Baseline.Text; "" when the node did not report it
 	Sent     time.Time     `json:"sent,omitzero"`  // when the intent was recorded, our clock; zero: not known
+	Left     time.Time     `json:"left,omitzero"`  // when its request had left for certain, where that was long after Sent
 	Replied  time.Time     `json:"at,omitzero"`    // when its reply came in, our clock; zero: silent
 	Stamp    time.Time     `json:"s,omitzero"`     // the reply's own timestamp, the node's clock
 	Delay    time.Duration `json:"d,omitempty"`    // announced wait before it acts
 }
 
+// LeftBy returns when the request had left at the latest: it left between Sent and then. Zero: not known.
+func (t Target) LeftBy() time.Time {
+	if t.Left.After(t.Sent) {
+		return t.Left
+	}
+	return t.Sent
+}
+
 // Baseline is how one node was just before its batch.
 type Baseline struct {
-	Text   string        // the Verifier's own, opaque; "" when the node did not say
+	Text   string        // the Verifier's own, opaque; "" when the node did not report it
 	Absent bool          // not connected: it is not sent to
 	Age    time.Duration // of the node's process, by the node's own clock; 0 when not known
 	// TokenEnds is when the token ends without which the node cannot start again; zero: not known. Silent: the node did
@@ -107,13 +116,13 @@ const (
 	Acted     Finding = iota + 1 // there is proof that the action happened
 	Unproved                     // no proof either way in the time given
 	Untouched                    // there is proof that the request never did and never will act there
-	Unasked                      // it could not be asked in the time given, because the connection was away
+	Unasked                      // it could not be asked in the time given, because the connection was lost
 	findingEnd
 )
 
 var findingWords = [findingEnd]string{"unset", "acted", "unproved", "untouched", "unasked"}
 
-// String returns the finding's word; it is total.
+// String returns the finding's word; it works for every value.
 func (f Finding) String() string {
 	if f < findingEnd {
 		return findingWords[f]
@@ -155,7 +164,7 @@ type Verifier interface {
 	// they were sent to, and again with their reply.
 	//
 	// It yields one Proof for each target that replied, within its own time
-	// limits: Acted, Unproved, or Unasked when the connection was away. The run
+	// limits: Acted, Unproved, or Unasked when the connection was lost. The run
 	// waits for it; after Unasked it waits no longer, and a resume asks again.
 	//
 	// A silent target (Replied is zero) may be proved too. Unproved means there
@@ -168,7 +177,7 @@ type Verifier interface {
 	Verify(ctx context.Context, targets <-chan []Target) iter.Seq[Proof]
 }
 
-// Prober finds out, read-only, whether nodes whose fate is open were touched.
+// Prober finds out, read-only, whether nodes in an unknown state were touched.
 type Prober interface {
 	// Probe yields at most one Proof a target: Acted, Untouched or Unproved. It
 	// waits as long as Untouched needs (time to live, clock skew, the longest
@@ -189,7 +198,7 @@ type Observer interface {
 	Observe(r Record)
 }
 
-// Link is news of the connection.
+// Link is an event of the connection.
 type Link struct {
 	Time time.Time // zero: set by the runner
 	Up   bool      // it is back; else it was lost
@@ -212,6 +221,6 @@ type Step struct {
 	Nodes   int // in that batch
 	Left    int // nodes not sent yet, that batch included
 	Counts  Counts
-	Last    BatchResult // what batch Done came to
-	Trouble []Result    // the nodes of batch Done that did not do it: refused, absent, silent, unverified, unknown
+	Last    BatchResult // the result of batch Done
+	Trouble []Result    // the nodes of batch Done on which the action did not succeed: refused, absent, silent, unverified, unknown
 }

@@ -37,7 +37,7 @@ func States() []State {
 	return all
 }
 
-// String returns the state's word, for example "no-reply"; it is total.
+// String returns the state's word, for example "no-reply"; it works for every value.
 func (s State) String() string {
 	if s < stateEnd {
 		return stateWords[s]

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// StopKind says what ended a run early. The zero value: nothing did.
+// StopKind is what ended a run early. The zero value means that nothing did.
 type StopKind uint8
 
 // The kinds of stop.
@@ -21,7 +21,7 @@ const (
 
 var stopWords = [stopEnd]string{"none", "rule", "deadline", "signal", "lost", "declined", "fault"}
 
-// String returns the kind's word; it is total.
+// String returns the kind's word; it works for every value.
 func (k StopKind) String() string {
 	if k < stopEnd {
 		return stopWords[k]
@@ -50,7 +50,7 @@ const (
 	RuleMaxAbsent       = "max-absent"
 	RuleMaxFailedBatch  = "max-failed-batch"
 	RuleMaxNoReplyBatch = "max-no-reply-batch"
-	RuleNothing         = "whole-batch"
+	RuleWholeBatch      = "whole-batch"
 	RuleInARow          = "in-a-row" // of a window: so many nodes, one after another
 	RuleTokens          = "expiring-tokens"
 )
@@ -66,9 +66,9 @@ type Stop struct {
 	Reason string   `json:"reason"`          // one line for people
 }
 
-// Tally is what the stop rules judge: the whole run, one batch, or nodes of a window
-// that were sent to in a row. Of the run, of such nodes, and for the rules of a
-// batch, only what happened in this life of it counts.
+// Tally holds the counts that stop rules check: of the run, of one batch, or of
+// consecutive nodes of a window. After a resume only events since the resume count,
+// except for the rule about whole batches: it checks all of a batch.
 type Tally struct {
 	Nodes      int
 	Refused    int
@@ -79,12 +79,12 @@ type Tally struct {
 	Batch      int // 0 for the run
 	Canary     bool
 	InARow     bool   // nodes in the order in which they were sent to, absent ones left out
-	Fresh      *Tally // of a batch: what of it happened in this life; nil: all of it
+	Fresh      *Tally // of a batch: what happened since the last start or resume; nil: all of it
 }
 
 func (t Tally) failed() int { return t.Refused + t.Unverified }
 
-// fresh is what of a batch happened in this life.
+// fresh returns the counts of the batch since the last start or resume.
 func (t Tally) fresh() Tally {
 	if t.Fresh == nil {
 		return t
@@ -92,13 +92,14 @@ func (t Tally) fresh() Tally {
 	return *t.Fresh
 }
 
-// Decide is the only judge of stop rules: it reports the first rule that the
-// counts meet. Failures and silence (counted once the reply timeout is over)
+// decide judges every stop rule that counts nodes, and returns the first rule
+// that the counts meet. (The rule about expiring tokens is in machine_tokens.go.)
+// Failures and silence (counted once the reply timeout is over)
 // are met for good, so a rule may be met while nodes of the batch are still
 // open; the rule about whole batches waits until none is. In a window, batch holds
 // the nodes around the one that something is new of, when there are as many in a
-// row that came to nothing as the rule asks for. Pure.
-func Decide(r Rules, run, batch Tally) (Stop, bool) {
+// row without a success as the rule asks for. Pure.
+func decide(r Rules, run, batch Tally) (Stop, bool) {
 	maxFailed := r.MaxFailed
 	if r.FailFast {
 		maxFailed = Number(1)
@@ -127,8 +128,8 @@ func Decide(r Rules, run, batch Tally) (Stop, bool) {
 		return Stop{Kind: StopRule, Rule: c.rule, Batch: c.of.Batch, Count: c.count, Limit: limit,
 			Reason: fmt.Sprintf("%d of %s%s %s: the limit is %d", c.count, nodeCount(c.of.Nodes), where, c.what, limit)}, true
 	}
-	if r.StopWhenNothing && cameToNothing(batch) && !replaced(r, batch) {
-		rule := RuleNothing
+	if r.StopWhenNothing && withoutSuccess(batch) && !replaced(r, batch) {
+		rule := RuleWholeBatch
 		if batch.InARow {
 			rule = RuleInARow
 		}
@@ -138,15 +139,15 @@ func Decide(r Rules, run, batch Tally) (Stop, bool) {
 	return Stop{}, false
 }
 
-// cameToNothing: no node of the batch is proved, and none can be any more.
-func cameToNothing(t Tally) bool {
+// withoutSuccess: no node of the batch is proved, and none can be any more.
+func withoutSuccess(t Tally) bool {
 	if t.Nodes == 0 || t.Open > 0 || t.failed()+t.Absent+t.NoReply < t.Nodes {
 		return false
 	}
 	return t.Refused == t.Nodes || t.Nodes >= 2 || t.Canary
 }
 
-// replaced reports whether every node of a batch that came to nothing is of a
+// replaced reports whether every node of a batch without a success is of a
 // kind that has a rule of its own.
 func replaced(r Rules, t Tally) bool {
 	failed := r.FailFast || !r.MaxFailed.IsZero() || !r.MaxFailedBatch.IsZero()
@@ -178,13 +179,13 @@ func nothingReason(t Tally) string {
 		what = strings.Join(parts, ", ")
 	}
 	if t.InARow {
-		return fmt.Sprintf("%s in a row came to nothing: %s", nodeCount(t.Nodes), what)
+		return fmt.Sprintf("none of %s in a row succeeded: %s", nodeCount(t.Nodes), what)
 	}
 	name := "batch"
 	if t.Canary {
 		name = "canary batch"
 	}
-	return fmt.Sprintf("%s %d came to nothing: %s", name, t.Batch, what)
+	return fmt.Sprintf("no node of %s %d succeeded: %s", name, t.Batch, what)
 }
 
 // nodeCount is a number of nodes in words.

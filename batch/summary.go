@@ -17,13 +17,13 @@ const (
 	Uncertain                      // some nodes' outcome is unknown, or they could not be asked for proof
 	Failed                         // some nodes refused or are unverified
 	Silent                         // some nodes were absent, did not reply or were left out, none refused
-	Done                           // every node did it
+	Done                           // the action succeeded on every node
 	verdictEnd
 )
 
 var verdictWords = [verdictEnd]string{"unset", "fault", "interrupted", "stopped", "uncertain", "failed", "silent", "done"}
 
-// String returns the verdict's word; it is total.
+// String returns the verdict's word; it works for every value.
 func (v Verdict) String() string {
 	if v < verdictEnd {
 		return verdictWords[v]
@@ -45,7 +45,7 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown verdict %q", text)
 }
 
-// Summary is what a run came to.
+// Summary is the result of a run.
 type Summary struct {
 	Run      string        `json:"run,omitempty"`
 	Parent   string        `json:"parent,omitempty"` // the run that this one retries
@@ -54,14 +54,14 @@ type Summary struct {
 	Batches  []BatchResult `json:"batches"`
 	Stop     Stop          `json:"stop,omitzero"` // what ended the run early; zero: nothing did
 	Verdict  Verdict       `json:"verdict"`
-	Reason   string        `json:"reason,omitempty"` // one line for people; "" where the counts say it all
+	Reason   string        `json:"reason,omitempty"` // one line for the operator; "" when the counts are enough
 	Started  time.Time     `json:"started,omitzero"`
 	Ended    time.Time     `json:"ended,omitzero"` // zero: still running, or died
 	Resumes  int           `json:"resumes,omitempty"`
 	Late     int           `json:"late,omitempty"`     // replies that came after the reply timeout and counted
 	Ignored  int           `json:"ignored,omitempty"`  // duplicate and stray replies
 	Open     int           `json:"open,omitempty"`     // nodes that a resume would work on
-	Unproved int           `json:"unproved,omitempty"` // accepted, and the proof was not waited for
+	Unproved int           `json:"unproved,omitempty"` // accepted, but not checked for proof
 	Paused   bool          `json:"paused,omitempty"`   // nothing new is sent until it is continued
 
 	Rolling bool `json:"rolling,omitempty"` // nodes started one by one; batches are what was sent at once
@@ -72,7 +72,7 @@ type Summary struct {
 // Results yields the nodes in the order of the plan.
 func (s Summary) Results() iter.Seq[Result] { return s.progress.Results() }
 
-// BatchResult is what one batch came to.
+// BatchResult is the result of one batch.
 type BatchResult struct {
 	Batch   int       `json:"batch"`
 	Nodes   int       `json:"nodes"`

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 
 // TestTranscripts plays testdata/*.txt: lines at the margin are events, indented
 // ones the commands that the machine answered. -update rewrites the answers; the
-// invariants (see audit) are checked all the same, so read the diff for sense and
+// invariants (see audit) are checked anyway, so read the diff for sense and
 // trust it for safety.
 //
 //	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] [watch] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
@@ -34,7 +34,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	baseline QUESTION [NODE=TEXT...]     the answers are in; TEXT may be absent, or TEXT@AGE
 //	wait DURATION                        time passes, due timers fire
 //	absent BATCH NODE                    the broker knew no subscriber
-//	link down|up|gone                    news of the connection
+//	link down|up|gone                    state of the connection
 //	confirm yes|no, interrupt, pause, continue, abandon, disk-full
 //	kill                                 the process dies; the journal is replayed
 func TestTranscripts(t *testing.T) {

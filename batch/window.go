@@ -24,7 +24,7 @@ type window struct {
 	timed  time.Time // when the timer of the slots is due; zero: there is none
 	told   bool      // that slots wait for silent nodes
 
-	inDoubt  bool  // nodes in a row came to nothing, unless the look at silent ones shows more
+	inDoubt  bool  // no success of nodes in a row, unless the look at silent ones shows more
 	doubtful int32 // one of them
 }
 

@@ -111,29 +111,29 @@ func TestDecide(t *testing.T) {
 		{"other batches", Rules{MaxFailedBatch: Number(5)}, Tally{Nodes: 100, Refused: 50}, Tally{Nodes: 10, Refused: 4, Batch: 3}, ""},
 		{"batch silence", Rules{MaxNoReplyBatch: Number(2)}, Tally{Nodes: 100}, Tally{Nodes: 10, NoReply: 2, Batch: 3}, RuleMaxNoReplyBatch},
 		{"limit above the set", Rules{MaxFailedBatch: Number(5)}, Tally{Nodes: 9}, Tally{Nodes: 3, Refused: 3, Batch: 1}, ""},
-		{"all of one refused", nothing, Tally{Nodes: 9}, Tally{Nodes: 1, Refused: 1, Batch: 1}, RuleNothing},
+		{"all of one refused", nothing, Tally{Nodes: 9}, Tally{Nodes: 1, Refused: 1, Batch: 1}, RuleWholeBatch},
 		{"one silent", nothing, Tally{Nodes: 9}, Tally{Nodes: 1, NoReply: 1, Batch: 1}, ""},
 		{"one unverified", nothing, Tally{Nodes: 9}, Tally{Nodes: 1, Unverified: 1, Batch: 1}, ""},
-		{"one silent canary", nothing, Tally{Nodes: 9}, Tally{Nodes: 1, NoReply: 1, Batch: 1, Canary: true}, RuleNothing},
-		{"two silent", nothing, Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 2, Batch: 1}, RuleNothing},
-		{"two unverified", nothing, Tally{Nodes: 9}, Tally{Nodes: 2, Unverified: 2, Batch: 1}, RuleNothing},
-		{"a mix", nothing, Tally{Nodes: 9}, Tally{Nodes: 3, Unverified: 1, Refused: 1, NoReply: 1, Batch: 1}, RuleNothing},
+		{"one silent canary", nothing, Tally{Nodes: 9}, Tally{Nodes: 1, NoReply: 1, Batch: 1, Canary: true}, RuleWholeBatch},
+		{"two silent", nothing, Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 2, Batch: 1}, RuleWholeBatch},
+		{"two unverified", nothing, Tally{Nodes: 9}, Tally{Nodes: 2, Unverified: 2, Batch: 1}, RuleWholeBatch},
+		{"a mix", nothing, Tally{Nodes: 9}, Tally{Nodes: 3, Unverified: 1, Refused: 1, NoReply: 1, Batch: 1}, RuleWholeBatch},
 		{"one good", nothing, Tally{Nodes: 9}, Tally{Nodes: 3, Refused: 2, Batch: 1}, ""},
 		{"one open", nothing, Tally{Nodes: 9}, Tally{Nodes: 3, Refused: 2, Open: 1, Batch: 1}, ""},
 		{"empty batch", nothing, Tally{Nodes: 9}, Tally{Batch: 1}, ""},
 		{"absent", Rules{MaxAbsent: Number(2)}, Tally{Nodes: 10, Absent: 2}, Tally{}, RuleMaxAbsent},
 		{"absence is not silence", Rules{MaxNoReply: Number(1), MaxFailed: Number(1)}, Tally{Nodes: 10, Absent: 5}, Tally{}, ""},
-		{"all absent", nothing, Tally{Nodes: 9}, Tally{Nodes: 2, Absent: 2, Batch: 1}, RuleNothing},
+		{"all absent", nothing, Tally{Nodes: 9}, Tally{Nodes: 2, Absent: 2, Batch: 1}, RuleWholeBatch},
 		{"one absent", nothing, Tally{Nodes: 9}, Tally{Nodes: 1, Absent: 1, Batch: 1}, ""},
 		{"absent, with a rule", and(Rules{MaxAbsent: Number(5)}), Tally{Nodes: 9, Absent: 2}, Tally{Nodes: 2, Absent: 2, Batch: 1}, ""},
 		{"refused, with a rule", and(Rules{MaxFailed: Number(5)}), Tally{Nodes: 9, Refused: 1}, Tally{Nodes: 1, Refused: 1, Batch: 1}, ""},
 		{"refused, with a batch rule", and(Rules{MaxFailedBatch: Number(5)}), Tally{Nodes: 9, Refused: 1}, Tally{Nodes: 3, Refused: 3, Batch: 1}, ""},
-		{"silent, with a rule for failures", and(Rules{MaxFailed: Number(5)}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 2, Batch: 1}, RuleNothing},
-		{"a mix, with a rule for one kind", and(Rules{MaxNoReply: Number(5)}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 1, Refused: 1, Batch: 1}, RuleNothing},
+		{"silent, with a rule for failures", and(Rules{MaxFailed: Number(5)}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 2, Batch: 1}, RuleWholeBatch},
+		{"a mix, with a rule for one kind", and(Rules{MaxNoReply: Number(5)}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 1, Refused: 1, Batch: 1}, RuleWholeBatch},
 		{"a mix, with rules for both kinds", and(Rules{MaxNoReplyBatch: Number(5), FailFast: true}), Tally{Nodes: 9}, Tally{Nodes: 2, NoReply: 1, Refused: 1, Batch: 1}, ""},
 		{"old failures of a batch", Rules{MaxFailedBatch: Number(2)}, Tally{Nodes: 9}, Tally{Nodes: 4, Refused: 2, Batch: 1, Fresh: &Tally{Nodes: 4, Refused: 1}}, ""},
 	} {
-		stop, met := Decide(tc.rules, tc.run, tc.batch)
+		stop, met := decide(tc.rules, tc.run, tc.batch)
 		if met != (tc.want != "") || stop.Rule != tc.want || met && (stop.Reason == "" || stop.Kind != StopRule) {
 			t.Errorf("%s: %+v, %v; want %q", tc.name, stop, met, tc.want)
 		}

@@ -46,14 +46,27 @@ func runApp(t *testing.T, env map[string]string, args ...string) (code int, stdo
 	return code, out.String(), errs.String()
 }
 
-// writeFile makes a file in a folder of the test, and returns its path.
+// folder is a folder of a test.
+type folder struct {
+	t   *testing.T
+	dir string
+}
+
+func (f folder) path(name string) string { return filepath.Join(f.dir, name) }
+
+// write makes a file that only this user may read, and run; it returns the path.
+func (f folder) write(name, content string) string {
+	f.t.Helper()
+	if err := os.WriteFile(f.path(name), []byte(content), 0o700); err != nil {
+		f.t.Fatal(err)
+	}
+	return f.path(name)
+}
+
+// writeFile makes a file in a folder of its own, and returns its path.
 func writeFile(t *testing.T, name, content string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return folder{t, t.TempDir()}.write(name, content)
 }
 
 // writeConfig makes a client configuration that needs no credentials.
@@ -78,15 +91,14 @@ var patient = []string{"--connect-timeout", "30"}
 
 // practice is a lab in this process, and a home for what its client keeps.
 type practice struct {
-	t     *testing.T
+	folder
 	lab   *lab.Lab
-	dir   string
 	names []string // of the nodes, in natural order
 }
 
 func newPractice(t *testing.T, o lab.Options) *practice {
 	t.Helper()
-	p := &practice{t: t, dir: t.TempDir()}
+	p := &practice{folder: folder{t, t.TempDir()}}
 	o.Dir = filepath.Join(p.dir, "lab")
 	o.Protocol = cmp.Or(o.Protocol, 2) // protocol 1 makes an RSA key, which takes a while
 	l, err := lab.Start(t.Context(), o)
@@ -105,8 +117,6 @@ func newPractice(t *testing.T, o lab.Options) *practice {
 	p.names = discovery.Sort(p.names)
 	return p
 }
-
-func (p *practice) path(name string) string { return filepath.Join(p.dir, name) }
 
 // env is the environment of the lab's client.
 func (p *practice) env() map[string]string {

@@ -33,9 +33,9 @@ func (p *practice) caller(name string) map[string]string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	writeAt(p.t, p.path(name+".jwt"), token)
-	writeAt(p.t, p.path(name+".seed"), hex.EncodeToString(seed.Seed()))
-	writeAt(p.t, p.path(name+".conf"), string(text)+"\nplugin.security.choria.token_file = "+p.path(name+".jwt")+"\nplugin.security.choria.seed_file = "+p.path(name+".seed")+"\n")
+	p.write(name+".jwt", token)
+	p.write(name+".seed", hex.EncodeToString(seed.Seed()))
+	p.write(name+".conf", string(text)+"\nplugin.security.choria.token_file = "+p.path(name+".jwt")+"\nplugin.security.choria.seed_file = "+p.path(name+".seed")+"\n")
 	env := p.env()
 	env["FLEETCTL_CONFIG"], env["PATH"] = p.path(name+".conf"), "/bin:/usr/bin"
 	return env
@@ -68,7 +68,7 @@ func TestAPlanIsSavedApprovedAndAppliedOnce(t *testing.T) {
 	if err := os.MkdirAll(p.path("fleetctl"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	writeAt(t, p.path("fleetctl/config.yaml"), "approvals: [{action: restart, need: 1}, {action: choria_provision#shutdown, nodes_over: 1, need: 2}]\n")
+	p.write("fleetctl/config.yaml", "approvals: [{action: restart, need: 1}, {action: choria_provision#shutdown, nodes_over: 1, need: 2}]\n")
 	alice, bob, carol := p.caller("alice"), p.caller("bob"), p.caller("carol")
 	plan := p.path("restart.plan")
 	const restart = "req choria_provision restart splay=0 --batch 2 --canary 0 --batch-sleep 0 --np"
@@ -91,7 +91,7 @@ func TestAPlanIsSavedApprovedAndAppliedOnce(t *testing.T) {
 	}
 	p.wants("rehearsal", p.as(carol, "apply "+plan+" --dry-run"), 0, "4 nodes in 2 batches")
 	edited := p.path("edited.plan")
-	writeAt(t, edited, strings.Replace(string(mustRead(t, plan)), `"splay": "0"`, `"splay": "9"`, 1))
+	p.write("edited.plan", strings.Replace(string(mustRead(t, plan)), `"splay": "0"`, `"splay": "9"`, 1))
 	p.wants("edited", p.as(carol, "apply "+edited+" --np"), exitGuard, "it was edited")
 	applied := p.as(carol, "apply "+plan+" --np --json")
 	p.wants("apply", applied, 0)
@@ -172,7 +172,7 @@ func TestAnAppliedPlanIsResumed(t *testing.T) {
 	if err := os.MkdirAll(p.path("fleetctl"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	writeAt(t, p.path("fleetctl/config.yaml"), "approvals: [{action: restart, need: 1}]\n")
+	p.write("fleetctl/config.yaml", "approvals: [{action: restart, need: 1}]\n")
 	alice, bob := p.caller("alice"), p.caller("bob")
 	plan := p.path("slow.plan")
 	p.wants("save", p.as(alice, "req choria_provision restart splay=0 --batch 1 --canary 0 --batch-sleep 300 --save-plan "+plan), 0)
@@ -211,7 +211,7 @@ func TestSavePlanRefusals(t *testing.T) {
 		{args: ping + "--save-plan x --plan-expires 1s", says: "a minute at least"},
 		{args: ping + "--save-plan x --reply-to y", says: "--save-plan excludes"},
 		{args: ping + "--save-plan x --no-journal", says: "--save-plan excludes"},
-		{args: ping + "--save-plan=", says: "--save-plan is given nothing"},
+		{args: ping + "--save-plan=", says: "--save-plan has an empty value"},
 		{args: ping + "--save-plan " + filepath.Dir(t.TempDir()), says: "a plan replaces no file"},
 		{args: "apply", says: "0 arguments where 1 are needed: PLAN"},
 		{args: "apply " + away, says: away},

@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// noArguments refuses what stands behind a command that takes flags only. Where nodes are chosen by flags, a name that
-// was meant as a filter is the likely reason.
+// noArguments refuses arguments of a command that takes flags only. When nodes are chosen by flags, the argument was
+// probably meant as a filter.
 func noArguments(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -20,14 +20,14 @@ func noArguments(c *cobra.Command, args []string) error {
 	return usage(fmt.Errorf("unexpected argument %q", args[0]), hint)
 }
 
-// aRun demands the run that a command is about; more may follow where the command takes inputs.
+// aRun requires the argument RUN. More arguments may follow when the command takes inputs.
 func aRun(most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0:
-			return usage(errors.New("which run?"), "write `"+c.CommandPath()+" RUN`, where RUN is an id, its beginning, or last; `fleetctl runs list` has them")
+			return usage(errors.New("the name of a run is missing"), "write `"+c.CommandPath()+" RUN`, where RUN is an id, its beginning, or last; `fleetctl runs list` has them")
 		case args[0] == "":
-			return usage(errors.New("which run? Its name is empty"), "is a variable unset? `fleetctl runs list` has the names")
+			return usage(errors.New("the name of the run is empty"), "is a variable unset? `fleetctl runs list` has the names")
 		case most > 0 && len(args) > most:
 			return usage(fmt.Errorf("unexpected argument %q", args[most]), "see `"+c.CommandPath()+" --help`")
 		}
@@ -35,7 +35,7 @@ func aRun(most int) cobra.PositionalArgs {
 	}
 }
 
-// atMostOneNode is for inventory.
+// atMostOneNode checks the arguments of inventory.
 func atMostOneNode(c *cobra.Command, args []string) error {
 	if len(args) <= 1 {
 		return nil
@@ -43,13 +43,13 @@ func atMostOneNode(c *cobra.Command, args []string) error {
 	return usage(errors.New("one identity at a time"), "of several nodes: `"+c.CommandPath()+" -I NAME -I NAME`")
 }
 
-// wrongArgumentsAreUsage gives arguments that a command does not take, unknown commands among them, the code of wrong
-// usage, as flags have it.
+// wrongArgumentsAreUsage makes wrong arguments, unknown commands included, end with the code of wrong usage, as wrong
+// flags do.
 func wrongArgumentsAreUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			err := check(c, args)
-			if _, told := errors.AsType[*exitError](err); err == nil || told {
+			if _, ours := errors.AsType[*exitError](err); err == nil || ours {
 				return err
 			}
 			return usage(err, "see `"+c.CommandPath()+" --help`")

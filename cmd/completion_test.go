@@ -84,11 +84,11 @@ func TestCompletionKnowsDocumentsAndCollectivesAtHandAndNeverDials(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialled := make(chan struct{})
+	dialed := make(chan struct{})
 	go func() {
 		if conn, err := l.Accept(); err == nil {
 			conn.Close()
-			close(dialled)
+			close(dialed)
 		}
 	}()
 	dir, cache := t.TempDir(), t.TempDir()
@@ -120,10 +120,10 @@ func TestCompletionKnowsDocumentsAndCollectivesAtHandAndNeverDials(t *testing.T)
 			t.Errorf("%q: got %q, want %q", tt.words, got, tt.want)
 		}
 	}
-	l.Close() // whoever was accepted before was accepted by now
+	l.Close() // connections that were accepted before are accepted by now
 	select {
-	case <-dialled:
-		t.Error("completion dialled the broker")
+	case <-dialed:
+		t.Error("completion dialed the broker")
 	default:
 	}
 }

@@ -20,7 +20,7 @@ func (f *amountFlag) Set(text string) (err error) {
 // Type implements pflag.Value.
 func (f *amountFlag) Type() string { return "N|P%" }
 
-// nodeCount is a number of nodes that was given, or was not: 0 is not the same as nothing.
+// nodeCount is an optional number of nodes: 0 is not the same as not given.
 type nodeCount struct {
 	n   int
 	set bool
@@ -47,13 +47,13 @@ func (c *nodeCount) String() string {
 // Type implements pflag.Value.
 func (c *nodeCount) Type() string { return "N" }
 
-// count is the flag as a run knows it.
+// count is the flag as a value for package run.
 func (c *nodeCount) count() run.Count { return run.Count{N: c.n, Set: c.set} }
 
-// canaryFlag is the size of a first small batch; 0 turns off the one that token actions have of themselves.
+// canaryFlag is the size of a first small batch. 0 turns off the default canary of actions that take a token.
 type canaryFlag struct{ nodeCount }
 
-// policy is what the planner calls it.
+// policy is the flag as a value for the planner.
 func (c *canaryFlag) policy() int {
 	if c.set && c.n == 0 {
 		return batch.CanaryOff

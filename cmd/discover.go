@@ -41,10 +41,7 @@ func newDiscover(a *app, do func(context.Context, *app, discoverOptions) error) 
 		},
 	}
 	f := c.Flags()
-	o.addFilter(f)
-	addFederations(a, f)
-	o.addSource(f)
-	o.addLimit(f)
+	o.targets.add(a, f)
 	addOutput(f, &o.output, discoverFormats)
 	f.BoolVarP(&o.asJSON, "json", "j", false, "a JSON array")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print how the nodes were found")

@@ -24,7 +24,7 @@ func newDoctor(a *app, do func(context.Context, *app, doctorOptions) error) *cob
 	var o doctorOptions
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check the way to the fleet, step by step, and say what to fix",
+		Short: "Check the way to the fleet, step by step, and print what to fix",
 		Long: `Shows the configuration in force with the origin of every value, and how long the credentials are valid; then takes each
 step to the network: the brokers' names, TCP, TLS, authentication, permissions, one discovery, and the fleet's clocks.
 Nothing is changed anywhere, and no step waits longer than --connect-timeout.`,
@@ -59,7 +59,7 @@ func runDoctor(ctx context.Context, a *app, o doctorOptions) error {
 	if o.asJSON {
 		err = render.IndentedJSON(a.io.out, shown)
 	} else {
-		err = render.CheckupText(a.io.out, shown, render.CheckupOptions{Verbose: o.verbose, Colour: a.color(a.io.out), Now: now})
+		err = render.CheckupText(a.io.out, shown, render.CheckupOptions{Verbose: o.verbose, Color: a.color(a.io.out), Now: now})
 	}
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func runDoctor(ctx context.Context, a *app, o doctorOptions) error {
 	return ended(shown.ExitCode)
 }
 
-// checkupOf is a walk as a document, with the exit code of its first failure.
+// checkupOf turns the report of the checks into a document, with the exit code of the first failure.
 func checkupOf(ctx context.Context, found doctor.Report) render.Checkup {
 	doc := render.Checkup{
 		SchemaVersion: render.SchemaVersion, Verdict: found.Verdict(), Files: []string{}, Settings: []render.Setting{}, Credentials: []render.Credential{},
@@ -94,11 +94,11 @@ func checkupOf(ctx context.Context, found doctor.Report) render.Checkup {
 	}
 	for _, s := range found.Steps {
 		step := render.Step{
-			Name: s.Name, Target: s.Target, Status: render.StepStatus(s.Status.String()), Detail: s.Detail, Mend: s.Fix, Milliseconds: s.Took.Milliseconds(),
+			Name: s.Name, Target: s.Target, Status: render.StepStatus(s.Status.String()), Detail: s.Detail, Fix: s.Fix, Milliseconds: s.Took.Milliseconds(),
 		}
 		if s.Err != nil {
 			_, say, hint := classifyStep(ctx, s.Err)
-			step.Mend = cmp.Or(step.Mend, hint)
+			step.Fix = cmp.Or(step.Fix, hint)
 			if s.Status == doctor.Failed {
 				step.Detail = say
 				if s.Detail != "" {
@@ -111,7 +111,7 @@ func checkupOf(ctx context.Context, found doctor.Report) render.Checkup {
 	return doc
 }
 
-// classifyStep is classify, where a step that ran out of its time is a fault of the network.
+// classifyStep is classify, where a step that timed out is a network fault.
 func classifyStep(ctx context.Context, err error) (code int, say, hint string) {
 	code, say, hint = classify(ctx, err)
 	if code == exitFault && errors.Is(err, context.DeadlineExceeded) {

@@ -53,7 +53,7 @@ func TestDoctorIsNotHeldUpByASilentBroker(t *testing.T) {
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	if s := step(t, doc, "tls"); code != exitNetwork || s.Status != render.StepFailed || s.Mend == "" || !strings.Contains(s.Detail, "says nothing") {
+	if s := step(t, doc, "tls"); code != exitNetwork || s.Status != render.StepFailed || s.Fix == "" || !strings.Contains(s.Detail, "sends nothing") {
 		t.Errorf("exit code %d, step %+v", code, s)
 	}
 	for _, name := range []string{"authentication", "replies", "events", "discovery", "clocks"} {
@@ -88,10 +88,10 @@ func TestDoctorGivesEveryFaultItsCode(t *testing.T) {
 		{"bad settings", "settings", map[string]string{"FLEETCTL_SETTINGS": "/nowhere/settings.yaml"}, []string{"--config", writeConfig(t, away)}, exitUsage},
 		{"no certificate", "credentials", nil, []string{"--config", writeConfig(t, away, "plugin.security.file.certificate = /nowhere/c.pem", "plugin.security.file.key = /k")}, exitNetwork},
 		{"no port", "brokers", unsigned, []string{"--config", writeConfig(t, "plugin.choria.middleware_hosts = broker")}, exitNetwork},
-		{"nobody there", "tcp", unsigned, []string{"--config", writeConfig(t, away)}, exitNetwork},
+		{"no broker", "tcp", unsigned, []string{"--config", writeConfig(t, away)}, exitNetwork},
 	} {
 		code, doc := examine(t, tt.env, tt.args...)
-		if s := step(t, doc, tt.step); code != tt.want || s.Status != render.StepFailed || s.Mend == "" {
+		if s := step(t, doc, tt.step); code != tt.want || s.Status != render.StepFailed || s.Fix == "" {
 			t.Errorf("%s: exit code %d, want %d; %+v", tt.name, code, tt.want, s)
 		}
 	}

@@ -16,8 +16,8 @@ type environment struct {
 	getenv func(name string) (string, bool)
 }
 
-// home is the user's own folder. A system's timer may set no HOME; records and settings must not come from wherever it
-// runs then.
+// home is the user's own folder. A system's timer may set no HOME; without a home, records and settings would come
+// from the working directory.
 func (e environment) home() string {
 	if home, ok := e.getenv("HOME"); ok && home != "" {
 		return home
@@ -28,7 +28,7 @@ func (e environment) home() string {
 	return ""
 }
 
-// user is who runs this, for the record. A system's timer may set no USER.
+// user is the name of the user that runs this process, for the record. A system's timer may set no USER.
 func (e environment) user() string {
 	if name, ok := e.getenv("USER"); ok && name != "" {
 		return name
@@ -69,7 +69,7 @@ func (e environment) settings() (config.Settings, error) {
 	return s, nil
 }
 
-// runsFolder is where the runs' records are; dir is what --state-dir says.
+// runsFolder is where the runs' records are; dir is the value of --state-dir.
 func (e environment) runsFolder(dir string) string {
 	if named, _ := e.getenv("FLEETCTL_STATE_DIR"); dir == "" {
 		dir = named

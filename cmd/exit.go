@@ -41,14 +41,14 @@ const (
 	exitTerm    = 143
 )
 
-// verdictCodes are the exit codes of the verdicts. The zero verdict is that of a request that had none to give: a dry
-// run, or one whose replies go elsewhere.
+// verdictCodes are the exit codes of the verdicts. The zero verdict means that there is none to give: after a dry run, or
+// when the replies go to another subject.
 var verdictCodes = map[batch.Verdict]int{
 	0: exitOK, batch.Fault: exitFault, batch.Interrupted: exitInt, batch.Stopped: exitStopped, batch.Uncertain: exitUnknown,
 	batch.Failed: exitRefused, batch.Silent: exitNoReply, batch.Done: exitOK,
 }
 
-// verdictCode is the exit code of a verdict; which signal it was is not kept in a record.
+// verdictCode is the exit code of a verdict. A record does not hold which signal interrupted its run.
 func verdictCode(v batch.Verdict) int {
 	if code, ok := verdictCodes[v]; ok {
 		return code
@@ -56,23 +56,23 @@ func verdictCode(v batch.Verdict) int {
 	return exitFault
 }
 
-// resultCode is the exit code of what a run came to.
+// resultCode is the exit code of a run's result.
 func resultCode(r run.Result) int {
 	if s, ok := errors.AsType[signalError](r.Signal); ok && r.Summary.Verdict == batch.Interrupted {
 		return signalCode(s.signal)
 	}
 	if r.NothingSent() {
-		return exitNetwork // the signer did not let us in
+		return exitNetwork // the request signer did not sign
 	}
 	return verdictCode(r.Summary.Verdict)
 }
 
-// sourceCodes are the exit codes of what can go wrong with a source of nodes.
+// sourceCodes are the exit codes of the errors of a source of nodes.
 var sourceCodes = map[discovery.Kind]int{
 	discovery.Fault: exitFault, discovery.Misuse: exitUsage, discovery.Unreachable: exitNetwork,
 }
 
-// exitError carries a code, and a hint where the operator can do something about it. Quiet ones have been reported.
+// exitError carries an exit code, and a hint when the operator can act on it. A quiet one is already reported.
 type exitError struct {
 	code  int
 	err   error
@@ -90,7 +90,7 @@ func refuse(hint, format string, args ...any) error {
 	return &run.GuardError{Err: fmt.Errorf(format, args...), Hint: hint}
 }
 
-// ended is how a command whose verdict was printed ends with a code.
+// ended ends a command with a code when its result is already printed.
 func ended(code int) error {
 	if code == exitOK {
 		return nil
@@ -108,13 +108,13 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 	if e, ok := errors.AsType[*exitError](err); ok && e.quiet {
 		return e.code, "", ""
 	}
-	if code, hint, ok := decided(err); ok {
+	if code, hint, ok := refusalCode(err); ok {
 		return code, err.Error(), hint
 	}
 	if s, ok := errors.AsType[signalError](cmp.Or(context.Cause(ctx), err)); ok {
 		return signalCode(s.signal), "ended by a signal: " + s.Error(), ""
 	}
-	if code, hint, ok := met(err); ok {
+	if code, hint, ok := failureCode(err); ok {
 		return code, err.Error(), hint
 	}
 	if r, ok := errors.AsType[*security.RemoteError](err); ok {
@@ -123,8 +123,9 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 	return exitFault, err.Error(), ""
 }
 
-// decided are the errors by which a command, a run or the fleet's configuration decides not to go ahead.
-func decided(err error) (code int, hint string, ok bool) {
+// refusalCode returns the exit code and hint of an error by which a command, a run or the configuration refuses to
+// start.
+func refusalCode(err error) (code int, hint string, ok bool) {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code, e.hint, true
 	}
@@ -158,19 +159,19 @@ func decided(err error) (code int, hint string, ok bool) {
 	return 0, "", false
 }
 
-// met are the errors that a command meets on its way: of the network, of files, of what was typed.
-func met(err error) (code int, hint string, ok bool) {
+// failureCode returns the exit code and hint of an error of the network, of files or of arguments.
+func failureCode(err error) (code int, hint string, ok bool) {
 	if p, ok := errors.AsType[*bus.Problem](err); ok {
 		return exitNetwork, p.Hint, true
 	}
 	if errors.Is(err, rpcclient.ErrLost) {
-		return exitNetwork, "check the broker and the way to it, and type the command again", true
+		return exitNetwork, "check the broker and the network, then run the command again", true
 	}
 	if c, ok := errors.AsType[*security.CredentialError](err); ok {
 		return exitNetwork, c.Hint, true
 	}
 	if s, ok := errors.AsType[*discovery.SourceError](err); ok {
-		return sourceCodes[s.Kind], s.Mend, true
+		return sourceCodes[s.Kind], s.Hint, true
 	}
 	if _, ok := errors.AsType[*secret.ReadError](err); ok {
 		return exitUsage, "", true
@@ -179,7 +180,7 @@ func met(err error) (code int, hint string, ok bool) {
 		return exitUsage, i.Hint, true
 	}
 	if u, ok := errors.AsType[*ddl.UnknownAgentError](err); ok {
-		return exitUsage, "there are documents for " + strings.Join(u.Known, ", ") + "; those of other agents are looked for in libdir", true
+		return exitUsage, "documents are available for " + strings.Join(u.Known, ", ") + "; documents of other agents are read from libdir", true
 	}
 	if _, ok := errors.AsType[*filter.SurpriseError](err); ok {
 		return exitUsage, "", true

@@ -38,11 +38,11 @@ var errorCodes = []struct {
 	{usage(errX, "h"), 2, "h"}, {&fleet.UsageError{Err: errX, Hint: "h"}, 2, "h"},
 	{&report.FormatError{Name: "x", Offered: []report.Format{report.Text, report.CSV}}, 2, "use one of text, csv"},
 	{&report.FileError{Err: errX, Hint: "h"}, 2, "h"},
-	{&ddl.InputError{Hint: "h"}, 2, "h"}, {&ddl.UnknownAgentError{Known: []string{"a", "b"}}, 2, "there are documents for a, b; those of other agents are looked for in libdir"},
+	{&ddl.InputError{Hint: "h"}, 2, "h"}, {&ddl.UnknownAgentError{Known: []string{"a", "b"}}, 2, "documents are available for a, b; documents of other agents are read from libdir"},
 	{&filter.SurpriseError{}, 2, ""}, {&secret.ReadError{Err: errX}, 2, ""},
 	{&config.UnknownSiteError{Name: "amz", Known: []string{"ams"}}, 2, "did you mean ams? there are ams"},
 	{&config.NotFoundError{}, 2, "name a Choria client configuration with --config or FLEETCTL_CONFIG; `fleetctl lab` makes a practice fleet with one"},
-	{&discovery.SourceError{Kind: discovery.Misuse, Err: errX, Mend: "h"}, 2, "h"},
+	{&discovery.SourceError{Kind: discovery.Misuse, Err: errX, Hint: "h"}, 2, "h"},
 	{&discovery.SourceError{Kind: discovery.Fault, Err: errX}, 1, ""},
 	{&discovery.SourceError{Kind: discovery.Unreachable, Err: errX}, 9, ""},
 	{&inventory.RefusedError{}, 3, ""},
@@ -154,14 +154,14 @@ func TestEveryVerdictHasItsExitCode(t *testing.T) {
 		t.Errorf("the walk ended at %s", last)
 	}
 	if got := verdictCode(200); got != exitFault {
-		t.Errorf("a verdict that is none: exit code %d", got)
+		t.Errorf("an unknown verdict: exit code %d", got)
 	}
 }
 
 func TestASignerThatLetsNothingOutIsAFaultOfTheNetwork(t *testing.T) {
-	nobody := batch.Summary{Nodes: 2, Verdict: batch.Stopped, States: batch.CountsOf(map[batch.State]int{batch.NotSent: 2})}
+	unsent := batch.Summary{Nodes: 2, Verdict: batch.Stopped, States: batch.CountsOf(map[batch.State]int{batch.NotSent: 2})}
 	some := batch.Summary{Nodes: 2, Verdict: batch.Stopped, States: batch.CountsOf(map[batch.State]int{batch.NotSent: 1, batch.Accepted: 1})}
-	if got := resultCode(run.Result{Summary: nobody, Unsigned: errX}); got != exitNetwork {
+	if got := resultCode(run.Result{Summary: unsent, Unsigned: errX}); got != exitNetwork {
 		t.Errorf("nothing was sent: exit code %d", got)
 	}
 	if got := resultCode(run.Result{Summary: some, Unsigned: errX}); got != exitStopped {

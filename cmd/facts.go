@@ -36,7 +36,7 @@ func newFacts(a *app, do func(context.Context, *app, factsOptions) error) *cobra
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usage(errors.New("which fact? There is one at a time"), "write `fleetctl facts FACT`")
+				return usage(errors.New("exactly one fact is needed"), "write `fleetctl facts FACT`")
 			}
 			o.fact = args[0]
 			if err := o.validate(); err != nil {
@@ -46,16 +46,13 @@ func newFacts(a *app, do func(context.Context, *app, factsOptions) error) *cobra
 		},
 	}
 	f := c.Flags()
-	o.addFilter(f)
-	addFederations(a, f)
-	o.addSource(f)
-	o.addLimit(f)
+	o.targets.add(a, f)
 	f.BoolVarP(&o.table, "table", "t", false, "a table")
 	f.BoolVarP(&o.asJSON, "json", "j", false, "a JSON object: value to count and identities")
 	f.BoolVar(&o.chart, "chart", false, "bars")
 	f.BoolVarP(&o.showNodes, "show-nodes", "n", false, "name the nodes of every value")
 	f.BoolVarP(&o.reverse, "reverse", "r", false, "the most frequent value first")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "name the nodes, and tell how long everything took")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "name the nodes, and print how long everything took")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for replies (4s)")
 	return c
 }
@@ -139,7 +136,7 @@ func showFacts(a *app, o factsOptions, report inventory.Facts, stats render.Stat
 	if err := render.Facts(a.io.out, o.fact, values, wish); err != nil {
 		return err
 	}
-	return render.Footer(a.io.out, stats, render.TextOptions{Verbose: o.verbose, Colour: a.color(a.io.out)})
+	return render.Footer(a.io.out, stats, render.TextOptions{Verbose: o.verbose, Color: a.color(a.io.out)})
 }
 
 // factStats counts the request for the report's end.

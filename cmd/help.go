@@ -11,7 +11,7 @@ import (
 	"fleetctl/internal/render"
 )
 
-// topicFiles are the help topics: the first line is the title. docs/ says the same at length; tests hold them together.
+// topicFiles are the help topics: the first line is the title. docs/ has the same at length; tests compare them.
 //
 //go:embed topics/*.txt
 var topicFiles embed.FS

@@ -87,7 +87,7 @@ func TestTopicEnvironmentNamesTheVariablesOfTheDocs(t *testing.T) {
 	}
 }
 
-// TestTopicsNameFlagsThatExist finds texts that have grown old.
+// TestTopicsNameFlagsThatExist finds texts that are out of date.
 func TestTopicsNameFlagsThatExist(t *testing.T) {
 	known := map[string]bool{"-v": true}
 	var collect func(c *cobra.Command)

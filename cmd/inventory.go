@@ -54,10 +54,7 @@ upgradable or not, collectives, agents, uptime. Silent nodes are named on stderr
 		},
 	}
 	f := c.Flags()
-	o.addFilter(f)
-	addFederations(a, f)
-	o.addSource(f)
-	o.addLimit(f)
+	o.targets.add(a, f)
 	o.fleet.add(f)
 	f.BoolVar(&o.collectives, "collectives", false, "count the nodes of every collective")
 	f.BoolVar(&o.facts, "facts", true, "show the facts; of a fleet only when typed, with --output json or jsonl")

@@ -39,13 +39,13 @@ func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.columns, "columns", nil, "`COLUMNS` of the table and of CSV: "+inventory.ColumnNames()+", fact:NAME")
 	addOutput(f, &o.output, report.FleetFormats)
 	f.BoolVar(&o.agentVersions, "agent-versions", false, "ask for the versions of the agents too")
-	f.StringVar(&o.save, "save", "", "keep what the nodes say in `FILE`")
-	f.StringVar(&o.diff, "diff", "", "say what has changed since `FILE` was saved")
+	f.StringVar(&o.save, "save", "", "save the answers of the nodes in `FILE`")
+	f.StringVar(&o.diff, "diff", "", "print what has changed since `FILE` was saved")
 	f.StringVar(&o.to, "to", "", "with --diff: compare with this saved `FILE`, not with the fleet")
 	f.StringArrayVar(&o.ignoreFacts, "ignore-fact", nil, "with --diff: leave out this `FACT`, and those below it")
 }
 
-// given tells whether any of these flags was typed.
+// given reports whether any of these flags was typed.
 func (o *fleetOptions) given() bool {
 	return o.Upgradable || o.NotUpgradable || o.Version != "" || o.groupBy != "" || len(o.sort)+len(o.columns)+len(o.ignoreFacts) > 0 ||
 		o.output != "" || o.agentVersions || o.save != "" || o.diff != "" || o.to != ""
@@ -114,7 +114,7 @@ func (o *fleetOptions) selection(t *targets) []string {
 	return list
 }
 
-// survey is what has to be asked for what is wanted, and no more: a fleet is large.
+// survey is the smallest survey that has everything the flags need: a fleet is large.
 func (o *fleetOptions) survey(collective string, wait time.Duration) inventory.Survey {
 	s := inventory.Survey{Collective: collective, Timeout: wait, AgentVersions: o.agentVersions}
 	names := slices.Concat(o.columns, o.sort)
@@ -137,7 +137,7 @@ func (o *fleetOptions) survey(collective string, wait time.Duration) inventory.S
 	return s
 }
 
-// shown is what is shown of the fleet, and how.
+// shown turns the flags into the options of the report.
 func (o *inventoryOptions) shown(a *app, collective string, agentVersions bool) report.FleetOptions {
 	f := &o.fleet
 	out := report.FleetOptions{
@@ -158,7 +158,7 @@ func (o *inventoryOptions) shown(a *app, collective string, agentVersions bool) 
 	return out
 }
 
-// reportFleet asks the nodes and hands each node to the sinks as it comes.
+// reportFleet asks the nodes and hands each node to the sinks when its answers arrive.
 func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOptions, nodes []string, wait time.Duration) error {
 	selected, err := o.fleet.Selector()
 	if err != nil {
@@ -233,7 +233,7 @@ func warnOfMissing(a *app, t *inventory.Tally) {
 	}
 }
 
-// fleetEnd is the exit code: 3 where some refused, 4 where some were silent, 8 where all answered and none was wanted.
+// fleetEnd is the exit code: 3 when some nodes refused, 4 when some were silent, 8 when all answered and none was selected.
 func fleetEnd(t *inventory.Tally) error {
 	silent := len(t.Silent) > 0
 	for _, p := range slices.Concat(t.Problems, t.Partial) {

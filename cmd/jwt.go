@@ -52,8 +52,8 @@ func newJWTProvisioning(a *app, do func(context.Context, *app, provisioningOptio
 		Use:     "provisioning FILE KEY",
 		Aliases: []string{"prov", "provision", "p"},
 		Short:   "Make the token that sends servers into provisioning",
-		Long: `provisioning writes FILE, a token for /etc/choria/provisioning.jwt of servers: it tells them which broker to go to for
-provisioning, and which token their choria_provision agent demands. KEY signs it: an RSA key in PEM, or an ed25519 seed.
+		Long: `provisioning writes FILE, a token for /etc/choria/provisioning.jwt of servers: it names the broker for
+provisioning, and the token that their choria_provision agent demands. KEY signs it: an RSA key in PEM, or an ed25519 seed.
 
 The provisioning token is asked for without an echo, or given as --token @FILE, --token - (stdin) or --token env:NAME.`,
 		Example: `  fleetctl jwt provisioning provisioning.jwt issuer.seed --urls nats://provision.example.net:4222 --default --upgrade
@@ -101,7 +101,7 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// complete checks the flags and fills in the claims, but for the secrets.
+// complete checks the flags and fills in the claims, except the secrets.
 func (o *provisioningOptions) complete() error {
 	c := &o.claims
 	c.URLs, c.AllowUpdate, c.Secure = strings.Join(o.urls, ","), o.upgrade || o.update, o.noInsecure || !o.insecure
@@ -195,7 +195,7 @@ func provisioningSecrets(ctx context.Context, a *app, o *provisioningOptions) er
 
 func revealed(v secret.Value, err error) (string, error) { return v.Reveal(), err }
 
-// askToken asks twice: a slip would lock everybody out for as long as the token is valid.
+// askToken asks twice: with a typing error in it, no operator could reach the servers until the token expires.
 func askToken(ctx context.Context, a *app) (string, error) {
 	k := newAsker(a)
 	if err := k.Reachable(); err != nil {

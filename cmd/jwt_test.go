@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,26 +19,14 @@ const (
 )
 
 // tokens is a folder with a signing key, where tokens are made and read.
-type tokens struct {
-	t   *testing.T
-	dir string
-}
+type tokens struct{ folder }
 
 func newTokens(t *testing.T) *tokens {
-	k := &tokens{t, t.TempDir()}
+	k := &tokens{folder{t, t.TempDir()}}
 	k.write("issuer.seed", seedText)
 	k.write("issuer.public", publicText)
 	k.write("token.txt", "s3cret\n")
 	return k
-}
-
-func (k *tokens) path(name string) string { return filepath.Join(k.dir, name) }
-
-func (k *tokens) write(name, text string) {
-	k.t.Helper()
-	if err := os.WriteFile(k.path(name), []byte(text), 0o600); err != nil {
-		k.t.Fatal(err)
-	}
 }
 
 // run runs `fleetctl jwt` with %NAME as a file of the folder.
@@ -150,7 +137,7 @@ func TestATokenIsReplacedOnlyByForce(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(k.path("b.jwt")); err == nil {
-		t.Error("a token was written all the same")
+		t.Error("a token was written anyway")
 	}
 	if got := k.run("provisioning %b.jwt" + srv + "s3cret"); got.code != 0 || !strings.Contains(got.err, "hint: --token on a command line shows") || strings.Contains(got.err, "s3cret") {
 		t.Errorf("a token on the command line: %+v", got)

@@ -30,10 +30,10 @@ func newJWTView(a *app, do func(context.Context, *app, viewOptions) error) *cobr
 	c := &cobra.Command{
 		Use:     "view FILE [KEY]",
 		Aliases: []string{"show", "v", "s"},
-		Short:   "Show what a token says, and check its signature when a key is given",
+		Short:   "Show the content of a token, and check its signature when a key is given",
 		Long: `view shows a client, server or provisioning token: its holder, permissions and validity. Secrets in it are redacted.
-With a key it checks who signed it; without one it says that nothing was checked. It ends with 3 when the signature does
-not fit, or the token is not valid now.`,
+With a key it checks the signature; without one it prints that nothing was checked. The exit code is 3 when the
+signature is wrong or the token is not valid now.`,
 		Example: `  fleetctl jwt view provisioning.jwt
   fleetctl jwt view client.jwt --key issuer.public --json`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -118,7 +118,7 @@ func publicKeys(text string) ([]crypto.PublicKey, error) {
 	return security.ReadPublicKeys(text)
 }
 
-// describeToken says what the token's purpose makes of its claims.
+// describeToken lists the claims that matter for the token's purpose.
 func describeToken(t *security.Token, o viewOptions) (render.Token, error) {
 	r := render.Token{
 		File: o.file, Purpose: t.Purpose.String(), Algorithm: t.Algorithm, Claims: t.Claims,
@@ -139,7 +139,7 @@ func describeToken(t *security.Token, o viewOptions) (render.Token, error) {
 	case security.PurposeProvisioning:
 		err = describeProvisioning(&r, t, o.showSecrets)
 	default:
-		return r, fmt.Errorf("a token of purpose %s is none of Choria's", t.Purpose)
+		return r, fmt.Errorf("a token with purpose %s is not a Choria token", t.Purpose)
 	}
 	r.Details = append(r.Details, [2]string{"Public Key", t.PublicKey}, [2]string{"Issuer", t.Issuer}, [2]string{"Token ID", t.ID})
 	return r, err

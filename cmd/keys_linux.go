@@ -13,8 +13,8 @@ import (
 )
 
 // keys reads single keys at the run's own terminal: space or p pauses and continues. Keys are read only while this
-// process is in the terminal's foreground, and not while a question is asked. The terminal is put back as it was when the
-// process stops, ends, or asks.
+// process is in the terminal's foreground, and not while a question is asked. The terminal's mode is restored when the
+// process stops, ends, or asks a question.
 type keys struct {
 	tty   *os.File
 	by    string
@@ -28,10 +28,10 @@ type keys struct {
 	asking bool       // a question is asked
 }
 
-// keyPace is how often the terminal is looked at.
+// keyPace is how often the terminal is read.
 const keyPace = 100 * time.Millisecond
 
-// readKeys begins; nil where stderr is no terminal or none can be opened.
+// readKeys starts reading. It returns nil when stderr is not a terminal or no terminal can be opened.
 func readKeys(a *app) *keys {
 	if !isTerminal(a.io.err) || a.flags.noProgress {
 		return nil
@@ -155,7 +155,7 @@ func (k *keys) take() {
 		}
 		select {
 		case k.out <- batch.Control{Time: time.Now(), Toggle: true, By: k.by}:
-		default: // eight pauses in a moment are not meant
+		default: // eight pauses at once were not typed on purpose
 		}
 	}
 }

@@ -29,7 +29,7 @@ type labOptions struct {
 	tokenGiven bool
 }
 
-// stopGrace is how long a command may take to end after a signal was passed on, before the lab goes away under it.
+// stopGrace is how long a command may take to end after a signal, before the lab closes.
 const stopGrace = 10 * time.Minute
 
 func newLab(a *app, do func(context.Context, *app, labOptions) error) *cobra.Command {
@@ -105,7 +105,7 @@ func runLab(ctx context.Context, a *app, o labOptions) error {
 	if a.flags.debug {
 		o.lab.Logger = a.logger()
 	}
-	// A second signal must not end the process before its keys are removed: these are ours until then.
+	// A second signal must not end the process before its keys are removed: the lab handles signals until then.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, endingSignals()...)
 	defer signal.Stop(signals)
@@ -130,7 +130,7 @@ func runLab(ctx context.Context, a *app, o labOptions) error {
 	return err
 }
 
-// awaitEnd waits for the signal that ends the lab; nil when another end came.
+// awaitEnd waits for the signal that ends the lab. It returns nil when the context ends first.
 func awaitEnd(ctx context.Context, signals <-chan os.Signal) os.Signal {
 	select {
 	case by := <-signals:
@@ -143,7 +143,7 @@ func awaitEnd(ctx context.Context, signals <-chan os.Signal) os.Signal {
 	return nil
 }
 
-// labBanner says what runs and how to talk to it. A token that was given is not repeated.
+// labBanner prints what runs and how to use it. It does not repeat a token that was given.
 func labBanner(a *app, l *lab.Lab, o labOptions) error {
 	token := "token=s3cret"
 	if o.tokenGiven {
@@ -202,7 +202,7 @@ func awaitCommand(a *app, c *exec.Cmd, signals <-chan os.Signal, done <-chan err
 	}
 }
 
-// commandEnd turns a command's end into ours: its exit code, or 128 and the signal that killed it.
+// commandEnd turns a command's end into our exit code: its own, or 128 and the signal that killed it.
 func commandEnd(err error) error {
 	if err == nil {
 		return nil

@@ -60,7 +60,7 @@ A program choria-login on the PATH is run in its place, as choria does; --builti
 
 func (o loginOptions) validate() error {
 	if p := o.password; p != "" && p != secret.Stdin && !strings.HasPrefix(p, "@") && !strings.HasPrefix(p, "env:") {
-		return usage(errors.New("cannot take a password from the command line, where everybody on this machine sees it"),
+		return usage(errors.New("cannot take a password from the command line, where every user of this machine can read it"),
 			"write --password @FILE, --password - or --password env:NAME, or set "+passwordVariable)
 	}
 	return nil
@@ -105,7 +105,7 @@ func runLogin(ctx context.Context, a *app, o loginOptions) error {
 	return err
 }
 
-// external runs the site's own login. Its result is not known here: only whether it was content.
+// external runs the site's own login. Only its exit code is known here.
 func external(ctx context.Context, a *app, program string) error {
 	args := []string{"login"}
 	if a.flags.config != "" || a.fleetOptions().SiteName() != "" {
@@ -129,7 +129,7 @@ func external(ctx context.Context, a *app, program string) error {
 	return nil
 }
 
-// whoLogsIn finds out user and password: from the flags, the environment, or the terminal.
+// whoLogsIn takes user and password from the flags, the environment or the terminal.
 func whoLogsIn(ctx context.Context, a *app, o loginOptions) (user string, password secret.Value, err error) {
 	fromVariable, _ := a.env.getenv(usernameVariable)
 	user = cmp.Or(o.username, fromVariable)

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,10 +20,7 @@ import (
 )
 
 // loginSite is a configuration without a network, and a login service that knows bob.
-type loginSite struct {
-	t   *testing.T
-	dir string
-}
+type loginSite struct{ folder }
 
 func newLoginSite(t *testing.T) *loginSite {
 	t.Helper()
@@ -32,7 +28,7 @@ func newLoginSite(t *testing.T) *loginSite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &loginSite{t: t, dir: t.TempDir()}
+	s := &loginSite{folder{t, t.TempDir()}}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var in map[string]string
 		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
@@ -64,15 +60,6 @@ func newLoginSite(t *testing.T) *loginSite {
 	}, "\n"))
 	t.Setenv("PATH", s.dir) // where no choria-login is, until a test writes one
 	return s
-}
-
-func (s *loginSite) path(name string) string { return filepath.Join(s.dir, name) }
-
-func (s *loginSite) write(name, content string) {
-	s.t.Helper()
-	if err := os.WriteFile(s.path(name), []byte(content), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // login runs `fleetctl login`, with variables as NAME=value.
@@ -107,9 +94,9 @@ func TestLogin(t *testing.T) {
 		{"insecure", "", right, []string{"--insecure-signer"}, 0, "warning: the login service's certificate is not verified"},
 		{"literal", "", right, []string{"--password", "hunter2"}, 2, "cannot take a password from the command line"},
 		{"empty", "", nil, []string{"--username", "bob", "--password", "-"}, 2, "it is empty"},
-		{"nobody to ask", "", nil, nil, 2, "set FLEETCTL_USERNAME and FLEETCTL_PASSWORD"},
+		{"no terminal", "", nil, nil, 2, "set FLEETCTL_USERNAME and FLEETCTL_PASSWORD"},
 		{"no password", "", nil, []string{"--username", "bob"}, 2, "there is no terminal to ask at"},
-		{"wrong password", "", []string{"FLEETCTL_PASSWORD=hunter3", "FLEETCTL_USERNAME=bob"}, nil, 9, "it says no: no such user, or not with [redacted]"},
+		{"wrong password", "", []string{"FLEETCTL_PASSWORD=hunter3", "FLEETCTL_USERNAME=bob"}, nil, 9, "it refused: no such user, or not with [redacted]"},
 		{"unknown authority", "", right, []string{"--signer-ca", "other.pem"}, 9, "its certificate is of a certificate authority that is not known here"},
 		{"missing authority", "", right, []string{"--signer-ca", "none.pem"}, 9, "none.pem: CA file does not exist"},
 	}

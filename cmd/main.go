@@ -29,7 +29,9 @@ type app struct {
 	colorless bool
 	running   atomic.Pointer[string] // the id of the recorded run that this process drives, nil for none
 	restore   atomic.Pointer[func()] // puts the terminal back as it was
-	scrub     secret.Scrubber        // the secrets of this process: nothing that is written may hold them
+	// stopCommand ends the command of --on-event, for a process that is about to die.
+	stopCommand atomic.Pointer[func()]
+	scrub       secret.Scrubber // the secrets of this process: nothing that is written may hold them
 }
 
 // globalFlags are the flags of every command.
@@ -88,6 +90,9 @@ func (a *app) dieBy(s os.Signal) {
 	}
 	if id := a.running.Load(); id != nil {
 		fmt.Fprintf(a.io.err, "\nrun %s is interrupted; resume it with: fleetctl runs resume %s\n", *id, *id)
+	}
+	if stop := a.stopCommand.Load(); stop != nil {
+		(*stop)()
 	}
 	signal.Reset(s)
 	raise(s)

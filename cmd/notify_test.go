@@ -31,11 +31,11 @@ func TestWhichCommandHearsOfARun(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := func(name, text string) string {
-		writeAt(t, p.path(name), "#!/bin/sh\n"+text)
+		p.write(name, "#!/bin/sh\n"+text)
 		return p.path(name)
 	}
 	flag := script("flag", `cat >> "$0.log"; env >> "$0.env"`)
-	writeAt(t, p.path("fleetctl/config.yaml"), "on_event: "+script("settings", `cat >> "$0.log"`)+"\n")
+	p.write("fleetctl/config.yaml", "on_event: "+script("settings", `cat >> "$0.log"`)+"\n")
 	for i, tt := range []struct {
 		line           string
 		command        []string // of the flag

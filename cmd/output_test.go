@@ -46,7 +46,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	p := newPractice(t, lab.Options{Nodes: 2})
 	k := newTokens(t)
 	first, all := p.names[0], strings.Join(p.names, ",")
-	if got := p.run("req rpcutil ping --journal -I nobody.example.net"); got.code != exitNoReply {
+	if got := p.run("req rpcutil ping --journal -I nosuch.example.net"); got.code != exitNoReply {
 		t.Fatalf("%+v", got)
 	}
 	absent, err := run.Store{Dir: filepath.Join(p.path("state"), "runs")}.Find("last")
@@ -123,7 +123,7 @@ func walkCommands(c *cobra.Command, visit func(*cobra.Command)) {
 	}
 }
 
-// A token that was saved is there; that it cannot be said is a fault all the same.
+// A token that was saved is there; that it cannot be said is a fault anyway.
 func TestALostTokenMessage(t *testing.T) {
 	s := newLoginSite(t)
 	a, _, errs := newApp(t, "", map[string]string{"FLEETCTL_CONFIG": s.path("client.conf")})

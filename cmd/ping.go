@@ -45,9 +45,9 @@ func newPing(a *app, do func(context.Context, *app, pingOptions) error) *cobra.C
 	f.BoolVar(&o.graph, "graph", false, "a histogram of the times")
 	f.IntVar(&o.expect, "expect", 0, "stop when `N` nodes have answered")
 	f.Var(&o.timeout, "timeout", "wait this long for replies (discovery_timeout of the configuration, 2s)")
-	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
+	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
-	f.BoolVar(&o.loud, "no-silent", false, "understood and not needed")
+	f.BoolVar(&o.loud, "no-silent", false, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("no-silent")
 	return c
 }
@@ -61,7 +61,7 @@ func runPing(ctx context.Context, a *app, o pingOptions) error {
 }
 
 func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.Filter, start time.Time) error {
-	if _, err := discovery.Choose(discovery.Wish{Method: discovery.MethodBroadcast, Filter: f}); err != nil {
+	if _, err := discovery.Choose(discovery.Request{Method: discovery.MethodBroadcast, Filter: f}); err != nil {
 		return err // servers know neither pql: nor group:
 	}
 	if err := n.MayAsk(o.Targets); err != nil {
@@ -71,18 +71,18 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 	if err != nil {
 		return err
 	}
-	roll := rpcclient.Roll{
+	request := rpcclient.PingRequest{
 		Collective: n.Collective, Filter: discovery.WireFilter(f, ""), Window: choria.Window{Timeout: o.timeout.or(n.Config.DiscoveryTimeout)},
 	}
 	if names, exact := f.ExactIdentities(); exact {
-		roll.Nodes = discovery.Sort(names)
+		request.Nodes = discovery.Sort(names)
 	}
-	pings, absent, err := collectPings(ctx, a, client, o, roll, start)
+	pings, absent, err := collectPings(ctx, a, client, o, request, start)
 	if err != nil {
 		return err
 	}
 	if client.Crowded() {
-		a.say("warning: nodes were still answering when the wait ended after %v: more may be there; --timeout waits longer", roll.Window.Timeout)
+		a.say("warning: nodes were still answering when the wait ended after %v: more may be there; --timeout waits longer", request.Window.Timeout)
 	}
 	if !o.names {
 		if err := render.PingStatistics(a.io.out, pings, render.PingOptions{Silent: o.silent, Graph: o.graph, Width: widthOf(a.io.out)}); err != nil {
@@ -95,8 +95,8 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 		}
 		return nil
 	}
-	if roll.Nodes != nil {
-		if err := missing(len(roll.Nodes), len(roll.Nodes)-len(pings.Times)-len(absent), absent); err != nil {
+	if request.Nodes != nil {
+		if err := missing(len(request.Nodes), len(request.Nodes)-len(pings.Times)-len(absent), absent); err != nil {
 			return &exitError{code: exitNoReply, err: err, hint: "are the names right (case counts), and are the servers up?"}
 		}
 		return nil
@@ -108,9 +108,9 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 }
 
 // collectPings prints and keeps the round trips, and names the nodes that are not connected.
-func collectPings(ctx context.Context, a *app, client *rpcclient.Client, o pingOptions, roll rpcclient.Roll, start time.Time) (pings render.Pings, absent []string, err error) {
-	roll.Sent = func(s rpcclient.Sent) { pings.Overhead = s.Start.Sub(start) }
-	for r, err := range client.Ping(ctx, roll) {
+func collectPings(ctx context.Context, a *app, client *rpcclient.Client, o pingOptions, request rpcclient.PingRequest, start time.Time) (pings render.Pings, absent []string, err error) {
+	request.Sent = func(s rpcclient.Sent) { pings.Overhead = s.Start.Sub(start) }
+	for r, err := range client.Ping(ctx, request) {
 		if err != nil {
 			return pings, absent, err
 		}

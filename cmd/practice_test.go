@@ -10,19 +10,12 @@ import (
 	"fleetctl/internal/lab"
 )
 
-func writeAt(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // The commands that only look, against a fleet in this process. Most name their nodes, so that nothing is waited for.
 func TestCommandsThatLook(t *testing.T) {
 	t.Parallel()
 	p := newPractice(t, lab.Options{Nodes: 12, Seed: 1})
 	all, first := strings.Join(p.names, ","), p.names[0]
-	const gone = "-I nobody.example.net -I nowhere.example.net --reply-timeout 0.3"
+	const gone = "-I nosuch.example.net -I nowhere.example.net --reply-timeout 0.3"
 	nothing := "-C nothing --discovery-timeout 0.3"
 	p.check([]practiceRow{
 		{"discover --discovery-timeout 1 -v", 0, []string{strings.Join(p.names, "\n") + "\n", "Discovering nodes ....", "Discovered 12 nodes using the mc method in "}},
@@ -38,7 +31,7 @@ func TestCommandsThatLook(t *testing.T) {
 		{"ping --expect 12 --graph", 0, []string{"12 replies"}},
 		{"ping --expect 13 --timeout 0.5", exitGuard, []string{"expected 13 nodes to answer: 12 did"}},
 		{"ping --expect 1 -C nothing --timeout 0.3", exitGuard, []string{"expected 1 node to answer: 0 did"}},
-		{"ping -I nobody.example.net", exitNoReply, []string{"1 of 1 node not connected: nobody.example.net"}},
+		{"ping -I nosuch.example.net", exitNoReply, []string{"1 of 1 node not connected: nosuch.example.net"}},
 		{"ping -C nothing --timeout 0.3", exitNoNodes, []string{"no node matched"}},
 
 		{"facts country -I " + all, 0, []string{"Report for fact: country", "Finished processing 12 / 12 hosts"}},
@@ -46,16 +39,16 @@ func TestCommandsThatLook(t *testing.T) {
 		{"facts country --table -I " + all, 0, []string{"│ Fact │ Matches │"}},
 		{"facts country --chart -r -I " + all, 0, []string{"█"}},
 		{"facts country -v -I " + first, 0, []string{first}},
-		{"facts country " + gone, exitNoReply, []string{"2 of 2 nodes not connected: nobody.example.net,nowhere.example.net"}},
+		{"facts country " + gone, exitNoReply, []string{"2 of 2 nodes not connected: nosuch.example.net,nowhere.example.net"}},
 		{"facts country " + nothing, exitNoNodes, []string{"no node matched"}},
 
 		{"inventory " + first, 0, []string{"Inventory for " + first, "Facts:"}},
 		{"inventory --no-facts " + first, 0, []string{"Inventory for " + first}},
 		{"inventory -j " + first, 0, []string{`"identity": "` + first + `"`}},
-		{"inventory nobody.example.net --reply-timeout 0.3", exitNoReply, []string{"is the name right (case counts)"}},
+		{"inventory nosuch.example.net --reply-timeout 0.3", exitNoReply, []string{"is the name right (case counts)"}},
 		{"inventory --collectives -I " + all, 0, []string{"12"}},
 		{"inventory --collectives --json -I " + all, 0, []string{`"collectives"`}},
-		{"inventory --collectives " + gone, exitNoReply, []string{"2 of 2 nodes not connected: nobody.example.net,nowhere.example.net"}},
+		{"inventory --collectives " + gone, exitNoReply, []string{"2 of 2 nodes not connected: nosuch.example.net,nowhere.example.net"}},
 		{"inventory " + nothing, exitNoNodes, []string{"no node matched"}},
 
 		{"doctor --discovery-timeout 1", 0, []string{"all 12 steps passed", "12 nodes answered"}},
@@ -84,9 +77,9 @@ func TestFiltersAndSourcesAgree(t *testing.T) {
 		return strings.Join(strings.Fields(got.out), " ")
 	}
 	set := p.run("discover --output nodeset -I " + strings.Join(p.names, ",")).out
-	writeAt(t, p.path("set"), set)
-	writeAt(t, p.path("list"), "# two nodes\n"+p.names[0]+"\n\n"+p.names[1]+"\n")
-	writeAt(t, p.path("inventory.yaml"), `$schema: https://choria.io/schemas/choria/discovery/v1/inventory_file.json
+	p.write("set", set)
+	p.write("list", "# two nodes\n"+p.names[0]+"\n\n"+p.names[1]+"\n")
+	p.write("inventory.yaml", `$schema: https://choria.io/schemas/choria/discovery/v1/inventory_file.json
 groups:
   - name: all
     filter:
@@ -95,8 +88,8 @@ nodes:
   - {name: web1.example.net, collectives: [choria], facts: {role: web}, classes: [common], agents: [rpcutil]}
   - {name: db1.example.net, collectives: [choria], facts: {role: db}, classes: [common], agents: [rpcutil]}
 `)
-	writeAt(t, p.path("program"), "#!/bin/sh\n"+`echo '{"protocol":"io.choria.choria.discovery.v1.external_reply","nodes":["from-program.example.net"]}' > "$2"`+"\n")
-	writeAt(t, p.path("bad.yaml"), "nodes: 1\n")
+	p.write("program", "#!/bin/sh\n"+`echo '{"protocol":"io.choria.choria.discovery.v1.external_reply","nodes":["from-program.example.net"]}' > "$2"`+"\n")
+	p.write("bad.yaml", "nodes: 1\n")
 	everything := strings.Join(p.names, " ")
 	const whole = "discover --discovery-timeout 1 "
 	country := names(whole + "-F country=mt")
@@ -133,7 +126,7 @@ nodes:
 func TestTheInventoryCountsWhatTheLabMade(t *testing.T) {
 	t.Parallel()
 	p := newPractice(t, lab.Options{Nodes: 30, Seed: 1, Upgradable: lab.Amount{N: 10}})
-	writeAt(t, p.path("all"), strings.Join(p.names, "\n"))
+	p.write("all", strings.Join(p.names, "\n"))
 	inventory := "inventory --nodes " + p.path("all") + " "
 	count := func(line string) int {
 		got := p.run(line)
@@ -165,7 +158,7 @@ func TestTheInventoryCountsWhatTheLabMade(t *testing.T) {
 		{inventory + "--group-by upgradable --output csv", 0, []string{"yes,10,10\n", "no,20,0\n"}},
 		{inventory + "--group-by agent", 0, []string{"rpcutil"}},
 		{inventory + "--version <0.1", exitNoNodes, []string{"30 nodes answered, and no answer matches the selection"}},
-		{"inventory -I nobody -I " + p.names[0] + " --reply-timeout 0.3", exitNoReply, []string{"warning: not connected: 1 node: nobody"}},
+		{"inventory -I nosuch -I " + p.names[0] + " --reply-timeout 0.3", exitNoReply, []string{"warning: not connected: 1 node: nosuch"}},
 		{inventory + "--save " + p.path("all.snap"), 0, []string{"Saved 30 nodes to "}},
 		{inventory + "--diff " + p.path("all.snap"), 0, []string{"No difference: 30 nodes the same."}},
 		{inventory + "--save " + p.path("fewer.snap") + " --exclude " + p.names[0] + "," + p.names[1], 0, []string{"Saved 28 nodes"}},
@@ -203,11 +196,11 @@ func TestARequestFromTheCommandLine(t *testing.T) {
 		{"req choria_provision restart splay=1 --no-verify --canary 0 --jsonl" + all, exitRefused, []string{`"exit_code":3`, "Failed: 3 accepted, 1 refused of 4 nodes", "runs retry "}},
 		{"runs list", 0, []string{"choria_provision#restart", "failed"}},
 		{"runs show last", 0, []string{"req choria_provision restart splay=1 --canary 0 --connect-timeout 30s --jsonl --no-verify -I ", "3 accepted, 1 refused"}},
-		{"runs resume last", exitRefused, []string{"is finished: there is nothing to go on with"}},
+		{"runs resume last", exitRefused, []string{"is finished: nothing is left to resume"}},
 		{"runs retry last --failed --dry-run", 0, []string{"1 node in 1 batch"}},
 		{"runs retry last --not-sent", exitNoNodes, []string{"the run has no nodes in these states"}},
 		{"req choria_provision restart --expect 3" + all, exitGuard, []string{"expected 3 nodes, found 4"}},
-		{"req choria_provision shutdown" + all, exitGuard, []string{"cannot shut down 4 nodes without asking", "say --yes"}},
+		{"req choria_provision shutdown" + all, exitGuard, []string{"cannot shut down 4 nodes without asking", "add --yes"}},
 		{"req choria_provision restart --dry-run --max-nodes 9" + all, 0, []string{"4 nodes in 1 batch", "at most 9 nodes: --max-nodes"}},
 		{"req rpcutil ping --reply-to site.x" + all, 0, nil},
 	})

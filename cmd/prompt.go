@@ -20,15 +20,15 @@ import (
 // tokenVariable gives the provisioning token to choria_provision, and to nothing else.
 const tokenVariable = "FLEETCTL_TOKEN"
 
-// asker asks the operator. It reads the terminal itself, not stdin, so that nodes can be piped in; where stderr is no
-// terminal, or none can be opened, no question can be asked.
+// asker asks the operator. It reads the terminal itself, not stdin, so that nodes can be piped in; when stderr is not a
+// terminal, or no terminal can be opened, no question can be asked.
 type asker struct {
 	out   io.Writer
 	reach bool  // stderr is a terminal
 	keys  *keys // that read the same terminal between questions; nil for none
 }
 
-// errNoTerminal says that no question can be asked.
+// errNoTerminal means that no question can be asked.
 var errNoTerminal = errors.New("there is no terminal to ask at")
 
 // terminalName is where prompts are read.
@@ -80,7 +80,7 @@ func (k *asker) Line(ctx context.Context, question string) (string, error) {
 	case r := <-ch:
 		if r.err != nil {
 			fmt.Fprintln(k.out)
-			return "", nil // the end of the input answers nothing, and nothing is a no
+			return "", nil // the end of the input means no
 		}
 		return strings.TrimSpace(r.text), nil
 	case <-ctx.Done():
@@ -89,10 +89,10 @@ func (k *asker) Line(ctx context.Context, question string) (string, error) {
 	}
 }
 
-// question shows what is asked.
+// question prints the question.
 func (k *asker) question(text string) { fmt.Fprint(k.out, plain.Text(text)) }
 
-// Yes asks for y or n; anything but a clear yes is a no.
+// Yes asks for y or n. Only y and yes mean yes.
 func (k *asker) Yes(ctx context.Context, question string) (bool, error) {
 	text, err := k.Line(ctx, question+" [y/N] ")
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// raise has the signal, whose default is to end a process, end this one.
+// raise sends the signal to this process, which ends it.
 func raise(s os.Signal) {
 	if number, ok := s.(syscall.Signal); ok {
 		_ = syscall.Kill(os.Getpid(), number)

@@ -45,13 +45,13 @@ func refused(t *testing.T, env map[string]string, table []refusal) {
 func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 	const restart, ping = "req choria_provision restart token=t0ken ", "req rpcutil ping "
 	refused(t, nil, []refusal{
-		{args: restart + "--nodes", more: []string{""}, says: "--nodes is given nothing", hint: "is a variable unset?"},
-		{args: restart + "--limit", more: []string{""}, says: "--limit is given nothing"},
-		{args: restart + "--batch", more: []string{""}, says: "--batch is given nothing"},
-		{args: restart + "--expect-file", more: []string{""}, says: "--expect-file is given nothing"},
+		{args: restart + "--nodes", more: []string{""}, says: "--nodes has an empty value", hint: "is a variable unset?"},
+		{args: restart + "--limit", more: []string{""}, says: "--limit has an empty value"},
+		{args: restart + "--batch", more: []string{""}, says: "--batch has an empty value"},
+		{args: restart + "--expect-file", more: []string{""}, says: "--expect-file has an empty value"},
 		{args: restart + "--max-failed", more: []string{""}, says: "--max-failed"},
 		{args: restart + "--max-nodes", more: []string{""}, says: "--max-nodes"},
-		{args: restart + "--target", more: []string{""}, says: "--target is given nothing"},
+		{args: restart + "--target", more: []string{""}, says: "--target has an empty value"},
 		{args: restart + "-I", more: []string{""}, says: "every node would be meant"},
 		{args: restart + "--mode sideways --batch 2", says: `unknown --mode "sideways"`, hint: "use barrier or rolling"},
 		{args: restart + "--mode rolling", says: "--mode rolling needs --batch"},
@@ -63,7 +63,7 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 		{args: restart + "--max-nodes 0", says: "--max-nodes 0 allows no run", hint: "leave it out for no limit"},
 		{args: restart + "--expect -1", says: "not a number of nodes"},
 		{args: restart + "--discovery-timeout 0", says: "--discovery-timeout 0 finds no node"},
-		{args: restart + "--batch-sleep 1e30", says: "no time to wait"},
+		{args: restart + "--batch-sleep 1e30", says: "not a time to wait"},
 		{args: restart + "--reply-timeout 0", says: "--reply-timeout 0 waits for no reply"},
 		{args: restart + "--ttl 1500ms", says: "servers count whole seconds, from 1"},
 		{args: restart + "--ttl 0", says: "servers count whole seconds, from 1"},
@@ -71,13 +71,13 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 		{args: restart + "--max-per site", says: `--max-per "site" is not FACT=N`},
 		{args: restart + "--max-per site=x", says: `--max-per "site=x" is not FACT=N`},
 		{args: restart + "--nodes - --expect-file -", says: "--expect-file - and --nodes - all read stdin", hint: "give one of them a file"},
-		{args: restart + "--nodes - --resume", says: "--resume cannot tell whether --nodes - brings the same nodes", hint: "runs resume RUN"},
+		{args: restart + "--nodes - --resume", says: "--resume cannot know whether --nodes - brings the same nodes", hint: "runs resume RUN"},
 		{args: restart + "--no-journal --journal", says: "--no-journal excludes --journal and --resume"},
 		{args: restart + "--no-journal --resume", says: "--no-journal excludes --journal and --resume"},
 		{args: restart + "--dm carrier-pigeon", says: "carrier-pigeon"},
 		{args: restart + "--nosuch", says: "unknown flag: --nosuch", hint: "fleetctl req --help"},
 		{args: "req choria_provision restart token=- --nodes -", says: "--nodes - and token=- all read stdin"},
-		{args: "req rpcutil", says: "which agent and action?", hint: "fleetctl req AGENT ACTION"},
+		{args: "req rpcutil", says: "an agent and an action are needed", hint: "fleetctl req AGENT ACTION"},
 		{args: ping + "x=1 x=2", says: `input "x" is given twice`},
 		{args: ping + "word", says: "input 1 is not key=value"},
 
@@ -119,8 +119,8 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 		{args: "discover --discovery-timeout 0", says: "finds no node"},
 		{args: "discover --json --output nodeset", says: "cannot write json and nodeset at once"},
 		{args: "discover --output table", says: `unknown format "table"`, hint: "use one of text, json, nodeset"},
-		{args: "facts", says: "which fact? There is one at a time", hint: "fleetctl facts FACT"},
-		{args: "facts a b", says: "which fact?"},
+		{args: "facts", says: "exactly one fact is needed", hint: "fleetctl facts FACT"},
+		{args: "facts a b", says: "exactly one fact is needed"},
 		{args: "facts country --json --chart", says: "--table, --json and --chart exclude each other"},
 		{args: "facts country --json --table", says: "--table, --json and --chart exclude each other"},
 	})
@@ -134,9 +134,9 @@ func TestInventoryRefusesWhatCannotBeMeant(t *testing.T) {
 		{args: "inventory web1.*", says: `cannot address node "web1.*"`},
 		{args: "inventory --version new", says: "version range", hint: "'>=0.28 <0.29.4'"},
 		{args: "inventory --output xml", says: `unknown format "xml"`, hint: "use one of text, table, json, jsonl, csv, nodeset"},
-		{args: "inventory --output table --columns node,colour", says: `unknown column "colour": there are node, version`},
+		{args: "inventory --output table --columns node,uptimes", says: `unknown column "uptimes" (did you mean uptime?): there are node, version`},
 		{args: "inventory --output table --columns fact:", says: `unknown column "fact:"`},
-		{args: "inventory --output csv --sort colour", says: `unknown column "colour"`},
+		{args: "inventory --output csv --sort uptimes", says: `unknown column "uptimes"`},
 		{args: "inventory --columns node", says: "--columns belongs to --output table or csv"},
 		{args: "inventory --sort version", says: "--sort belongs to --output table, csv, json or jsonl"},
 		{args: "inventory --group-by version --output nodeset", says: "a node set has no groups"},
@@ -177,7 +177,7 @@ func TestOtherCommandsRefuseWhatCannotBeMeant(t *testing.T) {
 		{args: "jwt view f k --key k", says: "the key is given twice"},
 		{args: "jwt view /nowhere/f", says: "/nowhere/f"},
 		{args: "runs report last --output csv", says: `unknown format "csv"`, hint: "use one of text, json, nodeset, junit"},
-		{args: "runs retry last", says: "retry which nodes?", hint: "--failed, --no-reply, --absent, --not-sent or --unknown"},
+		{args: "runs retry last", says: "no kind of nodes to retry is chosen", hint: "--failed, --no-reply, --absent, --not-sent or --unknown"},
 		{args: "runs resume last x", says: "input 1 is not key=value"},
 		{args: "runs resume last --batch 1", says: "unknown flag: --batch"},
 		{args: "runs show last", says: `no run "last"`, hint: "fleetctl runs list"},
@@ -190,17 +190,17 @@ func TestOtherCommandsRefuseWhatCannotBeMeant(t *testing.T) {
 		{args: "discover web1", says: `unexpected argument "web1"`, hint: "fleetctl discover -I NAME"},
 		{args: "version web1", says: `unexpected argument "web1"`, hint: "fleetctl version --help"},
 		{args: "inventory web1 web2", says: "one identity at a time", hint: "-I NAME -I NAME"},
-		{args: "runs show", says: "which run?", hint: "fleetctl runs show RUN"},
-		{args: "runs stop", says: "which run?", hint: "fleetctl runs stop RUN"},
-		{args: "runs resume", says: "which run?", hint: "fleetctl runs resume RUN"},
-		{args: "runs retry --failed", says: "which run?", hint: "fleetctl runs retry RUN"},
+		{args: "runs show", says: "the name of a run is missing", hint: "fleetctl runs show RUN"},
+		{args: "runs stop", says: "the name of a run is missing", hint: "fleetctl runs stop RUN"},
+		{args: "runs resume", says: "the name of a run is missing", hint: "fleetctl runs resume RUN"},
+		{args: "runs retry --failed", says: "the name of a run is missing", hint: "fleetctl runs retry RUN"},
 		{args: "runs show a b", says: `unexpected argument "b"`, hint: "fleetctl runs show --help"},
 		{args: "runs nosuch", says: `unknown command "nosuch"`, hint: "fleetctl runs --help"},
 		{args: "version --log-file /nowhere/at/all.log", says: "open the log"},
 	})
 }
 
-// What the configuration and the agents' documents say is held against the command before anything is dialled.
+// What the configuration and the agents' documents say is held against the command before anything is dialed.
 func TestInputsAndConfigurationAreRefusedBeforeTheNetwork(t *testing.T) {
 	const restart = "req choria_provision restart "
 	refused(t, noBroker(t), []refusal{
@@ -216,9 +216,9 @@ func TestInputsAndConfigurationAreRefusedBeforeTheNetwork(t *testing.T) {
 		{args: "req choria_provision restrat token=t0ken", says: "unknown action choria_provision#restrat", hint: "did you mean choria_provision#restart?"},
 		{args: "req rpcutil zzzzzz", says: "unknown action rpcutil#zzzzzz", hint: "rpcutil has agent_inventory, collective_info, daemon_stats"},
 		{args: "req nosuchagent ping", says: "nosuchagent", hint: "choria_provision, choria_registry"},
-		{args: restart + "token=t0ken --reply-to x", says: "would not be recorded", hint: "--no-journal says that you know", code: exitGuard},
+		{args: restart + "token=t0ken --reply-to x", says: "would not be recorded", hint: "confirm with --no-journal", code: exitGuard},
 		{args: "req choria_registry names plugin_type=agent -I web1", says: "choria_registry is a service", hint: "drop the filter"},
-		{args: "facts", says: "which fact?"},
+		{args: "facts", says: "exactly one fact is needed"},
 		{args: "discover -T moon", says: `collective "moon" is not one of ours: mcollective`, hint: "add it to `collectives`"},
 		{args: "discover -T provisioning", says: `collective "provisioning"`, hint: "plugin.nats.user"},
 		{args: "ping --federations a,*", says: "cannot be the name of a federation", hint: "CHORIA_FED_COLLECTIVE"},
@@ -278,7 +278,7 @@ func TestAFolderIsNoConfiguration(t *testing.T) {
 	refused(t, nil, []refusal{{args: "discover --config " + t.TempDir(), says: "directory"}, {args: "ping --config /nowhere/f", says: "/nowhere/f", hint: "fleetctl lab"}})
 }
 
-// Without HOME, as under a system's timer, records and settings are the user's all the same, not the present folder's.
+// Without HOME, as under a system's timer, records and settings are the user's anyway, not the present folder's.
 func TestHomeIsKnownWithoutItsVariable(t *testing.T) {
 	e := environment{func(string) (string, bool) { return "", false }}
 	if dir := e.runsFolder(""); !filepath.IsAbs(dir) {
@@ -332,7 +332,7 @@ func TestTheConfigurationOfAForeignRecordIsNotUsed(t *testing.T) {
 		t.Skip("only root can give a file away")
 	}
 	p := newPractice(t, lab.Options{Nodes: 2})
-	if got := p.run("req rpcutil ping --journal -I nobody.example.net"); got.code != exitNoReply {
+	if got := p.run("req rpcutil ping --journal -I nosuch.example.net"); got.code != exitNoReply {
 		t.Fatalf("%+v", got)
 	}
 	list, err := filepath.Glob(filepath.Join(p.path("state"), "runs", "*.journal"))
@@ -347,7 +347,7 @@ func TestTheConfigurationOfAForeignRecordIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.check([]practiceRow{
-		{"runs show last", 0, []string{"nobody.example.net"}},
+		{"runs show last", 0, []string{"nosuch.example.net"}},
 		{"runs resume last", exitGuard, []string{"cannot use the configuration that the record of run", "it belongs to another user"}},
 		{"runs retry last --absent", exitGuard, []string{"it belongs to another user"}},
 		{"runs resume last --config " + p.lab.ConfigFile(), exitGuard, []string{"it belongs to another user"}},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -40,10 +41,7 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	}
 	f := c.Flags()
 	o.flags = f
-	o.targets.addFilter(f)
-	addFederations(a, f)
-	o.targets.addSource(f)
-	o.targets.addLimit(f)
+	o.targets.add(a, f)
 	o.addSplit(f)
 	o.addSteps(f)
 	o.output.add(f)
@@ -52,14 +50,14 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	o.record.add(f)
 	f.StringVar(&o.savePlan, "save-plan", "", "save the plan in `FILE`, which must not exist, and stop, as --dry-run does")
 	f.Var(&o.planLife, "plan-expires", "how long a saved plan can be applied (1h, 24h at most)")
-	f.StringVarP(&o.replyTo, "reply-to", "r", "", "have the replies sent to `SUBJECT`, wait for none, print the request's id")
+	f.StringVarP(&o.replyTo, "reply-to", "r", "", "have the replies sent to `SUBJECT`, do not wait for them, print the request's id")
 	return c
 }
 
 // arguments reads AGENT ACTION and the inputs. The first : or = splits a key from its value, as upstream has it.
 func (o *reqOptions) arguments(args []string) error {
 	if len(args) < 2 {
-		return usage(errors.New("which agent and action?"), "write `fleetctl req AGENT ACTION [key=value...]`")
+		return usage(errors.New("an agent and an action are needed"), "write `fleetctl req AGENT ACTION [key=value...]`")
 	}
 	o.agent, o.action = args[0], args[1]
 	o.words = []string{"req", o.agent, o.action}
@@ -88,7 +86,7 @@ func keyValues(args []string) (map[string]string, error) {
 var displays = []string{"ok", "failed", "all", "none"}
 
 func runReq(ctx context.Context, a *app, o reqOptions) error {
-	if _, err := o.request.Targets.Parse(); err != nil { // before the configuration is looked for
+	if _, err := o.request.Targets.Parse(); err != nil { // before the configuration is read
 		return errorLine(a, &o, err)
 	}
 	return withRun(ctx, a, &o, o.request, func(c run.Context) (run.Result, error) {
@@ -96,7 +94,7 @@ func runReq(ctx context.Context, a *app, o reqOptions) error {
 	})
 }
 
-// withRun opens the way to the fleet and the result's writer, does the work, and ends with its exit code.
+// withRun opens the fleet and the result's writer, calls work, and ends with its exit code.
 func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work func(run.Context) (run.Result, error)) error {
 	options := a.fleetOptions()
 	settings, err := options.Own()
@@ -117,10 +115,13 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 	events := newNotifier(ctx, a, o, settings, f.About().ConfigFile, w)
 	token, _ := a.env.getenv(tokenVariable)
 	ask := newAsker(a)
-	defer func() {
+	stop := events.Kill
+	a.stopCommand.Store(&stop)
+	release := sync.OnceFunc(func() {
 		ask.keys.close()
 		a.running.Store(nil)
-	}()
+	})
+	defer release() // also after a panic: the terminal has another mode
 	res, err := work(run.Context{
 		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: events,
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
@@ -132,13 +133,15 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 			return ask.keys.control()
 		},
 	})
-	if err := w.End(cmp.Or(err, events.Close())); err != nil {
+	release()
+	err = w.End(err) // the result is there before anything waits for the command of --on-event
+	if err := cmp.Or(err, events.Close()); err != nil {
 		return err
 	}
 	return ended(resultCode(res))
 }
 
-// newWriter opens where the result goes.
+// newWriter opens the output of the result.
 func newWriter(a *app, o *reqOutput) (*report.Writer, error) {
 	wish := report.Options{
 		Format: o.kind, Verbose: o.verbose, Sort: o.sort, Display: o.display, Filter: o.expr,
@@ -163,7 +166,7 @@ func errorLine(a *app, o *reqOptions, err error) error {
 	return err
 }
 
-// validate settles the format, compiles the expression, and makes the request of the flags.
+// validate chooses the format, compiles the expression, and turns the flags into the request.
 func (o *reqOptions) validate() error {
 	if err := o.output.validate(); err != nil {
 		return err
@@ -173,7 +176,7 @@ func (o *reqOptions) validate() error {
 		return err
 	}
 	if o.replyTo != "" && o.output.filter != "" {
-		return usage(errors.New("--reply-to excludes --filter-replies: no reply comes here"), "")
+		return usage(errors.New("--reply-to excludes --filter-replies: this process gets no replies"), "")
 	}
 	return o.request.Validate()
 }

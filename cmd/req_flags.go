@@ -12,7 +12,7 @@ import (
 	"fleetctl/internal/run"
 )
 
-// reqOptions are the flags of `fleetctl req`, and of what goes on with its runs.
+// reqOptions are the flags of `fleetctl req`, and of the commands that resume and retry its runs.
 type reqOptions struct {
 	targets targets
 	output  reqOutput
@@ -47,10 +47,10 @@ type reqOptions struct {
 
 	words   []string       // the command and its arguments, without inputs
 	flags   *pflag.FlagSet // those that were typed are Changed
-	request run.Request    // what all of it says; set by validate
+	request run.Request    // all flags as one value; set by validate
 }
 
-// addSplit are the flags that make batches of nodes. A resumed run keeps its batches.
+// addSplit adds the flags that split nodes into batches. A resumed run keeps its batches.
 func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
 	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier (the next batch begins when the last one is over), or rolling (--batch nodes in flight, the next starts when one is proved)")
@@ -66,12 +66,12 @@ const (
 	modeRolling = "rolling"
 )
 
-// addSteps are the flags of the way from batch to batch.
+// addSteps adds the flags that set the pace and the stop rules.
 func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
-	f.Var(&o.batchSleep, "batch-sleep", "wait between batches, since the last one's replies were in (1s); rolling: the rest of a slot after a proof")
+	f.Var(&o.batchSleep, "batch-sleep", "wait this long after the replies of a batch before the next batch (1s); rolling: keep a slot empty this long after a proof")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
-	f.Var(&o.deadline, "deadline", "begin no batch after this long")
+	f.Var(&o.deadline, "deadline", "start no batch after this time")
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
 	f.Var(&o.maxFailed, "max-failed", "stop when this many nodes have failed")
 	f.Var(&o.maxNoReply, "max-no-reply", "stop when this many nodes have not replied")
@@ -80,12 +80,12 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
-	f.StringVar(&o.onEvent, onEventFlag, "", "have the shell run `COMMAND` when the run begins, pauses, stops and ends, with JSON on its stdin; none for none")
-	f.IntVar(&o.workers, "workers", 3, "understood and not needed")
+	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins, pauses, continues, stops and ends, with JSON on its stdin; \"none\" turns it off")
+	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
 }
 
-// guardOptions are the flags that hold a run back. The settings file can ask for the same.
+// guardOptions are the flags that can refuse a run. The settings file can set the same limits.
 type guardOptions struct {
 	maxNodes      nodeCount
 	expect        nodeCount
@@ -101,16 +101,16 @@ func (g *guardOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&g.expectFile, "expect-file", "", "refuse unless exactly the nodes of `FILE` were found")
 }
 
-// addLimits are the guards of a run whose nodes are known.
+// addLimits adds the guards of a run whose nodes are known.
 func (g *guardOptions) addLimits(f *pflag.FlagSet) {
 	f.Var(&g.maxNodes, "max-nodes", "refuse a plan of more nodes")
 	f.BoolVarP(&g.yes, "yes", "y", false, "answer every prompt with yes")
 	f.BoolVar(&g.noInput, "no-input", false, "refuse instead of asking")
 	f.BoolVar(&g.insecureToken, "insecure-token", false, "send secrets even without TLS")
-	f.BoolVar(&g.allowExpiring, "allow-expiring", false, "restart nodes whose token ends before the run does: they lose their identity")
+	f.BoolVar(&g.allowExpiring, "allow-expiring", false, "restart nodes whose token expires before the run ends: they lose their identity")
 }
 
-// proofOptions say how it is proved that nodes did what they accepted.
+// proofOptions are the flags of the proof that nodes did what they accepted.
 type proofOptions struct {
 	verify, expr, version string
 	none                  bool
@@ -120,14 +120,14 @@ type proofOptions struct {
 func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&p.verify, "verify", run.VerifyAuto, "`HOW` to prove what nodes did: auto, none, or a read-only AGENT#ACTION")
 	completeWith(f, "verify", run.VerifyAuto, run.VerifyNone)
-	f.BoolVar(&p.none, "no-verify", false, "believe the replies")
+	f.BoolVar(&p.none, "no-verify", false, "trust the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
-	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: nodes have to come back with version `V`; provisioning takes long, so give --verify-timeout enough (5m)")
-	f.Var(&p.timeout, "verify-timeout", "how long to look for proof after the delay that a node announced (60s); of release_update, from the sending (5m)")
+	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: also require that nodes return with version `V`; for reprovision, raise --verify-timeout (such as 5m)")
+	f.Var(&p.timeout, "verify-timeout", "how long to look for proof, counted from the end of the delay that a node announced (60s); for release_update, from the time the request was sent (5m)")
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
 }
 
-// recordOptions say whether and where a run is recorded.
+// recordOptions are the flags that choose whether and where a run is recorded.
 type recordOptions struct {
 	dir    string
 	off    bool
@@ -146,14 +146,14 @@ func (r *recordOptions) add(f *pflag.FlagSet) {
 
 // addTrust is the flag of what resumes and retries.
 func (r *recordOptions) addTrust(f *pflag.FlagSet) {
-	f.BoolVar(&r.trust, "trust-record", false, "take a record for complete that looks like a copy")
+	f.BoolVar(&r.trust, "trust-record", false, "treat a record that looks like a copy as complete")
 }
 
 func (r *recordOptions) addDir(f *pflag.FlagSet) {
 	f.StringVar(&r.dir, "state-dir", "", "`FOLDER` of the runs' records (or FLEETCTL_STATE_DIR)")
 }
 
-// reqOutput says what of the result is shown, and how.
+// reqOutput are the flags that choose what of the result is shown, and how.
 type reqOutput struct {
 	formatFlags
 	verbose, sort bool
@@ -173,7 +173,7 @@ func (o *reqOutput) add(f *pflag.FlagSet) {
 	f.StringVarP(&o.file, "output-file", "o", "", "write the result to `FILE`")
 }
 
-// compile compiles the expression: one that does not compile hides no reply later.
+// compile compiles the expression before the run starts.
 func (o *reqOutput) compile() (err error) {
 	if o.filter == "" {
 		return nil
@@ -184,7 +184,7 @@ func (o *reqOutput) compile() (err error) {
 	return nil
 }
 
-// value is what the flags say.
+// value is the flags as a value.
 func (o *reqOptions) value() (run.Request, error) {
 	policy, err := o.policy()
 	if err != nil {
@@ -249,7 +249,7 @@ func typedFlags(flags *pflag.FlagSet) []string {
 	return out
 }
 
-// policy is how the nodes become batches.
+// policy turns the flags into the policy of the planner.
 func (o *reqOptions) policy() (batch.Policy, error) {
 	sizes, err := batch.ParseSizes(o.batch)
 	if err != nil {

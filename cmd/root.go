@@ -34,7 +34,7 @@ Try it on a practice fleet, on this machine alone:
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok { // pflag says the value and its own words before ours
+		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok { // pflag prints the value and its own text before ours
 			err = fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
 		}
 		return usage(err, "see `"+c.CommandPath()+" --help`")
@@ -80,19 +80,19 @@ func (g *globalFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&g.noColor, "no-color", false, "no colors")
 	f.BoolVar(&g.noProgress, "no-progress", false, "no progress bar")
 	f.BoolVar(&g.noProgress, "np", false, "no progress bar, as in choria")
-	f.Var(&g.connectTimeout, "connect-timeout", "give up connecting to the broker after this long (5s)")
-	f.BoolVar(&g.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (said on every run)")
-	f.BoolVar(&g.allowUnsigned, "allow-unsigned-replies", false, "believe replies without the server's signature where an issuer is known")
+	f.Var(&g.connectTimeout, "connect-timeout", "stop trying to connect to the broker after this time (5s)")
+	f.BoolVar(&g.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (every run prints a warning)")
+	f.BoolVar(&g.allowUnsigned, "allow-unsigned-replies", false, "accept replies without the server's signature even when an issuer is configured")
 	f.StringVar(&g.signerCA, "signer-ca", "", "certificate authority of request signer and login service, a `FILE` (else the security provider's)")
-	f.BoolVar(&g.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (said on every run)")
+	f.BoolVar(&g.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (every run prints a warning)")
 }
 
-// emptyFlag refuses a flag that was given nothing: --nodes "$FILE" with an unset variable must not mean every node. Flags
-// that may be repeated have words of their own for it.
+// emptyFlag refuses a flag with an empty value: --nodes "$FILE" with an unset variable must not mean every node. Flags
+// that may be repeated have their own message.
 func emptyFlag(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if _, list := f.Value.(pflag.SliceValue); !list && f.Value.String() == "" && err == nil {
-			err = usage(fmt.Errorf("--%s is given nothing", f.Name), "is a variable unset? Leave the flag out to go without")
+			err = usage(fmt.Errorf("--%s has an empty value", f.Name), "is a variable unset? Leave the flag out to run without it")
 		}
 	})
 	return err

@@ -24,7 +24,7 @@ type runsOptions struct {
 func newRuns(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "runs",
-		Short: "What was done, what is being done, and going on with it",
+		Short: "List, show, resume, retry, pause and stop runs",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -36,10 +36,10 @@ func newRuns(a *app) *cobra.Command {
 // store is where the runs' records are.
 func (a *app) store(o recordOptions) run.Store { return run.Store{Dir: a.env.runsFolder(o.dir)} }
 
-// storedCode is the exit code that a run ended with, or would.
+// storedCode is the exit code of a recorded run: the one it ended with, or would end with now.
 func storedCode(s batch.Summary) int { return verdictCode(s.Verdict) }
 
-// newOfRun is a command that takes one run and where its record is.
+// newOfRun makes a command that takes one run and the place of its record.
 func newOfRun(a *app, name, long, short string, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{
@@ -62,7 +62,7 @@ func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cob
 	c := &cobra.Command{
 		Use:               "show RUN",
 		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Show what became of every node of a run",
+		Short:             "Show the outcome of every node of a run",
 		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`.",
 		Args:              aRun(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -99,9 +99,9 @@ func newRunsReport(a *app, do func(context.Context, *app, reportOptions) error) 
 	c := &cobra.Command{
 		Use:               "report RUN",
 		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Write what became of a run's nodes, for people, CI and other programs",
-		Long: `report reads the record of a run, asks nobody, and writes it as text (as runs show), as JSON, as a JUnit report, or as
-the node set of those that did it. A run that is still being done is reported as far as it has come.`,
+		Short:             "Write the outcome of every node of a run, for people, CI and other programs",
+		Long: `report reads the record of a run, without using the network, and writes it as text (as runs show), as JSON, as a JUnit report, or as
+the node set of the nodes that succeeded. For a run in progress, the report covers what has happened so far.`,
 		Example: "  fleetctl runs report last --output junit -o report.xml",
 		Args:    aRun(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
@@ -139,8 +139,8 @@ func newRunsResume(a *app, do func(context.Context, *app, reqOptions, string) er
 	c := &cobra.Command{
 		Use:               "resume RUN [key=value...]",
 		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Go on with a run that was interrupted, without sending anything twice",
-		Long: `resume verifies again what was accepted, looks (read-only) at nodes whose fate is open, and goes on with those that
+		Short:             "Resume an interrupted run, without sending anything twice",
+		Long: `resume verifies again what was accepted, looks (read-only) at nodes whose state is unknown, and sends to those that
 were never sent to. Secrets are not in the record: give them again, as for req.`,
 		Example: "  fleetctl runs resume last token=@token.txt",
 		Args:    aRun(0),
@@ -151,7 +151,7 @@ were never sent to. Secrets are not in the record: give them again, as for req.`
 			return do(c.Context(), a, o, args[0])
 		},
 	}
-	o.addGoOn(c.Flags())
+	o.addResume(c.Flags())
 	o.guard.addLimits(c.Flags())
 	return c
 }
@@ -189,14 +189,14 @@ func newRunsRetry(a *app, do func(context.Context, *app, reqOptions, string, []b
 	c := &cobra.Command{
 		Use:               "retry RUN [key=value...]",
 		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Begin a new run over the nodes of an earlier one that did not do it",
-		Long: `retry begins a linked run. A node that may have got the earlier request is looked at first (read-only), and is sent to
+		Short:             "Start a new run over nodes of an earlier run that did not succeed",
+		Long: `retry starts a linked run. A node that may have received the earlier request is checked first (read-only), and is sent to
 only when it is proved untouched. Secrets are not in the record: give them again, as for req.`,
 		Example: "  fleetctl runs retry last --failed --no-reply token=@token.txt",
 		Args:    aRun(0),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(which.states()) == 0 {
-				return usage(errors.New("retry which nodes?"), "say --failed, --no-reply, --absent, --not-sent or --unknown")
+				return usage(errors.New("no kind of nodes to retry is chosen"), "add --failed, --no-reply, --absent, --not-sent or --unknown")
 			}
 			if err := o.stored(c.Flags(), "retry", args); err != nil {
 				return errorLine(a, &o, err)
@@ -208,11 +208,11 @@ only when it is proved untouched. Secrets are not in the record: give them again
 	f.BoolVar(&which.failed, "failed", false, "nodes that refused, or that nothing proved")
 	f.BoolVar(&which.noReply, "no-reply", false, "nodes that did not reply")
 	f.BoolVar(&which.absent, "absent", false, "nodes that were not connected")
-	f.BoolVar(&which.notSent, "not-sent", false, "nodes whose turn never came")
-	f.BoolVar(&which.unknown, "unknown", false, "nodes of which nobody knows whether the request left")
+	f.BoolVar(&which.notSent, "not-sent", false, "nodes that the run did not send to")
+	f.BoolVar(&which.unknown, "unknown", false, "nodes for which it is unknown whether the request was sent")
 	o.addSplit(f)
 	o.guard.add(f)
-	o.addGoOn(f)
+	o.addResume(f)
 	return c
 }
 
@@ -222,8 +222,8 @@ func retryRun(ctx context.Context, a *app, o reqOptions, name string, which []ba
 	})
 }
 
-// addGoOn are req's flags that make sense for a run whose nodes and inputs are given.
-func (o *reqOptions) addGoOn(f *pflag.FlagSet) {
+// addResume adds the flags of req that make sense for a run whose nodes and inputs are known.
+func (o *reqOptions) addResume(f *pflag.FlagSet) {
 	o.addSteps(f)
 	o.output.add(f)
 	o.proof.add(f)
@@ -231,7 +231,7 @@ func (o *reqOptions) addGoOn(f *pflag.FlagSet) {
 	o.record.addTrust(f)
 }
 
-// stored reads what is typed about a recorded run: RUN and the inputs that it needs again.
+// stored reads the arguments about a recorded run: RUN and the inputs that it needs again.
 func (o *reqOptions) stored(flags *pflag.FlagSet, command string, args []string) (err error) {
 	o.flags, o.words = flags, []string{"runs", command, args[0]}
 	if err := o.output.choose(); err != nil {
@@ -241,14 +241,14 @@ func (o *reqOptions) stored(flags *pflag.FlagSet, command string, args []string)
 	return err
 }
 
-// withStored makes a request of a run's record and of what is typed now, and does the work with it.
+// withStored makes a request from a run's record and the arguments, and calls work with it.
 func withStored(ctx context.Context, a *app, o *reqOptions, name string, work func(context.Context, run.Context, run.Request, run.Stored) (run.Result, error)) error {
 	stored, request, err := reopen(a, o, name)
 	if err != nil {
 		return errorLine(a, o, err)
 	}
 	if a.flags.config == "" {
-		if !stored.Ours { // a record of another user must not say which brokers and programs are ours
+		if !stored.Ours { // a record of another user must not choose our brokers and programs
 			return errorLine(a, o, refuse("name your own configuration with --config", "cannot use the configuration that the record of run %s names: it belongs to another user", stored.ID))
 		}
 		a.flags.config = stored.Meta.Config
@@ -256,7 +256,7 @@ func withStored(ctx context.Context, a *app, o *reqOptions, name string, work fu
 	if a.flags.site == "" && stored.Ours {
 		a.flags.site = stored.Meta.Site // its limits hold for what is left, too
 	}
-	a.flags.federations = stored.Meta.Federations // whatever is configured by now: the nodes are there
+	a.flags.federations = stored.Meta.Federations // even when the configuration has changed: the nodes are in this collective
 	return withRun(ctx, a, o, request, func(c run.Context) (run.Result, error) {
 		return work(ctx, c, request, stored)
 	})

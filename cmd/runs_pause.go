@@ -11,11 +11,11 @@ import (
 	"fleetctl/internal/run"
 )
 
-// controlled says which runs can be controlled, in the help.
+// controlled is the part of the help about the runs that can be controlled.
 const controlled = "RUN is a run's id, a beginning of it that no other run has, or `last`. It must be in progress on this machine."
 
 func newRunsPause(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
-	return newOfRun(a, "pause", controlled, "Send nothing new in a run; replies, proof and stop rules go on",
+	return newOfRun(a, "pause", controlled, "Send nothing new in a run; replies, proof and stop rules continue",
 		func(ctx context.Context, a *app, o runsOptions) error { return do(ctx, a, o, true) })
 }
 
@@ -63,14 +63,14 @@ func controllable(r run.Stored) error {
 	case !r.Live:
 		return refuse("", "run %s has ended: nothing is sent any more", r.ID)
 	case r.Owner.Host != hostName():
-		return refuse("", "cannot control run %s from here: process %d on %s drives it", r.ID, r.Owner.PID, r.Owner.Host)
+		return refuse("", "cannot control run %s from here: process %d on %s runs it", r.ID, r.Owner.PID, r.Owner.Host)
 	case !r.Ours:
 		return refuse("", "cannot control run %s: it belongs to another user", r.ID)
 	}
 	return nil
 }
 
-// awaitPause waits until the run's record says that it is paused, or is not, or has ended.
+// awaitPause waits until the run's record reports the wanted pause, or the end of the run.
 func awaitPause(ctx context.Context, store run.Store, id string, paused bool) error {
 	ticker := time.NewTicker(controlPoll)
 	defer ticker.Stop()

@@ -24,7 +24,7 @@ func newRunsWatch(a *app, do func(context.Context, *app, runsOptions) error) *co
 	c := &cobra.Command{
 		Use:               "watch [RUN]",
 		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Follow a run that another process is doing, until it ends",
+		Short:             "Follow a run of another process until it ends",
 		Args:              cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.name = "last"
@@ -63,7 +63,7 @@ func endWatch(a *app, r run.Stored, s batch.Summary) error {
 	return err
 }
 
-// follow shows how a run goes until its process ends.
+// follow shows the progress of a run until its process ends.
 func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored, error) {
 	var progress *render.Progress
 	ticker := time.NewTicker(watchPace)
@@ -71,7 +71,7 @@ func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored
 	for {
 		r, err := store.Read(id)
 		if err != nil && (!r.Live || !errors.Is(err, batch.ErrNoPlan)) {
-			return run.Stored{}, err // without a plan it has not begun, or, when its process is gone, never did
+			return run.Stored{}, err // without a plan the run has not begun; when its process is gone, it never will
 		}
 		if err == nil {
 			seen := report.Watch(r.Progress.Summary(), r.Progress)
@@ -104,7 +104,7 @@ func newProgress(a *app, nodes int) *render.Progress {
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
-	return newOfRun(a, "stop", "", "Ask the process that does a run to end it, as on a first Ctrl-C", do)
+	return newOfRun(a, "stop", "", "Ask the process of a run to end it, as a first Ctrl-C does", do)
 }
 
 // stopWait is how long stop waits for the run to end by itself.
@@ -122,13 +122,13 @@ func stopRun(ctx context.Context, a *app, o runsOptions) error {
 	}
 	switch err := r.Owner.Signal(syscall.SIGINT); {
 	case errors.Is(err, journal.ErrElsewhere):
-		return refuse("", "cannot stop run %s from here: process %d on %s does it", r.ID, r.Owner.PID, r.Owner.Host)
+		return refuse("", "cannot stop run %s from here: process %d on %s runs it", r.ID, r.Owner.PID, r.Owner.Host)
 	case errors.Is(err, journal.ErrForeign), errors.Is(err, journal.ErrGone):
 		return refuse("", "cannot stop run %s: %w", r.ID, err)
 	case err != nil:
 		return fmt.Errorf("ask process %d to end run %s: %w", r.Owner.PID, r.ID, err)
 	}
-	a.say("asked process %d to end run %s; what is in flight is still collected", r.Owner.PID, r.ID)
+	a.say("asked process %d to end run %s; replies to requests already sent are still collected", r.Owner.PID, r.ID)
 	ctx, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
 	if r, err = follow(ctx, a, store, r.ID); err != nil {

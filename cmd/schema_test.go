@@ -123,14 +123,14 @@ var acts = []output{
 var results = []output{
 	{"req", 0, "req rpcutil ping --json"},
 	{"req", 0, "req rpcutil agent_inventory --output json --batch 5 --batch-sleep 0"},
-	{"req", 4, "req rpcutil ping -I nobody.example.net --reply-timeout 1 --json"},
+	{"req", 4, "req rpcutil ping -I nosuch.example.net --reply-timeout 1 --json"},
 	{"req", 0, "req choria_registry names plugin_type=agent --json"},
 	{"req", 3, "req choria_registry ddl name=nothing plugin_type=agent format=json --json"},
 	{"plan", 0, "req choria_provision restart --dry-run --json --batch 1,25% --spread-by site --max-per site=5"},
 	{"plan", 0, "req choria_provision restart --dry-run --json --mode rolling --batch 1,25% --canary 1 --spread-by site --max-per rack=2"},
 	{"lines", 0, "req rpcutil ping --jsonl --batch 4 --batch-sleep 0"},
 	{"lines", 0, "req rpcutil ping --jsonl --dry-run"},
-	{"lines", 4, "req rpcutil ping -I nobody.example.net --reply-timeout 1 --jsonl"},
+	{"lines", 4, "req rpcutil ping -I nosuch.example.net --reply-timeout 1 --jsonl"},
 	{"lines", 0, "req choria_registry names plugin_type=agent --jsonl"},
 	{"lines", 8, "req rpcutil ping -C nothing --discovery-timeout 1 --jsonl"},
 	{"lines", 2, "req rpcutil pong --jsonl"},
@@ -143,7 +143,7 @@ var results = []output{
 	{"names", 0, "discover --json"},
 	{"names", 8, "discover --json -C nothing --discovery-timeout 1"},
 	{"names", 0, "req rpcutil ping --senders --json"},
-	{"names", 4, "req rpcutil ping -I nobody.example.net --reply-timeout 1 --senders --json"},
+	{"names", 4, "req rpcutil ping -I nosuch.example.net --reply-timeout 1 --senders --json"},
 	{"facts", 0, "facts country --json"},
 	{"version", 0, "version --json"},
 	{"sites", 0, "sites --json"},
@@ -167,8 +167,8 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 				if protocol == 2 {
 					outputs = results[:6]
 				}
-				writeAt(t, p.path("nobroker.conf"), "identity = nobody.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
-				writeAt(t, p.path("all"), strings.Join(p.names, "\n"))
+				p.write("nobroker.conf", "identity = nosuch.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
+				p.write("all", strings.Join(p.names, "\n"))
 				if r := p.run("inventory --nodes " + p.path("all") + " --save " + p.path("snapshot")); r.code != 0 {
 					t.Errorf("save: exit code %d: %s", r.code, r.err)
 				}
@@ -195,8 +195,7 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 // views holds what jwt view says of a token to its schema.
 func (p *practice) views(s *schemas) {
 	p.t.Helper()
-	token, key := p.path("prov.jwt"), p.path("prov.seed")
-	writeAt(p.t, key, seedText)
+	token, key := p.path("prov.jwt"), p.write("prov.seed", seedText)
 	if r := p.run("jwt provisioning " + token + " " + key + " --token s3cret --srv example.net --force"); r.code != 0 {
 		p.t.Fatalf("jwt provisioning: exit code %d\n%s", r.code, r.err)
 	}
@@ -273,6 +272,6 @@ func interruptedOutput(t *testing.T, s *schemas) {
 		t.Errorf("another run: %s", r.err)
 	}
 	p.keepsSchema(s, output{"runs-diff", 0, "runs diff " + first + " last --json"})
-	writeAt(t, p.path("state/runs/20990101-000000-abcde.journal"), "no record\n")
+	p.write("state/runs/20990101-000000-abcde.journal", "no record\n")
 	p.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
 }

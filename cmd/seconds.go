@@ -36,7 +36,7 @@ func (s *seconds) String() string {
 // Type implements pflag.Value; it is what the help shows.
 func (s *seconds) Type() string { return "DURATION" }
 
-// or is the value given, or another.
+// or is the given value, or the fallback when none was given.
 func (s *seconds) or(d time.Duration) time.Duration {
 	if s.set {
 		return s.d
@@ -48,7 +48,7 @@ func parseSeconds(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if n, nerr := strconv.ParseFloat(text, 64); nerr == nil {
 		if n *= float64(time.Second); math.IsNaN(n) || n >= math.MaxInt64 {
-			return 0, fmt.Errorf("%q is no time to wait", text)
+			return 0, fmt.Errorf("%q is not a time to wait", text)
 		}
 		d, err = time.Duration(n), nil
 	}

@@ -20,13 +20,13 @@ func TestSelectionsMeanWhatTheySay(t *testing.T) {
 		"mark": "\xef\xbb\xbfweb1\nweb2\n", "bolt.yaml": "groups:\n- targets: [web1, {uri: web2}]\n",
 		"program": "#!/bin/sh\nPATH=/usr/bin:/bin\n" + `printf '{"error":%s}' "$(sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$/"/' "$1")" > "$2"` + "\n",
 	} {
-		writeAt(t, p.path(name), text)
+		p.write(name, text)
 	}
 	nodes := " --nodes " + p.path("all") + " "
 	p.keep(t, "one.json", "req rpcutil ping --json --np"+nodes+"--filter-replies", "sender() == '"+first+"'")
 	p.keep(t, "none.json", "req rpcutil ping --json --np"+nodes+"--filter-replies", "code == 5")
 	p.keep(t, "all.csv", "req rpcutil ping --output csv --np"+nodes)
-	writeAt(t, p.path("numbers"), "1\n3\n")
+	p.write("numbers", "1\n3\n")
 	p.keep(t, "numbers.set", "discover --output nodeset --nodes "+p.path("numbers"))
 	for what, tt := range map[string]struct{ line, want string }{
 		"the senders of a filtered result": {"discover --nodes " + p.path("one.json"), first + "\n"},
@@ -56,10 +56,10 @@ func TestSelectionsMeanWhatTheySay(t *testing.T) {
 		{"discover --nodes " + p.path("wide"), exitUsage, nil},
 		{"discover --do filter=groups.0.targets --nodes " + p.path("bolt.yaml"), exitUsage, nil},
 		{"ping -I group:all", exitUsage, nil},
-		{"inventory" + nodes + "--group-by versoin", exitUsage, []string{"is one of these meant? version"}},
+		{"inventory" + nodes + "--group-by versoin", exitUsage, []string{"did you mean one of these? version"}},
 		{"inventory --output csv --columns versoin", exitUsage, nil},
-		{restart + nodes + "--spread-by rakc --batch 3 --dry-run", exitUsage, []string{"is one of these meant? rack"}},
-		{restart + nodes + "--max-per rakc=1 --batch 3 --dry-run", exitUsage, []string{"is one of these meant? rack"}},
+		{restart + nodes + "--spread-by rakc --batch 3 --dry-run", exitUsage, []string{"did you mean one of these? rack"}},
+		{restart + nodes + "--max-per rakc=1 --batch 3 --dry-run", exitUsage, []string{"did you mean one of these? rack"}},
 		{"discover --federations one,two --dm external --do command=" + p.path("program"), exitFault, []string{`"federations":["one","two"]`}},
 	})
 	for _, n := range p.names {
@@ -79,13 +79,13 @@ func (p *practice) keep(t *testing.T, name, line string, more ...string) {
 	if got.code != 0 || got.out == "" {
 		t.Fatalf("%s %q: %+v", line, more, got)
 	}
-	writeAt(t, p.path(name), got.out)
+	p.write(name, got.out)
 }
 
 // drawsAnew wants another choice of nodes each time, where the configuration says that a limit chooses at random.
 func (p *practice) drawsAnew(t *testing.T, nodes string) {
 	t.Helper()
-	writeAt(t, p.path("random.conf"), string(p.read(t, p.lab.ConfigFile()))+"\nrpclimitmethod = random\n")
+	p.write("random.conf", string(p.read(t, p.lab.ConfigFile()))+"\nrpclimitmethod = random\n")
 	drawn := map[string]bool{}
 	for range 6 {
 		drawn[p.run("discover --limit 4 --config "+p.path("random.conf")+nodes).out] = true

@@ -44,10 +44,10 @@ func TestRequestsAreSignedByTheSitesSigner(t *testing.T) {
 			s.check(s.fleetctl(t.Context(), req[:4]...), 9, "--signer-ca")
 
 			s.deny.Store(new("bob may not"))
-			s.check(s.fleetctl(t.Context(), req...), 9, "request signer "+url+": it says no: bob may not: nothing was sent")
+			s.check(s.fleetctl(t.Context(), req...), 9, "request signer "+url+": it refused: bob may not: nothing was sent")
 			// Named nodes need no discovery: the run begins, and the signer's no ends it.
 			named := append(slices.Clone(req), "-I", s.lab.Nodes()[0].Identity)
-			s.check(s.fleetctl(t.Context(), named...), 9, "it says no: bob may not")
+			s.check(s.fleetctl(t.Context(), named...), 9, "it refused: bob may not")
 			s.check(s.fleetctl(t.Context(), "ping", "--signer-ca", ca), 9, "bob may not")
 			s.check(s.fleetctl(t.Context(), "doctor", "--discovery-timeout", "0.3", "--signer-ca", ca), 9, "bob may not")
 			s.check(s.fleetctl(t.Context(), "inventory", s.lab.Nodes()[0].Identity, "--signer-ca", ca), 9, "bob may not")
@@ -75,9 +75,9 @@ func TestRequestsAreSignedByTheNetworksService(t *testing.T) {
 				t.Errorf("signed %d requests, want discovery and three batches", s.signed.Load())
 			}
 			s.check(s.fleetctl(t.Context(), "inventory", s.lab.Nodes()[0].Identity), 0, s.lab.Nodes()[0].Identity)
-			s.deny.Store(new("nobody today"))
+			s.deny.Store(new("no access today"))
 			got := s.fleetctl(t.Context(), "ping")
-			s.check(got, 9, "services.example.net says no: Could not sign: nobody today [redacted]: nothing was sent")
+			s.check(got, 9, "services.example.net refused: Could not sign: no access today [redacted]: nothing was sent")
 		})
 	}
 }
@@ -132,7 +132,7 @@ func TestASignerThatQuotesTheRequestTellsNoSecret(t *testing.T) {
 		return err
 	})
 	if err != nil || records != 1 {
-		t.Errorf("%d records tell what the signer said, %v; want the one of the run that began", records, err)
+		t.Errorf("%d records hold what the signer reported, %v; want the one of the run that began", records, err)
 	}
 }
 

@@ -33,7 +33,7 @@ import (
 	"fleetctl/internal/security"
 )
 
-// site is a lab whose operator may not sign for himself, and its signer, which verifies the caller as the real one does.
+// site is a lab whose operator may not sign alone, and its signer, which verifies the caller as the real one does.
 type site struct {
 	t       *testing.T
 	version choria.Version
@@ -113,7 +113,7 @@ func (s *site) client(caller string, p security.ClientPermissions) (string, ed25
 	return token, seed
 }
 
-// sign signs for whoever holds the token.
+// sign signs for every holder of the token.
 func (s *site) sign(request []byte, signature, token string) ([]byte, error) {
 	if words := s.deny.Load(); words != nil {
 		return nil, errors.New(*words)

@@ -16,7 +16,7 @@ func TestASiteIsAConfigurationAndItsLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	away := writeConfig(t, "plugin.choria.middleware_hosts = 127.0.0.1:1")
-	writeAt(t, p.path("fleetctl/config.yaml"), "max_nodes: 100\nsites:\n  ams: {config: "+p.lab.ConfigFile()+"}\n  look: {config: "+p.lab.ConfigFile()+", read_only: true}\n  few: {config: "+p.lab.ConfigFile()+
+	p.write("fleetctl/config.yaml", "max_nodes: 100\nsites:\n  ams: {config: "+p.lab.ConfigFile()+"}\n  look: {config: "+p.lab.ConfigFile()+", read_only: true}\n  few: {config: "+p.lab.ConfigFile()+
 		", max_nodes: 2}\n  away: {config: "+away+"}\n")
 	env := p.env()
 	delete(env, "FLEETCTL_CONFIG")
@@ -47,7 +47,7 @@ func TestASiteIsAConfigurationAndItsLimits(t *testing.T) {
 		{"ping --site amz", nil, exitUsage, []string{"did you mean ams?"}},
 		{"ping", map[string]string{"FLEETCTL_SITE": "moon"}, exitUsage, []string{"no site"}},
 		{"ping --site", nil, exitUsage, nil},
-		{"ping --site=", nil, exitUsage, []string{"--site is given nothing"}},
+		{"ping --site=", nil, exitUsage, []string{"--site has an empty value"}},
 		{"ping --site ams --config " + away, nil, exitUsage, []string{"is not the configuration of site ams"}},
 		{"ping --config " + away, map[string]string{"FLEETCTL_SITE": "ams"}, exitUsage, []string{"is not the configuration of site ams"}},
 		{"ping", map[string]string{"FLEETCTL_SITE": "ams", "FLEETCTL_CONFIG": away}, exitUsage, []string{"FLEETCTL_CONFIG names " + away, "unset one of them"}},

@@ -19,7 +19,7 @@ type streams struct {
 	out, err io.Writer
 }
 
-// stdout remembers the first error of writing: a command whose result nothing got has not done its work.
+// stdout keeps the first write error: a command whose result is lost has failed.
 type stdout struct {
 	io.Writer
 	mu   sync.Mutex // guards lost
@@ -57,13 +57,13 @@ func (s streams) child() io.Writer {
 	return w
 }
 
-// say writes one line on stderr. What names, messages and files of others bring into it is harmless, and cannot make lines
+// say writes one line on stderr. Text from outside in it is made harmless: it cannot make lines
 // of its own; secrets are taken out.
 func (a *app) say(format string, args ...any) {
 	fmt.Fprintln(a.io.err, plain.Line(a.scrub.Text(fmt.Sprintf(format, args...))))
 }
 
-// isTerminal tells whether a stream is one.
+// isTerminal reports whether a stream is one.
 func isTerminal(w any) bool {
 	f, ok := bare(w).(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
@@ -79,12 +79,12 @@ func widthOf(w any) int {
 	return 80
 }
 
-// stream is a stream as the printers know it.
+// stream is a stream with what the printers need to know of it.
 func (a *app) stream(w io.Writer) report.Stream {
 	return report.Stream{Writer: w, Terminal: isTerminal(w), Width: widthOf(w), Color: a.color(w)}
 }
 
-// color tells whether a stream gets colors: only a terminal that knows them, and never against the operator's wish.
+// color reports whether a stream gets colors: only a terminal that knows them, and never when the operator turned colors off.
 func (a *app) color(w io.Writer) bool {
 	if _, set := a.env.getenv("NO_COLOR"); set || a.flags.noColor || a.colorless {
 		return false

@@ -17,6 +17,15 @@ type targets struct {
 	timeout seconds
 }
 
+// add adds all flags that choose nodes.
+func (t *targets) add(a *app, f *pflag.FlagSet) {
+	t.addFilter(f)
+	addFederations(a, f)
+	t.addSource(f)
+	f.StringVar(&t.Limit, "limit", "", "at most `N` nodes, or N% of them")
+	f.Int64Var(&t.LimitSeed, "limit-seed", 0, "choose the limited nodes at random, the same ones for the same `SEED`")
+}
+
 func (t *targets) addFilter(f *pflag.FlagSet) {
 	f.StringArrayVarP(&t.Filter.Facts, "wf", "F", nil, "nodes with a `FACT`, such as country=mt (repeat: all must hold)")
 	f.StringArrayVarP(&t.Filter.Classes, "wc", "C", nil, "nodes with a `CLASS` or /regex/ (repeat: all must hold)")
@@ -36,11 +45,6 @@ func (t *targets) addSource(f *pflag.FlagSet) {
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
 	f.BoolVar(&t.Window, "discovery-window", false, "end discovery when no new node has answered for 300ms, as choria does: misses slow nodes, and warns")
 	f.StringVar(&t.Known, "known", "", "end discovery when the nodes of `FILE` are accounted for (else those of the last one that was whole)")
-}
-
-func (t *targets) addLimit(f *pflag.FlagSet) {
-	f.StringVar(&t.Limit, "limit", "", "at most `N` nodes, or N% of them")
-	f.Int64Var(&t.LimitSeed, "limit-seed", 0, "choose the limited nodes at random, the same ones for the same `SEED`")
 }
 
 // value is the flags as a value.

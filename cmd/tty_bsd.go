@@ -8,5 +8,5 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forgetTyped throws away what was typed before a question appeared: it was no answer to it.
+// forgetTyped discards input that was typed before the question appeared: it is not an answer.
 func forgetTyped(tty *os.File) { _ = unix.IoctlSetPointerInt(int(tty.Fd()), unix.TIOCFLUSH, 1) } // 1 is FREAD

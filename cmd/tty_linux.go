@@ -6,5 +6,5 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forgetTyped throws away what was typed before a question appeared: it was no answer to it.
+// forgetTyped discards input that was typed before the question appeared: it is not an answer.
 func forgetTyped(tty *os.File) { _ = unix.IoctlSetInt(int(tty.Fd()), unix.TCFLSH, unix.TCIFLUSH) }

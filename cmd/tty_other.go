@@ -4,5 +4,5 @@ package cmd
 
 import "os"
 
-// forgetTyped cannot throw away what was typed before a question appeared on this system.
+// forgetTyped cannot discard input that was typed before the question appeared, on this system.
 func forgetTyped(*os.File) {}

@@ -9,16 +9,16 @@ import (
 	"fleetctl/inventory"
 )
 
-// unknownName refuses a name that means nothing, with those that may have been meant.
+// unknownName refuses an unknown name, and suggests similar ones.
 func unknownName(flag, name, why string, known []string) error {
 	hint := ""
 	if near := filter.NearestFew(strings.TrimPrefix(name, inventory.FactPrefix), known, 3); len(near) > 0 {
-		hint = "is one of these meant? " + strings.Join(near, ", ")
+		hint = "did you mean one of these? " + strings.Join(near, ", ")
 	}
 	return usage(fmt.Errorf("cannot use %s %s: %s", flag, name, why), hint)
 }
 
-// factsSeen collects the names of facts of the first nodes that tell any, for a proposal.
+// factsSeen collects the names of facts of the first nodes that report any, to suggest a name.
 type factsSeen struct {
 	nodes int
 	names map[string]bool
@@ -40,7 +40,7 @@ func (s *factsSeen) add(n inventory.Node) {
 	}
 }
 
-// checkGroup refuses --group-by of a fact that no node has. Nothing is said of nodes that told no facts at all.
+// checkGroup refuses --group-by of a fact that no node has. Nodes that reported no facts do not count.
 func (s *factsSeen) checkGroup(by string, t *inventory.Tally) error {
 	if _, byFact := inventory.Grouping(by); !byFact || len(s.names) == 0 || t.Grouped() {
 		return nil

@@ -14,31 +14,31 @@ import (
 // quiet is how long a broadcast with a window waits for another node (docs/protocol.md, timeouts).
 const quiet = 300 * time.Millisecond
 
-// Broadcaster sends one discovery request to a collective and yields the sender of each reply, each once, until the window
-// has closed, ctx ends or the loop is left. What arrived within the window is yielded however long its check takes. A
-// yielded error ends the discovery; replies that make no sense are the Broadcaster's to drop, and a connection that is lost
-// meanwhile is its to wait for: never does half a fleet look like the whole one. What comes before the request has left,
-// signing above all, bounds itself.
+// Broadcaster sends one discovery request to a collective and yields the sender of each reply once, until the
+// window closes, ctx ends or the loop is left. Replies that arrived within the window are yielded even if checking
+// them takes longer. A yielded error ends the discovery. The Broadcaster drops malformed replies, and after a lost
+// connection it waits and asks again, so that an incomplete fleet is never reported as complete. The window does
+// not limit the steps before sending, such as signing.
 type Broadcaster interface {
 	Broadcast(ctx context.Context, collective string, f choria.Filter, w choria.Window) iter.Seq2[string, error]
 }
 
-// Query says which nodes are wanted and how long to wait for them.
+// Query reports which nodes are wanted and how long to wait for them.
 type Query struct {
 	Filter     filter.Filter
 	Collective string
 	Agent      string        // the agent that will be called: only nodes that have it answer; "" for any
 	Timeout    time.Duration // from the moment that the request has left; must be positive
 	Window     bool          // stop early, 300 ms after the last new node
-	// Known are nodes that are expected to answer: they decide when a broadcast ends, as choria.Known says. Without them it
-	// takes the whole Timeout.
+	// Known are nodes that are expected to answer: they decide when a broadcast ends (see choria.Known in
+	// internal/choria/message.go). Without them it takes the whole Timeout.
 	Known []string
 }
 
 // Result is what a discovery found.
 type Result struct {
 	Nodes   []string      // sorted, unique, possibly none
-	Method  string        // "broadcast"; "identities" when the filter named the nodes and nobody was asked
+	Method  string        // "broadcast"; "identities" when the filter named the nodes and no request was sent
 	Took    time.Duration // from sending to the end of the wait
 	Strange int           // replies whose sender cannot be a node's name
 	// Missing are the known nodes that neither answered, nor are absent, nor do not match. Whole: the broadcast ended by
@@ -51,7 +51,7 @@ type Result struct {
 	Excluded []Exclusion
 }
 
-// Broadcast asks the network who matches. A filter of nothing but exact names is answered without the
+// Broadcast asks the network which nodes match. A filter of exact names only is answered without the
 // network, as in Choria, so those nodes may be dead. When ctx ends first the error is its cause, and
 // the result has the nodes found so far.
 func Broadcast(ctx context.Context, b Broadcaster, q Query) (Result, error) {

@@ -137,7 +137,7 @@ func TestBroadcastReportsWhyItEnded(t *testing.T) {
 	})
 }
 
-func TestExactNamesAskNobody(t *testing.T) {
+func TestExactNamesSendNoRequest(t *testing.T) {
 	n := &network{}
 	got, err := Broadcast(t.Context(), n, Query{Agent: "rpcutil", Filter: filter.Filter{Identities: []string{"b", "a10", "a9", "b"}, Agents: []string{"x"}}})
 	if d := cmp.Diff(Result{Nodes: []string{"a9", "a10", "b"}, Method: "identities"}, got); err != nil || d != "" || len(n.sent) > 0 {

@@ -19,7 +19,7 @@ type document struct {
 	isYAML  bool
 }
 
-// readDocument reads a file of the format json or yaml; "" is told by its content. Errors name the line.
+// readDocument reads a file of the format json or yaml; "" means that the content decides. Errors name the line.
 func readDocument(content []byte, format string) (*document, error) {
 	d := &document{content: content}
 	trimmed := bytes.TrimSpace(d.content)
@@ -124,7 +124,7 @@ func plainJSON(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// line finds the line of a place, for an error; 0 when it cannot be told. Steps are keys and indexes; the last
+// line finds the line of a place, for an error; 0 when it is unknown. Steps are keys and indexes; the last
 // ones may lead to nothing, then it is the line of what lacks them.
 func (d *document) line(steps []any) int {
 	var top yaml.Node

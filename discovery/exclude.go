@@ -21,13 +21,13 @@ type exclusion struct {
 }
 
 // Exclusion is what one entry did to a list of nodes. The parts of a node set that commas separate are entries of
-// their own, so that a misspelt name beside a right one is seen.
+// their own, so that a misspelled name beside a right one is seen.
 type Exclusion struct {
 	Spec    string   // as given: web1, web[1-3], /^db/, @FILE
 	Listed  bool     // it is @FILE: a standing list, whose names need not be among the nodes
 	Out     int      // nodes that it names, those included that another entry names too
 	Named   int      // names that it has; 0 for a regex
-	Missing []string // those of its names that are none of the nodes, sorted; nil for a regex
+	Missing []string // its names that are not among the nodes, sorted; nil for a regex
 	Nearest string   // where a single name is missing: the node whose name is nearest, "" for none
 }
 
@@ -108,16 +108,16 @@ func checkExclusion(spec string) error {
 	if !surprising {
 		return err
 	}
-	mend := "write a name, a node set, /regex/ or @FILE"
+	hint := "write a name, a node set, /regex/ or @FILE"
 	switch instead, isName := strings.CutPrefix(refusal.Instead, "-I "); {
 	case isName:
-		mend = "write --exclude " + instead
+		hint = "write --exclude " + instead
 	case strings.HasPrefix(refusal.Instead, "-F '"):
-		mend = "leave nodes out by a fact with -S: " + withoutFact(refusal.Instead)
+		hint = "leave nodes out by a fact with -S: " + withoutFact(refusal.Instead)
 	case strings.TrimSpace(spec) == "":
-		return misuse("discovery", mend, "--exclude is blank")
+		return misuse("discovery", hint, "--exclude is blank")
 	}
-	return misuse("discovery", mend, "cannot use --exclude %q: %s", spec, refusal.Why)
+	return misuse("discovery", hint, "cannot use --exclude %q: %s", spec, refusal.Why)
 }
 
 // withoutFact turns -F 'role==web' into the -S of all other nodes.

@@ -71,7 +71,7 @@ func TestExclude(t *testing.T) {
 }
 
 func TestExcludeRefusesWhatIsNoName(t *testing.T) {
-	tests := []struct{ spec, err, mend string }{
+	tests := []struct{ spec, err, hint string }{
 		{"role=web", "cannot use --exclude", `-S 'not with("role=web")'`},
 		{"web{01,02}", "--exclude", "write --exclude 'web[01,02]'"},
 		{"web{a,b}", "--exclude", "node set"},
@@ -92,8 +92,8 @@ func TestExcludeRefusesWhatIsNoName(t *testing.T) {
 	for _, tt := range tests {
 		_, err := ReadExclusions(t.Context(), []string{tt.spec}, "")
 		e, ok := errors.AsType[*SourceError](err)
-		if !ok || e.Kind != Misuse || !strings.Contains(err.Error(), tt.err) || !strings.Contains(e.Mend, tt.mend) {
-			t.Errorf("--exclude %q: %v (%+v); want misuse with %q, and %q", tt.spec, err, e, tt.err, tt.mend)
+		if !ok || e.Kind != Misuse || !strings.Contains(err.Error(), tt.err) || !strings.Contains(e.Hint, tt.hint) {
+			t.Errorf("--exclude %q: %v (%+v); want misuse with %q, and %q", tt.spec, err, e, tt.err, tt.hint)
 		}
 	}
 	// What is proposed for a fact is accepted.

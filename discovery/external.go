@@ -255,7 +255,7 @@ func splitWords(command string) ([]string, error) {
 	return words, nil
 }
 
-// opening keeps the beginning of what a program says.
+// opening keeps the beginning of a program's output.
 type opening struct{ strings.Builder }
 
 // Write never fails, so that the program is not disturbed.

@@ -119,7 +119,7 @@ func TestExternalFails(t *testing.T) {
 	for _, tt := range tests {
 		got, err := runExternal(t, Settings{Command: tt.command}, Query{Timeout: 10 * time.Second})
 		e, ok := errors.AsType[*SourceError](err)
-		if !ok || e.Kind != tt.kind || e.Mend == "" || !strings.Contains(err.Error(), tt.want) || len(got.Nodes) > 0 {
+		if !ok || e.Kind != tt.kind || e.Hint == "" || !strings.Contains(err.Error(), tt.want) || len(got.Nodes) > 0 {
 			t.Errorf("%s: %q, %v; want %v with %q", tt.name, got.Nodes, err, tt.kind, tt.want)
 		}
 	}

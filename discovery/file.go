@@ -104,7 +104,7 @@ func readText(ctx context.Context, r io.Reader, limit int64) ([]byte, error) {
 	}
 }
 
-// noText says what content is instead of UTF-8 text, by its beginning.
+// noText names the kind of content that is not UTF-8 text, from its first bytes.
 func noText(content []byte) string {
 	for _, kind := range []struct{ beginning, why string }{
 		{"\xff\xfe", "it is UTF-16 text: save it as UTF-8"},

@@ -80,7 +80,7 @@ func TestEndlessFilesAreRefused(t *testing.T) {
 	}
 }
 
-// An interrupt ends the wait for stdin that nobody writes to.
+// An interrupt ends the wait for stdin without a writer.
 func TestInterruptEndsTheWaitForInput(t *testing.T) {
 	r, w := io.Pipe()
 	stop := errors.New("interrupt")

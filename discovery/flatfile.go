@@ -11,7 +11,7 @@ import (
 	"fleetctl/internal/filter"
 )
 
-// flatfileSource takes the nodes from a list that somebody wrote (docs/protocol.md, discovery, flatfile).
+// flatfileSource takes the nodes from a file with a list of nodes (docs/protocol.md, discovery, flatfile).
 type flatfileSource struct {
 	path   string
 	stdin  io.Reader
@@ -123,7 +123,7 @@ func (f *flatfileSource) pick(l *nodeList) ([]string, error) {
 	if !ok {
 		return nil, fmt.Errorf("filter %q does not lead to an array", f.filter)
 	}
-	if odd != "" { // upstream drops it in silence, and with it the nodes that it stands for
+	if odd != "" { // upstream drops it silently, and with it the nodes that it stands for
 		return nil, fmt.Errorf("filter %q leads to an array of more than names: %s; a path such as nodes.#.name leads into objects, one that ends with |@flatten into arrays", f.filter, odd)
 	}
 	for i, text := range texts {

@@ -29,11 +29,11 @@ func unfoldFlag(flag, set string) ([]string, error) {
 	if err == nil {
 		return names, nil
 	}
-	mend := "write a node set such as web[01-12].example.net, or a regex between slashes"
+	hint := "write a node set such as web[01-12].example.net, or a regex between slashes"
 	if brackets := withBrackets(set); brackets != "" {
-		mend = fmt.Sprintf("write %s '%s'", flag, brackets)
+		hint = fmt.Sprintf("write %s '%s'", flag, brackets)
 	}
-	return nil, misuse("discovery", mend, "%s %q: %w", flag, set, err)
+	return nil, misuse("discovery", hint, "%s %q: %w", flag, set, err)
 }
 
 func isNodeSet(id string) bool {

@@ -23,12 +23,12 @@ func TestNodeSetsBecomeNames(t *testing.T) {
 			t.Errorf("UnfoldIdentities(%q) = %q, %v; want %q", tt.given, got, err, tt.want)
 		}
 	}
-	for given, mend := range map[string]string{
+	for given, hint := range map[string]string{
 		"web{01,02}": "write -I 'web[01,02]'", "web{1..9}.ams": "write -I 'web[1-9].ams'", "web{a,b}": "write a node set such as",
 	} {
 		got, err := UnfoldIdentities([]string{given})
-		if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Misuse || !strings.Contains(e.Mend, mend) {
-			t.Errorf("UnfoldIdentities(%q) = %q, %v; want misuse, %s", given, got, err, mend)
+		if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Misuse || !strings.Contains(e.Hint, hint) {
+			t.Errorf("UnfoldIdentities(%q) = %q, %v; want misuse, %s", given, got, err, hint)
 		}
 	}
 	for _, wrong := range []string{"web[1-", "web1]", "web[9-1]", "web[a-b]", ",", "a,,b", "web[1-9999999]"} {

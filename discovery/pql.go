@@ -125,7 +125,7 @@ func pqlIdentity(id string) (string, error) {
 	return "certname = " + pqlText(id), nil
 }
 
-// unbalanced says why a query would end, or go on, beyond the place that is meant for it; "" when it would not.
+// unbalanced reports why a query would end before, or continue beyond, its place; "" when it would not.
 func unbalanced(query string) string {
 	var open []byte
 	closers := map[byte]byte{'(': ')', '[': ']', '{': '}'}

@@ -28,7 +28,7 @@ const (
 	maxGet          = 4 << 10  // longer queries go into a body: web servers refuse long request lines
 )
 
-// PuppetDBServer says where PuppetDB is and who we are to it.
+// PuppetDBServer reports where PuppetDB is, and the credentials for it.
 type PuppetDBServer struct {
 	Host    string        // plugin.choria.puppetdb_host; "" looks for it
 	Port    int           // plugin.choria.puppetdb_port; 0 means 8081
@@ -39,10 +39,10 @@ type PuppetDBServer struct {
 	Timeout time.Duration // for the whole query; 0 means 30 s
 }
 
-// puppetDBSource finds the nodes by what Puppet told PuppetDB of them.
+// puppetDBSource finds the nodes by the facts and catalogs in PuppetDB.
 type puppetDBSource struct{ server PuppetDBServer }
 
-// newPuppetDB makes the source; nobody is asked yet.
+// newPuppetDB makes the source; no request is sent yet.
 func newPuppetDB(s PuppetDBServer) *puppetDBSource {
 	s.Port = cmp.Or(s.Port, puppetDBPort)
 	s.Timeout = cmp.Or(s.Timeout, puppetDBTimeout)
@@ -77,7 +77,7 @@ func (p *puppetDBSource) Discover(ctx context.Context, q Query) (Result, error) 
 	case ctx.Err() != nil:
 		return Result{}, fmt.Errorf("ask PuppetDB: %w", context.Cause(ctx))
 	case limited.Err() != nil:
-		return Result{}, &SourceError{Source: MethodPuppetDB, Kind: Unreachable, Mend: "ask for less, or look at PuppetDB's own log",
+		return Result{}, &SourceError{Source: MethodPuppetDB, Kind: Unreachable, Hint: "ask for less, or look at PuppetDB's own log",
 			Err: fmt.Errorf("PuppetDB did not answer within %v", p.server.Timeout)}
 	}
 	return Result{}, err
@@ -109,7 +109,7 @@ func (p *puppetDBSource) ask(ctx context.Context, query string) (names []string,
 	return names, strange, nil
 }
 
-// tls is the caller's configuration with plain verification, whatever it says about brokers.
+// tls is the caller's configuration with plain verification, whatever its settings for brokers are.
 func (p *puppetDBSource) tls() *tls.Config {
 	if p.server.TLS == nil {
 		return &tls.Config{MinVersion: tls.VersionTLS12}
@@ -172,7 +172,7 @@ func (s PuppetDBServer) srv(ctx context.Context, service string) (target, port s
 		if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 			return "", "", nil
 		}
-		return "", "", &SourceError{Source: MethodPuppetDB, Kind: Unreachable, Mend: "set plugin.choria.puppetdb_host, or mend the name service",
+		return "", "", &SourceError{Source: MethodPuppetDB, Kind: Unreachable, Hint: "set plugin.choria.puppetdb_host, or fix the name service",
 			Err: fmt.Errorf("look up _%s._tcp.%s: %w", service, s.Domain, err)}
 	}
 	for _, r := range records {
@@ -195,17 +195,17 @@ func unreachable(address string, err error) error {
 	_, isPlain := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case isUnknown && unknown.Cert != nil:
-		e.Mend = "its certificate is not of our CA: " + shorten(unknown.Cert.Subject.String(), 100)
+		e.Hint = "its certificate is not of our CA: " + shorten(unknown.Cert.Subject.String(), 100)
 	case isName:
-		e.Mend = "set plugin.choria.puppetdb_host to a name that its certificate has"
+		e.Hint = "set plugin.choria.puppetdb_host to a name that its certificate has"
 	case strings.Contains(err.Error(), "remote error: tls:"):
-		e.Mend = "it refused our certificate: it has to be of a CA that PuppetDB trusts"
+		e.Hint = "it refused our certificate: it has to be of a CA that PuppetDB trusts"
 	case isPlain || strings.Contains(err.Error(), "server gave HTTP response"):
-		e.Mend = "set plugin.choria.puppetdb_port to its port for TLS, usually 8081"
+		e.Hint = "set plugin.choria.puppetdb_port to its port for TLS, usually 8081"
 	case isDNS:
-		e.Mend = "set plugin.choria.puppetdb_host"
+		e.Hint = "set plugin.choria.puppetdb_host"
 	default:
-		e.Mend = "is PuppetDB up? Its place is plugin.choria.puppetdb_host and plugin.choria.puppetdb_port"
+		e.Hint = "is PuppetDB up? Its place is plugin.choria.puppetdb_host and plugin.choria.puppetdb_port"
 	}
 	return e
 }
@@ -214,7 +214,7 @@ func unreachable(address string, err error) error {
 func refusal(address string, response *http.Response) error {
 	text, err := io.ReadAll(io.LimitReader(response.Body, 4<<10))
 	if err != nil {
-		text = nil // the status says enough
+		text = nil // the status is enough
 	}
 	said := ""
 	if s := shorten(string(text), 300); s != "" {
@@ -223,15 +223,15 @@ func refusal(address string, response *http.Response) error {
 	e := &SourceError{Source: MethodPuppetDB, Kind: Unreachable, Err: fmt.Errorf("PuppetDB at %s answered %s%s", address, response.Status, said)}
 	switch code := response.StatusCode; {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		e.Mend = "our certificate is not allowed to query: see certificate-allowlist in PuppetDB's configuration"
+		e.Hint = "our certificate is not allowed to query: see certificate-allowlist in PuppetDB's configuration"
 	case code == http.StatusBadRequest:
-		e.Kind, e.Mend = Misuse, "it does not understand the query: check -I pql:..., fact names and regexes"
+		e.Kind, e.Hint = Misuse, "it does not understand the query: check -I pql:..., fact names and regexes"
 	case code == http.StatusNotFound:
-		e.Mend = "is it PuppetDB, and not Puppet, that listens there?"
+		e.Hint = "is it PuppetDB, and not Puppet, that listens there?"
 	case code >= 300 && code < 400:
-		e.Mend = "set plugin.choria.puppetdb_host to PuppetDB itself"
+		e.Hint = "set plugin.choria.puppetdb_host to PuppetDB itself"
 	default:
-		e.Mend = "look at PuppetDB's own log"
+		e.Hint = "look at PuppetDB's own log"
 	}
 	return e
 }
@@ -262,7 +262,7 @@ func readCertnames(r io.Reader, limit int64) (names []string, strange int, err e
 		}
 		gone, ok := deactivated(row.Deactivated)
 		if row.Certname == nil || !ok {
-			return fail(fmt.Errorf("its row %d lacks the certname, or says neither yes nor no to deactivated", i))
+			return fail(fmt.Errorf("its row %d lacks the certname, or has no true or false for deactivated", i))
 		}
 		switch {
 		case gone:
@@ -281,7 +281,7 @@ func readCertnames(r io.Reader, limit int64) (names []string, strange int, err e
 	return names, strange, nil
 }
 
-// deactivated reads what PuppetDB says: null, a truth value, or since when. ok is false for anything else.
+// deactivated reads PuppetDB's value: null, a truth value, or a time. ok is false for anything else.
 func deactivated(raw json.RawMessage) (gone, ok bool) {
 	var v any
 	if len(raw) == 0 || json.Unmarshal(raw, &v) != nil {

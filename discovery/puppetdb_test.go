@@ -344,7 +344,7 @@ func TestPuppetDBRefuses(t *testing.T) {
 	for _, tt := range tests {
 		_, err := source.Discover(t.Context(), Query{Filter: tt.filter, Collective: "mco"})
 		e, ok := errors.AsType[*SourceError](err)
-		if !ok || e.Kind != Misuse || e.Mend == "" || !strings.Contains(err.Error(), tt.want) {
+		if !ok || e.Kind != Misuse || e.Hint == "" || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v; want a refusal with %q", tt.name, err, tt.want)
 		}
 	}
@@ -435,7 +435,7 @@ func TestPuppetDBSaysNo(t *testing.T) {
 		status     int
 		text       string
 		kind       Kind
-		want, mend string
+		want, hint string
 	}{
 		{400, "PQL parse error at line 1, column 57:\n\nnodes {\n  ^\n", Misuse, "400 Bad Request: PQL parse error at line 1, column 57: nodes { ^", "does not understand"},
 		{403, "denied\x1b[31m", Unreachable, "403 Forbidden: denied [31m", "not allowed"},
@@ -455,7 +455,7 @@ func TestPuppetDBSaysNo(t *testing.T) {
 		}
 		_, err := source.Discover(t.Context(), Query{})
 		e, ok := errors.AsType[*SourceError](err)
-		if !ok || e.Kind != tt.kind || !strings.Contains(err.Error(), tt.want) || !strings.Contains(e.Mend, tt.mend) || len(err.Error()) > 500 {
+		if !ok || e.Kind != tt.kind || !strings.Contains(err.Error(), tt.want) || !strings.Contains(e.Hint, tt.hint) || len(err.Error()) > 500 {
 			t.Errorf("status %d: %v (%+v), want %q", tt.status, err, e, tt.want)
 		}
 	}
@@ -471,7 +471,7 @@ func TestPuppetDBConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct {
-		name, want, mend string
+		name, want, hint string
 		change           func(*PuppetDBServer)
 	}{
 		{"no certificate of ours", "certificate", "it refused our certificate", func(p *PuppetDBServer) { p.TLS.Certificates = nil }},
@@ -493,8 +493,8 @@ func TestPuppetDBConnection(t *testing.T) {
 			tt.change(&p)
 			_, err := newPuppetDB(p).Discover(t.Context(), Query{Collective: "mcollective"})
 			e, ok := errors.AsType[*SourceError](err)
-			if !ok || e.Kind != Unreachable || !strings.Contains(err.Error(), tt.want) || !strings.Contains(e.Mend, tt.mend) || strings.Contains(err.Error(), "query=") {
-				t.Errorf("%v (%+v); want %q, %q", err, e, tt.want, tt.mend)
+			if !ok || e.Kind != Unreachable || !strings.Contains(err.Error(), tt.want) || !strings.Contains(e.Hint, tt.hint) || strings.Contains(err.Error(), "query=") {
+				t.Errorf("%v (%+v); want %q, %q", err, e, tt.want, tt.hint)
 			}
 		})
 	}
@@ -511,7 +511,7 @@ func atoi(s string) int {
 	return n
 }
 
-// freePort is a port of loopback where nobody listens.
+// freePort is a port of loopback without a listener.
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -62,7 +62,7 @@ func (l *nodeList) read() error {
 	return l.text()
 }
 
-// startsWithRange tells [01-12].example, a node set, from the start of a JSON array. What is both, such as [1,3], is
+// startsWithRange distinguishes [01-12].example, a node set, from the start of a JSON array. Text that is both, such as [1,3], is
 // the node set that Fold makes of names without letters.
 func startsWithRange(content []byte) bool {
 	line, _, _ := bytes.Cut(content, []byte("\n"))
@@ -278,7 +278,7 @@ func (l *nodeList) line(offset int64) int {
 	return bytes.Count(l.content[:offset], []byte("\n")) + 1
 }
 
-// looksLikeYAML is true for a list in block style, and for a document that says that it is YAML.
+// looksLikeYAML is true for a list in block style, and for a document with a YAML header.
 func looksLikeYAML(content []byte) bool {
 	for line := range bytes.Lines(content) {
 		line = bytes.TrimSpace(line)

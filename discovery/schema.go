@@ -134,7 +134,7 @@ func (s *shape) check(found []violation, v any, steps ...any) []violation {
 	return found
 }
 
-// maxViolations is how many are spelled out; who has more has another problem.
+// maxViolations is how many violations an error lists.
 const maxViolations = 20
 
 // explain puts violations into one error; nil when there are none.

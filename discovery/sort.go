@@ -62,7 +62,7 @@ func digitRun(s string) string {
 // maxName is the longest name of a host (RFC 1035, with room).
 const maxName = 255
 
-// checkName refuses what cannot be a node's name in a list that somebody wrote.
+// checkName refuses what cannot be a node's name in a list from outside.
 func checkName(name string) error {
 	if err := choria.CheckIdentity(name); err != nil {
 		return err

@@ -49,7 +49,7 @@ func Method(name string) (string, error) {
 		return m, nil
 	}
 	return "", &SourceError{Source: "discovery", Kind: Misuse, Err: fmt.Errorf("unknown discovery method %q", name),
-		Mend: "use broadcast (mc), choria (puppetdb), flatfile (file), inventory or external"}
+		Hint: "use broadcast (mc), choria (puppetdb), flatfile (file), inventory or external"}
 }
 
 // optionKeys are the --do keys that a method knows. external passes all of them to its program.
@@ -78,8 +78,8 @@ func parseOptions(texts []string) (map[string]string, error) {
 	return options, nil
 }
 
-// Wish is what the operator and the configuration say about where nodes come from.
-type Wish struct {
+// Request holds what the command line and the configuration say about the source of nodes.
+type Request struct {
 	Method        string        // --dm; "" when it was not given
 	NodesFile     string        // --nodes; "" when it was not given
 	Options       []string      // --do
@@ -92,56 +92,55 @@ type Wish struct {
 type Choice struct {
 	Method  string // canonical
 	Options map[string]string
-	Note    string // what to tell the operator, because another method was asked for; "" mostly
+	Note    string // a note for the operator, when another method was asked for; mostly ""
 }
 
-// Choose selects the method (docs/protocol.md, discovery, method selection): a file of nodes wins; a compound
-// filter needs the servers themselves, or an inventory, and leads to a broadcast instead of PuppetDB and
-// programs; then --dm; then the configuration. Other than in Choria stdin is no reason for anything. Filters
-// that the method would pass over, and options that it does not know, are errors; options of the
-// configuration may belong to another method, and only those that the method knows count.
-func Choose(w Wish) (Choice, error) {
-	method, err := Method(w.Method)
-	if err == nil && w.Method == "" && w.NodesFile == "" {
-		method, err = Method(w.DefaultMethod)
+// Choose selects the method (docs/protocol.md, discovery, method selection). --nodes comes first. A compound filter
+// replaces PuppetDB and external programs by a broadcast, because the servers must evaluate it. Then --dm, then the
+// configuration. Unlike choria, fleetctl never reads nodes from stdin unless asked to. A filter or a --do option
+// that the method does not support is an error; unsupported options in the configuration are ignored.
+func Choose(r Request) (Choice, error) {
+	method, err := Method(r.Method)
+	if err == nil && r.Method == "" && r.NodesFile == "" {
+		method, err = Method(r.DefaultMethod)
 	}
 	if err != nil {
 		return Choice{}, err
 	}
 	c := Choice{Method: method}
 	switch {
-	case w.NodesFile != "":
+	case r.NodesFile != "":
 		c.Method = methodFlatfile
-	case len(w.Filter.Compound) > 0 && (method == MethodPuppetDB || method == methodExternal):
+	case len(r.Filter.Compound) > 0 && (method == MethodPuppetDB || method == methodExternal):
 		c.Method = MethodBroadcast
 		c.Note = fmt.Sprintf("-S is judged by the servers: nodes come from a broadcast, not from %s", method)
 	}
-	if err := suits(c.Method, w.Filter); err != nil {
+	if err := suits(c.Method, r.Filter); err != nil {
 		return Choice{}, err
 	}
-	if c.Options, err = chooseOptions(c.Method, w); err != nil {
+	if c.Options, err = chooseOptions(c.Method, r); err != nil {
 		return Choice{}, err
 	}
 	return c, nil
 }
 
-func chooseOptions(method string, w Wish) (map[string]string, error) {
+func chooseOptions(method string, r Request) (map[string]string, error) {
 	known, limited := optionKeys[method]
-	if len(w.Options) == 0 {
+	if len(r.Options) == 0 {
 		if limited && len(known) == 0 {
 			return map[string]string{}, nil
 		}
-		options, err := parseOptions(w.Defaults)
+		options, err := parseOptions(r.Defaults)
 		if err != nil {
 			return nil, fmt.Errorf("default_discovery_options: %w", err)
 		}
-		if w.NodesFile != "" {
+		if r.NodesFile != "" {
 			return map[string]string{}, nil // they describe another file
 		}
 		maps.DeleteFunc(options, func(key, _ string) bool { return limited && !slices.Contains(known, key) })
 		return options, nil
 	}
-	options, err := parseOptions(w.Options)
+	options, err := parseOptions(r.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -155,11 +154,11 @@ func checkOptions(method string, options map[string]string) error {
 		if !limited || slices.Contains(known, key) {
 			continue
 		}
-		mend := "it has " + strings.Join(known, ", ")
+		hint := "it has " + strings.Join(known, ", ")
 		if len(known) == 0 {
-			mend = "it takes no --do options"
+			hint = "it takes no --do options"
 		}
-		return misuse(method, mend, "discovery method %s does not know the option %q", method, key)
+		return misuse(method, hint, "discovery method %s does not know the option %q", method, key)
 	}
 	return nil
 }
@@ -196,12 +195,12 @@ type Settings struct {
 
 	Command     string   // external: plugin.choria.discovery.external.command
 	Path        string   // external: PATH, for the program and to find it
-	Federations []string // external: told to the program
+	Federations []string // external: handed to the program
 
 	Home string // what ~/ stands for in file names; "" leaves them alone
 }
 
-// Open makes the source of a method, under any of its names. Files are not opened and nobody is asked yet.
+// Open makes the source of a method, under any of its names. No file is opened and no request is sent yet.
 func Open(method string, s Settings) (Source, error) {
 	method, err := Method(method)
 	if err != nil {
@@ -244,14 +243,14 @@ func (dial broadcastSource) Discover(ctx context.Context, q Query) (Result, erro
 	return Broadcast(ctx, b, q)
 }
 
-// Kind says whose turn it is to mend a SourceError.
+// Kind is the cause of a SourceError: a fault, wrong usage, or the network.
 type Kind int
 
 // The kinds of SourceErrors. The zero value is Fault.
 const (
 	Fault       Kind = iota // something broke: a program that fails, a reply that makes no sense
 	Misuse                  // options, filters, files or configuration that cannot be used
-	Unreachable             // no connection, or not let in
+	Unreachable             // no connection, or access refused
 )
 
 // String is the kind in one word.
@@ -269,25 +268,25 @@ func (k Kind) String() string {
 type SourceError struct {
 	Source string // the method, or "discovery" for all of them
 	Kind   Kind
-	Mend   string // what the operator can do, for a line of its own; may be ""
+	Hint   string // what the operator can do, for a line of its own; may be ""
 	Err    error
 }
 
-// Error is what went wrong, without the mend.
+// Error is what went wrong, without the hint.
 func (e *SourceError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the reason.
 func (e *SourceError) Unwrap() error { return e.Err }
 
-func misuse(source, mend, format string, args ...any) error {
-	return &SourceError{Source: source, Kind: Misuse, Mend: mend, Err: fmt.Errorf(format, args...)}
+func misuse(source, hint, format string, args ...any) error {
+	return &SourceError{Source: source, Kind: Misuse, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-func fault(source, mend, format string, args ...any) error {
-	return &SourceError{Source: source, Kind: Fault, Mend: mend, Err: fmt.Errorf(format, args...)}
+func fault(source, hint, format string, args ...any) error {
+	return &SourceError{Source: source, Kind: Fault, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-// exactNames answers a filter of nothing but names, as every method that asks somebody does.
+// exactNames answers a filter of names only, as every method that uses the network does.
 func exactNames(f filter.Filter) (Result, bool, error) {
 	names, exact := f.ExactIdentities()
 	if !exact {

@@ -26,7 +26,7 @@ func TestMethodNames(t *testing.T) {
 	}
 	for _, name := range []string{"delegate", "MC", " mc"} {
 		_, err := Method(name)
-		if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Misuse || !strings.Contains(e.Mend, "choria (puppetdb)") {
+		if e, ok := errors.AsType[*SourceError](err); !ok || e.Kind != Misuse || !strings.Contains(e.Hint, "choria (puppetdb)") {
 			t.Errorf("Method(%q): %v", name, err)
 		}
 	}
@@ -48,45 +48,45 @@ func TestChoose(t *testing.T) {
 	compound := filter.Filter{Compound: []string{`with("a")`}}
 	id := func(s string) filter.Filter { return filter.Filter{Identities: []string{s}} }
 	tests := []struct {
-		name   string
-		wish   Wish
-		method string // or ERR and a part of the error
-		option string // k=v of the only option
-		note   bool
+		name    string
+		request Request
+		method  string // or ERR and a part of the error
+		option  string // k=v of the only option
+		note    bool
 	}{
 		{name: "nothing", method: "broadcast"},
-		{name: "configured", wish: Wish{DefaultMethod: "choria"}, method: "puppetdb"},
-		{name: "typed wins", wish: Wish{Method: "mc", DefaultMethod: "choria"}, method: "broadcast"},
-		{name: "unknown", wish: Wish{Method: "x"}, method: "ERR unknown discovery method"},
-		{name: "unknown default", wish: Wish{DefaultMethod: "x"}, method: "ERR unknown discovery method"},
-		{name: "unknown default that does not count", wish: Wish{Method: "mc", DefaultMethod: "x"}, method: "broadcast"},
-		{name: "file of nodes wins", wish: Wish{Method: "mc", NodesFile: "x", DefaultMethod: "bad"}, method: "flatfile"},
-		{name: "file of nodes and filter", wish: Wish{NodesFile: "x", Filter: id("a")}, method: "ERR taken as they are"},
-		{name: "flatfile and filter", wish: Wish{Method: "file", Options: []string{"file=x"}, Filter: compound}, method: "ERR taken as they are"},
-		{name: "-S leads to a broadcast", wish: Wish{DefaultMethod: "puppetdb", Filter: compound}, method: "broadcast", note: true},
-		{name: "-S leads from programs too", wish: Wish{Method: "external", Filter: compound}, method: "broadcast", note: true},
-		{name: "-S with an inventory", wish: Wish{Method: "inventory", Filter: compound}, method: "inventory"},
-		{name: "-S with a broadcast", wish: Wish{Method: "mc", Filter: compound}, method: "broadcast"},
-		{name: "options lost with -S", wish: Wish{Method: "external", Filter: compound, Options: []string{"a=b"}}, method: "ERR does not know the option"},
-		{name: "pql by broadcast", wish: Wish{Filter: id("pql:x")}, method: "ERR needs PuppetDB"},
-		{name: "pql and -S", wish: Wish{Method: "choria", Filter: filter.Filter{Identities: []string{"pql:x"}, Compound: []string{"true"}}}, method: "ERR needs PuppetDB"},
-		{name: "pql", wish: Wish{Method: "choria", Filter: id("pql:x")}, method: "puppetdb"},
-		{name: "group by PuppetDB", wish: Wish{Method: "choria", Filter: id("group:x")}, method: "ERR groups are in inventory files"},
-		{name: "group for a program", wish: Wish{Method: "external", Filter: id("group:x")}, method: "external"},
-		{name: "option", wish: Wish{Method: "inventory", Options: []string{"file:/x"}}, method: "inventory", option: "file=/x"},
-		{name: "unknown option", wish: Wish{Method: "inventory", Options: []string{"format=x"}}, method: `ERR does not know the option "format"`},
-		{name: "option of a broadcast", wish: Wish{Options: []string{"file=x"}}, method: "ERR does not know the option"},
-		{name: "option of PuppetDB", wish: Wish{Method: "choria", Options: []string{"file=x"}}, method: "ERR does not know the option"},
-		{name: "options of a program", wish: Wish{Method: "external", Options: []string{"x=y"}}, method: "external", option: "x=y"},
-		{name: "configured options", wish: Wish{Method: "file", Defaults: []string{"file = /x", "command=/y"}}, method: "flatfile", option: "file=/x"},
-		{name: "configured options of another method", wish: Wish{Defaults: []string{"what"}}, method: "broadcast"},
-		{name: "bad configured options", wish: Wish{Method: "external", Defaults: []string{"what"}}, method: "ERR default_discovery_options"},
-		{name: "typed options replace configured ones", wish: Wish{Method: "external", Options: []string{"a=1"}, Defaults: []string{"b=2"}}, method: "external", option: "a=1"},
-		{name: "configured options are not for --nodes", wish: Wish{NodesFile: "x", Defaults: []string{"file=/y"}}, method: "flatfile"},
-		{name: "typed options are", wish: Wish{NodesFile: "x", Options: []string{"filter=a"}}, method: "flatfile", option: "filter=a"},
+		{name: "configured", request: Request{DefaultMethod: "choria"}, method: "puppetdb"},
+		{name: "typed wins", request: Request{Method: "mc", DefaultMethod: "choria"}, method: "broadcast"},
+		{name: "unknown", request: Request{Method: "x"}, method: "ERR unknown discovery method"},
+		{name: "unknown default", request: Request{DefaultMethod: "x"}, method: "ERR unknown discovery method"},
+		{name: "unknown default that does not count", request: Request{Method: "mc", DefaultMethod: "x"}, method: "broadcast"},
+		{name: "file of nodes wins", request: Request{Method: "mc", NodesFile: "x", DefaultMethod: "bad"}, method: "flatfile"},
+		{name: "file of nodes and filter", request: Request{NodesFile: "x", Filter: id("a")}, method: "ERR taken as they are"},
+		{name: "flatfile and filter", request: Request{Method: "file", Options: []string{"file=x"}, Filter: compound}, method: "ERR taken as they are"},
+		{name: "-S leads to a broadcast", request: Request{DefaultMethod: "puppetdb", Filter: compound}, method: "broadcast", note: true},
+		{name: "-S leads from programs too", request: Request{Method: "external", Filter: compound}, method: "broadcast", note: true},
+		{name: "-S with an inventory", request: Request{Method: "inventory", Filter: compound}, method: "inventory"},
+		{name: "-S with a broadcast", request: Request{Method: "mc", Filter: compound}, method: "broadcast"},
+		{name: "options lost with -S", request: Request{Method: "external", Filter: compound, Options: []string{"a=b"}}, method: "ERR does not know the option"},
+		{name: "pql by broadcast", request: Request{Filter: id("pql:x")}, method: "ERR needs PuppetDB"},
+		{name: "pql and -S", request: Request{Method: "choria", Filter: filter.Filter{Identities: []string{"pql:x"}, Compound: []string{"true"}}}, method: "ERR needs PuppetDB"},
+		{name: "pql", request: Request{Method: "choria", Filter: id("pql:x")}, method: "puppetdb"},
+		{name: "group by PuppetDB", request: Request{Method: "choria", Filter: id("group:x")}, method: "ERR groups are in inventory files"},
+		{name: "group for a program", request: Request{Method: "external", Filter: id("group:x")}, method: "external"},
+		{name: "option", request: Request{Method: "inventory", Options: []string{"file:/x"}}, method: "inventory", option: "file=/x"},
+		{name: "unknown option", request: Request{Method: "inventory", Options: []string{"format=x"}}, method: `ERR does not know the option "format"`},
+		{name: "option of a broadcast", request: Request{Options: []string{"file=x"}}, method: "ERR does not know the option"},
+		{name: "option of PuppetDB", request: Request{Method: "choria", Options: []string{"file=x"}}, method: "ERR does not know the option"},
+		{name: "options of a program", request: Request{Method: "external", Options: []string{"x=y"}}, method: "external", option: "x=y"},
+		{name: "configured options", request: Request{Method: "file", Defaults: []string{"file = /x", "command=/y"}}, method: "flatfile", option: "file=/x"},
+		{name: "configured options of another method", request: Request{Defaults: []string{"what"}}, method: "broadcast"},
+		{name: "bad configured options", request: Request{Method: "external", Defaults: []string{"what"}}, method: "ERR default_discovery_options"},
+		{name: "typed options replace configured ones", request: Request{Method: "external", Options: []string{"a=1"}, Defaults: []string{"b=2"}}, method: "external", option: "a=1"},
+		{name: "configured options are not for --nodes", request: Request{NodesFile: "x", Defaults: []string{"file=/y"}}, method: "flatfile"},
+		{name: "typed options are", request: Request{NodesFile: "x", Options: []string{"filter=a"}}, method: "flatfile", option: "filter=a"},
 	}
 	for _, tt := range tests {
-		got, err := Choose(tt.wish)
+		got, err := Choose(tt.request)
 		if wanted, isErr := strings.CutPrefix(tt.method, "ERR "); isErr {
 			if err == nil || !strings.Contains(err.Error(), wanted) {
 				t.Errorf("%s: %+v, %v; want an error with %q", tt.name, got, err, wanted)
@@ -133,21 +133,21 @@ func TestOpen(t *testing.T) {
 func TestOpenBroadcast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &network{ended: true, answers: []answer{{sender: "b"}, {sender: "a"}}}
-		dialled := 0
-		s, err := Open("mc", Settings{Dial: func(context.Context) (Broadcaster, error) { dialled++; return n, nil }})
+		dialed := 0
+		s, err := Open("mc", Settings{Dial: func(context.Context) (Broadcaster, error) { dialed++; return n, nil }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := s.Discover(t.Context(), Query{Filter: filter.Filter{Identities: []string{"x"}}})
-		if err != nil || strings.Join(got.Nodes, " ") != "x" || dialled != 0 {
-			t.Errorf("names: %+v, %v, dialled %d times", got, err, dialled)
+		if err != nil || strings.Join(got.Nodes, " ") != "x" || dialed != 0 {
+			t.Errorf("names: %+v, %v, dialed %d times", got, err, dialed)
 		}
 		got, err = s.Discover(t.Context(), Query{Timeout: ms})
-		if err != nil || strings.Join(got.Nodes, " ") != "a b" || dialled != 1 {
-			t.Errorf("broadcast: %+v, %v, dialled %d times", got, err, dialled)
+		if err != nil || strings.Join(got.Nodes, " ") != "a b" || dialed != 1 {
+			t.Errorf("broadcast: %+v, %v, dialed %d times", got, err, dialed)
 		}
-		if _, err = s.Discover(t.Context(), Query{Timeout: ms, Filter: filter.Filter{Identities: []string{"group:x"}}}); err == nil || dialled != 1 {
-			t.Errorf("group: %v, dialled %d times", err, dialled)
+		if _, err = s.Discover(t.Context(), Query{Timeout: ms, Filter: filter.Filter{Identities: []string{"group:x"}}}); err == nil || dialed != 1 {
+			t.Errorf("group: %v, dialed %d times", err, dialed)
 		}
 	})
 	down := errors.New("broker is down")

@@ -15,7 +15,7 @@ import (
 type Column struct {
 	Name, Title string
 	Text        func(n Node) string
-	// What has to be asked for it.
+	// Which requests the column needs.
 	Stats, Agents, Facts bool
 
 	key     func(n Node) string   // what is sorted; nil is the text
@@ -85,7 +85,7 @@ func ColumnOf(name string) (Column, error) {
 	}
 	meant := ""
 	if near := filter.Nearest(name, strings.Split(ColumnNames(), ", ")); near != "" {
-		meant = " (is " + near + " meant?)"
+		meant = " (did you mean " + near + "?)"
 	}
 	return Column{}, fmt.Errorf("unknown column %q%s: there are %s, and %sNAME for a fact", name, meant, ColumnNames(), FactPrefix)
 }
@@ -100,7 +100,7 @@ func compareNumbers(a, b string) int {
 	return strings.Compare(a, b)
 }
 
-// Grouping is what --group-by counts; nil for none. byFact tells that the nodes have to be asked for their facts.
+// Grouping is what --group-by counts; nil for none. byFact means that the nodes have to be asked for their facts.
 func Grouping(by string) (values func(Node) []string, byFact bool) {
 	switch by {
 	case "":
@@ -132,7 +132,7 @@ func Grouping(by string) (values func(Node) []string, byFact bool) {
 // GroupNames are what Grouping counts without facts.
 var GroupNames = []string{"version", "class", "collective", "agent", "upgradable", "token-expiry"}
 
-// UptimeText is a duration as people say it: its two largest units.
+// UptimeText is a duration in its two largest units.
 func UptimeText(d time.Duration) string {
 	d = d.Round(time.Second)
 	const day = 24 * time.Hour

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// ErrNoReply says that a node did not answer in time.
+// ErrNoReply reports that a node did not answer in time.
 var ErrNoReply = errors.New("no reply")
 
-// ErrAbsent says that the broker knows no such node: it did not get the request. It is a kind of ErrNoReply, too.
+// ErrAbsent reports that the broker knows no such node: it did not get the request. It is a kind of ErrNoReply, too.
 var ErrAbsent error = absentError{}
 
 type absentError struct{}
@@ -37,7 +37,7 @@ func (e *PayloadError) Error() string {
 // RefusedError is a reply with a status other than OK.
 type RefusedError struct {
 	Node, Action string
-	// Code is the RPC status code, Label its name, Message what the node said.
+	// Code is the RPC status code, Label its name, Message the node's text.
 	Code           int
 	Label, Message string
 }
@@ -67,7 +67,7 @@ func (f *fields) fail(field, problem string) {
 	}
 }
 
-// need decodes a field that every server sends; want says in words what it must be. Only a list may be null: servers send
+// need decodes a field that every server sends; want describes what it must be. Only a list may be null: servers send
 // null for an empty one.
 func (f *fields) need(field, want string, into any) {
 	if f.err == nil && f.members[field] == nil {
@@ -82,7 +82,7 @@ func (f *fields) need(field, want string, into any) {
 // read decodes a field that may be absent or null; into then keeps its value.
 func (f *fields) read(field, want string, into any) {
 	raw := f.members[field]
-	if f.err != nil || raw == nil {
+	if f.err != nil || raw == nil || quick(raw, into) {
 		return
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
@@ -125,17 +125,20 @@ func decodeInventory(node string, data json.RawMessage) (Node, error) {
 	f.read("data_plugins", textList, &n.DataPlugins)
 	f.read("upgradable", aBoolean, &n.Upgradable)
 	f.read("machines", "an array of objects with name, state and version", &n.Machines)
-	var facts map[string]json.RawMessage
-	f.read("facts", "an object", &facts)
+	facts := f.members["facts"]
+	if string(facts) == "null" {
+		facts = nil
+	}
+	if len(facts) > 0 && facts[0] != '{' {
+		f.fail("facts", "is "+kind(facts)+", want an object")
+	}
 	if f.err == nil && n.Version == "" {
 		f.fail("version", "is empty")
 	}
 	if f.err != nil {
 		return Node{}, f.err
 	}
-	if facts != nil {
-		n.Facts = f.members["facts"]
-	}
+	n.Facts = facts
 	return n, nil
 }
 

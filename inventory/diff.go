@@ -20,7 +20,7 @@ type Change struct {
 	// From is nil where it was not there before, To where it is no more.
 	From *string `json:"from,omitempty"`
 	To   *string `json:"to,omitempty"`
-	// Ways is how many different changes this stands for, when they were too many to tell one by one.
+	// Ways is how many different changes this stands for, when there were too many to list.
 	Ways int `json:"ways,omitempty"`
 }
 
@@ -32,7 +32,7 @@ const (
 	nodeRefused = "refused"
 )
 
-// String says the change in the operator's words.
+// String describes the change in words.
 func (c Change) String() string {
 	name := strings.ReplaceAll(c.What, "_", " ")
 	if c.Name != "" {
@@ -107,7 +107,7 @@ type fromTo struct {
 	hadNot, hasNot bool
 }
 
-// maxWays is how many different changes of one fact are told one by one: an uptime changes on each node in its own way.
+// maxWays is how many different changes of one fact are listed: an uptime changes differently on each node.
 const maxWays = 12
 
 // NewComparison begins a comparison. Facts at the ignored paths, and below them, are left out. agentVersions says
@@ -162,7 +162,7 @@ func (c *Comparison) differ(node string, s subject, change fromTo) {
 	ways[change] = append(ways[change], node)
 }
 
-// compare tells whether two surveys of a node differ.
+// compare reports whether two surveys of a node differ.
 func (c *Comparison) compare(a, b Node) (differ bool) {
 	node := b.Identity
 	one := func(what, name, from, to string) {

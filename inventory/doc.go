@@ -1,10 +1,10 @@
-// Package inventory asks nodes what they are: rpcutil replies become a typed node, many of them become a report on the
-// fleet.
+// Package inventory takes an inventory of nodes: replies of rpcutil become typed nodes, and many nodes become a report on
+// the fleet.
 //
 // It knows the payloads of rpcutil's inventory, daemon_stats, collective_info and get_fact (docs/protocol.md, utility
-// agents), and what a wrong one looks like. It does not know how a request travels, how long to wait (the caller's
-// context says) or how anything is shown.
+// agents), and rejects malformed ones. It does not know how a request is sent, how long to wait (the caller's context
+// decides) or how anything is printed.
 //
-// Invariants: a value is either what the node said or an error that names the action and the field, never a zero that
-// looks like an answer; reports count each node once, and do not depend on the order of the replies.
+// Invariants: a value is what the node reported, or an error that names the action and the field; it is never a zero that
+// looks like an answer. A report counts each node once, and does not depend on the order of the replies.
 package inventory

@@ -84,7 +84,7 @@ func readInventory(r rpcclient.Reply) (Node, error) {
 	return n, err
 }
 
-// absence says that a node is not connected.
+// absence is the error of a node that is not connected.
 func absence(node string) error { return fmt.Errorf("%s is %w", node, ErrAbsent) }
 
 // refusal is nil for a reply with status OK.

@@ -11,7 +11,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Problem is a node whose reply told nothing.
+// Problem is a node whose reply cannot be used.
 type Problem struct {
 	Node string
 	// Err is a *RefusedError or a *PayloadError.
@@ -33,7 +33,7 @@ func FactRequest(collective, fact string) (rpcclient.Request, error) {
 	return request(actionFact, collective, data), err
 }
 
-// Count says how many nodes share a name: of a collective, of a version.
+// Count is how many nodes share a name: of a collective, of a version.
 type Count struct {
 	Name  string `json:"name"`
 	Nodes int    `json:"nodes"`
@@ -41,7 +41,7 @@ type Count struct {
 
 // Collectives is the report of `inventory --collectives`.
 type Collectives struct {
-	// Nodes are those that told, sorted.
+	// Nodes are those that answered, sorted.
 	Nodes []string
 	// Counts has the most populous collective first, then by name.
 	Counts   []Count

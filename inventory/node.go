@@ -11,14 +11,14 @@ const schemaVersion = 1
 // Node is one node, as it described itself.
 type Node struct {
 	Identity string `json:"identity"`
-	// Version is the server's, such as 0.29.4. It is empty when the node did not tell what it is.
+	// Version is the server's, such as 0.29.4. It is empty when the node did not answer rpcutil#inventory.
 	Version string `json:"version"`
-	// Upgradable says that the server may upgrade itself during provisioning (docs/protocol.md, upgradable).
+	// Upgradable means that the server may upgrade itself during provisioning (docs/protocol.md, upgradable).
 	Upgradable     bool     `json:"upgradable"`
 	MainCollective string   `json:"main_collective"`
 	Collectives    []string `json:"collectives"`
 	Agents         []string `json:"agents"`
-	// AgentVersions is nil when they were not asked or not told.
+	// AgentVersions is nil when they were not asked for or not answered.
 	AgentVersions map[string]string `json:"agent_versions,omitempty"`
 	Classes       []string          `json:"classes"`
 	DataPlugins   []string          `json:"data_plugins,omitzero"`
@@ -27,7 +27,7 @@ type Node struct {
 	TokenExpires time.Time `json:"token_expires,omitzero"`
 	// Facts is the JSON object of the node's facts; nil where they are left out.
 	Facts json.RawMessage `json:"-"`
-	// Stats is nil when the node told what it is and not how it fares.
+	// Stats is nil when the node answered rpcutil#inventory but not rpcutil#daemon_stats.
 	Stats *Stats `json:"-"`
 	// Uptime is by the node's own clock, and zero without Stats.
 	Uptime time.Duration `json:"-"`
@@ -38,7 +38,7 @@ type Node struct {
 	Err error `json:"-"`
 }
 
-// Told reports whether the node told what it is.
+// Told reports whether the node answered rpcutil#inventory.
 func (n Node) Told() bool { return n.Version != "" }
 
 // Machine is one autonomous agent.
@@ -85,7 +85,7 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 }
 
 // MarshalJSON writes the document of `fleetctl inventory IDENTITY --json`: lists are never null, stats is null when
-// the node did not tell.
+// the node did not answer.
 func (n Node) MarshalJSON() ([]byte, error) {
 	m, facts := n.members(), n.Facts
 	m.AgentVersions, m.DataPlugins = nil, notNil(n.DataPlugins)

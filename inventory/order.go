@@ -37,7 +37,7 @@ func OrderOf(names []string) (Order, error) {
 	return order, nil
 }
 
-// Line is one node on its way out: only what is shown of it, and its place in an order.
+// Line is one node to be printed: only what is shown of it, and its place in an order.
 type Line struct {
 	Cells []string
 	Text  []byte

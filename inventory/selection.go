@@ -2,7 +2,7 @@ package inventory
 
 import "fleetctl/internal/filter"
 
-// Selection says which nodes of an inventory are wanted. The zero value wants all.
+// Selection chooses nodes of an inventory. The zero value selects all.
 type Selection struct {
 	Upgradable, NotUpgradable bool
 	Version                   string // a range such as '>=0.28 <0.29.4'
@@ -26,7 +26,7 @@ func (s Selection) Selector() (*Selector, error) {
 	return out, err
 }
 
-// Wants tells whether a node is selected.
+// Wants reports whether a node is selected.
 func (s *Selector) Wants(n Node) bool {
 	if s.s.Upgradable && !n.Upgradable || s.s.NotUpgradable && n.Upgradable {
 		return false

@@ -14,17 +14,17 @@ import (
 )
 
 // snapshotVersion is the version of the snapshot format: JSON lines, the first about the snapshot, one for each node in
-// no particular order, the last with the number of nodes and who did not answer. A file without its last line is cut
+// no particular order, the last with the number of nodes and the nodes that did not answer. A file without its last line is cut
 // short. Versions only add keys.
 const snapshotVersion = 1
 
-// SnapshotInfo is what a snapshot says of itself.
+// SnapshotInfo describes a snapshot.
 type SnapshotInfo struct {
 	Taken      time.Time `json:"taken"`
 	Collective string    `json:"collective"`
 	// Selection are the flags that chose the nodes, as typed.
 	Selection []string `json:"selection"`
-	// AgentVersions says that the versions of agents were asked for.
+	// AgentVersions means that the versions of agents were asked for.
 	AgentVersions bool `json:"agent_versions"`
 }
 
@@ -111,7 +111,7 @@ type span struct {
 	length int
 }
 
-// ErrNoSnapshot says that a file is none.
+// ErrNoSnapshot means that a file is not a snapshot.
 var ErrNoSnapshot = errors.New("not an inventory snapshot")
 
 // ReadSnapshot reads a snapshot of size bytes and checks all of it. Errors name the line.

@@ -19,7 +19,7 @@ type Survey struct {
 	Collective string
 	// Stats asks for rpcutil#daemon_stats, AgentVersions for rpcutil#agent_inventory as well.
 	Stats, AgentVersions bool
-	// Facts keeps the facts. They are the bulk of what a node says: without it they are dropped as soon as they come.
+	// Facts keeps the facts. They are most of an answer: without this they are dropped as soon as they arrive.
 	Facts bool
 	// Timeout is how long the nodes of one chunk have to answer; zero is 4 s.
 	Timeout time.Duration
@@ -35,7 +35,7 @@ const (
 	factChunk      = 200
 	defaultFlight  = 4
 	// A chunk makes room for the next one when nothing has come for this long: one dead node must not hold up the fleet.
-	// It goes on listening until its time is up.
+	// It keeps listening until the timeout.
 	quiet      = 300 * time.Millisecond
 	firstQuiet = time.Second
 )
@@ -141,8 +141,8 @@ func newChunk(s Survey, place int, nodes []string) *chunk {
 	return c
 }
 
-// said is one reply to one of the requests.
-type said struct {
+// answer is one reply to one of the requests.
+type answer struct {
 	action string
 	reply  rpcclient.Reply
 	err    error
@@ -184,15 +184,15 @@ func (c *chunk) run(ctx context.Context, caller Caller) {
 }
 
 // call asks for every action side by side. The channel is closed when all have ended.
-func (c *chunk) call(ctx context.Context, caller Caller) <-chan said {
-	replies := make(chan said)
+func (c *chunk) call(ctx context.Context, caller Caller) <-chan answer {
+	replies := make(chan answer)
 	var wait sync.WaitGroup
 	for _, action := range c.survey.actions() {
 		wait.Go(func() {
 			req := request(action, c.survey.Collective, nil)
 			req.Wait = c.survey.Timeout
 			for r, err := range caller.Call(ctx, req, c.nodes) {
-				replies <- said{action, r, err} // run reads until the channel is closed
+				replies <- answer{action, r, err} // run reads until the channel is closed
 				if err != nil {
 					return
 				}
@@ -207,7 +207,7 @@ func (c *chunk) call(ctx context.Context, caller Caller) <-chan said {
 }
 
 // note reads one reply.
-func (c *chunk) note(r said) {
+func (c *chunk) note(r answer) {
 	p, ok := c.byName[r.reply.Node]
 	if !ok || p.heard[r.action] {
 		return
@@ -225,7 +225,7 @@ func (c *chunk) note(r said) {
 	}
 }
 
-func (p *pending) read(r said, facts bool) (err error) {
+func (p *pending) read(r answer, facts bool) (err error) {
 	n := &p.node
 	switch r.action {
 	case actionInventory:

@@ -171,7 +171,7 @@ func TestSurveyEndsWithItsContextAndAtErrors(t *testing.T) {
 		})
 		for a, err := range (Survey{Chunk: 2}).Ask(ctx, silent, namesOf(50)) {
 			if err != nil || errors.Is(a.Err, ErrNoReply) {
-				t.Errorf("%v, %v: nobody is called silent, and nothing is an error, when the operator ends the wait", a, err)
+				t.Errorf("%v, %v: no node counts as silent, and there is no error, when the operator ends the wait", a, err)
 			}
 		}
 		for range (Survey{Chunk: 2}).Ask(t.Context(), callFunc(func(action, _ string) *rpcclient.Reply { return plainReply(action) }), namesOf(50)) {

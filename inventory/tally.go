@@ -10,16 +10,16 @@ import (
 
 // Tally counts a fleet as its answers come. It needs memory for what differs, not for the nodes.
 type Tally struct {
-	// Selected nodes told what they are and were counted; Told ones include those that were not wanted.
+	// Selected nodes answered and were counted; Told includes nodes that answered and were not selected.
 	Selected, Told int
 	Upgradable     int
-	// Silent and Problems are the nodes that did not tell what they are, Partial those that told only that.
+	// Silent and Problems are the nodes without an inventory; Partial are those that answered only that request.
 	Silent            []string
 	Problems, Partial []Problem
 	// Absent are the silent nodes that are not connected, Expired those that answer and are not believed, because their
 	// token has ended.
 	Absent, Expired []string
-	// Shortest and Longest are the uptimes' bounds; Timed is how many nodes told theirs.
+	// Shortest and Longest are the uptimes' bounds; Timed is how many nodes reported theirs.
 	Shortest, Longest time.Duration
 	Timed             int
 
@@ -32,7 +32,7 @@ type Tally struct {
 // GroupCount is how many nodes share a value.
 type GroupCount struct {
 	Name string `json:"name"`
-	// Absent says that these nodes have no value at all.
+	// Absent means that these nodes have no value at all.
 	Absent     bool `json:"absent,omitempty"`
 	Nodes      int  `json:"nodes"`
 	Upgradable int  `json:"upgradable"`
@@ -45,7 +45,7 @@ func NewTally(groupBy func(Node) []string) *Tally {
 		groupBy: groupBy, groups: map[string]*GroupCount{}, ungrouped: GroupCount{Absent: true}}
 }
 
-// Miss counts a node that did not tell what it is.
+// Miss counts a node that did not answer.
 func (t *Tally) Miss(n Node) {
 	if errors.Is(n.Err, ErrNoReply) {
 		t.Silent = append(t.Silent, n.Identity)
@@ -60,7 +60,7 @@ func (t *Tally) Miss(n Node) {
 	t.Problems = append(t.Problems, Problem{Node: n.Identity, Err: n.Err})
 }
 
-// Skip counts a node that told what it is and is not wanted.
+// Skip counts a node that answered and is not selected.
 func (t *Tally) Skip(Node) { t.Told++ }
 
 // Add counts a node that is wanted.
@@ -159,7 +159,7 @@ func (t *Tally) Grouped() bool { return len(t.groups) > 0 }
 // Asked is how many nodes were asked.
 func (t *Tally) Asked() int { return t.Told + len(t.Silent) + len(t.Problems) }
 
-// Reason says what is wrong without the node's name, so that equal problems of many nodes read alike.
+// Reason reports what is wrong without the node's name, so that equal problems of many nodes have the same text.
 func (p Problem) Reason() string {
 	if r, ok := errors.AsType[*RefusedError](p.Err); ok {
 		return "refused rpcutil#" + r.Action + ": " + r.Message

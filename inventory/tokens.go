@@ -7,7 +7,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// ErrExpired says that a node answers, and that nothing of it is believed, because its token has ended. It is a kind of
+// ErrExpired means that a node answers, but its replies are rejected, because its token has expired. It is a kind of
 // ErrNoReply, too.
 var ErrExpired error = expiredError{}
 
@@ -21,7 +21,7 @@ type tokens interface {
 	Token(node string) (rpcclient.Token, bool)
 }
 
-// silence is the error of a node that told nothing.
+// silence is the error of a node without an accepted reply.
 func silence(caller Caller, node, action string) error {
 	if c, ok := caller.(tokens); ok {
 		if t, seen := c.Token(node); seen && !t.Believed && !t.Ends.After(time.Now()) {

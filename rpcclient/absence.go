@@ -41,7 +41,7 @@ func absentSubject(prefix, id string, i int, token uint64) string {
 	return string(hex.AppendEncode(text, binary.BigEndian.AppendUint64(nil, token)))
 }
 
-// address is what the last token of a subject says: the request, and for a notice of absence the rest, else "".
+// address splits the last token of a subject: into the request and, for a notice of absence, the rest, else "".
 func (s *Session) address(subject string) (id, notice string) {
 	last, ok := strings.CutPrefix(subject, s.prefix)
 	if !ok {
@@ -64,8 +64,8 @@ func (p *pending) absentNode(notice string) (string, bool) {
 	return p.nodes[i], true
 }
 
-// ReportsAbsence tells whether the broker reports a request to a node that is not connected. It publishes an empty message
-// to one random node name, once a client and collective. False means that only timeouts can tell: in federations, for
+// ReportsAbsence reports whether the broker reports a request to a node that is not connected. It publishes an empty message
+// to one random node name, once a client and collective. False means that only a timeout shows absence: in federations, for
 // brokers without headers, and where a stream or a wiretap listens to the nodes' subjects. An error is the connection's,
 // and leaves the question open.
 func (c *Client) ReportsAbsence(ctx context.Context, collective string) (bool, error) {

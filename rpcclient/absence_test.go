@@ -12,7 +12,7 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// A session listens where no other one of the same caller does: who knows one subject does not know the next.
+// A session listens where no other one of the same caller does: a client that knows one subject does not know the next.
 func TestEverySessionListensOnSubjectsOfItsOwn(t *testing.T) {
 	c := New(newFakeBus(), fakeIdentity{version: choria.V1})
 	one, two := openSession(t, c).prefix, openSession(t, c).prefix
@@ -143,7 +143,7 @@ func TestAPingOfNamesAsksEachNodeOnce(t *testing.T) {
 		start := time.Now()
 		f := choria.Filter{Identity: []string{"a", "ghost"}}
 		var got []string
-		for r, err := range New(b, fakeIdentity{version: choria.V1}).Ping(t.Context(), Roll{
+		for r, err := range New(b, fakeIdentity{version: choria.V1}).Ping(t.Context(), PingRequest{
 			Collective: "mcollective", Filter: f, Nodes: []string{"a", "ghost"}, Window: choria.Window{Timeout: 2 * time.Second},
 		}) {
 			if err != nil {

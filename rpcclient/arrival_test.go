@@ -62,7 +62,7 @@ func TestWindowsCloseOnArrival(t *testing.T) {
 		}
 		return n, nil
 	}
-	roll := Roll{Collective: "mcollective", Window: choria.Window{Timeout: window}}
+	request := PingRequest{Collective: "mcollective", Window: choria.Window{Timeout: window}}
 	for name, ask := range map[string]func(ctx context.Context, c *Client) (int, error){
 		"Call": func(ctx context.Context, c *Client) (int, error) {
 			r := ping()
@@ -74,19 +74,19 @@ func TestWindowsCloseOnArrival(t *testing.T) {
 			defer cancel()
 			return count(c.Call(ctx, ping(), append([]string{"silent"}, nodes...)))
 		},
-		"Ping": func(ctx context.Context, c *Client) (int, error) { return count(c.Ping(ctx, roll)) },
+		"Ping": func(ctx context.Context, c *Client) (int, error) { return count(c.Ping(ctx, request)) },
 		"Ping of names": func(ctx context.Context, c *Client) (int, error) {
-			roll := roll
-			roll.Nodes = append([]string{"silent"}, nodes...)
-			return count(c.Ping(ctx, roll))
+			request := request
+			request.Nodes = append([]string{"silent"}, nodes...)
+			return count(c.Ping(ctx, request))
 		},
 		"Ping with a deadline": func(ctx context.Context, c *Client) (int, error) {
 			ctx, cancel := context.WithTimeout(ctx, window)
 			defer cancel()
-			return count(c.Ping(ctx, Roll{Collective: "mcollective"}))
+			return count(c.Ping(ctx, PingRequest{Collective: "mcollective"}))
 		},
 		"Broadcast": func(ctx context.Context, c *Client) (n int, err error) {
-			for _, err := range c.Broadcast(ctx, "mcollective", choria.Filter{}, roll.Window) {
+			for _, err := range c.Broadcast(ctx, "mcollective", choria.Filter{}, request.Window) {
 				if err != nil {
 					return n, err
 				}
@@ -254,8 +254,8 @@ func TestMessagesThatDoNotFitAreCounted(t *testing.T) {
 	})
 }
 
-// Expensive comes last: what can be told without a signature is told without one.
-func TestNoSignatureIsCheckedInVain(t *testing.T) {
+// Expensive comes last: what can be found without a signature check is found without one.
+func TestNoSignatureIsCheckedNeedlessly(t *testing.T) {
 	b := newFakeBus()
 	id, opened := slowVerifier(0)
 	c := New(b, id)

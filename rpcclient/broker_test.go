@@ -61,7 +61,7 @@ func (plain) Seal(_ context.Context, request []byte) ([]byte, error) {
 func (plain) OpenReply(choria.SecureReply, string) (string, error) { return "", nil }
 
 // join connects a server that answers discovery and rpcutil#ping, on its own subject and the
-// collective's; asked is told of each request.
+// collective's; asked gets each request.
 func (p *place) join(t *testing.T, name string, asked chan<- string) (leave func()) {
 	t.Helper()
 	conn, err := p.InProcessConn()
@@ -159,8 +159,8 @@ func TestAbsenceOverARealBroker(t *testing.T) {
 		asked := append([]string{"ghost1"}, append(names, "ghost2")...)
 		start := time.Now()
 		req := rpcclient.Request{Agent: "rpcutil", Action: "ping", Collective: "mcollective", Wait: 12 * time.Second}
-		roll := rpcclient.Roll{Collective: "mcollective", Nodes: asked, Window: choria.Window{Timeout: 2 * time.Second}}
-		for what, replies := range map[string]func(func(rpcclient.Reply, error) bool){"Call": c.Call(t.Context(), req, asked), "Ping": c.Ping(t.Context(), roll)} {
+		ping := rpcclient.PingRequest{Collective: "mcollective", Nodes: asked, Window: choria.Window{Timeout: 2 * time.Second}}
+		for what, replies := range map[string]func(func(rpcclient.Reply, error) bool){"Call": c.Call(t.Context(), req, asked), "Ping": c.Ping(t.Context(), ping)} {
 			var absent []string
 			answered := map[string]int{}
 			for r, err := range replies {

@@ -17,12 +17,12 @@ const discoveryAgent = "discovery"
 // provisionAgent is the agent whose servers announce when they will act (docs/protocol.md, the choria_provision agent).
 const provisionAgent = "choria_provision"
 
-// ErrNoReply says that nobody answered a service request before the context ended.
+// ErrNoReply means that no server answered a service request before the context ended.
 var ErrNoReply = errors.New("no reply")
 
 // Call sends one direct request that changes nothing, and yields the replies until every node has answered or is absent,
 // until req.Wait is over, or the context ends. What arrived by then is still yielded, however long its check takes. The
-// end of the context is not an error here: the caller set it and knows. A yielded error ends the sequence; stopping the
+// end of the context is not an error here: the caller set it. A yielded error ends the sequence; stopping the
 // loop stops the work.
 //
 // When the connection is lost meanwhile, the nodes that have not answered are asked again after its return, with a new
@@ -48,7 +48,7 @@ func (c *Client) Call(ctx context.Context, req Request, nodes []string) iter.Seq
 
 // each asks nodes by ask and yields what they answer, and that they are absent.
 func (s *Session) each(ctx context.Context, w choria.Window, nodes []string, ask func(context.Context, []string) error, yield func(Reply, error) bool) {
-	m := muster{left: make(map[string]bool, len(nodes)), away: map[string]Reply{}, yield: yield}
+	m := pendingNodes{left: make(map[string]bool, len(nodes)), away: map[string]Reply{}, yield: yield}
 	for _, n := range nodes {
 		m.left[n] = true
 	}
@@ -63,7 +63,7 @@ func (s *Session) each(ctx context.Context, w choria.Window, nodes []string, ask
 	}
 	g.again = func() (time.Duration, bool) { return askAbsentEvery, len(m.away) > 0 }
 	g.take = func(r Reply) bool {
-		// Whether an absence may be believed depends on the connection's last loss, of which we may not know yet.
+		// Whether an absence counts depends on the last loss of the connection, which may not be known yet.
 		hold := r.Absent && (s.client.intact(g.link) != nil || r.Sent.Before(g.settled()))
 		return m.take(r, hold)
 	}
@@ -72,8 +72,8 @@ func (s *Session) each(ctx context.Context, w choria.Window, nodes []string, ask
 	}
 }
 
-// muster is the nodes of one question.
-type muster struct {
+// pendingNodes tracks which nodes of one request have not answered yet.
+type pendingNodes struct {
 	all     []string         // those that were asked at first; nil before
 	left    map[string]bool  // those that are waited for
 	away    map[string]Reply // among them, those that are absent and asked again
@@ -81,10 +81,10 @@ type muster struct {
 	stopped bool
 }
 
-func (m *muster) enough() bool { return m.stopped || len(m.left) == 0 }
+func (m *pendingNodes) enough() bool { return m.stopped || len(m.left) == 0 }
 
 // open are the nodes that are waited for, in the order that was asked.
-func (m *muster) open() []string {
+func (m *pendingNodes) open() []string {
 	open := make([]string, 0, len(m.left))
 	for _, n := range m.all {
 		if m.left[n] {
@@ -95,7 +95,7 @@ func (m *muster) open() []string {
 }
 
 // take yields a node's answer, the first one; hold keeps an absence for later.
-func (m *muster) take(r Reply, hold bool) bool {
+func (m *pendingNodes) take(r Reply, hold bool) bool {
 	if !m.left[r.Node] {
 		return false
 	}
@@ -111,7 +111,7 @@ func (m *muster) take(r Reply, hold bool) bool {
 	return true
 }
 
-// Service asks one of the servers that offer a service agent, and returns the first reply. Nobody is discovered and
+// Service asks one of the servers that offer a service agent, and returns the first reply. No node is discovered and
 // no filter is sent (docs/protocol.md, service requests). ErrNoReply when the context ends first.
 func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 	s, err := c.Open(ctx, req.Collective)
@@ -135,7 +135,7 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 }
 
 // Forward sends one direct request to the nodes, or without nodes a service request, and returns when the broker has
-// taken it. The replies go to a subject of the caller's choice, where somebody else may listen; nobody does here. Errors
+// taken it. The replies go to a subject of the caller's choice, where another program may listen; this client does not. Errors
 // are those of Session.Send.
 func (c *Client) Forward(ctx context.Context, req Request, nodes []string, replyTo string) (Sent, error) {
 	s := &Session{client: c, collective: req.Collective, elsewhere: replyTo, pending: map[string]*pending{}, logs: c.log.Enabled(ctx, slog.LevelDebug)}
@@ -153,7 +153,7 @@ func (c *Client) Forward(ctx context.Context, req Request, nodes []string, reply
 // closed or the context ends. An empty filter asks them all. See Ping for a connection that is lost meanwhile.
 func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filter, w choria.Window) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for r, err := range c.Ping(ctx, Roll{Collective: collective, Filter: f, Window: w}) {
+		for r, err := range c.Ping(ctx, PingRequest{Collective: collective, Filter: f, Window: w}) {
 			if !yield(r.Node, err) {
 				return
 			}
@@ -161,8 +161,8 @@ func (c *Client) Broadcast(ctx context.Context, collective string, f choria.Filt
 	}
 }
 
-// Roll is the question which nodes are there.
-type Roll struct {
+// PingRequest is the request of a ping: it asks which nodes are connected.
+type PingRequest struct {
 	Collective string
 	// Filter is what a node must match to answer; the empty one asks all of them.
 	Filter choria.Filter
@@ -176,18 +176,18 @@ type Roll struct {
 
 // Ping is Broadcast with whole replies, for their times. A reply's round trip is from Sent to Received.
 //
-// A connection that is lost meanwhile is waited for, and everybody is asked again, until 30 s after its return: nodes that
+// A connection that is lost meanwhile is waited for, and every node is asked again, until 30 s after its return: nodes that
 // are on their way back would be missing. The same holds for a question that begins within that time. The window then
 // begins anew. A connection that does not return is an error.
-func (c *Client) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {
+func (c *Client) Ping(ctx context.Context, ping PingRequest) iter.Seq2[Reply, error] {
 	return func(yield func(Reply, error) bool) {
-		s, err := c.Open(ctx, roll.Collective)
+		s, err := c.Open(ctx, ping.Collective)
 		if err != nil {
 			yield(Reply{}, err)
 			return
 		}
 		defer s.Close()
-		for r, err := range s.Ping(ctx, roll) {
+		for r, err := range s.Ping(ctx, ping) {
 			if !yield(r, err) {
 				return
 			}
@@ -196,23 +196,23 @@ func (c *Client) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {
 }
 
 // Ping is Client.Ping over this session, which must have no other reader. The session's collective is asked.
-func (s *Session) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {
+func (s *Session) Ping(ctx context.Context, ping PingRequest) iter.Seq2[Reply, error] {
 	return func(yield func(Reply, error) bool) {
 		tell := func(sent Sent, err error) error {
-			if err == nil && roll.Sent != nil {
-				roll.Sent(sent)
+			if err == nil && ping.Sent != nil {
+				ping.Sent(sent)
 			}
 			return err
 		}
-		if roll.Nodes != nil {
-			s.each(ctx, roll.Window, roll.Nodes, func(ctx context.Context, nodes []string) error {
-				return tell(s.direct(ctx, s.roll(roll.Filter), "", nodes))
+		if ping.Nodes != nil {
+			s.each(ctx, ping.Window, ping.Nodes, func(ctx context.Context, nodes []string) error {
+				return tell(s.direct(ctx, s.nameRequest(ping.Filter), "", nodes))
 			}, yield)
 			return
 		}
 		seen, stopped := map[string]bool{}, false
-		g := &gathering{session: s, window: roll.Window, enough: func() bool { return stopped }}
-		g.ask = func(ctx context.Context) error { return tell(s.Broadcast(ctx, roll.Filter)) }
+		g := &gathering{session: s, window: ping.Window, enough: func() bool { return stopped }}
+		g.ask = func(ctx context.Context) error { return tell(s.Broadcast(ctx, ping.Filter)) }
 		g.again = func() (time.Duration, bool) { return askAllEvery, true }
 		g.take = func(r Reply) bool {
 			if seen[r.Node] {
@@ -222,7 +222,7 @@ func (s *Session) Ping(ctx context.Context, roll Roll) iter.Seq2[Reply, error] {
 			stopped = !yield(r, nil)
 			return true
 		}
-		if known := roll.Window.Known; known != nil {
+		if known := ping.Window.Known; known != nil {
 			g.roster = newRoster(known)
 			defer func() { known.Missing = g.roster.rest() }()
 		}

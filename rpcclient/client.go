@@ -28,7 +28,7 @@ type Conn interface {
 	// Subscribe returns once the broker has accepted the subscription. deliver must be quick: it is called in order of
 	// arrival. Stop ends it and is safe to call twice.
 	Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error)
-	// Flush returns when the broker has taken everything published before, or says why it did not.
+	// Flush returns when the broker has taken everything published before, or the error that prevented it.
 	Flush(ctx context.Context) error
 	// URL is the broker's address, for the hop that every message records.
 	URL() string
@@ -37,7 +37,7 @@ type Conn interface {
 	Reconnected() (at time.Time, down bool)
 }
 
-// Identity is who we are: it seals requests and opens replies.
+// Identity is our identity on the network: it seals requests and opens replies.
 type Identity interface {
 	Version() choria.Version
 	// Caller is the caller id, such as choria=rip.mcollective.
@@ -80,7 +80,7 @@ func (c *Client) WithTTL(d time.Duration) *Client {
 	return c
 }
 
-// WithHash chooses the hash of our caller id in the subjects that replies go to: the broker allows some alone. It is for
+// WithHash chooses the hash of our caller id in the subjects that replies go to: the broker may allow only some. It is for
 // the moment after New, and returns its client.
 func (c *Client) WithHash(h choria.CallerHash) *Client {
 	c.hash = h
@@ -101,7 +101,7 @@ func (c *Client) WithLogger(l *slog.Logger) *Client {
 	return c
 }
 
-// Request is one RPC request, whoever it goes to.
+// Request is one RPC request to any number of nodes.
 type Request struct {
 	Agent, Action string
 	// Data holds the action's inputs as a JSON object; nil is the empty object.
@@ -117,7 +117,7 @@ type Request struct {
 	Wait time.Duration
 }
 
-// Reply is one believed reply, or the broker's word that a node is absent.
+// Reply is one accepted reply, or the broker's notice that a node is absent.
 type Reply struct {
 	// Node is the identity of the server that answered; proven where reply signatures are checked.
 	Node string
@@ -131,7 +131,7 @@ type Reply struct {
 	Data json.RawMessage
 	// Time is the server's clock when it replied: whole seconds in protocol v1.
 	Time time.Time
-	// Delay is how long after its reply a provisioning server will act, as it announces; zero when it does not say.
+	// Delay is how long after its reply a provisioning server will act, as it announces; zero when it announces nothing.
 	Delay time.Duration
 	// Sent is when publishing of the request began, Received when the reply arrived, both by our clock.
 	Sent, Received time.Time
@@ -140,12 +140,12 @@ type Reply struct {
 	// TokenEnds is when the server's token ends, which came with the reply; zero in protocol v1, where there was none, and
 	// where signatures are not checked unless KeepTokens was called. It is as good as the reply: proven where they are.
 	TokenEnds time.Time
-	// Absent: the broker had no subscriber for the node when the request was published, so it reached nothing. Then only
+	// Absent: the broker had no subscriber for the node when the request was published, so nothing received it. Then only
 	// Node, RequestID, Sent and Received are set, and Code is choria.Absent.
 	Absent bool
 }
 
-// Sent tells what became of a request on its way out.
+// Sent is the result of sending a request.
 type Sent struct {
 	ID string
 	// Start is when publishing began, Took how long it lasted until the broker had taken everything.

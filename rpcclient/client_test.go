@@ -114,7 +114,7 @@ func (b *fakeBus) connect(up bool, nodes ...string) {
 	}
 }
 
-// deliver hands a message to whoever listens for its subject.
+// deliver hands a message to the listeners of its subject.
 func (b *fakeBus) deliver(subject string, data []byte) {
 	b.hand(choria.Message{Subject: subject, Data: slices.Clone(data), Arrived: time.Now()}) // its owner overwrites it
 }
@@ -288,7 +288,7 @@ func TestAnInterruptedSendNamesWhoGotNothing(t *testing.T) {
 }
 
 // A broker that is away when the first copy is handed over has got nothing: that needs no flush to be known.
-func TestNobodyIsUncertainWhenTheBrokerWasAwayFromTheStart(t *testing.T) {
+func TestNoNodeIsUncertainWhenTheBrokerWasAwayFromTheStart(t *testing.T) {
 	for _, tt := range []struct {
 		failAt  int
 		unsent  []string
@@ -401,7 +401,7 @@ func server(t *testing.T, delay time.Duration, silent string) func(*fakeBus, mes
 		tr, req := request(t, m)
 		node := strings.TrimPrefix(m.subject, req.Collective+".node.")
 		if strings.Contains(m.subject, ".broadcast.") {
-			node = "anybody"
+			node = "any-server"
 		}
 		if node == silent {
 			return
@@ -469,7 +469,7 @@ func TestBroadcastYieldsNamesUntilTheContextEnds(t *testing.T) {
 			}
 			names = append(names, name)
 		}
-		if !slices.Equal(names, []string{"anybody"}) {
+		if !slices.Equal(names, []string{"any-server"}) {
 			t.Errorf("got %v", names)
 		}
 		_, req := request(t, b.published[0])
@@ -485,7 +485,7 @@ func TestServiceTakesTheFirstReply(t *testing.T) {
 		b.serve = server(t, time.Second, "")
 		c := New(b, fakeIdentity{version: choria.V1})
 		r, err := c.Service(t.Context(), Request{Agent: "choria_registry", Action: "names", Collective: "mcollective"})
-		if err != nil || r.Node != "anybody" {
+		if err != nil || r.Node != "any-server" {
 			t.Fatalf("got %+v, %v", r, err)
 		}
 		_, req := request(t, b.published[0])

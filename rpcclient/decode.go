@@ -8,8 +8,8 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// receive runs on the subscription's goroutine, in the order of arrival. It looks at nothing but the subject: what belongs
-// to no request of ours costs no more than that.
+// receive runs on the subscription's goroutine, in the order of arrival. It looks at nothing but the subject: a message
+// that belongs to none of our requests costs no more than that.
 func (s *Session) receive(m choria.Message) {
 	id, notice := s.address(m.Subject)
 	s.mu.Lock()
@@ -29,7 +29,7 @@ func (s *Session) receive(m choria.Message) {
 	case kind == Forged || kind == WrongRequest && !s.inbox.addUnnamed(m):
 		s.strays.Add(kind, "")
 	case kind == WrongRequest:
-		s.strays.count(kind) // and name reads whose it is, when there is nothing else to do
+		s.strays.count(kind) // and name reads its sender, when there is nothing else to do
 	}
 	s.mu.Unlock()
 	if kind == 0 {
@@ -86,7 +86,7 @@ func (s *Session) name(m choria.Message) {
 	s.strays.name(WrongRequest, t.Sender)
 }
 
-// conclude believes a message and delivers it, or counts it as a stray.
+// conclude accepts a message and delivers it, or counts it as a stray.
 func (s *Session) conclude(m *incoming) {
 	if m.notice != "" {
 		if r, believed := s.absent(m.queued); believed {
@@ -233,7 +233,7 @@ type groupOpener interface {
 	OpenReplies(group []choria.Opening, collective string)
 }
 
-// checksReplies tells that the identity verifies the signatures of replies.
+// checksReplies reports that the identity verifies the signatures of replies.
 func (c *Client) checksReplies() bool {
 	checker, ok := c.id.(interface{ ChecksReplies() bool })
 	return ok && checker.ChecksReplies()
@@ -260,7 +260,7 @@ func (c *Client) openAll(group []choria.Opening, collective string) {
 	}
 }
 
-// plausible says what is wrong with an answer of this sender, without looking at the answer.
+// plausible reports what is wrong with an answer of this sender, without looking at the answer.
 func (s *Session) plausible(p *pending, sender string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,7 +274,7 @@ func (s *Session) plausible(p *pending, sender string) error {
 	return nil
 }
 
-// believe marks the node as answered, or says what is wrong with the reply.
+// believe marks the node as answered, or reports what is wrong with the reply.
 func (s *Session) believe(p *pending, r *Reply) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,14 +24,14 @@ const (
 )
 
 // gathering collects the answers to one question that changes nothing. It closes by arrival: what arrived before the end
-// is still decoded and taken. A connection that is lost meanwhile is waited for, and the question asked again: an answer
-// that half of the fleet could give would look like the whole one. It belongs to one goroutine.
+// is still decoded and taken. A connection that is lost meanwhile is waited for, and the question asked again: an answer of half
+// of the fleet would look complete. It belongs to one goroutine.
 type gathering struct {
 	session *Session
 	window  choria.Window // Timeout zero: until the context ends
 	// ask publishes the question, the first time and again. It never repeats a request: each has a new id.
 	ask func(ctx context.Context) error
-	// again says what asking once more is good for: nil when there is nothing to ask for.
+	// again returns how often to repeat the question while nodes may be reconnecting, and whether to repeat it at all.
 	again func() (every time.Duration, due bool)
 	// take handles a reply, and reports whether it was a new node; enough ends the gathering.
 	take   func(r Reply) (fresh bool)
@@ -48,7 +48,7 @@ type gathering struct {
 }
 
 // run returns nil when enough was taken, when the window has closed, or when the context has ended: the caller knows its
-// cause. Else why the question could not be asked or the answers not be waited for.
+// cause. Otherwise it returns why the question could not be sent or the answers could not be awaited.
 func (g *gathering) run(ctx context.Context) error {
 	if err := g.send(ctx); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (g *gathering) run(ctx context.Context) error {
 	return nil
 }
 
-// send asks and opens the window. A failure that the connection's loss explains is for tick.
+// send asks and opens the window. A failure caused by a lost connection is handled by tick.
 func (g *gathering) send(ctx context.Context) error {
 	g.link = g.session.client.link()
 	err := g.ask(ctx)
@@ -90,7 +90,7 @@ func (g *gathering) send(ctx context.Context) error {
 	return err
 }
 
-// settled is the moment from which absence is to be believed; in the past when the connection was not lost lately.
+// settled is the moment from which absence counts; in the past when the connection was not lost lately.
 func (g *gathering) settled() time.Time {
 	if g.link.since.IsZero() {
 		return time.Time{}
@@ -111,7 +111,7 @@ func (g *gathering) askAgain() (time.Time, bool) {
 	return next, true
 }
 
-// crowded tells that answers were still coming in when the window closed: in the last tenth of one that closes by the
+// crowded reports that answers were still coming in when the window closed: in the last tenth of one that closes by the
 // clock, or after its end.
 func (g *gathering) crowded() bool {
 	byClock := !g.end.IsZero() && !g.end.Before(g.asked.Add(g.window.Timeout))
@@ -136,7 +136,9 @@ func (g *gathering) untilNext() time.Duration {
 
 func (g *gathering) receive(r Reply) {
 	if !g.end.IsZero() && r.Received.After(g.end) {
-		g.late++
+		if g.roster == nil || r.RequestID != g.roster.byName {
+			g.late++
+		}
 		return
 	}
 	if g.roster != nil {
@@ -247,7 +249,7 @@ func (g *gathering) close(done <-chan struct{}) bool {
 	return true
 }
 
-// cut is the end of the context. Its deadline is a window like any other; anything else is the operator's wish to stop.
+// cut handles the end of the context. A deadline ends the window; any other cause means that the operator wants to stop.
 func (g *gathering) cut(ctx context.Context) error {
 	deadline, ok := ctx.Deadline()
 	if !ok || !errors.Is(ctx.Err(), context.DeadlineExceeded) {

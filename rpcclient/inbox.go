@@ -180,7 +180,7 @@ func (b *inbox) compact() {
 	}
 }
 
-// finished says that the group whose turn it is has been handled.
+// finished records that the oldest group has been handled.
 func (b *inbox) finished() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -202,7 +202,7 @@ func (b *inbox) finished() {
 	b.waiters = left
 }
 
-// behind tells whether something that arrived by at is not handled.
+// behind reports whether something that arrived by at is not handled.
 func (b *inbox) behind(at time.Time) bool {
 	oldest, any := b.oldest()
 	return any && !oldest.After(at)
@@ -231,7 +231,7 @@ func (b *inbox) settled(at time.Time) <-chan struct{} {
 	return w.done
 }
 
-// isSettled tells that everything that arrived by at has been handled.
+// isSettled reports that everything that arrived by at has been handled.
 func (b *inbox) isSettled(at time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

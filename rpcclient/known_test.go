@@ -91,7 +91,7 @@ func TestABroadcastEndsWhenTheKnownNodesAreAccountedFor(t *testing.T) {
 	}
 }
 
-// Whoever answers once the window has closed is not found, and the others are not lost over it.
+// A node that answers after the window has closed is not found. The others are not lost because of it.
 func TestAKnownSetNeverAddsNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBus()

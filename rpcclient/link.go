@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ErrLost says that the connection to the broker was lost while something depended on it, and that it is not known what
-// became of that.
+// ErrLost means that the connection to the broker was lost while a request or its replies were on their way. Their state is
+// unknown.
 var ErrLost = errors.New("the connection to the broker was lost")
 
 // link is one stretch of a connection between two losses: what was published in another one is gone.
@@ -25,6 +25,6 @@ func (c *Client) intact(before link) error {
 	return nil
 }
 
-// Reconnected is when the connection came back after it was last lost, zero when it never was; down tells that it is away
+// Reconnected is when the connection came back after it was last lost, zero when it never was; down reports that it is away
 // now.
 func (c *Client) Reconnected() (at time.Time, down bool) { return c.conn.Reconnected() }

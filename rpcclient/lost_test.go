@@ -116,7 +116,7 @@ func TestAConnectionThatStaysAwayIsAnError(t *testing.T) {
 			return err
 		},
 		"Ping": func(t *testing.T, c *Client) error {
-			for _, err := range c.Ping(t.Context(), Roll{Collective: "mcollective", Window: choria.Window{Timeout: 2 * time.Second}}) {
+			for _, err := range c.Ping(t.Context(), PingRequest{Collective: "mcollective", Window: choria.Window{Timeout: 2 * time.Second}}) {
 				if err != nil {
 					return err
 				}
@@ -245,9 +245,9 @@ func TestTheDefaultTTLReachesEveryRequest(t *testing.T) {
 			if _, _, err := callAll(t, c, time.Second, "a"); err != nil {
 				t.Fatal(err)
 			}
-			for _, roll := range []Roll{{Collective: "mcollective"}, {Collective: "mcollective", Nodes: []string{"a"}}} {
-				roll.Window.Timeout = time.Second
-				for _, err := range c.Ping(t.Context(), roll) {
+			for _, ping := range []PingRequest{{Collective: "mcollective"}, {Collective: "mcollective", Nodes: []string{"a"}}} {
+				ping.Window.Timeout = time.Second
+				for _, err := range c.Ping(t.Context(), ping) {
 					if err != nil {
 						t.Fatal(err)
 					}

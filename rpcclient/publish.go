@@ -163,7 +163,7 @@ func (s *Session) keepStep(ctx context.Context, p *pending, published int) {
 		select {
 		case <-s.inbox.progress:
 		case <-quiet.C:
-			p.keepsPace = false // whoever answers late is not waited for at every step
+			p.keepsPace = false // a node that answers late is not waited for at every step
 			return
 		case <-ctx.Done():
 			return

@@ -14,8 +14,8 @@ import (
 )
 
 // Session is one reply subscription that any number of requests share, for as long as a run lives: a reply that
-// comes after everybody stopped waiting for it is still delivered. Replies arrive on
-// <collective>.reply.<caller hash>.<session>.<request id>, so that a second run of the same caller is not heard. The
+// comes after all callers stopped waiting for it is still delivered. Replies arrive on
+// <collective>.reply.<caller hash>.<session>.<request id>, so that replies to another run of the same caller do not arrive here. The
 // subscription only dates and queues what arrives; goroutines behind it decode and check,
 // and deliver in the order of arrival.
 type Session struct {
@@ -82,7 +82,7 @@ func (s *Session) register(id string, p *pending) {
 	s.pending[id] = p
 }
 
-// Open subscribes for the replies of a new session. The caller must Close it, and must read Replies until then.
+// Open subscribes to the replies of a new session. The caller must Close it, and must read Replies until then.
 func (c *Client) Open(ctx context.Context, collective string) (*Session, error) {
 	out := make(chan Reply, 256)
 	s, err := c.OpenTo(ctx, collective, func(r Reply, done <-chan struct{}) {
@@ -98,7 +98,7 @@ func (c *Client) Open(ctx context.Context, collective string) (*Session, error) 
 	return s, nil
 }
 
-// OpenTo is Open with a function in place of the channel: it is called with every believed reply, one after another,
+// OpenTo is Open with a function in place of the channel: it is called with every accepted reply, one after another,
 // until the session is closed. It may block, until done ends at the latest.
 func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r Reply, done <-chan struct{})) (*Session, error) {
 	s := &Session{
@@ -121,7 +121,7 @@ func (c *Client) OpenTo(ctx context.Context, collective string, deliver func(r R
 	return s, nil
 }
 
-// Replies is the stream of believed replies. It is never closed: select on the end of your own wait as well.
+// Replies is the stream of accepted replies. It is never closed: select on the end of your own wait as well.
 func (s *Session) Replies() <-chan Reply { return s.out }
 
 // Close ends the subscription. Replies that were not read are dropped.
@@ -155,8 +155,8 @@ func (s *Session) stray(k Kind, node string) {
 }
 
 // Send publishes one direct request to every node, the same bytes to each, and returns once the broker has taken
-// them all. Federations get them in messages for up to 200 nodes, around the same signed bytes. On a *SendError some nodes may have been reached. Blank or unusable names are refused before anything
-// is published. Nothing is ever sent again. Where the broker reports a node as absent, an absent Reply is delivered for it.
+// them all. Federations get them in messages for up to 200 nodes, around the same signed bytes. On a *SendError some nodes may
+// have been reached. Blank or unusable names are refused before anything is published. Nothing is ever sent again. Where the broker reports a node as absent, an absent Reply is delivered for it.
 func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, error) {
 	r, err := s.client.rpc(req)
 	if err != nil {
@@ -190,7 +190,7 @@ func (s *Session) direct(ctx context.Context, r choria.Request, action string, n
 	return sent, s.interrupted(ctx, nodes[published:], before, err)
 }
 
-// interrupted finds out what an interrupted publish came to: what was handed over is flushed, so that it cannot leave
+// interrupted finds the result of an interrupted publish: what was handed over is flushed, so that it cannot leave
 // later. When only the context ended, after everything was handed over, that flush is all that was missing.
 func (s *Session) interrupted(ctx context.Context, unsent []string, before link, err error) error {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
@@ -205,7 +205,7 @@ func (s *Session) interrupted(ctx context.Context, unsent []string, before link,
 // settleTimeout bounds the flush after an interrupted publish.
 const settleTimeout = 5 * time.Second
 
-// open publishes one request that anybody may answer.
+// open publishes one request that any node may answer.
 func (s *Session) open(ctx context.Context, r choria.Request, action, subject string) (Sent, error) {
 	p := &pending{agent: r.Agent, action: action, open: true, heard: map[string]heard{}}
 	sent, _, err := s.publish(ctx, r, p, []string{subject})
@@ -214,11 +214,11 @@ func (s *Session) open(ctx context.Context, r choria.Request, action, subject st
 
 // Broadcast asks every server of the session's collective that matches the filter to answer. An empty filter asks them all.
 func (s *Session) Broadcast(ctx context.Context, f choria.Filter) (Sent, error) {
-	return s.open(ctx, s.roll(f), "", choria.BroadcastSubject(s.collective, discoveryAgent))
+	return s.open(ctx, s.nameRequest(f), "", choria.BroadcastSubject(s.collective, discoveryAgent))
 }
 
-// roll is the question for the names of the nodes that match a filter.
-func (s *Session) roll(f choria.Filter) choria.Request {
+// nameRequest asks for the names of the nodes that match a filter.
+func (s *Session) nameRequest(f choria.Filter) choria.Request {
 	r := s.client.envelope(s.client.NewID(), s.collective, discoveryAgent)
 	r.Filter, r.Payload = f, choria.DiscoveryPing()
 	return r

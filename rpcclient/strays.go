@@ -8,7 +8,7 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// Kind says why a message was rejected.
+// Kind is why a message was rejected.
 type Kind uint8
 
 // The kinds of strays. The zero value is unset.
@@ -25,7 +25,7 @@ const (
 
 var kindNames = [kinds]string{"unset", "malformed", "bad hash", "bad signature", "wrong request", "stranger", "duplicate", "forged absence"}
 
-// String is total.
+// String returns the name; it works for every value.
 func (k Kind) String() string {
 	if k >= kinds {
 		return "unknown"
@@ -99,7 +99,7 @@ func (s Strays) clone() Strays {
 	return Strays{Count: maps.Clone(s.Count), senders: maps.Clone(s.senders)}
 }
 
-// strayError marks a message that is not believed with its kind.
+// strayError marks a rejected message with its kind.
 type strayError Kind
 
 func (e strayError) Error() string { return Kind(e).String() }

@@ -18,8 +18,8 @@ type tokenReader interface {
 // Token is what replies have shown of a node's token.
 type Token struct {
 	Ends time.Time
-	// Believed: it came with a reply that was believed. Else the reply was refused, for its age or its signature, and
-	// anything that reaches our reply subject may have sent it: good enough for a warning, never for going ahead.
+	// Believed means that it came with an accepted reply. Otherwise the reply was rejected, for its age or its signature,
+	// and any program that reaches our reply subject may have sent it: that is enough for a warning, never for a restart.
 	Believed bool
 }
 
@@ -31,7 +31,7 @@ type tokenBook struct {
 	open  int // refused ones of senders that were not asked by name
 }
 
-// KeepTokens makes the client remember, from now on, the end of the token of every believed reply, for Token. Those of
+// KeepTokens makes the client remember, from now on, the end of the token of every accepted reply, for Token. Those of
 // replies that were refused are always kept. It costs some 100 bytes a node.
 func (c *Client) KeepTokens() {
 	c.tokens.mu.Lock()
@@ -39,8 +39,8 @@ func (c *Client) KeepTokens() {
 	c.tokens.keep = true
 }
 
-// Token is what replies to this client have shown of a node's token, the latest; false where none has. One of a believed
-// reply counts before all others.
+// Token is what replies to this client have shown of a node's token, the latest; false where none has. A token of an accepted
+// reply comes before all others.
 func (c *Client) Token(node string) (t Token, seen bool) {
 	c.tokens.mu.Lock()
 	defer c.tokens.mu.Unlock()
@@ -48,7 +48,7 @@ func (c *Client) Token(node string) (t Token, seen bool) {
 	return t, seen
 }
 
-// Expired lists the nodes of which no reply was believed and whose token, as a refused reply had it, ended by now. Sorted.
+// Expired lists, sorted, the nodes without an accepted reply whose token, as a rejected reply showed it, has expired.
 func (c *Client) Expired(now time.Time) []string {
 	c.tokens.mu.Lock()
 	defer c.tokens.mu.Unlock()
@@ -61,7 +61,7 @@ func (c *Client) Expired(now time.Time) []string {
 	return nodes
 }
 
-// wants tells that the token of a believed reply of this node is to be noted.
+// wants reports that the token of an accepted reply of this node is to be noted.
 func (b *tokenBook) wants(node string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,18 +69,18 @@ func (b *tokenBook) wants(node string) bool {
 	return b.keep || refused
 }
 
-// believed notes the token of a reply that was believed.
+// believed keeps the token of an accepted reply.
 func (b *tokenBook) believed(node string, ends time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch _, refused := b.nodes[node]; {
 	case ends.IsZero():
-	case b.keep || refused: // what a refused reply said does not count any more
+	case b.keep || refused: // the content of a rejected reply does not count any more
 		b.put(node, Token{Ends: ends, Believed: true})
 	}
 }
 
-// refused notes the token of a reply that was not believed. asked tells that the node was asked by name; how many others
+// refused keeps the token of a rejected reply. asked means that the node was asked by name; how many others
 // are kept is bounded: the names may be made up.
 func (b *tokenBook) refused(node string, ends time.Time, asked bool) {
 	b.mu.Lock()

@@ -1,9 +1,9 @@
-// Package bus is the one connection to the message bus that a run has.
+// Package bus is the connection to the broker. A process has one.
 //
-// It knows NATS: dialling within a budget, TLS, tokens and the nonce, subscriptions with a plain callback, publishing
-// and the flush that proves the broker took it. It survives reconnects and never keeps a message to be sent later: the
-// reconnect buffer is off, so that a lost broker cannot act on an operator's behalf minutes afterwards. What the broker
-// refuses is said in words (Problem). It does not know Choria's messages, and it reads no configuration.
+// It knows NATS: dialing within a budget, TLS, tokens and the nonce, subscriptions with a plain callback, publishing
+// and the flush that confirms that the broker received the messages. It survives reconnects. It never keeps a message to send it later: the
+// reconnect buffer is off, so that a request cannot leave minutes after the connection was lost. Refusals of the broker
+// become a Problem, in words. It does not know Choria's messages, and it reads no configuration.
 package bus
 
 import (
@@ -43,7 +43,7 @@ type InProcess interface {
 	InProcessConn() (net.Conn, error)
 }
 
-// Options says where and as whom to connect. The zero value of a field is its documented default.
+// Options define where to connect, and with which identity. The zero value of a field is its documented default.
 type Options struct {
 	// Servers are URLs; at least one, unless InProcess is set.
 	Servers []string
@@ -94,9 +94,9 @@ type Conn struct {
 	pendingMessages, pendingBytes int // smaller in tests
 }
 
-// Connect dials the servers until one lets us in or the budget is used up. A refusal that another try would not
-// change (authorization, a certificate that does not verify) ends it at once. The error is a *Problem. A broker that let us
-// in only at another try was away a moment ago: that counts as a reconnect (see Reconnected).
+// Connect dials the servers until one accepts the connection or the time budget is used up. A refusal that another try
+// would not change (authorization, a certificate that does not verify) ends it at once. The error is a *Problem. A broker
+// that accepted only at another try was away a moment ago: that counts as a reconnect (see Reconnected).
 func Connect(ctx context.Context, o Options) (*Conn, error) {
 	budget := cmp.Or(o.ConnectTimeout, DefaultConnectTimeout)
 	ctx, cancel := context.WithTimeout(ctx, budget)
@@ -148,7 +148,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	}
 }
 
-// dial is nats.Connect that a context can interrupt: a broker that accepts and then says nothing must not hold us.
+// dial is nats.Connect that a context can interrupt: a broker that accepts and then sends nothing must not block the caller.
 func dial(ctx context.Context, servers string, opts []nats.Option) (*nats.Conn, error) {
 	type result struct {
 		nc  *nats.Conn
@@ -172,7 +172,7 @@ func dial(ctx context.Context, servers string, opts []nats.Option) (*nats.Conn, 
 	}
 }
 
-// discard closes a connection that was never used, and reports nothing of it.
+// discard closes a connection that was never used, without an event.
 func discard(nc *nats.Conn) {
 	nc.SetDisconnectErrHandler(nil)
 	nc.SetClosedHandler(nil)
@@ -287,8 +287,8 @@ func (c *Conn) Dropped() int {
 
 // Flush returns when the broker has taken all that was published before, or a *Problem: the connection was lost
 // meanwhile, the context ended, or the broker refused a subject that was published to since the last Flush. A refused
-// subscription is told by Subscribe alone: it must not look as if a request had been refused. A connection that was lost
-// and came back between a Publish and the Flush has lost what was published, and Flush cannot know whose that was: compare
+// subscription is reported by Subscribe alone: it must not look as if a request had been refused. A connection that was lost
+// and came back between a Publish and the Flush has lost what was published, and Flush cannot know which messages: compare
 // Reconnected before the first Publish and after the Flush.
 func (c *Conn) Flush(ctx context.Context) error {
 	return c.flush(ctx, `publish to "`)
@@ -331,7 +331,7 @@ func publicURL(address string) string {
 	return u.String()
 }
 
-// Encrypted tells whether the connection to the broker of this moment is under TLS; false while there is none. It is
+// Encrypted reports whether the connection to the broker of this moment is under TLS; false while there is none. It is
 // cheap: ask before each batch.
 func (c *Conn) Encrypted() bool { return !c.down.Load() && underTLS(c.nc) }
 

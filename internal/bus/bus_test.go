@@ -86,7 +86,7 @@ func problem(t *testing.T, err error) *Problem {
 	return p
 }
 
-func TestConnectSaysWhyNobodyAnswers(t *testing.T) {
+func TestConnectReportsWhyNoBrokerAnswers(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func TestConnectSaysThatOurCertificateIsNotAccepted(t *testing.T) {
 }
 
 func TestConnectEndsAtOnceWhenTheBrokerRefusesUs(t *testing.T) {
-	s := broker(t, server.Options{Username: "someone", Password: "else"})
+	s := broker(t, server.Options{Username: "user", Password: "else"})
 	_, err := Connect(t.Context(), Options{Servers: []string{s.ClientURL()}, User: "me", Password: "hunter2"})
 	p := problem(t, err)
 	if !p.Final || !strings.Contains(p.What, "refused us") {
@@ -213,7 +213,7 @@ func TestWhatTheBrokerForbidsIsSaid(t *testing.T) {
 		t.Errorf("subscribe: got %q, want the subject named", p)
 	}
 	if err := c.Flush(t.Context()); err != nil {
-		t.Errorf("a refused subscription was told as a refused request: %v", err)
+		t.Errorf("a refused subscription was reported as a refused request: %v", err)
 	}
 	for range 2 { // the same words both times, and both times they are an error
 		if err := c.Publish("secret.y", "", nil); err != nil {

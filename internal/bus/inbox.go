@@ -13,9 +13,9 @@ import (
 // inboxProbe is the last token of the subject by which a broker is asked whether it allows a reply prefix.
 const inboxProbe = ".is-this-allowed"
 
-// chooseInbox finds out which reply prefix the broker allows: only a refused subscription tells (docs/protocol.md,
-// subjects). Where it allows none of them, or the connection is lost meanwhile, the first one stays, and those who
-// subscribe are told why they cannot. Nothing else uses the connection yet.
+// chooseInbox finds out which reply prefix the broker allows: only a refused subscription shows that (docs/protocol.md,
+// subjects). Where it allows none of them, or the connection is lost meanwhile, the first one stays, and
+// Subscribe returns the error. Nothing else uses the connection yet.
 func (c *Conn) chooseInbox(ctx context.Context, prefixes []string) {
 	if len(prefixes) == 0 {
 		return
@@ -40,7 +40,7 @@ func (c *Conn) chooseInbox(ctx context.Context, prefixes []string) {
 // ReplyPrefix is the one of Options.ReplyPrefixes that the broker allows: inboxes of this connection are below it.
 func (c *Conn) ReplyPrefix() string { return c.inbox }
 
-// refusedInbox tells that an error is the answer to chooseInbox's question.
+// refusedInbox reports whether an error is the refusal of chooseInbox's subscription.
 func refusedInbox(err error) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(strings.ToLower(err.Error()), inboxProbe+`"`)
 }

@@ -80,14 +80,14 @@ func (c *Conn) tell(up, gone bool, err error) {
 	}
 }
 
-// reported is what nats.go has to say between two calls.
+// reported holds what nats.go reports between two calls.
 func (c *Conn) reported(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrSlowConsumer) && sub != nil {
 		c.log.Warn("messages were dropped: this client cannot keep up", "subject", sub.Subject)
 		return
 	}
 	if refusedInbox(err) {
-		return // it was a question
+		return // the refusal answers a probe of ours
 	}
 	c.log.Warn("the broker reports", "error", words(err))
 }

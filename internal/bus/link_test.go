@@ -192,7 +192,7 @@ func TestARequestWithoutASubscriberIsReportedByTheBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	if err := c.Publish("nobody", "in.absent", []byte("x")); err != nil {
+	if err := c.Publish("nosuch", "in.absent", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if m := <-got; !m.NoResponders || m.Subject != "in.absent" || m.Arrived.Before(start) {
@@ -202,7 +202,7 @@ func TestARequestWithoutASubscriberIsReportedByTheBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m := <-got; m.NoResponders || m.Subject != "in.data" {
-		t.Errorf("got %+v, want an empty message that is none", m)
+		t.Errorf("got %+v, want the empty message of no event", m)
 	}
 }
 

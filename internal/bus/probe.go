@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Probe takes the steps of reaching one broker one at a time, so that each of them can be told passed or failed; Connect
+// Probe takes the steps of reaching one broker one at a time, so that each of them can be reported as passed or failed; Connect
 // takes them all at once. Every step is bounded by its context alone and leaves no connection behind. The errors are
 // Problems.
 type Probe struct {
@@ -25,7 +25,7 @@ type Probe struct {
 	TLS *tls.Config
 }
 
-// Greeting is what a broker tells of itself before it knows who we are.
+// Greeting is what a broker sends before the client authenticates.
 type Greeting struct {
 	Name    string
 	Version string
@@ -35,7 +35,7 @@ type Greeting struct {
 	Certificates []*x509.Certificate
 }
 
-// ErrWebSocket says that a broker is reached over a web socket, which has no greeting before the upgrade.
+// ErrWebSocket reports that a broker is reached over a web socket, which has no greeting before the upgrade.
 var ErrWebSocket = errors.New("web sockets are not looked into")
 
 // Address is host:port, without the user that the URL may name.
@@ -44,7 +44,7 @@ func (p Probe) Address() string { return addressOf(p.Server) }
 func addressOf(server string) string {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" {
-		return "the broker" // nothing of an unreadable address is repeated: it may hold a password
+		return "the broker" // no part of an unreadable address is repeated: it may hold a password
 	}
 	return u.Host
 }
@@ -86,7 +86,7 @@ func (p Probe) dial(ctx context.Context) (net.Conn, error) {
 	return nil, problem
 }
 
-// short is a network error without what the caller says anyway.
+// short is a network error without the parts that the caller prints already.
 func short(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
 		return op.Err
@@ -130,7 +130,7 @@ func (p Probe) Greet(ctx context.Context) (Greeting, error) {
 		return g, nil
 	case !offered:
 		return g, &Problem{What: "the broker offers no TLS, and we demand it", Final: true,
-			Hint: "is this the Choria broker? INSECURE_DISABLE_TLS and plain NATS servers go together"}
+			Hint: "is this the Choria broker? set INSECURE_DISABLE_TLS only for a NATS server without TLS"}
 	}
 	err = p.handshake(ctx, conn, &g)
 	return g, err
@@ -155,10 +155,10 @@ func readInfo(conn net.Conn) (serverInfo, error) {
 	return info, nil
 }
 
-// slow tells the end of our patience from an answer that makes no sense.
+// slow distinguishes a timeout from an answer that makes no sense.
 func (p Probe) slow(ctx context.Context, err error, otherwise string) *Problem {
 	if ctx.Err() != nil {
-		return &Problem{What: p.Address() + " accepts connections and then says nothing", Err: context.Cause(ctx), Hint: "is it the broker's port, and does the broker still work?"}
+		return &Problem{What: p.Address() + " accepts connections and then sends nothing", Err: context.Cause(ctx), Hint: "is it the broker's port, and does the broker still work?"}
 	}
 	return &Problem{What: otherwise, Err: short(err), Hint: "check the port"}
 }

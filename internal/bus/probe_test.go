@@ -89,14 +89,14 @@ func TestProbeIsNeverHeldUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := Probe{Server: silent}.Greet(ctx)
-	if p := problem(t, err); !strings.Contains(p.What, "says nothing") {
+	if p := problem(t, err); !strings.Contains(p.What, "sends nothing") {
 		t.Errorf("a silent port: %v", p)
 	}
 	halfway := listener(t, func(c net.Conn) { _, _ = c.Write([]byte(`INFO {"tls_required":true}` + "\r\n")) })
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = Probe{Server: halfway, TLS: &tls.Config{MinVersion: tls.VersionTLS12}}.Greet(ctx)
-	if p := problem(t, err); !strings.Contains(p.What, "says nothing") {
+	if p := problem(t, err); !strings.Contains(p.What, "sends nothing") {
 		t.Errorf("a silent handshake: %v", p)
 	}
 }
@@ -119,12 +119,12 @@ func TestProbeKnowsStrangers(t *testing.T) {
 
 func TestProblemsKeepPasswordsOfAddresses(t *testing.T) {
 	const server = "nats://me:hunter2@127.0.0.1:1"
-	_, dialled := Probe{Server: server}.Dial(t.Context())
+	_, dialed := Probe{Server: server}.Dial(t.Context())
 	_, broken := Probe{Server: "nats://me:hunter2@%zz"}.Resolve(t.Context())
 	_, connected := Connect(t.Context(), Options{Servers: []string{server}, ConnectTimeout: 100 * time.Millisecond})
 	_, unread := Servers(t.Context(), Where{Hosts: []string{"me:hunter2@broker", "nats://me:hunter2@%zz:1"}})
 	_, second := Servers(t.Context(), Where{Hosts: []string{"nats://me:hunter2@%zz:1"}})
-	for _, err := range []error{dialled, broken, connected, unread, second} {
+	for _, err := range []error{dialed, broken, connected, unread, second} {
 		if p := problem(t, err); strings.Contains(p.Error()+p.Hint, "hunter2") {
 			t.Errorf("the password is in %q, hint %q", p, p.Hint)
 		}

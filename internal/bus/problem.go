@@ -18,15 +18,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Problem says in words why the broker is out of reach or what it did not allow.
+// Problem describes why the broker cannot be reached, or what it did not allow.
 type Problem struct {
 	// What happened, for the operator.
 	What string
-	// Hint says what to do about it; may be empty.
+	// Hint is what to do about it; may be empty.
 	Hint string
-	// Final tells that another try would end the same way.
+	// Final means that another try would fail in the same way.
 	Final bool
-	// Lost tells that the connection broke while it was in use.
+	// Lost means that the connection broke while it was in use.
 	Lost bool
 	Err  error
 }
@@ -58,8 +58,8 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
-		// When the budget ends, what the address said before tells more than that the budget has ended. The dial may learn
-		// of the end before the context does.
+		// When the budget ends, the last error of the address is more useful than the timeout. The dial may notice the end
+		// before the context does.
 		end, limited := ctx.Deadline()
 		over := ctx.Err() != nil || limited && !time.Now().Before(end)
 		if _, told := d.failed[address]; !told || !over {
@@ -110,8 +110,8 @@ func (c *Conn) explain(err error, o Options) *Problem {
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired):
 		p.What, p.Final, p.Err = where+" refused us: the credentials have expired", true, nil
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
-		p.What, p.Final = where+" and we do not agree on TLS", true
-		p.Hint = "a Choria broker needs TLS; INSECURE_DISABLE_TLS and plain NATS servers go together"
+		p.What, p.Final = where+" and fleetctl do not agree on TLS", true
+		p.Hint = "a Choria broker needs TLS; set INSECURE_DISABLE_TLS only for a NATS server without TLS"
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.Is(err, context.DeadlineExceeded):
 		p.What = "no broker answers"
@@ -130,7 +130,7 @@ func (c *Conn) explain(err error, o Options) *Problem {
 	return p
 }
 
-// tlsProblem recognises what is wrong with either side's certificate.
+// tlsProblem recognizes what is wrong with either side's certificate.
 func tlsProblem(err error, p *Problem) bool {
 	var hint string
 	if alert, ok := errors.AsType[tls.AlertError](err); ok {
@@ -142,7 +142,7 @@ func tlsProblem(err error, p *Problem) bool {
 		hint = "is it of the broker's certificate authority, and still valid?"
 	} else if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		p.What = "the broker's certificate is of another certificate authority"
-		hint = "check the configured CA file; --insecure-broker connects all the same, to whoever answers"
+		hint = "check the configured CA file; --insecure-broker accepts any broker that answers"
 	} else if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		p.What = "the broker's certificate is for another name"
 		hint = "connect by a name that the certificate has"
@@ -219,7 +219,7 @@ func lostWhile(act string) *Problem {
 	return &Problem{What: "the connection to the broker is lost", Err: during(act), Lost: true}
 }
 
-// during is what failed, nil where that goes without saying.
+// during is what failed, nil when that is obvious.
 func during(act string) error {
 	if act == "" {
 		return nil

@@ -12,7 +12,7 @@ import (
 // Lookup finds SRV records; net.Resolver's LookupSRV fits.
 type Lookup func(ctx context.Context, service, proto, name string) (cname string, addrs []*net.SRV, err error)
 
-// Where says how to find the brokers (docs/protocol.md, connecting).
+// Where defines how to find the brokers (docs/protocol.md, connecting).
 type Where struct {
 	// Hosts are configured host:port entries, with or without a scheme; they win.
 	Hosts []string

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on what strangers send. Beyond them a message is malformed, but for a long status message, which is cut. They are
+// Bounds on what strangers send. Beyond them a message is malformed, except a long status message, which is cut. They are
 // listed in docs/protocol.md, "Bounds", with what real fleets need.
 const (
 	// maxMessage is the size of a whole message on the wire, in bytes.
@@ -46,7 +46,7 @@ func (r *reader) name(f *field) string {
 	return r.copy(value)
 }
 
-// cut shortens a status message, and leaves a mark that says how long it was.
+// cut shortens a status message, and leaves a mark with the original length.
 func cut(message []byte) []byte {
 	if len(message) <= maxStatus {
 		return message

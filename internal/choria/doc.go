@@ -3,15 +3,14 @@
 // request or reply, RPC body), the wire form of filters, subjects, identifiers
 // and lifecycle events. The facts come from docs/protocol.md.
 //
-// It does no I/O, knows no keys and checks no signature: it hands out the exact
-// bytes that were signed, and leaves trust to others. Only the hash of a reply
-// is checked here, because it is part of the format.
+// It does no I/O, knows no keys and checks no signature: it returns the exact
+// bytes that were signed, and package security checks them. Only the hash of a
+// reply is checked here, because it is part of the format.
 //
 // Invariants:
 //
-//   - What is encoded would be accepted by a real server: requests are checked
-//     by the same rules as its schemas, and refused here rather than dropped
-//     silently there.
+//   - A real server accepts what is encoded here: requests are checked by the
+//     rules of its schemas, because it drops others without an answer.
 //   - Requests are decoded strictly, as a server does; everything else only as
 //     strictly as its meaning needs. Unknown keys are tolerated everywhere.
 //   - Keys match exactly, the last of repeated keys wins, null is the same as

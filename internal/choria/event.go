@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Event is a lifecycle event: a component says that it started, stopped, was
+// Event is a lifecycle event: a component reports that it started, stopped, was
 // provisioned and so on (docs/protocol.md, lifecycle events). Events are not
-// signed: whoever may publish may forge one. Alive events repeat their ID and
+// signed: every client that may publish may forge one. Alive events repeat their ID and
 // Time as long as the process lives.
 type Event struct {
 	Type       string    // startup, shutdown, provisioned, upgraded, alive, governor

@@ -9,7 +9,7 @@ import (
 // Filter is what a request carries to choose nodes, in the form that it has on
 // the wire; servers evaluate it (docs/protocol.md, filters). Kinds are ANDed,
 // and an empty filter matches every node. It encodes without null: a null list
-// makes servers drop a request without a word.
+// makes servers drop a request silently.
 type Filter struct {
 	Fact     []FactFilter       `json:"fact"`
 	Class    []string           `json:"cf_class"`
@@ -67,8 +67,8 @@ func (f Filter) texts() []string {
 	return all
 }
 
-// encodable says whether all strings survive the way through JSON, which knows
-// only UTF-8: wrong bytes would be replaced without a word.
+// encodable reports whether all strings survive the way through JSON, which knows
+// only UTF-8: wrong bytes would be replaced silently.
 func encodable(texts ...string) bool {
 	return !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) })
 }

@@ -24,9 +24,9 @@ type Window struct {
 // Known are nodes that are expected to answer. They decide when the wait may end, and nothing else: others that answer
 // count as well.
 //
-// The window ends early when each of them has answered, is absent, or is there and does not match the filter, and nothing
-// has come for the larger of 100 ms and four times the longest gap so far. At its timeout it goes on while fewer than 99 in
-// 100 are accounted for, until Longest.
+// The window ends early when every known node has answered, is absent, or is connected but does not match, and no
+// reply has arrived for the larger of 100 ms and four times the longest gap between replies. If fewer than 99 % of
+// the known nodes are accounted for at the timeout, the window stays open until Longest.
 type Known struct {
 	Nodes   []string
 	Longest time.Duration

@@ -121,7 +121,7 @@ func unixNano(t time.Time) (int64, error) {
 }
 
 // DecodeRequest reads a request as strictly as a server does (docs/protocol.md,
-// schema constraints). Whether it is too old, and for whom it is, is not asked.
+// schema constraints). Its age and its addressee are not checked.
 func DecodeRequest(v Version, data []byte) (Request, error) {
 	r := reader{layer: v.String() + " request"}
 	var req Request

@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// StatusCode is how an agent says that an action went (docs/protocol.md, RPC
-// bodies). Codes that nobody knows yet are kept as they are.
+// StatusCode is an agent's result of an action (docs/protocol.md, RPC
+// bodies). Unknown codes are kept as they are.
 type StatusCode int
 
 // The status codes of agents.
 const (
-	OK            StatusCode = iota // the action did what it says
+	OK            StatusCode = iota // the action succeeded
 	Aborted                         // refused, denied or failed
 	UnknownAction                   // the agent has no such action
 	MissingData                     // an input is missing
@@ -158,7 +158,7 @@ func (r *reader) any(f *field) json.RawMessage {
 // undo them (docs/protocol.md, payload encoding).
 func DiscoveryPing() []byte { return []byte("cGluZw==") }
 
-// IsDiscoveryPing says whether a body (see Request.Body) makes the discovery
+// IsDiscoveryPing reports whether a body (see Request.Body) makes the discovery
 // agent answer: any that contains "ping" does.
 func IsDiscoveryPing(body []byte) bool { return bytes.Contains(body, []byte("ping")) }
 

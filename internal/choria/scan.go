@@ -40,7 +40,7 @@ type scanner struct {
 
 // scanObject reads data, which must be one JSON object, in a single pass and
 // sets the values of the wanted fields. It agrees with encoding/json on what
-// is valid, but for what is nested too deep or too large. Keys match exactly, the last of repeated keys wins, and values
+// is valid, except what is nested too deep or too large. Keys match exactly, the last of repeated keys wins, and values
 // share memory with data.
 func scanObject(data []byte, fields []field) error {
 	s := scanner{data: data}
@@ -149,7 +149,7 @@ func (s *scanner) array(depth int) bool {
 	}
 }
 
-// value reads any value into f, but for its key. depth is that of the
+// value reads any value into f, except its key. depth is that of the
 // container around it.
 func (s *scanner) value(f *field, depth int) bool {
 	if s.pos >= len(s.data) {

@@ -17,7 +17,7 @@ const unsigned = "insecure"
 // unsignedRegistration does the same for registration data of V1.
 const unsignedRegistration = "insecure registration"
 
-// SecureRequest is a request with the proof of who made it. Nothing of the
+// SecureRequest is a request with the proof of its caller. Nothing of the
 // proof is checked here.
 type SecureRequest struct {
 	Version     Version

@@ -44,7 +44,7 @@ const (
 	SHA256
 )
 
-// String is total.
+// String returns the name; it works for every value.
 func (h CallerHash) String() string {
 	switch h {
 	case MD5:
@@ -136,7 +136,7 @@ func ksuidText(id [20]byte) string {
 	return string(digits[:])
 }
 
-// CheckIdentity says whether a name can be the identity of a node: usable in a
+// CheckIdentity reports whether a name can be the identity of a node: usable in a
 // subject as it stands, dots included, and on an operator's screen. It is
 // never blank, has no empty token, no white space, wildcard or control
 // character, and is UTF-8.

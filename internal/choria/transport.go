@@ -111,7 +111,7 @@ func (t Transport) texts() []string {
 }
 
 // DecodeTransport reads a payload of NATS. The version is that of the protocol
-// key; ErrUnknownProtocol says that there is none that we know. A message larger than
+// key; ErrUnknownProtocol reports that there is none that we know. A message larger than
 // maxMessage is refused unread.
 func DecodeTransport(data []byte) (Transport, error) {
 	r := reader{layer: "transport"}

@@ -24,11 +24,11 @@ func (v Version) String() string {
 }
 
 var (
-	// ErrUnknownProtocol says that a document names no protocol that is known
+	// ErrUnknownProtocol reports that a document names no protocol that is known
 	// at its layer, or that a version was not set.
 	ErrUnknownProtocol = errors.New("unknown protocol")
 
-	// ErrHash says that the hash in a secure reply is not the one of its content.
+	// ErrHash reports that the hash in a secure reply is not the one of its content.
 	ErrHash = errors.New("hash does not match the content")
 )
 

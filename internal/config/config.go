@@ -18,7 +18,7 @@ type Environment struct {
 	Home     string                      // HOME; "" when it is unset
 	Dir      string                      // the working directory, absolute; "" means no project files and no relative path
 	Root     bool                        // the effective user is root
-	UID      int                         // the effective user's number: whose project files count beside root's
+	UID      int                         // the effective user's number: project files of this user and of root count
 	Hostname func() (string, error)      // like os.Hostname; needed when no file gives an identity
 	// LookupFQDN finds the host's full name when Hostname gives a short one; "" when unknown. HostFQDN does it as Choria does.
 	LookupFQDN func() string
@@ -26,7 +26,7 @@ type Environment struct {
 	owner func(string, fs.FileInfo) (uid int) // tests; nil asks the file system
 }
 
-// Security holds the settings of who we are. Paths are as configured; no file has been opened.
+// Security holds the settings of our identity. Paths are as configured; no file has been opened.
 type Security struct {
 	Provider         string // puppet, file, pkcs11, certmanager or choria; another value is kept as it was written
 	CertnameOverride string // MCOLLECTIVE_CERTNAME, for the providers that heed it (file, puppet, certmanager)
@@ -111,8 +111,8 @@ type Config struct {
 	Security Security
 
 	// Warnings names, in the order met, what the operator should know: values that Choria swallows,
-	// files without effect, dangerous variables, project files that are passed over because somebody else could write
-	// them, and one that changes where or as whom we connect. They may hold text of these files: show them as plain text.
+	// files without effect, dangerous variables, project files that are ignored because another user could write
+	// them, and one that changes the broker or the identity. They may hold text of these files: show them as plain text.
 	Warnings []string
 
 	values map[string]setting
@@ -124,7 +124,7 @@ type setting struct{ text, origin string }
 // ErrNotFound is matched by a NotFoundError.
 var ErrNotFound = errors.New("no configuration file found")
 
-// NotFoundError says that there is no main configuration file.
+// NotFoundError reports that there is no main configuration file.
 type NotFoundError struct {
 	Places []string // every place looked at, in order
 }
@@ -142,7 +142,7 @@ func (e *NotFoundError) Is(target error) bool {
 // Load reads the configuration as the choria client does (docs/protocol.md, client configuration). A path
 // of "" means the search order. The order is the main file, plugin.d beside it, choria.conf in every
 // directory from / down to the working directory; later values win, and a variable wins at the moment
-// its key is set. A choria.conf counts only when nobody but the caller and root can write it and its folders;
+// its key is set. A choria.conf counts only when no user but the caller and root can write it and its folders;
 // a path that was given, or found by the search order, is the operator's own word and is not examined.
 // Errors: NotFoundError, files that cannot be opened or are larger than 4 MiB, control characters in a value that
 // counts, and the few settings that the choria client refuses too. Bad values are not errors; see Config.Warnings.
@@ -171,7 +171,7 @@ func (c *Config) Get(key string) (value string, ok bool) {
 	return s.text, ok
 }
 
-// Origin says where the value in force comes from: "FILE:LINE", "environment NAME" or "default"; for
+// Origin reports where the value in force comes from: "FILE:LINE", "environment NAME" or "default"; for
 // lists that grow with each line, every place. It is "" for a key without a value.
 func (c *Config) Origin(key string) string { return c.values[key].origin }
 

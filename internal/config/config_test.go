@@ -79,7 +79,7 @@ func warned(t *testing.T, c *Config, want ...[]string) {
 	}
 }
 
-// TestDefaultsAreChorias, but for the time to live.
+// TestDefaultsAreChorias, except the time to live.
 func TestDefaultsAreChorias(t *testing.T) {
 	tr := newTree(t)
 	c := tr.load(tr.write("etc/client.conf", "# nothing"))

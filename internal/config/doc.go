@@ -7,7 +7,7 @@
 // not know what the values are for: credentials are not opened, hosts are not looked up, and the
 // path and the variables are handed in, never read from the process.
 //
-// Invariants: the result is what the choria client would use for the same files, also where that
-// client swallows a bad value; each such value is named in Config.Warnings. A password is held in a
-// Secret and appears in no warning, error or printed form.
+// Invariants: the result is what the choria client would use for the same files, even when that
+// client ignores a bad value; each such value is named in Config.Warnings. A password is a
+// secret.Value and appears in no warning, error or printed form.
 package config

@@ -10,7 +10,7 @@ import (
 const facter = "/opt/puppetlabs/bin/facter"
 
 // HostFQDN looks for the full name of a host as Choria does: the name that DNS gives for the address
-// of host, else what facter says. It is "" when neither knows, and blocks until they answer or ctx ends.
+// of host, else what facter prints. It is "" when both fail, and blocks until they answer or ctx ends.
 func HostFQDN(ctx context.Context, host string) string {
 	if name := reverseName(ctx, host); name != "" && name != "localhost" {
 		return name

@@ -114,8 +114,8 @@ func fieldsOf(c *Config) map[string]*field {
 	}
 }
 
-// risk names what a key decides when somebody else's project file should not decide it: where we
-// connect, as whom and trusting whom, which nodes are meant and which commands run. "" for the others.
+// risk names what a key decides, for keys that another user's project file must not set: where to
+// connect, with which identity and trust, which nodes are chosen and which commands run. "" for the others.
 func risk(key string) string {
 	switch key {
 	case keySSLDir, keyIdentity:

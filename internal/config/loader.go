@@ -198,8 +198,8 @@ const maxFile = 4 << 20
 const byteOrderMark = "\ufeff"
 
 // readLines applies the lines of a file. Lines that make no sense are passed over with a warning, as the
-// choria client passes them over in silence. A file that cannot be read is an error: half of a configuration
-// is another one.
+// choria client passes them over silently. A file that cannot be read is an error: a partly read
+// configuration could mean something else.
 func (l *loader) readLines(r io.Reader, s source) error {
 	scanner := bufio.NewScanner(r) // with its limit of 64 KiB a line, which is Choria's too
 	number := 0

@@ -10,7 +10,7 @@ const redacted = secret.Redacted
 
 var userInfo = regexp.MustCompile(`://[^/@\s,]*@`)
 
-// display is a value as it may be shown: nothing of a key that names a secret, and no user
+// display is a value as it may be shown: no part of a key that names a secret, and no user
 // information of a URL.
 func display(key, text string) string {
 	if secret.Key(key, text) && text != "" {

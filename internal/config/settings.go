@@ -37,8 +37,8 @@ type Settings struct {
 // IsZero reports whether no setting is given.
 func (s Settings) IsZero() bool { return reflect.ValueOf(s).IsZero() }
 
-// settingKey is one key of the settings file. set gets the value's node, and says what it wants in place of another; parse
-// is for a key with keys of its own, and words its errors itself.
+// settingKey is one key of the settings file. set gets the value's node, and returns what it wants instead of a wrong value.
+// parse is for a key with keys of its own, and words its errors itself.
 type settingKey struct {
 	name  string
 	set   func(s *Settings, value *yaml.Node) (want string)
@@ -95,7 +95,7 @@ const maxSettings = 1 << 20
 
 // LoadSettings reads a settings file, which must be a regular one of at most 1 MiB. Unknown and repeated keys, wrong types
 // and a negative limit are errors that name the line: a guard must not be off because of a spelling. A missing file is an
-// error too, which matches fs.ErrNotExist; the caller knows whether somebody asked for the file.
+// error too, which matches fs.ErrNotExist; the caller knows whether the file was asked for.
 func LoadSettings(path string) (Settings, error) {
 	text, err := readSettings(path)
 	if err != nil {

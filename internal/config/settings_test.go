@@ -32,7 +32,7 @@ func TestSettings(t *testing.T) {
 		{"max_nodes: 0\nread_only: false", Settings{}, ""},
 		{"# c\nmax_node: 5\n", Settings{}, `line 2: unknown setting "max_node": did you mean max_nodes?`},
 		{"readonly: true", Settings{}, "did you mean read_only?"},
-		{"colour: true", Settings{}, `unknown setting "colour": there are max_nodes, require_filter`},
+		{"collor: true", Settings{}, `unknown setting "collor": there are max_nodes, require_filter`},
 		{"\"a\\e[2J\": true", Settings{}, `unknown setting "a\x1b[2J"`},
 		{"signer_ca: \"/a\\e[2J\"", Settings{}, "want the path of a file"},
 		{"max_nodes: 5\n\nmax_nodes: 6\n", Settings{}, "line 3: max_nodes is already set in line 1"},

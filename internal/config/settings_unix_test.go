@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestSettingsAreAFile: FLEETCTL_SETTINGS=/dev/zero took all memory, and a pipe waited for ever.
+// TestSettingsAreAFile: FLEETCTL_SETTINGS=/dev/zero took all memory, and a pipe waited forever.
 func TestSettingsAreAFile(t *testing.T) {
 	dir := t.TempDir()
 	large, pipe := filepath.Join(dir, "large"), filepath.Join(dir, "pipe")

@@ -12,19 +12,19 @@ import (
 // maxLinks is how many symbolic links a path may lead through, as in Linux.
 const maxLinks = 40
 
-// others are the permissions by which somebody else may write.
+// others are the permissions that let another user write.
 const others fs.FileMode = 0o022
 
-// untrusted says why a project file may not decide anything; "" when it may: it, the folders on the way to it, and those that
-// its symbolic links lead through belong to the caller or to root, and nobody else can write them. A folder such as /tmp,
-// which all may write but where only owners may replace what is there, can be on the way, but cannot hold the file: anybody
+// untrusted reports why a project file may not decide anything; "" when it may: it, the folders on the way to it, and those that
+// its symbolic links lead through belong to the caller or to root, and no other user can write them. A folder such as /tmp,
+// which all may write but where only owners may replace what is there, can be on the way, but cannot hold the file: any user
 // can make one there. An error means that the file could not be examined.
 func (l *loader) untrusted(path string) (why string, err error) {
 	if !ownersKnown {
 		if under(l.env.Home, path) {
 			return "", nil
 		}
-		return "this system does not tell who else can write it; only what is in the home directory counts", nil
+		return "on this system it is unknown which other users can write it; only files in the home directory count", nil
 	}
 	volume := filepath.VolumeName(path)
 	at, rest := volume+string(filepath.Separator), steps(path[len(volume):])
@@ -71,7 +71,7 @@ func (l *loader) untrusted(path string) (why string, err error) {
 	return "", nil
 }
 
-// openFolder says what is wrong with a folder on the way; last means that the file, or a link to it, is in it.
+// openFolder reports what is wrong with a folder on the way; last means that the file, or a link to it, is in it.
 func (l *loader) openFolder(dir string, last bool) (why string, err error) {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -86,7 +86,7 @@ func (l *loader) openFolder(dir string, last bool) (why string, err error) {
 	return "others can write its folder " + dir, nil
 }
 
-// foreign says whose a file is, when it belongs neither to root nor to the caller.
+// foreign names the owner of a file that belongs neither to root nor to the caller.
 func (l *loader) foreign(path string, info fs.FileInfo) string {
 	owner := fileOwner
 	if l.env.owner != nil {

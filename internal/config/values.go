@@ -32,7 +32,7 @@ func (l *loader) assign(key string, f *field, text, origin string) {
 	if problem == nil {
 		l.record(key, f, text, origin)
 		if len(f.enum) > 0 && !slices.Contains(f.enum, text) {
-			l.warn("%s: %s: %s is not one of %s; it is used all the same, as Choria does", origin, key, quote(key, text), strings.Join(f.enum, ", "))
+			l.warn("%s: %s: %s is not one of %s; it is used anyway, as Choria does", origin, key, quote(key, text), strings.Join(f.enum, ", "))
 		}
 		return
 	}
@@ -43,7 +43,7 @@ func (l *loader) assign(key string, f *field, text, origin string) {
 	l.warn("%s: %s: %s %v; %s is used", origin, key, quote(key, text), problem, quote(key, used))
 }
 
-// store parses text into the field's place. kept says that the old value stays.
+// store parses text into the field's place. kept means that the old value stays.
 func (l *loader) store(f *field, text string) (problem error, kept bool) {
 	switch to := f.to.(type) {
 	case *secret.Value:

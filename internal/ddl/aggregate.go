@@ -93,7 +93,7 @@ func (g *Aggregator) JSON() json.RawMessage {
 }
 
 // Text is the lines of each output's summary. An output without values has no
-// lines, an average has one all the same.
+// lines, an average has one anyway.
 func (g *Aggregator) Text() map[string][]string {
 	all := map[string][]string{}
 	for output, s := range g.by {

@@ -1,13 +1,13 @@
 // Package ddl knows agent documents: which actions an agent has, what they
-// take, what they return, and how replies are summed up.
+// take, what they return, and how replies are aggregated.
 //
 // It resolves documents (embedded, on disk, from the site's registry), turns
-// typed key=value inputs into the JSON that goes on the wire, and aggregates
+// typed key=value inputs into the JSON that is sent, and aggregates
 // replies. It does not send anything, and knows neither terminals nor flags.
 //
 // Invariants: a resolved Document is shared and never changed; an error never
-// quotes the value of a secret input; whatever Check lets through is valid
-// JSON for the action.
+// quotes the value of a secret input; what Check returns is valid JSON
+// for the action.
 package ddl
 
 import (
@@ -26,7 +26,7 @@ import (
 type Document struct {
 	Metadata Metadata
 	Actions  []Action
-	// Origin says where the document came from: "embedded", the path of a
+	// Origin reports where the document came from: "embedded", the path of a
 	// file, or "registry".
 	Origin string
 }
@@ -37,7 +37,7 @@ const (
 	originRegistry = "registry"
 )
 
-// Metadata is what a document says of its agent. Timeout is how long an action
+// Metadata is a document's description of its agent. Timeout is how long an action
 // may take on a node; it is never zero.
 type Metadata struct {
 	Name        string

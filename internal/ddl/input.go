@@ -34,9 +34,9 @@ func (e *InputError) Error() string {
 	return fmt.Sprintf("cannot call %s#%s: input %q %s", e.Agent, e.Action, e.Input, e.Problem)
 }
 
-// Check turns typed inputs into the JSON object that goes on the wire, or
+// Check turns typed inputs into the JSON object that is sent, or
 // refuses the first that is wrong with an *InputError (docs/protocol.md, CLI
-// conversion and validation). Beyond what the document says: a blank default
+// conversion and validation). In addition to the document: a blank default
 // does not satisfy a required input, and choria_provision#restart takes whole
 // seconds from 0 to 600 as its splay.
 //
@@ -118,7 +118,7 @@ func requiredHint(i Input) string {
 	return "give " + i.Name + "=VALUE"
 }
 
-// isBlank reports whether a default says nothing, so that a required input
+// isBlank reports whether a default is blank, so that a required input
 // still has to be given.
 func isBlank(value any) bool {
 	switch v := value.(type) {
@@ -241,7 +241,7 @@ func (i Input) checkString(text string) (problem string) {
 		return i.checkAddress(text, "an IP address", netip.Addr.IsValid)
 	}
 	if c := i.Validation[0]; c >= 'a' && c <= 'z' {
-		// A named validator that we do not know: upstream warns and goes on.
+		// A named validator that we do not know: upstream warns and continues.
 		return ""
 	}
 	re, err := regexp.Compile(i.Validation)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"fleetctl/internal/atomicfile"
 	"fleetctl/internal/filter"
 )
 
@@ -62,7 +63,7 @@ type Resolver struct {
 	Fetch func(ctx context.Context, agent string) ([]byte, error)
 }
 
-// UnknownAgentError says that no document was found for an agent. Known are the
+// UnknownAgentError reports that no document was found for an agent. Known are the
 // names of the agents for which there is one without asking the network, sorted.
 type UnknownAgentError struct {
 	Agent string
@@ -109,7 +110,7 @@ func (r Resolver) Resolve(ctx context.Context, agent string) (*Document, error) 
 			if err == nil || r.Fetch == nil {
 				return d, err
 			}
-			// A damaged file must not hide the agent for ever: ask again.
+			// A damaged file must not hide the agent forever: ask again.
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("read cached agent document: %w", err)
 		}
@@ -158,22 +159,16 @@ func (r Resolver) cachePath(agent string) string {
 	return filepath.Join(r.CacheDir, "agent", agent+".json")
 }
 
-// store writes a file so that readers see all of it or nothing.
+// store writes a file of the cache.
 func store(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".ddl-*")
+	f, err := atomicfile.Write(path, data)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return f.Commit(0o644)
 }
 
 // find is the last file for the agent in the library directories, or "".

@@ -85,7 +85,7 @@ func TestUnknownAgentNamesTheKnownOnes(t *testing.T) {
 	}
 	_, err := Resolver{Fetch: func(context.Context, string) ([]byte, error) { return nil, down }}.Resolve(t.Context(), "pakage")
 	if !errors.Is(err, down) {
-		t.Errorf("got %v, want the registry's fault to be told", err)
+		t.Errorf("got %v, want the registry's fault in the error", err)
 	}
 }
 

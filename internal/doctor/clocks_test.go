@@ -19,7 +19,7 @@ func TestClocksAreJudged(t *testing.T) {
 	} {
 		f := judgeClocks(tt.skews)
 		if got := strings.Join(f.warnings, "; "); got != tt.want || (f.fix == "") != (tt.want == "") {
-			t.Errorf("%s: got %q, mend %q, want %q", tt.name, got, f.fix, tt.want)
+			t.Errorf("%s: got %q, fix %q, want %q", tt.name, got, f.fix, tt.want)
 		}
 	}
 }

@@ -1,8 +1,8 @@
-// Package doctor walks the way to the fleet, step by step, and returns what it found as values: configuration, settings,
-// credentials, brokers, TLS, authentication, replies, events, discovery, clocks.
+// Package doctor checks every step from the configuration to the fleet, and returns the findings as values: configuration,
+// settings, credentials, brokers, TLS, authentication, replies, events, discovery, clocks.
 //
-// It changes nothing anywhere. Words for the operator are here; exit codes, layout and streams are not. No step waits
-// longer than its Options say.
+// It changes nothing. The texts for the operator are here; exit codes, layout and streams are not. No step waits
+// longer than Options allow.
 package doctor
 
 import (
@@ -33,7 +33,7 @@ const (
 
 var statusNames = [statuses]string{"unset", "passed", "warning", "failed", "skipped"}
 
-// String is total.
+// String returns the name; it works for every value.
 func (s Status) String() string {
 	if s >= statuses {
 		return "unknown"
@@ -41,7 +41,7 @@ func (s Status) String() string {
 	return statusNames[s]
 }
 
-// Step is one step on the way to the network.
+// Step is one step from the configuration to the fleet.
 type Step struct {
 	Name   string
 	Target string // what was looked at, such as a broker's address; may be empty
@@ -52,7 +52,7 @@ type Step struct {
 	Took   time.Duration
 }
 
-// Options say where to walk and how long to wait.
+// Options define which fleet to check and how long to wait.
 type Options struct {
 	Fleet            fleet.Options
 	Collective       string        // empty: the main one
@@ -62,7 +62,7 @@ type Options struct {
 	Now              time.Time
 }
 
-// Report is what a walk found.
+// Report is the result of Walk.
 type Report struct {
 	Config      *config.Config // nil when it could not be read
 	Credentials []security.Credential
@@ -98,7 +98,7 @@ func (r Report) Verdict() string {
 	return fmt.Sprintf("all %d steps passed", len(r.Steps)-count[Skipped])
 }
 
-// Walk takes the steps. One that fails ends the walk; those after it are skipped.
+// Walk does the steps in order. A step that fails ends the walk; the steps after it are skipped.
 func Walk(ctx context.Context, o Options) Report {
 	c := &checkup{o: o}
 	c.walk(ctx)
@@ -159,7 +159,7 @@ func (c *checkup) walk(ctx context.Context) {
 	}
 }
 
-// take does one step within its time, and tells whether the walk may go on.
+// take does one step within its time, and reports whether the next step may start.
 func (c *checkup) take(ctx context.Context, name string, extra time.Duration, do func(context.Context) finding) bool {
 	step := timed(ctx, name, c.o.Wait+extra, do)
 	c.steps = append(c.steps, step)
@@ -196,8 +196,8 @@ func join(separator string, parts ...string) string {
 	return strings.Join(full, separator)
 }
 
-// patiently gives up on work that no context ends, such as reading a file from a server that is away. The work itself
-// is left behind: the program ends soon.
+// patiently stops waiting for work that a context cannot end, such as reading a file from a server that is away. The work
+// continues until the program ends, which is soon.
 func patiently[T any](ctx context.Context, what string, work func() (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -234,7 +234,7 @@ func (c *checkup) configuration(ctx context.Context) finding {
 	return finding{detail: detail, warnings: cfg.Warnings}
 }
 
-// asUsage makes every fault of the configuration one of usage, the file server's too.
+// asUsage makes every fault of the configuration a usage error, a failing file server included.
 func asUsage(err error) error {
 	if _, ok := errors.AsType[*fleet.UsageError](err); ok {
 		return err
@@ -287,7 +287,7 @@ func (c *checkup) identity(ctx context.Context) finding {
 	f := finding{detail: c.id.String(), warnings: c.id.Warnings()}
 	for _, cred := range c.credentials {
 		left := cred.NotAfter.Sub(c.o.Now)
-		if cred.NotAfter.IsZero() || left < time.Hour || left > soonExpired { // the identity itself warns of the last hour
+		if cred.NotAfter.IsZero() || left < time.Hour || left > soonExpired { // the identity itself warns about the last hour
 			continue
 		}
 		f.warnings = append(f.warnings, fmt.Sprintf("%s %s expires on %s", cred.Kind, cred.Path, cred.NotAfter.UTC().Format(time.RFC3339)))

@@ -22,7 +22,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// reach looks into every broker, all at once. One that can be reached is enough to go on; faults of the others are
+// reach checks every broker, all at once. One reachable broker is enough to continue; faults of the others are
 // warnings then.
 func (c *checkup) reach(ctx context.Context) bool {
 	config, err := c.id.TLS(c.servers...)
@@ -80,7 +80,7 @@ func (c *checkup) reachOne(ctx context.Context, p bus.Probe) []Step {
 	return steps
 }
 
-// greeted words a broker's greeting and its certificate.
+// greeted describes a broker's greeting and its certificate.
 func (c *checkup) greeted(g bus.Greeting, err error) finding {
 	if errors.Is(err, bus.ErrWebSocket) {
 		return finding{skipped: true, detail: err.Error()}
@@ -125,7 +125,7 @@ func (c *checkup) authenticate(ctx context.Context) finding {
 	return finding{detail: fmt.Sprintf("connected to %s as %s", bus.Probe{Server: c.n.Conn().URL()}.Address(), c.id.Caller())}
 }
 
-// replies listens where servers will answer us: without that right, a request looks unanswered.
+// replies subscribes to the reply subject: without that right, every request looks unanswered.
 func (c *checkup) replies(ctx context.Context) finding {
 	var err error
 	c.session, err = c.client.Open(ctx, c.n.Collective)
@@ -149,20 +149,20 @@ func (c *checkup) events(ctx context.Context) finding {
 	}
 	if p, ok := errors.AsType[*bus.Problem](err); ok && !p.Lost {
 		return finding{
-			warnings: []string{"lifecycle events are not for us: restarts are proved by polling, reprovisioning only by the node's return"},
+			warnings: []string{"lifecycle events are not allowed for this caller: restarts are proved by polling, reprovisioning only by the node's return"},
 			fix:      "give the token the permission events_viewer",
 		}
 	}
 	return finding{err: err}
 }
 
-// discover asks the fleet who is there, and keeps the clocks of the answers.
+// discover finds the nodes of the collective, and keeps the clock of each answer.
 func (c *checkup) discover(ctx context.Context) finding {
 	wait := c.discoveryWait()
 	c.skews = map[string]time.Duration{}
 	var last time.Duration
-	roll := rpcclient.Roll{Filter: discovery.WireFilter(filter.Filter{}, ""), Window: choria.Window{Timeout: wait}}
-	for r, err := range c.session.Ping(ctx, roll) {
+	ping := rpcclient.PingRequest{Filter: discovery.WireFilter(filter.Filter{}, ""), Window: choria.Window{Timeout: wait}}
+	for r, err := range c.session.Ping(ctx, ping) {
 		if err != nil {
 			return finding{err: err}
 		}
@@ -190,7 +190,7 @@ func (c *checkup) discovered(last, wait time.Duration) finding {
 	}
 	if len(c.skews) == 0 {
 		f.err = &fleet.NoNodesError{What: fmt.Sprintf("no node in collective %s answered within %s", c.n.Collective, wait),
-			Hint: "are servers connected to this broker, in this collective (-T), and do they trust this caller? Their logs say why they do not answer"}
+			Hint: "are servers connected to this broker, in this collective (-T), and do they trust this caller? Their logs have the reason"}
 		f.detail, f.warnings = strings.Join(f.warnings, "; "), nil
 		return f
 	}

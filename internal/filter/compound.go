@@ -29,7 +29,7 @@ func compoundEnv() map[string]any {
 	}
 }
 
-// compileCompound compiles as servers do: a name that nobody knows is nil, a
+// compileCompound compiles as servers do: an unknown name is nil, a
 // result that cannot be a bool is an error.
 func compileCompound(text string) compoundProgram {
 	program, err := expr.Compile(text, expr.Env(compoundEnv()), expr.AsBool(), expr.AllowUndefinedVariables())

@@ -6,7 +6,7 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Bounds of FactNames: a name is for people, and a node may say anything.
+// Bounds of FactNames: a name is printed, and a node may send any text.
 const (
 	maxFactDepth = 6
 	maxFactNames = 2000

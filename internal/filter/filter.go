@@ -1,13 +1,13 @@
-// Package filter knows node filters and reply expressions: how an operator
-// writes them, which of them would do something else than they seem to say,
-// and what a Choria server makes of them (docs/protocol.md, filters).
+// Package filter parses node filters and reply expressions, refuses those that
+// do not mean what they seem to mean, and evaluates them as a Choria server does
+// (docs/protocol.md, filters).
 //
 // It does not know the wire form of a filter, nor where nodes come from.
 //
-// Two halves must not be confused. Parse is strict: it refuses what would
-// surprise, and every refusal carries the filter to write instead. ParseFact,
-// Filter.Match and Matcher.Match are faithful: they do what a server does, its
-// oddities included, because the lab must answer as the real thing does.
+// The package has two parts. Parse is strict: it refuses filters with a
+// surprising meaning, and each refusal has the filter to write instead.
+// ParseFact, Filter.Match and Matcher.Match do exactly what a server does, its
+// oddities included, because the lab must answer as a real server.
 package filter
 
 import (
@@ -31,7 +31,7 @@ func (f Fact) String() string {
 	return f.Name + " " + f.Operator + " " + f.Value
 }
 
-// Filter says which nodes are meant. Facts, Classes, Agents and Compound must
+// Filter reports which nodes are meant. Facts, Classes, Agents and Compound must
 // all hold, one of Identities must; an empty Filter is every node. Classes,
 // Agents and Identities may be regexes between slashes.
 type Filter struct {
@@ -50,7 +50,7 @@ func (f Filter) Empty() bool {
 }
 
 // ExactIdentities returns the names of the nodes when the filter is nothing but
-// exact names, agents aside, so that nobody has to be asked who matches. Names
+// exact names, agents aside, so that no request is needed to find the nodes. Names
 // that a discovery method expands itself (pql:, group:) are not exact. The
 // slice is the caller's.
 func (f Filter) ExactIdentities() ([]string, bool) {

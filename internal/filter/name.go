@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// NameFault says why text cannot be the name of a node, and is "" when it can. A name has only ASCII letters,
+// NameFault reports why text cannot be the name of a node, and is "" when it can. A name has only ASCII letters,
 // digits, dots, hyphens and underscores (docs/protocol.md, discovery, flatfile; the underscore is ours), does not
 // begin with a hyphen, which would be a flag, and has no empty part between its dots.
 func NameFault(text string) string {

@@ -45,7 +45,7 @@ func NearestFew(name string, known []string, limit int) []string {
 }
 
 // distance counts the insertions, deletions, replacements and swaps of
-// neighbours that make b of a.
+// neighbors that make b of a.
 func distance(a, b string) int {
 	if len(a) > 200 || len(b) > 200 {
 		return len(a) + len(b) // too long to be worth the work: far apart

@@ -22,9 +22,9 @@ type Flags struct {
 	DataFunctions []string
 }
 
-// SurpriseError refuses a filter whose meaning on servers is not what it seems
-// to say. Instead is the flag and filter to type, quoted for a shell; it is
-// blank only where no filter at all says the same.
+// SurpriseError refuses a filter whose meaning on servers is not the obvious
+// one. Instead is the flag and filter to type, quoted for a shell; it is
+// blank only when the same is done without a filter.
 type SurpriseError struct {
 	Flag    string // "-F"
 	Text    string // as typed
@@ -32,7 +32,7 @@ type SurpriseError struct {
 	Instead string
 }
 
-// Error says what is refused, why, and what to write.
+// Error names what is refused, why, and what to write.
 func (e *SurpriseError) Error() string {
 	s := fmt.Sprintf("cannot use %s %s: %s", e.Flag, shellQuote(e.Text), e.Why)
 	if e.Instead != "" {

@@ -41,7 +41,7 @@ func checkFact(flag, text string) (Fact, error) {
 	case fact.Operator == "=~" && pattern == "":
 		return surprise("an empty regex matches everything", "-S "+shellQuote(literalExpr(fact.Name, typed, value)))
 	case isRegex(value) && typed != "=" && typed != "==" && typed != "=~":
-		return surprise(fmt.Sprintf("a value between slashes is always a positive regex match, whatever %s says", typed),
+		return surprise(fmt.Sprintf("a value between slashes is always a positive regex match, whatever the operator %s is", typed),
 			slashInstead(fact, typed))
 	case fact.Operator == "=~":
 		if _, err := regexp.Compile(factPattern(value)); err != nil {
@@ -157,7 +157,7 @@ var dataFunctions = map[string]any{
 }
 
 // checkCompound compiles -S as servers do, and then refuses what servers
-// accept in silence: names that nobody knows, and filters inside with() that
+// accept without an error: unknown names, and filters inside with() that
 // -F and -C would refuse.
 func checkCompound(text string, extra []string) error {
 	if strings.TrimSpace(text) == "" {

@@ -25,7 +25,7 @@ func ParseVersions(text string) (*Versions, error) {
 	return &Versions{constraints: c}, nil
 }
 
-// Match reports whether a version is in the range. A version that cannot be compared is in none: comparable tells.
+// Match reports whether a version is in the range. A version that cannot be compared is in no range; comparable is false then.
 func (v *Versions) Match(version string) (in, comparable bool) {
 	parsed, err := parseVersion(version)
 	if err != nil {

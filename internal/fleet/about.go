@@ -10,7 +10,7 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// About is what is known of a fleet before anything is dialled.
+// About is what is known of a fleet before anything is dialed.
 type About struct {
 	ConfigFile     string
 	Collective     string
@@ -29,11 +29,11 @@ func (f *Fleet) About() About {
 	return a
 }
 
-// Caller is who we are to the fleet.
+// Caller is our caller id.
 type Caller struct {
 	ID      string
 	Version choria.Version
-	// ChecksReplies: replies are believed only when their signature and their server's token are good.
+	// ChecksReplies means that replies are accepted only with a valid signature and a valid token of their server.
 	ChecksReplies bool
 }
 
@@ -67,8 +67,8 @@ func (f *Fleet) Links() <-chan batch.Link {
 	return f.links
 }
 
-// Private tells whether what is sent now can be read by nobody on the way: the connection has TLS, or the broker is on
-// this machine. It dials if need be; an error says that the connection is lost.
+// Private reports whether requests are safe from readers on the network: the connection has TLS, or the broker is on this
+// machine. It dials if needed; an error means that the connection is lost.
 func (f *Fleet) Private(ctx context.Context) (private bool, broker string, err error) {
 	if _, err := f.Dial(ctx); err != nil {
 		return false, "", err

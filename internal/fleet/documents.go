@@ -19,7 +19,7 @@ func (f *Fleet) Documents() ddl.Resolver {
 	return r
 }
 
-// registryTimeout bounds the wait for the network's registry: its document says 2 s, and upstream adds 2.
+// registryTimeout bounds the wait for the network's registry: its document has 2 s, and upstream adds 2.
 const registryTimeout = 4 * time.Second
 
 func (f *Fleet) fetchDocument(ctx context.Context, agent string) ([]byte, error) {

@@ -36,7 +36,7 @@ func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent
 	res, err := f.discover(ctx, t, parsed, agent)
 	f.warnOfExpired()
 	if res.Strange > 0 {
-		f.o.tell("warning: left out: %s that no node can have", plain.Count(res.Strange, "name"))
+		f.o.tell("warning: ignored invalid node names: %d", res.Strange)
 	}
 	if err != nil || len(res.Nodes) == 0 {
 		return res, err
@@ -114,13 +114,13 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 		f.keepKnown(ctx, keep, q.Known, res)
 	}
 	if f.client != nil && f.client.Crowded() {
-		f.o.tell("warning: nodes were still answering when discovery ended after %v: more may be there; --discovery-timeout waits longer", q.Timeout)
+		f.o.tell("warning: nodes were still answering when discovery ended after %v: more may be there; --discovery-timeout waits longer", max(res.Took.Round(100*time.Millisecond), q.Timeout))
 	}
 	return res, err
 }
 
 func (f *Fleet) choose(t Targets, parsed filter.Filter) (discovery.Choice, error) {
-	return discovery.Choose(discovery.Wish{
+	return discovery.Choose(discovery.Request{
 		Method: t.Method, NodesFile: t.NodesFile, Options: t.Do, Filter: parsed,
 		DefaultMethod: f.Config.DiscoveryMethod, Defaults: f.Config.DiscoveryOptions,
 	})

@@ -23,7 +23,7 @@ import (
 // ProvisioningCollective is where nodes in provisioning mode are, in a broker account of their own.
 const ProvisioningCollective = "provisioning"
 
-// Options say what of the command line and the environment decides about the way to the fleet.
+// Options are the parts of the command line and the environment that decide how the fleet is reached.
 type Options struct {
 	ConfigFile string // Choria's client configuration; empty: as the site has it, or as Choria itself searches
 	Site       string // of our own settings; empty: as FLEETCTL_SITE has it
@@ -35,7 +35,7 @@ type Options struct {
 	ConnectTimeout time.Duration                   // zero: the bus's default
 	TTL            time.Duration                   // of every request; zero: as configured
 	InsecureBroker bool                            // do not verify the broker's certificate
-	AllowUnsigned  bool                            // believe replies without a signature where an issuer is known
+	AllowUnsigned  bool                            // accept replies without a signature when an issuer is known
 	SignerCA       string                          // certificate authority of request signer and login service
 	InsecureSigner bool
 	Federations    []string // those that were asked for; the environment wins
@@ -59,7 +59,7 @@ func (o Options) warn(warnings []string) {
 	}
 }
 
-// UsageError says that what was typed or configured cannot be used. Nothing was sent.
+// UsageError reports arguments or a configuration that cannot be used. Nothing was sent.
 type UsageError struct {
 	Err  error
 	Hint string // what to do, on a line of its own; may be empty
@@ -113,13 +113,14 @@ func (o Options) LoadConfig(ctx context.Context) (*config.Config, error) {
 type Fleet struct {
 	Config     *config.Config
 	Collective string
-	// Federations are those whose collectives are addressed; none means the broker's own collectives.
+	// Federations are the federations whose collectives are addressed; without any, the broker's own collectives are.
 	Federations []string
 
-	o      Options
-	id     *security.Identity
-	conn   *bus.Conn
-	client *rpcclient.Client
+	o       Options
+	id      *security.Identity
+	conn    *bus.Conn
+	client  *rpcclient.Client
+	refused error // of the first Dial, whose time is over
 
 	links  chan batch.Link
 	handed atomic.Bool // a run reports what happens to the connection
@@ -127,7 +128,7 @@ type Fleet struct {
 	tokens bool        // the client keeps the nodes' tokens
 }
 
-// Open reads the configuration. No credential is opened and nothing is dialled. An empty collective is the main one.
+// Open reads the configuration. No credential is opened and nothing is dialed. An empty collective is the main one.
 func Open(ctx context.Context, o Options, collective string) (*Fleet, error) {
 	cfg, err := o.LoadConfig(ctx)
 	if err != nil {
@@ -156,7 +157,7 @@ func New(o Options, cfg *config.Config, collective string) (*Fleet, error) {
 	return &Fleet{o: o, Config: cfg, Collective: collective, Federations: federations}, nil
 }
 
-// Identity opens our credentials, and reports what is wrong with them before anything is dialled.
+// Identity opens our credentials, and reports what is wrong with them before anything is dialed.
 func (f *Fleet) Identity() (*security.Identity, error) {
 	if f.id != nil {
 		return f.id, nil
@@ -178,10 +179,10 @@ func (f *Fleet) Identity() (*security.Identity, error) {
 // UseIdentity takes credentials that the caller has opened.
 func (f *Fleet) UseIdentity(id *security.Identity) { f.id = id }
 
-// Dial connects to the broker, once a process.
+// Dial connects to the broker, once a process. A connection that failed is not tried again: the operator has waited once.
 func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
-	if f.client != nil {
-		return f.client, nil
+	if f.client != nil || f.refused != nil {
+		return f.client, f.refused
 	}
 	id, err := f.Identity()
 	if err != nil {
@@ -198,6 +199,7 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 	f.links = make(chan batch.Link, linkBuffer)
 	o.OnLink = f.link
 	if f.conn, err = bus.Connect(ctx, o); err != nil {
+		f.refused = err
 		return nil, err
 	}
 	if back, _ := f.conn.Reconnected(); !back.IsZero() {
@@ -227,8 +229,8 @@ func (f *Fleet) late(back time.Time) {
 // linkBuffer is how many losses and returns of the connection are kept for a run that is busy.
 const linkBuffer = 256
 
-// link hands on what happens to the connection, and reports it at once while no run does. It must not block: with so many
-// unread ones another tells nothing new.
+// link passes on what happens to the connection, and reports it at once while no run does. It must not block: when the
+// buffer is full, the event is dropped.
 func (f *Fleet) link(up, gone bool, at time.Time, err error) {
 	switch report := !f.handed.Load(); {
 	case up && !f.lostAt.IsZero():
@@ -247,7 +249,7 @@ func (f *Fleet) link(up, gone bool, at time.Time, err error) {
 	}
 }
 
-// ttl is how old requests may get: what the operator says, else what is configured; zero is the client's own default.
+// ttl is how old requests may get: from the command line, else from the configuration; zero is the client's default.
 func (f *Fleet) ttl() time.Duration {
 	if f.o.TTL > 0 || !f.Config.TTLSet {
 		return f.o.TTL
@@ -291,7 +293,7 @@ func (f *Fleet) srvDomain() string {
 	return ""
 }
 
-// Close leaves the network.
+// Close closes the connection.
 func (f *Fleet) Close() {
 	if f.conn == nil {
 		return

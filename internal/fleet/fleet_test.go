@@ -155,7 +155,7 @@ func TestSecurityIsOfFlagsSettingsAndConfiguration(t *testing.T) {
 	}
 }
 
-// What is wrong with the credentials is said before anything is dialled, and what they warn of is said once.
+// What is wrong with the credentials is said before anything is dialed, and what they warn of is said once.
 func TestCredentialsAreOpenedOnce(t *testing.T) {
 	p := newPlace(t, "plugin.security.file.certificate = /nowhere/c.pem", "plugin.security.file.key = /nowhere/k")
 	p.Getenv = func(string) (string, bool) { return "", false }
@@ -174,8 +174,11 @@ func TestCredentialsAreOpenedOnce(t *testing.T) {
 	if said := strings.Join(p.said, "\n"); strings.Count(said, "INSECURE_YES_REALLY") != 1 || !strings.HasPrefix(said, "warning: ") {
 		t.Errorf("said %q", said)
 	}
+	_, first := f.Dial(t.Context())
+	if _, again := f.Dial(t.Context()); first == nil || again != first {
+		t.Errorf("a connection that failed was tried again: %v, then %v", first, again)
+	}
 	for _, do := range []func() error{
-		func() error { _, err := f.Dial(t.Context()); return err },
 		func() error { _, _, err := f.Private(t.Context()); return err },
 		func() error { _, err := f.Find(t.Context(), Targets{}, filter.Filter{}, ""); return err },
 		func() error { _, err := serviceSigner{f}.Sign(t.Context(), "r", "s", "t"); return err },
@@ -186,7 +189,7 @@ func TestCredentialsAreOpenedOnce(t *testing.T) {
 	}
 }
 
-func TestAFleetIsDialledOnce(t *testing.T) {
+func TestAFleetIsDialedOnce(t *testing.T) {
 	l, p := practice(t)
 	f := p.open(t, "")
 	client, err := f.Dial(t.Context())
@@ -220,11 +223,11 @@ func TestDocumentsComeFromTheRegistryWhereItIsConfigured(t *testing.T) {
 	_, p := practice(t)
 	f := p.open(t, "")
 	if _, err := f.Documents().Resolve(t.Context(), "nosuchagent"); err == nil || f.Conn() != nil {
-		t.Errorf("without a registry: %v, dialled %t", err, f.Conn() != nil)
+		t.Errorf("without a registry: %v, dialed %t", err, f.Conn() != nil)
 	}
 	f.Config.RegistryCache = t.TempDir()
 	if _, err := f.Documents().Resolve(t.Context(), "nosuchagent"); err == nil || f.Conn() == nil {
-		t.Errorf("with a registry: %v, dialled %t", err, f.Conn() != nil)
+		t.Errorf("with a registry: %v, dialed %t", err, f.Conn() != nil)
 	}
 	if data, err := f.fetchDocument(t.Context(), "rpcutil"); err != nil || !strings.Contains(string(data), `"rpcutil"`) {
 		t.Errorf("rpcutil: %.40s, %v", data, err)
@@ -293,7 +296,7 @@ func TestNodesComeFromFilesExclusionsAndLimits(t *testing.T) {
 	}
 }
 
-// misused tells that an error is about what the operator typed.
+// misused reports that an error is about what the operator typed.
 func misused(err error) bool {
 	if e, ok := errors.AsType[*discovery.SourceError](err); ok {
 		return e.Kind == discovery.Misuse

@@ -14,7 +14,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Security says who we are by a configuration: what the files, the flags and our own settings have of it.
+// Security collects the settings of our identity from the configuration, the flags and our own settings.
 func (o Options) Security(cfg *config.Config) (security.Options, error) {
 	s := cfg.Security
 	out := security.Options{
@@ -36,7 +36,7 @@ func (o Options) Security(cfg *config.Config) (security.Options, error) {
 	return out, nil
 }
 
-// SecurityOptions say who we are on this network.
+// SecurityOptions are the settings of our identity on this network.
 func (f *Fleet) SecurityOptions() (security.Options, error) {
 	o, err := f.o.Security(f.Config)
 	o.Service = serviceSigner{f}
@@ -76,7 +76,7 @@ func (s serviceSigner) Sign(ctx context.Context, request, signature, token strin
 	case err != nil:
 		return "", err
 	case !reply.OK(): // a refusal has no secure_request: look at the status first
-		return "", fault(fmt.Sprintf("%s says no: %s", reply.Node, cmp.Or(reply.Message, reply.Code.String())), "", nil)
+		return "", fault(fmt.Sprintf("%s refused: %s", reply.Node, cmp.Or(reply.Message, reply.Code.String())), "", nil)
 	}
 	var signed struct {
 		Secure string `json:"secure_request"`

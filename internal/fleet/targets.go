@@ -13,7 +13,7 @@ import (
 	"fleetctl/internal/filter"
 )
 
-// Targets say which nodes are meant. The zero value is every node of the main collective.
+// Targets choose nodes. The zero value is every node of the main collective.
 type Targets struct {
 	Filter     filter.Flags
 	Collective string // empty: the main one
@@ -28,23 +28,23 @@ type Targets struct {
 	LimitSeed  int64
 }
 
-// filtered tells that a filter was given.
+// filtered reports that a filter was given.
 func (t Targets) filtered() bool {
 	f := t.Filter
 	return len(f.Facts)+len(f.Classes)+len(f.Agents)+len(f.Identities)+len(f.With)+len(f.Select) > 0
 }
 
-// Chosen tells that the nodes were chosen: by a filter, a file or names.
+// Chosen reports that the nodes were chosen: by a filter, a file or names.
 func (t Targets) Chosen() bool { return t.NodesFile != "" || t.filtered() }
 
-// Narrowed tells that the operator named the nodes by a filter of his own, or a list: an agent alone is none, as in
+// Narrowed reports that the operator named the nodes by a filter or a list: an agent alone does not count, as in
 // upstream, where every request has one.
 func (t Targets) Narrowed() bool {
 	t.Filter.Agents = nil
 	return t.Chosen() || slices.ContainsFunc(t.Do, func(option string) bool { return strings.HasPrefix(option, "file") })
 }
 
-// FilterRequiredError says that plugin.choria.require_client_filter forbids to ask every node. Nothing was sent.
+// FilterRequiredError reports that plugin.choria.require_client_filter forbids to ask every node. Nothing was sent.
 type FilterRequiredError struct{ File string }
 
 // Error implements error.
@@ -113,28 +113,28 @@ func (t Targets) Parse() (filter.Filter, error) {
 	if err != nil {
 		return filter.Filter{}, usage(err, "")
 	}
-	if t.Method != "" || t.NodesFile != "" { // else the configuration has a say, which is not read yet
-		if _, err := discovery.Choose(discovery.Wish{Method: t.Method, NodesFile: t.NodesFile, Options: t.Do, Filter: f}); err != nil {
+	if t.Method != "" || t.NodesFile != "" { // otherwise the configuration decides, which is not read yet
+		if _, err := discovery.Choose(discovery.Request{Method: t.Method, NodesFile: t.NodesFile, Options: t.Do, Filter: f}); err != nil {
 			return filter.Filter{}, err
 		}
 	}
 	return f, nil
 }
 
-// EmptyHint says what to look at when nothing matched.
+// EmptyHint is the hint when no node matched.
 func (t Targets) EmptyHint() string {
 	switch {
 	case len(t.Exclude) > 0:
 		return "--exclude takes nodes out: does it leave any?"
 	case t.NodesFile != "":
-		return "the list of --nodes names nobody"
+		return "the list of --nodes has no names"
 	case t.filtered():
 		return "no server matches the filter, or none answered in time: try it without, or with a longer --discovery-timeout"
 	}
 	return "no server answered: are they connected to this broker, in this collective (-T), is this caller allowed, and is the wait long enough?"
 }
 
-// Stdin tells what reads nodes from stdin, "" where nothing does.
+// Stdin reports what reads nodes from stdin, "" where nothing does.
 func (t Targets) Stdin() string {
 	if t.NodesFile == "-" {
 		return "--nodes -"

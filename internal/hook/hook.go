@@ -1,9 +1,9 @@
-// Package hook runs a command of the operator's beside a run: by /bin/sh -c, in a process group of its own, with a
-// document on its stdin, within a time limit.
+// Package hook runs a command of the operator during a run: with /bin/sh -c, in its own process group, with a document on
+// its stdin, within a time limit.
 //
-// It knows processes, and neither runs nor events. Invariants: what it started is killed with its whole group when the
-// time is up or the context ends; the command gets the environment that it was given and nothing of ours; what it writes
-// is kept in small amounts and never reaches our own streams.
+// It knows processes; it does not know runs or events. Invariants: the whole process group is killed when the time is up
+// or the context ends; the command gets only the environment that the caller hands in; a small part of its output is
+// kept, and none of it reaches our own streams.
 package hook
 
 import (

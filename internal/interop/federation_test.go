@@ -19,7 +19,7 @@ import (
 )
 
 // federated is a collective behind a real federation broker. The networks on both sides are plain NATS servers: Choria's
-// own broker, with an organization issuer, gives nobody the right to serve a federation (docs/protocol.md, federation).
+// own broker, with an organization issuer, gives no client the right to serve a federation (docs/protocol.md, federation).
 type federated struct {
 	*network
 	log string // of the federation broker

@@ -331,7 +331,7 @@ func events(t *testing.T, res result) any {
 	return got
 }
 
-// isHelp only tells that there is one: the texts are each client's own.
+// isHelp only reports that there is one: the texts are each client's own.
 func isHelp(_ *testing.T, res result) any {
 	return strings.Contains(strings.ToLower(res.Stdout+res.Stderr), "usage:")
 }

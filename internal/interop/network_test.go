@@ -361,7 +361,7 @@ func (n *network) AwaitExit(t *testing.T, node string) int {
 // StopServer freezes a server: it stays connected and answers nothing.
 func (n *network) StopServer(t *testing.T, node string) { n.servers[node].signal(t, syscall.SIGSTOP) }
 
-// ContServer lets a frozen server go on.
+// ContServer lets a frozen server continue.
 func (n *network) ContServer(t *testing.T, node string) { n.servers[node].signal(t, syscall.SIGCONT) }
 
 // Run runs the real client against the network.

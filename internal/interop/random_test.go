@@ -115,7 +115,7 @@ func randomSource(t *testing.T) (*rand.Rand, uint64) {
 // refusal is how our client says why it does not take a filter.
 var refusal = regexp.MustCompile(`^fleetctl: (cannot use|read) -[FCAIWS].+`)
 
-// difference tells how the clients' answers to one filter differ; "" when ours has the same nodes, or refuses.
+// difference reports how the clients' answers to one filter differ; "" when ours has the same nodes, or refuses.
 func (p pair) difference(t *testing.T) string {
 	t.Helper()
 	switch {

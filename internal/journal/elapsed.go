@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Clock tells how much time has passed since something that a journal records, for waits that must not be too short: a
+// Clock measures how much time has passed since something that a journal records, for waits that must not be too short: a
 // machine may have been suspended, restarted, or have its clock set, and the record may come from another one.
 type Clock struct {
 	m       Machine

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// fileSystem is the way to the disk. Tests put ones in its place that fail, or that forget what was not synced.
+// fileSystem is the access to the disk. Tests replace it by ones that fail, or that lose what was not synced.
 type fileSystem interface {
 	Mkdir(path string) error      // mode 0700
 	SyncFolder(path string) error // its entries are durable when it returns

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// fileIdentity is the device and the inode of a file, and whose it is; zeros and -1 when that is not known.
+// fileIdentity is the device and the inode of a file, and its owner; zeros and -1 when that is unknown.
 func fileIdentity(info fs.FileInfo) (device, inode uint64, uid int) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

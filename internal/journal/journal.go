@@ -1,7 +1,7 @@
 // Package journal keeps the records of a run in one append-only file.
 //
-// It knows lines, their order and their durability; it does not know what they
-// say. The file is named <id>.journal and holds one JSON object a line:
+// It knows lines, their order and their durability; it does not know their
+// content. The file is named <id>.journal and holds one JSON object a line:
 //
 //	{"sum":"1a2b3c4d","rec":{...}}    a record, as it was appended
 //	{"sum":"5e6f7a8b","own":{...}}    the process that holds the file from here on
@@ -14,15 +14,14 @@
 //
 //   - When Append returns nil its lines are on disk, as a group.
 //   - One process at a time appends; the kernel frees the lock when it dies.
-//   - A last line cut short by a crash was never acknowledged: it is dropped and
-//     said ([Journal.Torn]). Anything else that does not fit is a
-//     [CorruptError]: never a guess.
-//   - Files have mode 0600 and stay inside their directory, whatever the id says.
-//     One that belongs to another user is read, never written.
+//   - A last line cut short by a crash was never acknowledged: it is dropped
+//     and reported ([Journal.Torn]). Any other damage is a [CorruptError].
+//   - Files have mode 0600 and stay inside their directory, whatever the id is.
+//     A file of another user is read, never written.
 //
 // An own line names host, boot, process, device and inode, and ties the wall
-// clock to the time since the boot: from them follows whether a file is a copy
-// that may lag ([Journal.Copy]), whether a process still is the one that wrote
+// clock to the time since the boot: these show whether a file is a copy
+// that may lag ([Journal.Copy]), whether a process is still the one that wrote
 // it ([Owner.Signal]), and how long ago something was ([Clock]).
 package journal
 
@@ -54,7 +53,7 @@ var ErrExists = errors.New("it exists already")
 // ErrNotFound: there is no journal of that id.
 var ErrNotFound = errors.New("no such run")
 
-// CorruptError says where a journal stops being what was written.
+// CorruptError names the place from which a journal is not what was written.
 type CorruptError struct {
 	Line int // of the file, from 1
 	Why  string
@@ -147,7 +146,7 @@ func (m Machine) start(root folder, id string, f file) (*Journal, error) {
 }
 
 // Open takes over the journal of an earlier run: it is checked whole, a torn
-// tail is cut off (Torn says how much), and this process becomes its owner.
+// tail is cut off (Torn is its length), and this process becomes its owner.
 // ErrNotFound, ErrBusy, ErrForeign, or a *CorruptError.
 func (m Machine) Open(dir, id string) (*Journal, error) {
 	j, err := m.open(dir, id)
@@ -173,7 +172,7 @@ func (m Machine) open(dir, id string) (*Journal, error) {
 	return j, nil
 }
 
-// adopt checks the file, cuts a torn tail and writes who holds it now.
+// adopt checks the file, cuts a torn tail and writes this process as its owner.
 func (j *Journal) adopt() error {
 	info, err := j.f.Stat()
 	if err != nil {
@@ -251,7 +250,7 @@ func (j *Journal) write(b []byte) error {
 	return nil
 }
 
-// own appends who holds the journal from here on.
+// own appends this process as the owner of the journal.
 func (j *Journal) own() error {
 	o := j.owner()
 	line, sum := appendLine(nil, j.sum, ownerKey, j.ownLine(o))

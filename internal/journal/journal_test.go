@@ -296,7 +296,7 @@ func TestZerosNeverHideAcknowledgedLines(t *testing.T) {
 	}
 }
 
-// TestZeroedSectorIsDamage: what was written after a sector that is lost tells that it was no torn tail.
+// TestZeroedSectorIsDamage: what was written after a sector that is lost reports that it was no torn tail.
 func TestZeroedSectorIsDamage(t *testing.T) {
 	dir := t.TempDir()
 	path := written(t, dir, "r1", 40)

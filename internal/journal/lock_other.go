@@ -11,9 +11,9 @@ import (
 
 const lockSuffix = ".lock"
 
-// lockFile takes the run by a second file, where the system has no flock. It
-// outlives a process that is killed: the file must then be deleted by hand, which
-// is what ErrBusy leads to.
+// lockFile takes the run by a second file, where the system has no flock. The
+// file stays when a process is killed. It must then be deleted by hand; until then
+// ErrBusy is returned.
 func lockFile(root folder, id string, _ file) (io.Closer, error) {
 	f, err := root.OpenFile(id+lockSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if errors.Is(err, fs.ErrExist) {

@@ -11,8 +11,8 @@ import (
 )
 
 // lockFile takes the file for this process. The kernel frees it when the process
-// ends, however it ends. A reader that looks whether it is taken holds it for a
-// moment, so that a refusal is asked again.
+// ends, however it ends. A reader that checks the lock holds it for a
+// moment, so that a refusal is tried again.
 func lockFile(_ folder, _ string, f file) (io.Closer, error) {
 	for range 5 {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

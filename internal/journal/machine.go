@@ -12,7 +12,7 @@ type Machine struct {
 	Host  string
 	Boot  string // the id of this boot; "" where the system has none
 	PID   int
-	Start string // when this process began, in the system's own words; "" where the system does not tell
+	Start string // when this process began, in the system's own format; "" when the system does not report it
 	UID   int    // the effective user; -1 where files have no owner
 	Began time.Duration
 	// Now is the wall clock. Uptime is the time since the boot, sleep included; where Boot is "", the time since the process
@@ -20,7 +20,7 @@ type Machine struct {
 	Now     func() time.Time
 	Uptime  func() time.Duration
 	Changed func(fs.FileInfo) time.Time // when the file or its status last changed; zero where that is not known
-	// Process says when the process of this number began, in the same words as Start; "" when there is none, or unknown.
+	// Process is the start time of the process with this number, in the format of Start; "" when there is none, or unknown.
 	Process func(pid int) string
 
 	files fileSystem
@@ -29,7 +29,7 @@ type Machine struct {
 // began is the uptime at the start of this program.
 var began = uptime()
 
-// ThisMachine is the machine and the process that we are.
+// ThisMachine is this machine and this process.
 func ThisMachine() Machine {
 	host, err := os.Hostname()
 	if err != nil {

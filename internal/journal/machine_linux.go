@@ -11,7 +11,7 @@ import (
 	"unsafe"
 )
 
-// bootTime is CLOCK_BOOTTIME: it goes on while the machine sleeps.
+// bootTime is CLOCK_BOOTTIME: it continues while the machine sleeps.
 const bootTime = 7
 
 // uptime is the time since the boot, sleep included.

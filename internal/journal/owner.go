@@ -9,7 +9,7 @@ import (
 )
 
 // ErrForeign: the journal belongs to another user. It can be read, never driven: neither appended to nor its process
-// signalled.
+// signaled.
 var ErrForeign = errors.New("it belongs to another user")
 
 // ErrGone: the process that held the journal is gone, and its number may be another process's now.
@@ -18,7 +18,7 @@ var ErrGone = errors.New("its process is gone")
 // ErrElsewhere: the process that holds the journal runs on another host.
 var ErrElsewhere = errors.New("its process is on another host")
 
-// Owner is a process that held the journal. What it says of itself is in the file, and as trustworthy as the file's owner:
+// Owner is a process that held the journal. Its own description is in the file, and as trustworthy as the file's owner:
 // UID and Ours are the file system's.
 type Owner struct {
 	PID   int           `json:"pid"`
@@ -28,7 +28,7 @@ type Owner struct {
 	Start string        `json:"start,omitempty"` // when the process began, in the system's own words; "" likewise
 	Up    time.Duration `json:"up,omitempty"`    // the time since the boot, at Since
 
-	UID  int  `json:"-"` // whose the file is; -1 where files have no owner
+	UID  int  `json:"-"` // the owner of the file; -1 where files have no owner
 	Ours bool `json:"-"` // it is the caller's own
 }
 
@@ -37,7 +37,7 @@ func (o Owner) same(other Owner) bool {
 	return o.PID == other.PID && o.Host == other.Host && o.Boot == other.Boot && o.Start == other.Start
 }
 
-// owned fills in whose the file is.
+// owned fills in the owner of the file.
 func (o *Owner) owned(m Machine, info fs.FileInfo) {
 	_, _, o.UID = fileIdentity(info)
 	o.Ours = o.UID == m.UID

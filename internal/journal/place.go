@@ -17,7 +17,7 @@ type place struct {
 // copyLag is how much later than its last line a file may have changed: what a slow disk takes.
 const copyLag = 5 * time.Second
 
-// copied says why the file may be a copy that lags behind what was really sent; "" when nothing hints at one. A process that
+// copied reports why the file may be an outdated copy; "" when nothing hints at one. A process that
 // opened a copy wrote so in its own line: what is missing stays missing.
 func (s *scan) copied(m Machine, info fs.FileInfo) string {
 	if s.copy != "" || s.n == 0 {

@@ -198,8 +198,8 @@ func TestRecordsOfOthersAreReadAndNeverDriven(t *testing.T) {
 	}
 }
 
-// TestOnlyTheProcessThatWroteIsSignalled: a pid is used again by the system.
-func TestOnlyTheProcessThatWroteIsSignalled(t *testing.T) {
+// TestOnlyTheProcessThatWroteIsSignaled: a pid is used again by the system.
+func TestOnlyTheProcessThatWroteIsSignaled(t *testing.T) {
 	child := exec.CommandContext(t.Context(), "cat")
 	in, err := child.StdinPipe()
 	if err != nil {
@@ -262,7 +262,7 @@ func TestARunWithoutARecordIsEmpty(t *testing.T) {
 	}
 }
 
-// forgetful is a disk that tells what was done, in order.
+// forgetful is a disk that reports what was done, in order.
 type forgetful struct {
 	disk
 	did *[]string

@@ -73,7 +73,7 @@ type scan struct {
 	good      int64  // bytes up to its end
 	n         int    // lines
 	entries   int    // lines that are records
-	noNewline bool   // the last line is whole but for its newline
+	noNewline bool   // the last line is whole except its newline
 	err       error
 
 	owner      Owner   // the process of the last own line, since its first one
@@ -133,7 +133,7 @@ func (s *scan) lines(yield func([]byte) bool) {
 }
 
 // take checks one line, with its newline if it has one. It reports whether to
-// go on.
+// continue.
 func (s *scan) take(line []byte, yield func([]byte) bool) bool {
 	text, whole := bytes.CutSuffix(line, []byte{'\n'})
 	key, content, sum, why := parseLine(text, s.sum)
@@ -141,7 +141,7 @@ func (s *scan) take(line []byte, yield func([]byte) bool) bool {
 		why = s.owned(content)
 	}
 	if why == "" && s.n == 0 && key != ownerKey {
-		why = "the first line does not say whose journal this is"
+		why = "the first line does not name the run of this journal"
 	}
 	if why != "" {
 		if !s.isTorn(line, whole) {
@@ -165,7 +165,7 @@ func (s *scan) take(line []byte, yield func([]byte) bool) bool {
 func (s *scan) owned(content []byte) (why string) {
 	var o owning
 	if err := json.Unmarshal(content, &o); err != nil {
-		return "it does not say who holds the journal"
+		return "it does not name the owner of the journal"
 	}
 	switch {
 	case o.Format != format:
@@ -187,10 +187,10 @@ func (s *scan) owned(content []byte) (why string) {
 	return ""
 }
 
-// isTorn tells a line that a crash cut short from one that was damaged later. A cut line has no newline, and is not a whole
-// line with something behind it. Where the disk grew the file before it wrote, zeros fill it up to its end. Zeros with
-// anything behind them are damage: a newline behind them may have ended lines that were acknowledged, and what those
-// tell, requests that left among it, must not be forgotten.
+// isTorn distinguishes a line that a crash cut short from later damage. A cut line has no newline and does not
+// contain a whole line. If the file system extended the file before the data was written, zeros fill the line up to
+// the end of the file. Zeros followed by other bytes are damage: acknowledged records may be lost, including
+// requests that were sent.
 func (s *scan) isTorn(line []byte, whole bool) bool {
 	if whole {
 		return false

@@ -13,7 +13,7 @@ import (
 )
 
 // Contents is what a journal held when it was read. Nothing is locked: a live
-// run may have gone on since.
+// run may have continued since.
 type Contents struct {
 	m       Machine
 	f       file
@@ -75,7 +75,7 @@ func (c *Contents) Torn() int64 { return c.torn }
 // something on its Host only.
 func (c *Contents) Owner() Owner { return c.owner }
 
-// Copy reports whether the file may be a copy that lags, and why, as Journal.Copy does.
+// Copy reports whether the file may be an outdated copy, and why, as Journal.Copy does.
 func (c *Contents) Copy() (bool, string) { return c.copy != "", c.copy }
 
 // Empty reports whether there is no whole record: the run died before its plan
@@ -165,8 +165,8 @@ func isEmpty(f file, size int64, id string) bool {
 	return s.err == nil
 }
 
-// Retention says which runs Prune may delete: those last written more than
-// MaxAge ago, beyond the newest Keep, whose last record is Finished.
+// Retention defines which runs Prune may delete: those last written more than
+// MaxAge ago, beyond the newest Keep, that Finished reports as finished by their last record.
 type Retention struct {
 	MaxAge   time.Duration
 	Keep     int

@@ -62,7 +62,7 @@ func TestBrokerSaysThatANodeIsDown(t *testing.T) {
 				plain = append(plain, n.Identity)
 			}
 		}
-		c.wantAbsent(true, "a name that is none", "nosuch.example.net")
+		c.wantAbsent(true, "a name of no node", "nosuch.example.net")
 		dangerous := func(node, action string) {
 			c.one(node, "choria_provision", action, `{"token":"s3cret"}`)
 			c.wantAbsent(false, "during the delay of "+action, node)

@@ -291,7 +291,7 @@ func provisionConfigure(c *call) result {
 	}
 }
 
-// checkKey looks at an encrypted private key as far as can be told without its secret.
+// checkKey looks at an encrypted private key as far as that is possible without its secret.
 func (n *node) checkKey(text string) error {
 	if n.keys.exchange == nil {
 		return fmt.Errorf("private key not set")

@@ -22,7 +22,7 @@ const (
 	nurseryUser     = "lab-nursery" // our own nodes in provisioning mode
 )
 
-// doorkeeper decides who may connect to the broker, and what they may do there, as a
+// doorkeeper decides which clients may connect to the broker, and what they may do there, as a
 // Choria broker does (docs/protocol.md, broker rights). It implements
 // server.Authentication.
 type doorkeeper struct {

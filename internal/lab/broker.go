@@ -144,7 +144,7 @@ func listenPort(port int) int {
 	return port
 }
 
-// natsLogger hands the broker's own messages on. The server has no other way to say
+// natsLogger hands the broker's own messages on. The server has no other way to report
 // that it could not listen than a fatal message.
 type natsLogger struct {
 	log   *slog.Logger

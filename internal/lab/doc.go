@@ -1,15 +1,15 @@
-// Package lab is a whole practice fleet in one process: a real NATS server on loopback,
+// Package lab is a practice fleet in one process: a real NATS server on loopback,
 // throwaway credentials, and simulated Choria servers that speak the real protocol.
 //
 // It knows what a broker lets a client do, what a server checks before it answers, and
-// what the agents of a stock server do, dangers included. It does not know fleetctl's
-// client side: whatever it accepts, a real network accepts, and the real client works
-// against it.
+// what the agents of a stock server do, dangerous actions included. It does not depend
+// on fleetctl's client code: it accepts what a real network accepts, and the real choria client
+// works with it.
 //
 // Invariants: a request is checked in the order of a real server (docs/protocol.md,
-// server receive pipeline) and what fails there gets no reply. A node replies first and
+// server receive pipeline) and a request that fails gets no reply. A node replies first and
 // acts later. Every delay is a timer of package time, so that the lab runs in virtual
 // time. A node has subscriptions at the broker exactly while it is connected, so that the
-// broker tells who is absent. Equal options make equal fleets. Whoever started the lab ends it with Close,
+// broker reports absent nodes. Equal options make equal fleets. The caller of Start ends the lab with Close,
 // which leaves no goroutine behind.
 package lab

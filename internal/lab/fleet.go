@@ -136,7 +136,7 @@ func assign(fleet []blueprint, o Options, rng *rand.Rand) {
 	}
 }
 
-// later is the turn of a node in the choice of those whose update fails.
+// later is the rank of a node in the choice of nodes whose update fails.
 func later(b blueprint) int {
 	if b.upgradable {
 		return 0

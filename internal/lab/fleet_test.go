@@ -127,7 +127,7 @@ func TestFleetLooksLikeOne(t *testing.T) {
 	}
 	for _, v := range versions {
 		if counts["version "+v] == 0 {
-			t.Errorf("nobody runs %s", v)
+			t.Errorf("no node runs %s", v)
 		}
 	}
 	if got := design(o); fmt.Sprint(got) != fmt.Sprint(fleet) {

@@ -25,7 +25,7 @@ func told(l *Lab, node string) []string {
 	return lines
 }
 
-func TestLogTellsWhatANodeReceivedAndDid(t *testing.T) {
+func TestLogHoldsWhatANodeReceivedAndDid(t *testing.T) {
 	inVirtualTime(t, Options{Nodes: 3, KeepLog: true}, func(t *testing.T, l *Lab, c *client) {
 		node := l.Nodes()[0].Identity
 		sent := time.Now()
@@ -109,7 +109,7 @@ func TestHandsMoveASingleNode(t *testing.T) {
 		c.one(node, "rpcutil", "ping", "")
 		for _, f := range []func(string) error{l.Kill, l.Restart, l.Freeze, l.Thaw, l.Disconnect, l.Reconnect} {
 			if f("nosuch") == nil {
-				t.Error("no error for a node that is none")
+				t.Error("no error for an unknown node")
 			}
 		}
 	})

@@ -201,7 +201,7 @@ func (l *Lab) ProvisionerFile() string { return filepath.Join(l.dir, "provisione
 // Dir is the absolute path of the folder with the client's files.
 func (l *Lab) Dir() string { return l.dir }
 
-// Issuer is the key that the fleet of protocol v2 believes: who stands beside the fleet, a
+// Issuer is the key that the fleet of protocol v2 trusts: a program beside the fleet, a
 // signing service above all, needs tokens of it. It is made for this lab alone.
 func (l *Lab) Issuer() crypto.Signer { return l.creds.issuer }
 
@@ -294,7 +294,7 @@ func (l *Lab) Freeze(identity string) error { return l.with(identity, (*node).fr
 // their TTL still holds.
 func (l *Lab) Thaw(identity string) error { return l.with(identity, (*node).thaw) }
 
-// Kill ends a node's process at once and without a word, as kill -9 does. It stays down.
+// Kill ends a node's process at once and silently, as kill -9 does. It stays down.
 func (l *Lab) Kill(identity string) error { return l.with(identity, (*node).kill) }
 
 // Restart restarts a node as an operator at its host does: a new process runs within a
@@ -330,8 +330,8 @@ func (l *Lab) with(identity string, f func(*node)) error {
 	return nil
 }
 
-// neighbour is another node, or n itself in a fleet of one.
-func (l *Lab) neighbour(n *node) *node {
+// neighbor is another node, or n itself in a fleet of one.
+func (l *Lab) neighbor(n *node) *node {
 	for i, other := range l.nodes {
 		if other == n {
 			return l.nodes[(i+1)%len(l.nodes)]
@@ -362,7 +362,7 @@ func newID() string {
 	return uuid(b)
 }
 
-// announcer wakes everybody who waits for a change.
+// announcer wakes every goroutine that waits for a change.
 type announcer struct {
 	mu sync.Mutex // guards ch
 	ch chan struct{}

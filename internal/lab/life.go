@@ -16,7 +16,7 @@ const (
 	longestUptime  = 90 * 24 * time.Hour
 )
 
-// boot begins a new process after the given one, which has ended, and says so. A node
+// boot begins a new process after the given one, which has ended, and sends a startup event. A node
 // whose configuration asks for it, or whose token has expired, starts in provisioning mode.
 func (n *node) boot(ended int, why string, about *asked) {
 	n.linking.Lock()
@@ -61,7 +61,7 @@ func (n *node) enlist() {
 	n.beat(process, n.event("alive"), firstAlive)
 }
 
-// begin is a process of which the node's own clock says that it began at the given time.
+// begin is a process that began at the given time by the node's own clock.
 // The caller holds mu.
 func (n *node) begin(at time.Time, why string, about *asked) {
 	if n.tokenExpired() {
@@ -93,7 +93,7 @@ func (n *node) beat(process int, e choria.Event, in time.Duration) {
 	n.mu.Unlock()
 }
 
-// provisionItself is the built-in provisioner. A node that nobody else has taken on is upgraded first, when it allows
+// provisionItself is the built-in provisioner. A node that no other provisioner has taken is upgraded first, when it allows
 // that and has another version than the provisioner wants; it then comes back in provisioning mode. Else it is
 // configured, and restarted.
 func (n *node) provisionItself(process int) {
@@ -117,7 +117,7 @@ func (n *node) provisionItself(process int) {
 	n.restart(process, 2*time.Second, "provisioned", nil)
 }
 
-// upgrade swaps the program, and says so; the new one runs after the next restart.
+// upgrade swaps the program, and logs it; the new program runs after the next restart.
 func (n *node) upgrade(version string) {
 	e := n.event("upgraded")
 	e.NewVersion = version
@@ -181,7 +181,7 @@ func (n *node) end(process int, state State, why string, about *asked) bool {
 	return true
 }
 
-// kill ends whatever process the node has, at once and without a word. A node between two
+// kill ends whatever process the node has, at once and silently. A node between two
 // processes does not come back either.
 func (n *node) kill() { n.end(n.generation(), Down, "killed by hand", nil) }
 

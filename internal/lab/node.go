@@ -25,8 +25,8 @@ type counters struct {
 	total, validated, unvalidated, passed, filtered, replies, expired, events int64
 }
 
-// tally is how many requests for an action have come.
-type tally struct {
+// requestCount is how many requests for an action have come.
+type requestCount struct {
 	agent, action string
 	n             int
 }
@@ -53,10 +53,10 @@ type node struct {
 	severed    bool          // the broker has given up a frozen process
 	outbox     []outgoing
 	stats      counters
-	received   []tally
+	received   []requestCount
 	log        []written
 	frozen     bool
-	freezes    int                   // tells one freeze from the next
+	freezes    int                   // distinguishes one freeze from the next
 	waiting    []func()              // what a frozen node will do
 	busy       bool                  // a pending restart or shutdown, or an update, holds the provisioning mutex
 	broken     bool                  // an update has left no program behind
@@ -110,7 +110,7 @@ func (n *node) count(agent, action string) {
 			return
 		}
 	}
-	n.received = append(n.received, tally{agent, action, 1})
+	n.received = append(n.received, requestCount{agent, action, 1})
 }
 
 // take handles a request that is due, unless the process has ended; a frozen one does when
@@ -192,7 +192,7 @@ func (n *node) finish(a *arrival, out answer) {
 	}
 }
 
-// refuse judges everything before the agent, and says why a request is dropped; "" lets
+// refuse judges everything before the agent, and reports why a request is dropped; "" lets
 // it through. The caller holds mu.
 func (n *node) refuse(a *arrival, now time.Time) string {
 	n.stats.total++

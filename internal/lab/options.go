@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Amount says how many nodes of a fleet are meant: a count or a share. The zero
+// Amount is a number of nodes of a fleet: a count or a share. The zero
 // value means none.
 type Amount struct {
 	// N is the count, or the percentage when Percent is true.
@@ -78,7 +78,7 @@ func (a *Amount) Set(text string) error {
 // Type names the value in a flag's help.
 func (a *Amount) Type() string { return "N|P%" }
 
-// Faults says how many nodes misbehave, and how. The sets are disjoint and chosen by
+// Faults define how many nodes misbehave, and how. The sets are disjoint and chosen by
 // the seed.
 type Faults struct {
 	// Silent nodes answer everything but choria_provision, and do not act on it.
@@ -125,7 +125,7 @@ type Options struct {
 	// Seed chooses versions, operating systems, faults and delays. Equal seeds make
 	// equal fleets.
 	Seed uint64
-	// Faults says which nodes misbehave.
+	// Faults define which nodes misbehave.
 	Faults Faults
 	// InProcess makes a lab without a listener, for virtual time: clients connect
 	// through InProcessConn, and there is no TLS.
@@ -161,7 +161,7 @@ const maxNodes = 200_000
 // maxVersion is the longest version that choria_provision#release_update takes.
 const maxVersion = 32
 
-// Validate says what is wrong with the options, or nil.
+// Validate returns what is wrong with the options, or nil.
 func (o Options) Validate() error {
 	if o.Nodes < 0 || o.Nodes > maxNodes {
 		return fmt.Errorf("lab of %d nodes: want 1 to %d", o.Nodes, maxNodes)
@@ -173,7 +173,7 @@ func (o Options) Validate() error {
 		return fmt.Errorf("port %d: want 0 to 65535", o.Port)
 	}
 	if o.ProvisionVersion != "" && o.ProvisionAfter < 0 {
-		return fmt.Errorf("nobody upgrades to version %s without the provisioner", o.ProvisionVersion)
+		return fmt.Errorf("no node is upgraded to version %s without the provisioner", o.ProvisionVersion)
 	}
 	if len(o.ProvisionVersion) > maxVersion {
 		return fmt.Errorf("version of %d characters: release_update takes %d at most", len(o.ProvisionVersion), maxVersion)

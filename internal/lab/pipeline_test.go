@@ -113,7 +113,7 @@ func TestDiscoveryFindsWhatTheFilterMeans(t *testing.T) {
 			}
 		}
 		if len(mt) == 0 {
-			t.Error("nobody is in mt_collective")
+			t.Error("no node is in mt_collective")
 		}
 	})
 }

@@ -9,20 +9,20 @@ import (
 	"fleetctl/internal/security"
 )
 
-// forgery says what is false about a reply.
+// forgery is what is false about a reply.
 type forgery uint8
 
 const (
 	genuine     forgery = iota
 	otherSender         // claims to come from another node
-	otherID             // answers a request that nobody made
+	otherID             // answers a request that no client made
 	badHash             // the reply was changed after hashing
 	badSigning          // v2: the signature is another's
 )
 
 var forgeries = []forgery{otherSender, otherID, badHash, badSigning}
 
-// forgedText is what every forged reply says, so that it is noticed where one is believed.
+// forgedText is in every forged reply, so that a test sees when one is accepted.
 const forgedText = "Forged by the lab"
 
 // reply sends what an agent answered, and what the node's fault adds to it. Replies of
@@ -101,7 +101,7 @@ func (n *node) writeGenuine(a *arrival, payload []byte, nursery bool, now time.T
 	pagePool.Put(p)
 }
 
-// encode makes the secure reply, false in the way that f says.
+// encode makes the secure reply, false in the way of f.
 func (n *node) encode(a *arrival, payload []byte, f forgery, nursery bool, now time.Time) (data []byte, sender string, err error) {
 	version := a.transport.Version
 	r := choria.Reply{
@@ -109,11 +109,11 @@ func (n *node) encode(a *arrival, payload []byte, f forgery, nursery bool, now t
 	}
 	switch f {
 	case otherSender:
-		// Without signatures nobody can tell a reply in another node's name from a true
+		// Without signatures a reply in another node's name cannot be distinguished from a true
 		// one, so in v1 the name is a stranger's.
 		r.Sender = "intruder." + n.site.name + ".example.org"
 		if n.signs(nursery) {
-			r.Sender = n.lab.neighbour(n).identity
+			r.Sender = n.lab.neighbor(n).identity
 		}
 	case otherID:
 		r.RequestID = choria.NewRequestID(version, r.Time)

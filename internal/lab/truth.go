@@ -12,13 +12,13 @@ type Deed uint8
 // The deeds.
 const (
 	Received     Deed = iota + 1 // a request reached the node's connection
-	Dropped                      // a request was not answered; Text says why
+	Dropped                      // a request was not answered; Text reports why
 	Replied                      // a reply was handed to the connection; Text is its status and message
-	Acted                        // a request made the node act just now, after its delay; Text says how
-	Started                      // a process began; Text says why
-	Ended                        // the process ended; Text says why
+	Acted                        // a request made the node act just now, after its delay; Text reports how
+	Started                      // a process began; Text reports why
+	Ended                        // the process ended; Text reports why
 	Connected                    // the broker knows the node's subscriptions
-	Disconnected                 // it does not any more; Text says why
+	Disconnected                 // it does not any more; Text reports why
 	Froze                        // the process stands still
 	Thawed                       // it runs again
 	ClockStepped                 // Text is by how much
@@ -39,7 +39,7 @@ func (d Deed) String() string {
 // Entry is one line of a node's log. The fields from RequestID to Caller are those of the
 // request that the entry is about, and empty where there is none.
 type Entry struct {
-	// Time is the moment by the machine's clock, whatever the node's own says.
+	// Time is the moment by the machine's clock, whatever the node's own clock shows.
 	Time      time.Time
 	Deed      Deed
 	RequestID string
@@ -61,7 +61,7 @@ func (e Entry) String() string {
 	return line
 }
 
-// asked is what a log says of a request. Many entries share one.
+// asked is a request in a log. Many entries share one.
 type asked struct{ id, agent, action, caller string }
 
 // written is an entry as it is kept.

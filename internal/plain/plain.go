@@ -35,7 +35,7 @@ func Text(s string) string { return replace(s, true) }
 func Line(s string) string { return replace(s, false) }
 
 // JSON replaces every hostile character of a JSON document by its escape, as in `\u202e`, and what is not UTF-8 by `\ufffd`.
-// A decoder reads the same document. Text that is not JSON comes out harmless all the same.
+// A decoder reads the same document. Text that is not JSON comes out harmless anyway.
 func JSON(doc []byte) []byte {
 	first := hostileIn(doc)
 	if first < 0 {

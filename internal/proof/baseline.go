@@ -22,7 +22,7 @@ type baseline struct {
 const baselineForm = "%d %d %d %d" // start in seconds; clock, asked and took in milliseconds
 
 func (b baseline) text() string {
-	// Rounded up: a round trip that looks shorter than it was would look like knowledge.
+	// Rounded up: a round trip that looks shorter than it was would claim too much precision.
 	return fmt.Sprintf(baselineForm, b.start, b.clock.UnixMilli(), b.asked.UnixMilli(), (b.took + 2*time.Millisecond).Milliseconds())
 }
 
@@ -38,7 +38,7 @@ func parseBaseline(text string) (b baseline, ok bool) {
 	return b, b.start > 0
 }
 
-// age is that of the node's process by its own clock; 0 when it is not known, as when the clock was set back since.
+// age is the age of the node's process by the node's clock; 0 when it is unknown, for example after that clock was set back.
 func (b baseline) age() time.Duration {
 	age := b.clock.Sub(time.Unix(b.start, 0))
 	if age < -time.Second {
@@ -47,7 +47,7 @@ func (b baseline) age() time.Duration {
 	return max(age, 1)
 }
 
-// askError says in the operator's words that nodes could not be asked; the cause is for programs.
+// askError reports in the operator's words that nodes could not be asked. The cause is for programs.
 type askError struct {
 	reason string
 	err    error
@@ -58,11 +58,11 @@ func (e *askError) Unwrap() error { return e.err }
 
 const absentPause = 2 * time.Second
 
-// Baseline asks every node for its start time. Silent nodes, and those that refuse to tell, have no entry. A node that
+// Baseline asks every node for its start time. Silent nodes, and nodes that refuse, have no entry. A node that
 // the broker does not know is absent; for 30 s after our connection was lost and is back, such nodes are asked again
 // every 2 s first: servers come back to a restarted broker later than we do. On an error it returns what it learned
-// before, and no node is absent that could not be asked again. Of an Expression only Options.Tokens has anything to ask
-// for.
+// before, and no node is absent that could not be asked again. For an Expression it asks only
+// when Options.Tokens is set.
 func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]batch.Baseline, error) {
 	out := make(map[string]batch.Baseline, len(nodes))
 	if v.o.Action == Expression && !v.o.Tokens {
@@ -79,7 +79,7 @@ func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]bat
 				return true
 			}
 			delete(absent, r.Node)
-			if v.o.Tokens { // it answered, whatever it tells
+			if v.o.Tokens { // it answered, whatever the answer is
 				out[r.Node] = batch.Baseline{}
 			}
 			if start, ok := startTime(r); ok && v.o.Action != Expression && !r.Time.IsZero() {
@@ -106,7 +106,7 @@ func (v *Verifier) Baseline(ctx context.Context, nodes []string) (map[string]bat
 	}
 }
 
-// tokens fills in when the nodes' tokens end. What a refused reply says counts only where it is bad news: the token has
+// tokens fills in when the nodes' tokens end. A rejected reply counts only as a warning: the token has
 // ended, which is why the node looks silent.
 func (v *Verifier) tokens(nodes []string, out map[string]batch.Baseline) {
 	now := time.Now()
@@ -133,7 +133,7 @@ func (v *Verifier) linkSettles() time.Duration {
 	return linkSettle - batch.Shortest(at, time.Now())
 }
 
-// unaskedReason says why nodes could not be asked.
+// unaskedReason reports why nodes could not be asked.
 func (v *Verifier) unaskedReason() string {
 	if v.linkSettles() > 0 {
 		return lostReason

@@ -16,7 +16,9 @@ func (l *loop) event(e startup) {
 		}
 		return
 	}
-	if e.arrived.Before(w.sent) || l.v.byStamp(w.past, e.at) == before || w.byClock(e.at) == before || w.base > 0 && e.at <= w.base {
+	// A start from before the request had left for certain may be the work of others, unless the node had replied by then.
+	early := e.arrived.Before(w.sent) || w.stamp == 0 && e.arrived.Before(w.left)
+	if early || l.v.byStamp(w.past, e.at) == before || w.byClock(e.at) == before || w.base > 0 && e.at <= w.base {
 		return
 	}
 	if e.provisioning && l.v.o.Action != Update { // an updated node stays in provisioning mode
@@ -26,7 +28,7 @@ func (l *loop) event(e startup) {
 		case l.v.o.Action == Reprovision && l.v.o.Expr == nil:
 			w.sees = unseen
 			l.end(w, batch.Acted)
-		case l.v.o.Action == Restart && !w.replied && !known: // worth knowing, whatever the run was told of the node before
+		case l.v.o.Action == Restart && !w.replied && !known: // reported even when the node was reported before
 			w.told = true
 			l.yieldProof(batch.Proof{Node: w.node, Found: batch.Unproved, Time: time.Now(), Reason: l.v.unproved(w, l.stopEvents == nil)})
 		}

@@ -240,7 +240,7 @@ func (f *fleet) Flush(ctx context.Context) error {
 	return nil
 }
 
-// stallFrom makes everything take a while from some moment on: acknowledgements, for ever, and answers, until late.
+// stallFrom makes everything take a while from some moment on: acknowledgements, forever, and answers, until late.
 func (f *fleet) stallFrom(at, late time.Duration) {
 	f.in(at, "n", func(s *server) { f.stalled, s.latency = true, late })
 }

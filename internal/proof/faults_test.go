@@ -522,7 +522,7 @@ func TestARestartIntoProvisioningIsReported(t *testing.T) {
 	})
 }
 
-// A node whose replies are not believed, as its token has ended, is silent. Its event says all the same what became of it.
+// A node whose replies are rejected, because its token has expired, is silent. Its event still shows that it restarted.
 func TestARestartOfASilentNodeIntoProvisioningIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet("n", "other")

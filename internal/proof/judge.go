@@ -32,8 +32,8 @@ const (
 	sameProcess                 // a process that began before the request
 	later                       // one that began after it
 	lacking                     // one that began after it, but the expression does not hold; or no expression holds
-	uncertain                   // a process of which neither is certain
-	unreadable                  // an answer without a start time: refused, most of all
+	uncertain                   // a process for which neither is certain
+	unreadable                  // an answer without a start time, mostly a refusal
 )
 
 // judge looks at the answer to a poll. It returns what it shows, the start time when there is one, and a note.
@@ -65,7 +65,7 @@ func lookOf(r rpcclient.Reply, asked time.Time) look {
 	return look{start: start, clock: r.Time, asked: asked, received: r.Received}
 }
 
-// holds evaluates the expression on a reply, and says why it does not hold. Without one it holds.
+// holds evaluates the expression on a reply, and reports why it does not hold. Without one it holds.
 func (v *Verifier) holds(r rpcclient.Reply) (bool, string) {
 	if v.o.Expr == nil {
 		return true, ""
@@ -84,7 +84,7 @@ func (v *Verifier) holds(r rpcclient.Reply) (bool, string) {
 	return true, ""
 }
 
-// versionNote names the version, which is what people look for.
+// versionNote names the version, for the operator.
 func versionNote(data []byte) string {
 	var body struct {
 		Version string `json:"version"`
@@ -105,13 +105,13 @@ func clock(unix, reference int64) string {
 	return t.Format(time.TimeOnly)
 }
 
-// proved is the reason of a proof, for people: "started 12:00:03, was 11:12:40".
+// proved is the reason of a proof, for the operator: "started 12:00:03, was 11:12:40".
 func (v *Verifier) proved(w *watched) string {
 	switch {
 	case v.o.Action == Shutdown && w.gone != never:
-		return "gone since it was to shut down"
+		return "gone since its shutdown was due"
 	case v.o.Action == Shutdown:
-		return "silent since it was to shut down"
+		return "silent since its shutdown was due"
 	case v.o.Action == Expression:
 		return "the expression holds"
 	case w.sees != later:
@@ -134,16 +134,16 @@ func (p past) started(start int64) string {
 
 const (
 	lostReason   = "the connection to the broker was lost: not asked"
-	unsentReason = "the broker did not take the question: not asked"
+	unsentReason = "the broker did not accept the request: not asked"
 )
 
-// tokenEnded tells whether replies have shown a token of the node that has ended by now. They may have been refused for that.
+// tokenEnded reports whether replies have shown a token of the node that has expired. They may have been rejected for that.
 func (v *Verifier) tokenEnded(node string) bool {
 	t, seen := v.o.Client.Token(node)
 	return seen && !t.Ends.After(time.Now())
 }
 
-// unproved says why there is no proof, and what to do. It names no times: the same reason of many nodes is shown once.
+// unproved is why there is no proof, and what to do. It contains no times: the same reason of many nodes is printed once.
 func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	switch {
 	case v.o.Action == Shutdown:
@@ -182,15 +182,15 @@ func (v *Verifier) unproved(w *watched, noEvents bool) string {
 	case uncertain:
 		return w.past.unsure(w.track)
 	case unreadable:
-		return fmt.Sprintf("does not tell its start time (%s): allow rpcutil#daemon_stats", w.note)
+		return fmt.Sprintf("does not report its start time (%s): allow rpcutil#daemon_stats", w.note)
 	}
 	if w.tardy {
-		return "started again, and was seen too late to tell whether it stays: see whether it answers"
+		return "started again, and was seen too late to know whether it stays up: check whether it answers"
 	}
-	return "did not stay as it was to be: it starts again and again, see its log"
+	return "did not stay up: it starts again and again, see its log"
 }
 
-// unsure says why the process that was seen proves nothing.
+// unsure is why the process that was seen proves nothing.
 func (p past) unsure(t track) string {
 	switch {
 	case t.set:
@@ -198,9 +198,9 @@ func (p past) unsure(t track) string {
 	case p.base == 0 && p.stamp == 0 && p.sent.IsZero():
 		return "nothing to compare its start time with: no start time from before, no time in its reply"
 	case p.base > 0:
-		return "another process than before, and its start time does not tell whether it began after the request: see its log"
+		return "another process than before, and its start time does not show whether it began after the request: see its log"
 	}
-	return "its start time does not tell whether it began after the request: see its log"
+	return "its start time does not show whether it began after the request: see its log"
 }
 
 func (w *watched) stillUp() string {
@@ -224,7 +224,7 @@ func reprovisionSilent(w *watched, noEvents bool) string {
 	case w.entered > 0:
 		return "in provisioning mode, and has not come back: see the provisioner"
 	case noEvents:
-		return left + ", and whether into provisioning mode is not known, as lifecycle events are not to be had " +
+		return left + ", and it is unknown whether in provisioning mode, as lifecycle events are not available " +
 			"(v2 tokens need events_viewer): look for it in collective provisioning"
 	}
 	return left + ", and was not seen in provisioning mode: look for it in collective provisioning, perhaps under the host's name"

@@ -37,8 +37,8 @@ type probe struct {
 
 // Probe implements batch.Prober: it waits until the request can no longer act (its time to live, the longest delay, a
 // margin for the clocks), then asks. A node is untouched when two looks in a row show the process of the baseline, or
-// one that began before the request was sent; a process that began after it is the act itself, or as good, and never a
-// reason to send again. An expression does not tell which nodes are untouched. A node that is absent is asked again, as
+// one that began before the request was sent; a process that began after it counts as the act, and is never a
+// reason to send again. An expression does not show which nodes are untouched. A node that is absent is asked again, as
 // a silent one is. Nodes that are left when ctx ends get no proof.
 func (v *Verifier) Probe(ctx context.Context, targets []batch.Target) iter.Seq[batch.Proof] {
 	return func(yield func(batch.Proof) bool) {
@@ -66,11 +66,11 @@ func (v *Verifier) harmful(t batch.Target, begin time.Time) time.Duration {
 	if t.Sent.IsZero() { // not known; it cannot be later than now
 		return whole - batch.Shortest(begin, time.Now())
 	}
-	return whole - v.o.Elapsed(t.Sent, time.Now())
+	return whole - v.o.Elapsed(t.LeftBy(), time.Now())
 }
 
 // run asks in rounds. Looks on a connection that is away, or was just lost, do not count; they end with the time for
-// proof all the same.
+// proof anyway.
 func (p *probe) run(ctx context.Context) {
 	over := time.Now().Add(p.v.o.Timeout + p.v.o.LongestDelay + clockMargin)
 	for len(p.left) > 0 && ctx.Err() == nil && !p.ended {
@@ -113,7 +113,7 @@ func (p *probe) round(ctx context.Context, nodes []string) error {
 	})
 }
 
-// unanswered counts the look at nodes that did not answer it, and gives those up that had enough of them.
+// unanswered counts a look that nodes did not answer, and ends the probe of nodes with too many of them.
 func (p *probe) unanswered(asked []string, away, over bool) {
 	for _, node := range asked {
 		s := p.left[node]
@@ -155,10 +155,10 @@ func (p *probe) answer(s *suspect, r rpcclient.Reply, asked time.Time) {
 		p.end(s, batch.Unproved, note)
 		return
 	case sees == unreadable:
-		p.end(s, batch.Unproved, "does not tell its start time ("+note+")")
+		p.end(s, batch.Unproved, "does not report its start time ("+note+")")
 		return
 	case v.o.Action == Shutdown && (sees == later || sees == lacking):
-		p.end(s, batch.Unproved, "answers as a process that is later than the request: something started it again after the shutdown")
+		p.end(s, batch.Unproved, "answers as a process that began after the request: something started it again after the shutdown")
 		return
 	case sees == later:
 		p.end(s, batch.Acted, s.past.started(l.start))
@@ -171,10 +171,14 @@ func (p *probe) answer(s *suspect, r rpcclient.Reply, asked time.Time) {
 		s.first = r.Received
 	}
 	if next := s.first.Add(v.untilActed(l)); s.track.looks < 2 || r.Received.Before(next) || asked.Before(next) {
-		s.next, s.note = latest(next, time.Now().Add(probePause)), "answered once, and no more"
+		s.next, s.note = latest(next, time.Now().Add(probePause)), "answered once, and not again"
 		if sees == uncertain {
 			s.note = s.past.unsure(s.track)
 		}
+		return
+	}
+	if sees == sameProcess && v.o.Action == Update { // a download has no longest duration
+		p.end(s, batch.Unproved, "the process from before the request still runs, but an update may not have ended: see the node's log")
 		return
 	}
 	if sees == sameProcess && v.untouched(s, l, steady) {
@@ -191,8 +195,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// untilActed is how long after a node's first answer it must be looked at again. What it got before the question it has
-// taken up by then, and a frozen process that wakes acts at once. A node whose clock is behind, as after a pause of its
+// untilActed is how long after a node's first answer the next look must be. By then the node has handled what it received
+// before the question, and a frozen process that wakes up acts at once. A node whose clock is behind, as after a pause of its
 // virtual machine, takes the request for a younger one: it may have accepted it just before it answered.
 func (v *Verifier) untilActed(l look) time.Duration {
 	if l.behind() > clockMargin {
@@ -201,8 +205,8 @@ func (v *Verifier) untilActed(l look) time.Duration {
 	return probePause
 }
 
-// untouched tells whether a process that began before the request proves that the request did nothing. That of the
-// baseline does. Of another one, a clock that was set since could say it falsely: it must show the time that the node's
+// untouched reports whether a process that began before the request proves that the request did nothing. That of the
+// baseline does. For another process, a clock that was set since could show it falsely: it must show the time that the node's
 // clock showed then, or the process must be older than the request by its age, too.
 func (v *Verifier) untouched(s *suspect, l look, steady bool) bool {
 	p := s.past

@@ -28,7 +28,7 @@ func TestProbe(t *testing.T) {
 		{name: "the process that replied", action: Restart, target: noBaseline, want: batch.Untouched},
 		{name: "a later one", action: Restart, act: func(f *fleet) { f.in(5*sec, "n", restart) }, target: func(t *batch.Target) { silent(t); t.Baseline = "946681200" },
 			want: batch.Acted, reason: "started 00:00:05, was 1999-12-31 23:00:00"},
-		{name: "an earlier one is another process all the same", action: Restart, target: func(t *batch.Target) { silent(t); t.Baseline = "946684000" }, want: batch.Unproved, reason: "another process"},
+		{name: "an earlier one is another process anyway", action: Restart, target: func(t *batch.Target) { silent(t); t.Baseline = "946684000" }, want: batch.Unproved, reason: "another process"},
 		{name: "an earlier one, though one replied", action: Restart, target: func(t *batch.Target) { t.Baseline = "946684000" }, want: batch.Unproved, reason: "another process"},
 		{name: "it acts while we wait", action: Restart, act: func(f *fleet) { f.restartIn(40*sec, sec, "n") }, target: silent, want: batch.Acted, reason: "started 00:00:41"},
 		{name: "nothing known, long up", action: Restart, target: lost, want: batch.Untouched},
@@ -45,7 +45,7 @@ func TestProbe(t *testing.T) {
 			act:    func(f *fleet) { lax(f); f.in(5*sec, "n", restart); f.in(47*sec, "n", step(time.Hour)) },
 			target: lost, want: batch.Unproved, reason: "its clock was set"},
 		{name: "started a second before the request", action: Restart, act: func(f *fleet) { f.node("n", func(s *server) { s.start = time.Now().Add(-sec) }) }, target: lost,
-			want: batch.Unproved, reason: "does not tell whether"},
+			want: batch.Unproved, reason: "does not show whether"},
 		{name: "its clock is behind by less than the time to live", action: Restart, act: func(f *fleet) { f.node("n", skewed(-20*sec)) }, target: silent,
 			want: batch.Untouched, after: 62 * sec},
 		{name: "absent", action: Restart, act: func(f *fleet) { f.node("n", stop) }, target: silent, want: batch.Unproved, reason: "is not connected", after: 50 * sec},
@@ -62,7 +62,7 @@ func TestProbe(t *testing.T) {
 		{name: "shut down and started", action: Shutdown, act: func(f *fleet) { f.restartIn(sec, 5*sec, "n") }, target: silent, want: batch.Unproved, reason: "after the shutdown"},
 		{name: "absence is no proof of a shutdown long after", action: Shutdown, act: func(f *fleet) { f.node("n", stop) }, target: silent, want: batch.Unproved, reason: "is not connected"},
 		{name: "the expression holds", action: Expression, expr: `data("version") == "0.29.3"`, want: batch.Acted},
-		{name: "an expression says nothing of who is untouched", action: Expression, expr: `data("version") == "9"`, want: batch.Unproved},
+		{name: "an expression does not show which nodes are untouched", action: Expression, expr: `data("version") == "9"`, want: batch.Unproved},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

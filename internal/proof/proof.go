@@ -1,15 +1,20 @@
 // Package proof finds out whether a dangerous action really happened on a node.
 //
-// "OK" from a server means that it accepted a request: it acts seconds later, and reports nothing. This package knows,
-// for each action, what proves it (docs/protocol.md, provisioning): a restarted server runs a process that began after
-// the request was sent, a reprovisioned one announces itself in provisioning mode or comes back as such a process, one
-// that was shut down has left the broker and stays away, an updated one runs such a process of the version asked for. Events say when to look, polling decides. It implements the
-// engine's Verifier and Prober, and does not know batches, journals or flags.
+// "OK" from a server means that it accepted a request: it acts seconds later, and reports nothing. This package knows the
+// proof of each action (docs/protocol.md, provisioning):
 //
-// Invariants. Everything here is read-only for the nodes; nothing is ever sent again because a node was silent. Times
-// of a node are only compared with times of the same node, so that skewed clocks do not matter. A look counts only when
-// the connection stood from its sending to its end. What cannot be proved is never called proved. All state of one
-// Verify lives in one goroutine, that of its consumer.
+//   - restart: the server runs a process that began after the request was sent;
+//   - reprovision: the server announces itself in provisioning mode, or runs such a process;
+//   - shutdown: the server has left the broker and stays away;
+//   - release_update: the server runs such a process, of the version asked for.
+//
+// Events show when to look; polling decides. The package implements the engine's Verifier and Prober. It does not know
+// batches, journals or flags.
+//
+// Invariants. Every request of this package is read-only; no action is sent again because a node was silent. Times
+// of a node are only compared with times of the same node, so that skewed clocks do not matter. A look counts only if
+// the connection was up from the moment the poll was sent until the look ended. What cannot be proved is never called
+// proved. All state of one Verify lives in one goroutine, that of its consumer.
 package proof
 
 import (
@@ -41,7 +46,7 @@ const (
 
 var actionNames = [actions]string{"unset", "restart", "reprovision", "shutdown", "release_update", "expression"}
 
-// String is total.
+// String returns the name; it works for every value.
 func (a Action) String() string {
 	if a >= actions {
 		return "unknown"
@@ -73,18 +78,19 @@ const (
 	// MaxDelay is the longest delay that one of the actions can announce. A reply that announces more is malformed, and
 	// nothing here waits longer.
 	MaxDelay = maxSplay + defaultSplay - time.Second + minDelay
-	// An update is a download from anywhere, so that it has no longest time of its own. It acts 2 s after it has ended.
+	// An update is a download from anywhere, so that it has no longest duration. It acts 2 s after it has ended.
 	updateTime     = 5 * time.Minute
 	defaultTimeout = 60 * time.Second
 	clockMargin    = 5 * time.Second  // for what clocks and whole seconds may differ
 	linkSettle     = 30 * time.Second // servers are back this long after their broker is
 	promptAbsence  = 90 * time.Second // a frozen server keeps its subscription for two minutes at least
 	answerTime     = 4 * time.Second  // rpcutil answers within 2 s (docs/protocol.md, rpcutil), and upstream adds 2
-	maxPoll        = 5000             // nodes that one request goes to
+	maxPoll        = 5000             // nodes of one request
 )
 
-// LongestDelay is the longest time between a server's reply and its act; of an update, which replies at its end or not at
-// all, between the sending and the act. splay is the input of restart; zero is the server's default.
+// LongestDelay returns the longest time between a server's reply and its act. For an update it is the time between
+// sending the request and the act, because an update replies at its end or not at all. splay is the input of
+// restart; 0 means the server's default.
 func LongestDelay(a Action, splay time.Duration) time.Duration {
 	switch a {
 	case Restart:
@@ -124,7 +130,7 @@ type Events interface {
 	Subscribe(ctx context.Context, subject string, deliver func(choria.Message)) (stop func(), err error)
 }
 
-// Options says what is proved and within which limits.
+// Options define what is proved and within which limits.
 type Options struct {
 	Client     *rpcclient.Client
 	Collective string
@@ -132,7 +138,7 @@ type Options struct {
 	// Events may be nil: then polling alone decides.
 	Events Events
 	// Timeout begins when the delay that a node announced has ended, or when the node is handed over, if that is later
-	// (as after a resume). That of an update begins when its request was sent. Zero is DefaultTimeout.
+	// (as after a resume). That of an update begins when its request was sent. Zero means DefaultTimeout.
 	Timeout time.Duration
 	// Settle is how long a proof must last; zero is not at all. See DefaultSettle.
 	Settle time.Duration
@@ -140,8 +146,8 @@ type Options struct {
 	LongestDelay time.Duration
 	// TTL is the time to live of the requests whose effect is looked for, and of the polls; zero is rpcclient.DefaultTTL.
 	TTL time.Duration
-	// Elapsed is how much time has passed for certain since a moment that may come from an earlier process's record; nil
-	// is batch.Shortest.
+	// Elapsed returns the least time that has certainly passed since a moment, which may come from the record of an
+	// earlier process; nil means batch.Shortest.
 	Elapsed func(since, now time.Time) time.Duration
 	// Poll and Expr belong to Expression: the read-only action that is asked, and what its reply must satisfy. With
 	// Restart and Reprovision Expr may be set too, with Update it must: then the proof also needs it, of
@@ -153,7 +159,7 @@ type Options struct {
 	Tokens bool
 }
 
-// Validate tells a combination that proves nothing.
+// Validate refuses a combination that proves nothing.
 func (o Options) Validate() error {
 	switch {
 	case o.Action == 0 || o.Action >= actions:
@@ -204,16 +210,16 @@ func (v *Verifier) poll() rpcclient.Request {
 	return r
 }
 
-// due is when a node has acted at the latest, if it does. An updated one that replies has only to start again; one that
-// does not may act until the time for proof is over.
+// due returns the latest time at which a node acts, if it acts. After a reply to an update, only the restart is
+// left. A node that did not reply to an update may act until the verify timeout ends.
 func (v *Verifier) due(t batch.Target) time.Time {
 	switch update := v.o.Action == Update; {
 	case update && t.Replied.IsZero():
-		return t.Sent.Add(v.o.Timeout)
+		return t.LeftBy().Add(v.o.Timeout)
 	case update && t.Delay <= 0:
 		return t.Replied.Add(minDelay)
 	case t.Replied.IsZero():
-		return t.Sent.Add(v.o.LongestDelay)
+		return t.LeftBy().Add(v.o.LongestDelay)
 	case t.Delay > 0:
 		return t.Replied.Add(min(t.Delay, MaxDelay))
 	}

@@ -42,7 +42,7 @@ type startup struct {
 }
 
 // maxEvents bounds the events that wait for the loop: a flood of forgeries must not fill the memory. Polling finds
-// what is dropped, but for reprovisioned nodes, hence the size.
+// what is dropped, except reprovisioned nodes, hence the size.
 const maxEvents = 200_000
 
 // inbox takes events from the subscription's goroutine without ever blocking it.

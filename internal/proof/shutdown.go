@@ -41,8 +41,8 @@ func (l *loop) down(w *watched) {
 	}
 }
 
-// mayBeDown tells whether the absence of a node can prove its shutdown: on the connection on which it was known to be
-// there, since a frozen server does not come back to a broker that was restarted, or that it shares with us no more. One
+// mayBeDown reports whether the absence of a node can prove its shutdown: on the connection on which it was known to be
+// there, since a frozen server does not come back to a broker that was restarted, or that it no longer shares with us. One
 // that did not accept must also have been gone before a frozen one could be.
 func (l *loop) mayBeDown(w *watched) bool {
 	switch {
@@ -56,13 +56,13 @@ func (l *loop) mayBeDown(w *watched) bool {
 	return w.base > 0 && batch.Longest(w.sent, l.base.Add(w.gone)) <= promptAbsence
 }
 
-// sameLink tells whether our connection has stood since the node was last known to be on it.
+// sameLink reports whether our connection has stood since the node was last known to be on it.
 func (l *loop) sameLink(w *watched) bool {
 	at, down := l.v.o.Client.Reconnected()
 	return !down && (at.IsZero() || at.Before(w.linked))
 }
 
-// overDown tells whether a node that was to shut down is to be asked no more.
+// overDown reports whether a node that was to shut down is to be asked no more.
 func (l *loop) overDown(w *watched, now moment) (bool, batch.Finding) {
 	if l.silenceCounts {
 		if w.settled(now, l.v.o.Settle, l.answerTime()) {
@@ -70,7 +70,7 @@ func (l *loop) overDown(w *watched, now moment) (bool, batch.Finding) {
 		}
 		return now >= w.deadline && (w.quiet == never || w.since > w.deadline || !w.replied), l.failed(w)
 	}
-	// A proof that has begun in time may settle past it, but not for ever on a connection that comes and goes.
+	// A proof that has begun in time may settle past it, but not forever on a connection that comes and goes.
 	late := now >= w.deadline+2*l.v.o.Settle+linkSettle
 	switch {
 	case now < w.deadline || l.mayBeDown(w) && !w.unsent && !late:
@@ -82,7 +82,7 @@ func (l *loop) overDown(w *watched, now moment) (bool, batch.Finding) {
 	return false, 0
 }
 
-// learn asks once whether the broker reports absent nodes. Where it does not, silence has to do.
+// learn asks once whether the broker reports absent nodes. If it does not, silence is the proof.
 func (l *loop) learn() {
 	if l.v.o.Action != Shutdown || l.learned {
 		return

@@ -6,9 +6,9 @@ import (
 	"fleetctl/batch"
 )
 
-// What no answer means.
+// The meaning of no answer.
 
-// inVain tells whether the first look at a silent target that it had to act before shows no sign of the act.
+// inVain reports whether the first look after the time to act shows no sign of the act of a silent target.
 func (l *loop) inVain(w *watched) bool {
 	if w.replied || w.told || w.decisive == never || l.nodes[w.node] != w {
 		return false
@@ -19,7 +19,7 @@ func (l *loop) inVain(w *watched) bool {
 	return !sign && closed && !l.cutOff(w)
 }
 
-// tell answers for a silent target that was looked at in vain: the run need not wait for it. It is watched all the same.
+// tell answers for a silent target without a sign of the act: the run need not wait for it. It is still watched.
 func (l *loop) tell(w *watched) {
 	if !l.inVain(w) {
 		return
@@ -28,7 +28,7 @@ func (l *loop) tell(w *watched) {
 	l.yieldProof(batch.Proof{Node: w.node, Found: batch.Unproved, Time: time.Now(), Reason: l.v.unproved(w, l.stopEvents == nil)})
 }
 
-// failed is the finding of a node that nothing proves: that it was asked in vain, or that it could not be asked.
+// failed is the finding of a node without a proof: it did not answer, or it could not be asked.
 func (l *loop) failed(w *watched) batch.Finding {
 	if w.unsent || w.silent() && l.cutOff(w) {
 		return batch.Unasked
@@ -36,7 +36,7 @@ func (l *loop) failed(w *watched) batch.Finding {
 	return batch.Unproved
 }
 
-// cutOff tells whether the connection did not stand for the last look at a node: what was asked may not have left, and
+// cutOff reports whether the connection was down during the last look at a node: the question may not have been sent, and
 // servers that were to answer may not have been back.
 func (l *loop) cutOff(w *watched) bool {
 	at, down := l.v.o.Client.Reconnected()

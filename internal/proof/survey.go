@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	answerCost  = 200 * time.Microsecond // what a reply may cost us, with its signature checked
+	answerCost  = 200 * time.Microsecond // time to handle one reply, its signature check included
 	surveyPause = 500 * time.Millisecond // after each part, so that its answers do not pile up in memory
 )
 
-// sendTimeout is how long the broker may take to accept a request for so many nodes, over a slow line too. One that
-// takes longer is as good as lost.
+// sendTimeout is how long the broker may take to accept a request for so many nodes, over a slow line too. A
+// request that takes longer counts as lost.
 func sendTimeout(nodes int) time.Duration {
 	return 5*time.Second + time.Duration(nodes)*4*time.Millisecond
 }
@@ -23,13 +23,13 @@ func sendTimeout(nodes int) time.Duration {
 type survey struct {
 	session *rpcclient.Session
 	asked   map[string]time.Time // by request id: before it left
-	absent  map[string]bool      // nodes that are reported absent; one of them may answer all the same
+	absent  map[string]bool      // nodes that are reported absent; one of them may answer anyway
 	left    int
 	heard   func(r rpcclient.Reply, asked time.Time) bool
 }
 
 // survey asks every node once and hands over the answers, and the reports that a node is absent, until all have
-// answered, their time is over, or heard says that it has enough. What arrived in time counts, however late it is
+// answered, their time is over, or heard reports that it has enough. What arrived in time counts, however late it is
 // decoded. The end of ctx is not an error.
 func (v *Verifier) survey(ctx context.Context, nodes []string, heard func(r rpcclient.Reply, asked time.Time) bool) error {
 	if len(nodes) == 0 {
@@ -71,7 +71,7 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// take hands over one reply, and reports whether to go on.
+// take hands over one reply, and reports whether to continue.
 func (s *survey) take(r rpcclient.Reply) bool {
 	if s.absent[r.Node] {
 		delete(s.absent, r.Node)
@@ -84,7 +84,7 @@ func (s *survey) take(r rpcclient.Reply) bool {
 	return s.heard(r, s.asked[r.RequestID])
 }
 
-// gather hands over what comes in until no node is left or the wait is over. It reports whether to go on.
+// gather hands over what comes in until no node is left or the wait is over. It reports whether to continue.
 func (s *survey) gather(ctx context.Context, wait time.Duration) bool {
 	over := time.NewTimer(wait)
 	defer over.Stop()
@@ -103,7 +103,7 @@ func (s *survey) gather(ctx context.Context, wait time.Duration) bool {
 	return true
 }
 
-// drain hands over every reply that has arrived by now, until take says that it has enough.
+// drain hands over every reply that has arrived by now, until take reports that it has enough.
 func drain(ctx context.Context, s *rpcclient.Session, take func(rpcclient.Reply) bool) {
 	ctx, cancel := context.WithCancel(ctx) // what has arrived has an end: no time limit may lose it
 	defer cancel()
@@ -111,7 +111,7 @@ func drain(ctx context.Context, s *rpcclient.Session, take func(rpcclient.Reply)
 	at := time.Now()
 	go func() {
 		defer close(settled)
-		_ = s.Settle(ctx, at) // an error means that ctx ended: what is in counts all the same
+		_ = s.Settle(ctx, at) // an error means that ctx ended: what is in counts anyway
 	}()
 	enough := false
 	for done := false; ; {

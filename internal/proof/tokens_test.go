@@ -85,7 +85,7 @@ func TestBaselinesSayWhenTokensEnd(t *testing.T) {
 					t.Errorf("%v: later baseline of %s: %+v, %t; want %+v", action, n, got, ok, want)
 				}
 			}
-			// Another client has never seen the tokens while they were good: what it was refused is bad news, and only that.
+			// Another client has never seen the tokens while they were good: a rejected reply counts as a warning only.
 			conn2, other, _ := operator(t, l)
 			defer conn2.Close()
 			other.KeepTokens()
@@ -95,7 +95,7 @@ func TestBaselinesSayWhenTokensEnd(t *testing.T) {
 				t.Errorf("%v: of a token that has ended: %+v, %t", action, b, ok)
 			}
 			if b, ok := fresh[good[0]]; ok {
-				t.Errorf("%v: a frozen node whose token nobody saw has a baseline %+v", action, b)
+				t.Errorf("%v: a frozen node with an unknown token has a baseline %+v", action, b)
 			}
 			if b := fresh[good[2]]; b.TokenEnds.IsZero() || b.Silent {
 				t.Errorf("%v: of a good one: %+v", action, b)
@@ -104,8 +104,8 @@ func TestBaselinesSayWhenTokensEnd(t *testing.T) {
 	}
 }
 
-// What a refused reply says of its token is believed only where it is bad news, whatever it was refused for.
-func TestARefusedTokenIsOnlyBadNews(t *testing.T) {
+// The token of a rejected reply counts only when it has expired, whatever the reason of the rejection.
+func TestARejectedTokenIsOnlyAWarning(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		l, err := lab.Start(t.Context(), lab.Options{Nodes: 2, Protocol: 2, Dir: dir, InProcess: true, Seed: 3, ExpiringIn: time.Minute, Faults: lab.Faults{Expiring: lab.Amount{N: 1}}})

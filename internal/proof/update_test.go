@@ -102,7 +102,7 @@ func TestAProbeOfAnUpdateWaitsUntilItCanHaveEnded(t *testing.T) {
 		act  func(*fleet)
 		want batch.Finding
 	}{
-		{"untouched", func(*fleet) {}, batch.Untouched},
+		{"may still download", func(*fleet) {}, batch.Unproved},
 		{"acted", func(f *fleet) { f.updateIn(4*time.Minute, "n", wanted) }, batch.Acted},
 		{"started again by hand", func(f *fleet) { f.restartIn(4*time.Minute, sec, "n") }, batch.Unproved},
 	} {

@@ -74,8 +74,8 @@ func (l *loop) close() {
 	}
 }
 
-// listen subscribes to lifecycle events. They are best effort: a broker that does not allow them costs speed, and the
-// proof of nodes that stay in provisioning mode. A connection that was just lost gets another try. Servers that shut
+// listen subscribes to lifecycle events. They are optional: without them proofs are slower, and nodes that stay in
+// provisioning mode are not proved. A connection that was just lost gets another try. Servers that shut
 // down send none.
 func (l *loop) listen() {
 	if l.v.o.Events == nil || l.v.o.Action == Shutdown || l.stopEvents != nil || l.eventTries == 0 {
@@ -121,7 +121,7 @@ func (l *loop) run(targets <-chan []batch.Target) {
 	}
 }
 
-// watch begins with a target. One that is handed over again has replied meanwhile, and begins anew.
+// watch starts to watch a target. A target that is handed over again has replied meanwhile, and starts anew.
 func (l *loop) watch(t batch.Target) {
 	old, known := l.nodes[t.Node]
 	if l.stopped || known && old.replied && t.Replied.IsZero() {
@@ -197,13 +197,13 @@ func (l *loop) tick() {
 		delete(l.sentAt, l.polls[0].id)
 		l.polls = l.polls[1:]
 	}
-	ask = slices.DeleteFunc(ask, func(w *watched) bool { return l.nodes[w.node] != w }) // what drain brought may have ended some
+	ask = slices.DeleteFunc(ask, func(w *watched) bool { return l.nodes[w.node] != w }) // the answers from drain may have ended some
 	if len(ask) > 0 && !l.stopped {
 		l.ask(ask)
 	}
 }
 
-// over tells whether a node is to be asked no more. A node past its deadline is asked once more; what had begun to hold
+// over reports whether a node needs no more requests. A node past its deadline is asked once more; what had begun to hold
 // by then may settle.
 func (l *loop) over(w *watched, now moment) (bool, batch.Finding) {
 	settle, answer := l.v.o.Settle, l.answerTime()
@@ -259,8 +259,8 @@ func (l *loop) ask(nodes []*watched) {
 	}
 }
 
-// send polls nodes with one request, and returns when it had left: the one reading of the clock that this poll is known
-// by. The subscription for the answers is made here, as often as it takes: a connection that is away when the first node
+// send polls nodes with one request, and returns when it had left: the moment that identifies
+// this poll. The subscription for the answers is made here, as often as it takes: a connection that is away when the first node
 // is due must not cost the run its proofs.
 func (l *loop) send(nodes []*watched) (moment, error) {
 	l.listen()
@@ -349,7 +349,7 @@ func (l *loop) drain() {
 	})
 }
 
-// end answers for a node. What the run was told already of a node that never replied is not repeated.
+// end answers for a node. What was already reported of a node that never replied is not repeated.
 func (l *loop) end(w *watched, f batch.Finding) {
 	l.drop(w)
 	if f != batch.Acted && w.told {

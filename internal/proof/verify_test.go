@@ -151,7 +151,7 @@ func TestRestart(t *testing.T) {
 		}, want: batch.Acted, after: 20 * sec, by: 25 * sec},
 		{name: "the broker stalls, and answers come after the time", act: stalls,
 			want: batch.Acted, after: timeout + 2*sec},
-		{name: "the broker stalls, and nobody can tell whether it stays", act: stalls,
+		{name: "the broker stalls, and it is unknown whether the node stays up", act: stalls,
 			adapt: func(o *Options) { o.Settle = 10 * sec }, want: batch.Unproved, reason: "seen too late"},
 		{name: "the broker stays away", act: func(f *fleet) { restarts(f); f.away = true }, want: batch.Unasked, reason: "the connection to the broker was lost: not asked"},
 		{name: "denied", act: func(f *fleet) { restarts(f); f.node("n", func(s *server) { s.denied = true }) }, want: batch.Unproved, reason: "allow rpcutil#daemon_stats"},

@@ -16,7 +16,7 @@ const (
 )
 
 // moment is a time on our clock, since Verify began. Small, and never mixed up with a node's clock. It stands still
-// while this machine sleeps: nothing is taken for a long silence that was none.
+// while this machine sleeps: such a sleep is not counted as silence.
 type moment = time.Duration
 
 const never moment = math.MinInt64
@@ -27,7 +27,7 @@ type watched struct {
 	track   track
 	node    string
 	replied bool
-	told    bool     // of a silent one: the run was told that it waits for it no longer
+	told    bool     // of a silent node: the run no longer waits for it
 	last    bool     // the last poll was sent
 	anytime bool     // it may act long before it is due
 	tardy   bool     // the sign of the act came too late to see whether it lasts
@@ -51,12 +51,12 @@ type watched struct {
 	gone, goneLast moment
 
 	linked  time.Time // when the node was last known to be on our connection before its request: our clock
-	start   int64     // the start time that it told last, unix seconds
+	start   int64     // the start time that it reported last, unix seconds
 	entered int64     // when it started in provisioning mode, by its event
 	note    string
 }
 
-// watch makes a target's record. What is long over, as after a resume, still gets its time. A silent target is looked
+// watch makes a target's record. A target whose time is long over, as after a resume, still gets its full time. A silent target is looked
 // at at once.
 func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 	now := time.Since(base)
@@ -76,7 +76,7 @@ func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 		w.since = max(due, now)
 	case Update:
 		w.anytime = !w.replied
-		w.deadline = max(t.Sent.Sub(base)+v.o.Timeout, max(due, now)+min(v.o.Timeout, defaultTimeout))
+		w.deadline = max(t.LeftBy().Sub(base)+v.o.Timeout, max(due, now)+min(v.o.Timeout, defaultTimeout))
 		if w.anytime && now < due { // the deadline is the last look
 			w.deadline = due
 		}
@@ -87,13 +87,13 @@ func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 	return w
 }
 
-// grid puts moments together, so that few requests ask many nodes.
+// grid rounds moments, so that few requests ask many nodes.
 func grid(m moment) moment { return (m + window - 1) / window * window }
 
-// silent tells whether the last poll has no answer yet.
+// silent reports whether the last poll has no answer yet.
 func (w *watched) silent() bool { return w.heard == never || w.asked > w.heard }
 
-// settled tells whether a node that was to shut down is proved down where the broker does not report absent nodes: it
+// settled reports whether a node that was to shut down is proved down where the broker does not report absent nodes: it
 // answered nothing for the settle time, and the broker took a poll so long after the first unanswered one that an answer
 // to that one would have come.
 func (w *watched) settled(now moment, settle, answer time.Duration) bool {

@@ -11,7 +11,7 @@ import (
 // StepStatus is how a step of a checkup ended.
 type StepStatus string
 
-// The statuses. Warned is passed, with something that should be mended; skipped was not tried.
+// The statuses. Warned is passed, with something that should be fixed; skipped was not tried.
 const (
 	StepPassed  StepStatus = "passed"
 	StepWarned  StepStatus = "warning"
@@ -26,8 +26,8 @@ type Step struct {
 	Target string     `json:"target,omitempty"`
 	Status StepStatus `json:"status"`
 	Detail string     `json:"detail,omitempty"`
-	// Mend is what to do about it.
-	Mend string `json:"mend,omitempty"`
+	// Fix is what to do about it. Its key keeps an older name: documents only grow.
+	Fix string `json:"mend,omitempty"`
 	// Milliseconds is how long the step took.
 	Milliseconds int64 `json:"took_ms"`
 }
@@ -67,9 +67,9 @@ type Checkup struct {
 
 // CheckupOptions are the operator's wishes for a checkup's text.
 type CheckupOptions struct {
-	// Verbose shows the settings that nobody changed, too.
+	// Verbose shows default settings, too.
 	Verbose bool
-	Colour  bool
+	Color   bool
 	Now     time.Time
 }
 
@@ -77,24 +77,24 @@ type CheckupOptions struct {
 func CheckupText(w io.Writer, c Checkup, o CheckupOptions) error {
 	buf := bufio.NewWriter(w)
 	if len(c.Files) > 0 {
-		fmt.Fprintf(buf, "%s\n\n", bold.paint(o.Colour, "Configuration"))
+		fmt.Fprintf(buf, "%s\n\n", bold.paint(o.Color, "Configuration"))
 		writeSettings(buf, c.Settings, o.Verbose)
 	}
 	if len(c.Credentials) > 0 {
-		fmt.Fprintf(buf, "\n%s\n\n", bold.paint(o.Colour, "Credentials"))
+		fmt.Fprintf(buf, "\n%s\n\n", bold.paint(o.Color, "Credentials"))
 		for _, cred := range c.Credentials {
 			writeCredential(buf, cred, o.Now)
 		}
 	}
-	fmt.Fprintf(buf, "\n%s\n\n", bold.paint(o.Colour, "Steps"))
+	fmt.Fprintf(buf, "\n%s\n\n", bold.paint(o.Color, "Steps"))
 	for _, s := range c.Steps {
-		writeStep(buf, s, o.Colour)
+		writeStep(buf, s, o.Color)
 	}
 	fmt.Fprintf(buf, "\n%s\n", oneLine(c.Verdict))
 	return buf.Flush()
 }
 
-// originDefault is the origin of what nobody configured.
+// originDefault is the origin of a value that is not configured.
 const originDefault = "default"
 
 func writeSettings(w io.Writer, all []Setting, verbose bool) {
@@ -145,16 +145,16 @@ func until(end, now time.Time) string {
 	return fmt.Sprintf("%s (%s)", text, left.Round(time.Second))
 }
 
-func writeStep(w io.Writer, s Step, coloured bool) {
-	c := map[StepStatus]colour{StepPassed: green, StepWarned: yellow, StepFailed: red}[s.Status]
+func writeStep(w io.Writer, s Step, colored bool) {
+	c := map[StepStatus]color{StepPassed: green, StepWarned: yellow, StepFailed: red}[s.Status]
 	status := fmt.Sprintf("%-7s", s.Status)
 	if c != "" {
-		status = c.paint(coloured, status)
+		status = c.paint(colored, status)
 	}
 	line := fmt.Sprintf("  %s  %-15s %s", status, oneLine(s.Name), oneLine(s.Target+separator(s)+s.Detail))
 	fmt.Fprintln(w, strings.TrimRight(line, " "))
-	if s.Mend != "" {
-		fmt.Fprintf(w, "           mend: %s\n", oneLine(s.Mend))
+	if s.Fix != "" {
+		fmt.Fprintf(w, "           fix: %s\n", oneLine(s.Fix))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"fleetctl/internal/plain"
 	"fleetctl/inventory"
 )
 
@@ -101,7 +102,7 @@ func Fleet(w io.Writer, t *inventory.Tally, o FleetOptions) error {
 
 // FleetVerdict is the account of a survey in one line.
 func FleetVerdict(t *inventory.Tally) string {
-	text := fmt.Sprintf("%s, %d upgradable during provisioning", count(t.Selected, "node"), t.Upgradable)
+	text := fmt.Sprintf("%s, %d upgradable during provisioning", plain.Count(t.Selected, "node"), t.Upgradable)
 	if others := t.Told - t.Selected; others > 0 {
 		text += fmt.Sprintf("; %d not selected", others)
 	}
@@ -149,7 +150,7 @@ type fleetCounts struct {
 
 // FleetLine writes the counts as the last of the JSON lines.
 func FleetLine(l Lines, t *inventory.Tally) error {
-	return l.Fleet(fleetCounts{SchemaVersion, t.Asked(), t.Selected, t.Upgradable, t.Versions(), t.Collectives(), t.Agents(),
+	return l.fleet(fleetCounts{SchemaVersion, t.Asked(), t.Selected, t.Upgradable, t.Versions(), t.Collectives(), t.Agents(),
 		notNil(t.Silent), problems(t.Problems), problems(t.Partial)})
 }
 
@@ -227,7 +228,7 @@ func Difference(w io.Writer, d inventory.Difference, from, to Side, o TextOption
 		word string
 		side Side
 	}{{"From", from}, {"To  ", to}} {
-		fmt.Fprintf(buf, "%s %s of %s: %s\n", s.word, oneLine(s.side.Source), s.side.Taken.UTC().Format("2006-01-02 15:04:05 UTC"), count(s.side.Nodes, "node"))
+		fmt.Fprintf(buf, "%s %s of %s: %s\n", s.word, oneLine(s.side.Source), s.side.Taken.UTC().Format("2006-01-02 15:04:05 UTC"), plain.Count(s.side.Nodes, "node"))
 	}
 	fmt.Fprintln(buf)
 	var groups []Group
@@ -240,9 +241,9 @@ func Difference(w io.Writer, d inventory.Difference, from, to Side, o TextOption
 	}
 	writeGroups(buf, groups, o)
 	if len(groups) == 0 {
-		fmt.Fprintf(buf, "No difference: %s the same.\n", count(d.Same, "node"))
+		fmt.Fprintf(buf, "No difference: %s the same.\n", plain.Count(d.Same, "node"))
 	} else {
-		fmt.Fprintf(buf, "%s the same.\n", count(d.Same, "node"))
+		fmt.Fprintf(buf, "%s the same.\n", plain.Count(d.Same, "node"))
 	}
 	return buf.Flush()
 }

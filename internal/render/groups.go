@@ -9,15 +9,16 @@ import (
 	"strings"
 
 	"fleetctl/discovery"
+	"fleetctl/internal/plain"
 	"fleetctl/rpcclient"
 )
 
 // groupIndent stands before the folded names of a group.
 const groupIndent = "    "
 
-// GroupFailures gathers the failed replies by cause: the status message, or the status label where there is none.
+// groupFailures gathers the failed replies by cause: the status message, or the status label where there is none.
 // The gravest group comes first, then the largest.
-func GroupFailures(replies []rpcclient.Reply) []Group {
+func groupFailures(replies []rpcclient.Reply) []Group {
 	type key struct {
 		code    int
 		message string
@@ -44,10 +45,10 @@ func GroupFailures(replies []rpcclient.Reply) []Group {
 }
 
 // grave are parts of causes of which one node matters more than many others: these stand first (docs/protocol.md,
-// per-action behaviour, expired server tokens).
+// per-action behavior, expired server tokens).
 var grave = []string{"rollback also failed, server in broken state", "came back unprovisioned"}
 
-// isGrave tells whether a cause has such a part.
+// isGrave reports whether a cause has such a part.
 func isGrave(cause string) bool {
 	return slices.ContainsFunc(grave, func(part string) bool { return strings.Contains(cause, part) })
 }
@@ -64,7 +65,7 @@ func gravestFirst(groups []Group) []Group {
 	return groups
 }
 
-// explained says what servers' words mean where they do not say it themselves (docs/protocol.md, provisioning lock).
+// explained reports what servers' words mean where they do not say it themselves (docs/protocol.md, provisioning lock).
 var explained = map[string]string{
 	"Could not obtain provisioning lock": "another provisioner is at work there, or was less than 2 minutes ago",
 }
@@ -83,7 +84,7 @@ func cause(r rpcclient.Reply) string {
 	if message != "" {
 		return message
 	}
-	if label := StatusLabel(int(r.Code)); label != "" {
+	if label := statusLabel(r); label != "" {
 		return label
 	}
 	return fmt.Sprintf("status code %d", r.Code)
@@ -101,19 +102,12 @@ func writeGroups(w io.Writer, groups []Group, o TextOptions) {
 		fmt.Fprintln(w) // verbose replies end without an empty line
 	}
 	for _, g := range groups {
-		fmt.Fprintf(w, "%s: %s\n", count(len(g.Nodes), "node"), yellow.paint(o.Colour, oneLine(g.Cause)))
+		fmt.Fprintf(w, "%s: %s\n", plain.Count(len(g.Nodes), "node"), yellow.paint(o.Color, oneLine(g.Cause)))
 		for _, l := range wrapNames(oneLine(discovery.Fold(g.Nodes)), o.Width-len(groupIndent)) {
 			fmt.Fprintf(w, "%s%s\n", groupIndent, l)
 		}
 		fmt.Fprintln(w)
 	}
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // wrapNames breaks a node set after commas that stand outside brackets, so that each line is a node set of its own.

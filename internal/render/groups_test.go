@@ -31,7 +31,7 @@ func TestAFailedRollbackIsShownFirst(t *testing.T) {
 		replies = append(replies, reply(fmt.Sprintf("n%d", i), back))
 	}
 	var causes []string
-	for _, g := range GroupFailures(replies) {
+	for _, g := range groupFailures(replies) {
 		causes = append(causes, fmt.Sprintf("%d %s", len(g.Nodes), g.Cause))
 	}
 	want := []string{"1 " + broken, "3 " + back, "1 " + locked + ": another provisioner is at work there, or was less than 2 minutes ago"}

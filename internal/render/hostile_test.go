@@ -73,7 +73,7 @@ func documents() map[string]func(io.Writer) error {
 		"doctor": func(w io.Writer) error {
 			c := Checkup{Verdict: enemy, Files: []string{enemy}, Settings: []Setting{{enemy, enemy, enemy}},
 				Credentials: []Credential{{Kind: enemy, Path: enemy, Names: []string{enemy}, Organization: enemy, Issuer: enemy, Permissions: []string{enemy}, Problem: enemy}},
-				Steps:       []Step{{Name: enemy, Target: enemy, Status: StepFailed, Detail: enemy, Mend: enemy}}}
+				Steps:       []Step{{Name: enemy, Target: enemy, Status: StepFailed, Detail: enemy, Fix: enemy}}}
 			return CheckupText(w, c, CheckupOptions{})
 		},
 	}

@@ -203,12 +203,12 @@ func (l Lines) write(v line) error {
 	return err
 }
 
-// Discovery says that discovery begins.
+// Discovery reports that discovery begins.
 func (l Lines) Discovery(method string) error {
 	return l.write(line{Kind: "discovery", DiscoveryMethod: method})
 }
 
-// Discovered says how many nodes are targets, after limits, and how long it took to find them.
+// Discovered reports how many nodes are targets, after limits, and how long it took to find them.
 func (l Lines) Discovered(count int, took time.Duration, method string) error {
 	return l.write(line{Kind: "discovery", Discovered: count, DiscoverySeconds: took.Seconds(), DiscoveryMethod: method})
 }
@@ -237,17 +237,17 @@ func (l Lines) Error(err error) error { return l.write(line{Kind: "error", Error
 // Run writes the account of a run, as the key run.
 func (l Lines) Run(v any) error { return l.write(line{Kind: "run", Run: v}) }
 
-// Batch writes what became of one batch, as the key batch.
+// Batch writes the result of one batch, as the key batch.
 func (l Lines) Batch(v any) error { return l.write(line{Kind: "batch", Batch: v}) }
 
 // Plan writes what a run would do, as the key plan.
 func (l Lines) Plan(v any) error { return l.write(line{Kind: "plan", Plan: v}) }
 
-// Node writes what became of one node, as the key node.
+// Node writes the result of one node, as the key node.
 func (l Lines) Node(v any) error { return l.write(line{Kind: "node", Node: v}) }
 
 // Group writes how many nodes share a value, as the key group.
 func (l Lines) Group(v any) error { return l.write(line{Kind: "group", Group: v}) }
 
-// Fleet writes the counts of a fleet, as the key fleet.
-func (l Lines) Fleet(v any) error { return l.write(line{Kind: "fleet", Fleet: v}) }
+// fleet writes the counts of a fleet, as the key fleet.
+func (l Lines) fleet(v any) error { return l.write(line{Kind: "fleet", Fleet: v}) }

@@ -21,7 +21,7 @@ type Suite struct {
 	ExitCode int
 	Start    time.Time
 	Took     time.Duration
-	// Proved tells that acceptance is not the end: a node that is only accepted is an error.
+	// Proved reports that acceptance is not the end: a node that is only accepted is an error.
 	Proved bool
 	// Nodes are the cases, in the order of the report.
 	Nodes []batch.Result
@@ -70,7 +70,7 @@ type junitResult struct {
 	Text    string `xml:",chardata"`
 }
 
-// JUnit writes a run as a JUnit report: a node that refused or is unverified has failed, one whose fate is not known (no
+// JUnit writes a run as a JUnit report: a node that refused or is unverified has failed, a node in an unknown state (no
 // reply, unknown) is an error, one that was not sent to is skipped. Hostile characters are shown by their numbers.
 func JUnit(w io.Writer, s Suite) error {
 	s.Agent, s.Action = clean(s.Agent), clean(s.Action)
@@ -105,7 +105,7 @@ func (c *junitCase) judge(n batch.Result, proved bool, counts *junitCounts) {
 	switch {
 	case message != "":
 	case n.State == batch.Accepted:
-		message = "accepted, and the proof was not waited for"
+		message = "accepted, but not checked for proof"
 	default:
 		message = n.State.String()
 	}

@@ -25,7 +25,7 @@ type Pings struct {
 
 // PingOptions are the operator's wishes for the end of a ping.
 type PingOptions struct {
-	// Silent says that no line per node was printed, so that no empty lines are needed before the statistics.
+	// Silent reports that no line per node was printed, so that no empty lines are needed before the statistics.
 	Silent bool
 	// Graph adds a histogram of the round trips.
 	Graph bool
@@ -39,7 +39,7 @@ func Ping(w io.Writer, node string, took time.Duration) error {
 	return err
 }
 
-// PingStatistics writes the end of a ping as `choria ping` does: only its heading when nobody answered.
+// PingStatistics writes the end of a ping as `choria ping` does: only its heading when no node answered.
 func PingStatistics(w io.Writer, p Pings, o PingOptions) error {
 	buf := bufio.NewWriter(w)
 	if !o.Silent {

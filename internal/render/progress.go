@@ -25,9 +25,9 @@ type Snapshot struct {
 	Accepted, Verified, Failed, NoReply, Absent int
 	// Left is the estimated time to the end; zero when there is no estimate.
 	Left time.Duration
-	// Paused: nothing new is sent until somebody continues the run.
+	// Paused: nothing new is sent until an operator continues the run.
 	Paused bool
-	// Waiting says what the run waits for, such as "12 replies"; empty for nothing.
+	// Waiting reports what the run waits for, such as "12 replies"; empty for nothing.
 	Waiting string
 }
 

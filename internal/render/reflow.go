@@ -7,7 +7,7 @@ const leastReflow = 24
 
 // Reflow breaks text that was written for a wide terminal into lines of at most width columns. Paragraphs begin at the
 // left edge. Indented lines are entries: what stands behind a gap of two blanks stays in its column, lines indented to
-// that column go on with it. Indented lines without a gap are commands, and stay as they are.
+// that column continue it. Indented lines without a gap are commands, and stay as they are.
 func Reflow(text string, width int) string {
 	lines := strings.Split(text, "\n")
 	wide := false
@@ -30,7 +30,7 @@ func Reflow(text string, width int) string {
 	return strings.Join(out, "\n")
 }
 
-// entryColumn is where the lines that go on with this one begin; below zero nothing may.
+// entryColumn is where the lines that continue this one begin; below zero no line may.
 func entryColumn(line string) int {
 	body := strings.TrimLeft(line, " ")
 	indent := len(line) - len(body)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"fleetctl/batch"
-	"fleetctl/discovery"
+	"fleetctl/internal/plain"
 )
 
 // Run is our account of a run, in `req --json` and in JSON lines.
@@ -79,9 +79,9 @@ func Verdict(s batch.Summary) string {
 	if !ok {
 		word = "Ended"
 	}
-	line := fmt.Sprintf("%s: %s of %s", word, counts(s.States), plural(s.Nodes, "node"))
+	line := fmt.Sprintf("%s: %s of %s", word, counts(s.States), plain.Count(s.Nodes, "node"))
 	if s.Late > 0 {
-		line += fmt.Sprintf(", %s counted late", plural(s.Late, "reply"))
+		line += fmt.Sprintf(", %s counted late", plain.Count(s.Late, "reply"))
 	}
 	if reason := cmp.Or(s.Reason, s.Stop.Reason); reason != "" {
 		line += ". " + oneLine(reason)
@@ -103,20 +103,8 @@ func counts(c batch.Counts) string {
 	return strings.Join(parts, ", ")
 }
 
-func plural(n int, thing string) string {
-	switch {
-	case n == 1:
-		return "1 " + thing
-	case strings.HasSuffix(thing, "y"):
-		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(thing, "y"))
-	case strings.HasSuffix(thing, "h"):
-		return fmt.Sprintf("%d %ses", n, thing)
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-// StateGroups gathers the nodes that have no reply to show for themselves by what became of them. The silent ones are
-// left out, as the footer lists them, but for those of a grave reason.
+// StateGroups groups nodes by state and reason: unverified, absent, unknown and not-sent nodes, and accepted nodes
+// that have a reason. The footer lists the no-reply nodes, so they are included only if their reason is grave.
 func StateGroups(s batch.Summary) []Group {
 	type key struct {
 		state  batch.State
@@ -154,12 +142,12 @@ func StateGroups(s batch.Summary) []Group {
 	return gravestFirst(groups)
 }
 
-// BatchStep writes what a batch came to, before the next one: the counts, and the nodes that did not do it, by what became of
-// them. Details has a line for each of those.
+// BatchStep writes the result of a batch, before the next one: the counts, and the nodes that did not succeed, by their
+// state. Details has a line for each of those.
 func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	var out strings.Builder
 	if !details {
-		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plural(s.Last.Nodes, "node"), plural(s.Left, "node"))
+		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plain.Count(s.Last.Nodes, "node"), plain.Count(s.Left, "node"))
 	}
 	groups := map[string][]string{}
 	var causes []string
@@ -178,7 +166,7 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 		groups[cause] = append(groups[cause], n.Identity)
 	}
 	if details && len(s.Trouble) == 0 {
-		fmt.Fprintf(&out, "  every node of batch %d did it\n", s.Done)
+		fmt.Fprintf(&out, "  the action succeeded on every node of batch %d\n", s.Done)
 	}
 	if _, err := io.WriteString(w, out.String()); err != nil {
 		return err
@@ -193,86 +181,6 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	return Groups(w, gravestFirst(list), TextOptions{Width: width})
 }
 
-// PlanOptions are what a plan is shown with.
-type PlanOptions struct {
-	// Width is the terminal's; zero means no wrapping.
-	Width int
-	// Guards say what holds the run back, one a line.
-	Guards []string
-	// Modes are how long the nodes take in each mode; zero where that is not known.
-	Modes batch.Estimates
-	// All shows every batch of a long plan.
-	All bool
-}
-
-// shownBatches is how many batches of a plan are shown in full; the last one always is.
-const shownBatches = 12
-
-// Plan writes what a run would do.
-func Plan(w io.Writer, p batch.Plan, e batch.Estimate, o PlanOptions) error {
-	var out strings.Builder
-	how, other, instead := plural(len(p.Batches), "batch"), "with --mode rolling", o.Modes.Rolling
-	if p.Rolls() {
-		how, other, instead = "a rolling window of "+p.Policy.Sizes.String(), "with --mode barrier", o.Modes.Barrier
-	}
-	fmt.Fprintf(&out, "%s in %s", plural(p.Nodes(), "node"), how)
-	if e.Typical > 0 {
-		fmt.Fprintf(&out, ", about %s (at most %s)", e.Typical.Round(time.Second), e.Longest.Round(time.Second))
-	}
-	fmt.Fprintln(&out)
-	if instead.Typical > 0 && (p.Rolls() || len(p.Batches) > 1) {
-		fmt.Fprintf(&out, "  %s: about %s (at most %s)\n", other, instead.Typical.Round(time.Second), instead.Longest.Round(time.Second))
-	}
-	for _, n := range append(p.Notes, o.Guards...) {
-		fmt.Fprintln(&out, "  "+oneLine(n))
-	}
-	fmt.Fprintln(&out)
-	last := len(p.Batches) - 1
-	for i, b := range p.Batches {
-		if !o.All && i >= shownBatches && i < last {
-			if i == shownBatches {
-				fmt.Fprintf(&out, "  ... %s more ...\n", plural(last-i, "batch"))
-			}
-			continue
-		}
-		fmt.Fprintf(&out, "  batch %d: %s (%s)\n", b.Number, plural(len(b.Nodes), "node"), oneLine(b.Reason))
-		for _, l := range wrapNames(oneLine(discovery.Fold(b.Nodes)), o.Width-len(groupIndent)) {
-			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
-		}
-	}
-	if len(p.Pool) > 0 {
-		fmt.Fprintf(&out, "  one by one: %s\n", plural(len(p.Pool), "node"))
-		for _, l := range wrapNames(oneLine(discovery.Fold(p.Pool)), o.Width-len(groupIndent)) {
-			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
-		}
-	}
-	_, err := io.WriteString(w, out.String())
-	return err
-}
-
-// PlanDocument is `req --dry-run --json`.
-type PlanDocument struct {
-	SchemaVersion int            `json:"schema_version"`
-	Agent         string         `json:"agent"`
-	Action        string         `json:"action"`
-	Nodes         int            `json:"nodes"`
-	Plan          batch.Plan     `json:"plan"`
-	Estimate      batch.Estimate `json:"estimate"`
-	// Mode is that of the plan, Estimates how long its nodes take in each.
-	Mode      string          `json:"mode"`
-	Estimates batch.Estimates `json:"estimates"`
-	// Guards say what holds the run back.
-	Guards []string `json:"guards"`
-	// Refused are the guards that would not let the run pass.
-	Refused []Refusal `json:"refused,omitempty"`
-}
-
-// Refusal is a guard's, with its reason.
-type Refusal struct {
-	Guard  string `json:"guard"`
-	Reason string `json:"reason"`
-}
-
 // RunFacts are what is known of a run besides its nodes.
 type RunFacts struct {
 	ID, What, Status, Caller, By string
@@ -281,7 +189,7 @@ type RunFacts struct {
 	Torn int64
 }
 
-// RunReport writes what became of a run.
+// RunReport writes the result of a run.
 func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	var out strings.Builder
 	line := func(label, text string) {
@@ -298,13 +206,13 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	line("Started", when(s.Started))
 	line("Ended", when(s.Ended))
 	line("Status", f.Status)
-	how := plural(len(s.Batches), "batch")
+	how := plain.Count(len(s.Batches), "batch")
 	if s.Rolling {
-		how = fmt.Sprintf("a rolling window (%s)", plural(len(s.Batches), "request"))
+		how = fmt.Sprintf("a rolling window (%s)", plain.Count(len(s.Batches), "request"))
 	}
 	line("Nodes", fmt.Sprintf("%d in %s: %s", s.Nodes, how, counts(s.States)))
 	if s.Resumes > 0 {
-		line("Resumed", plural(s.Resumes, "time"))
+		line("Resumed", plain.Count(s.Resumes, "time"))
 	}
 	line("Stop", s.Stop.Reason)
 	if s.Stop.Reason == "" {

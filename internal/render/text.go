@@ -23,7 +23,7 @@ const prettyWidth = 80
 // maxListed is how many names a list shows when it is not verbose.
 const maxListed = 200
 
-// Display says which replies text shows.
+// Display reports which replies text shows.
 type Display uint8
 
 // The displays of `choria req --display`. The agent's document decides unless the operator does; its `failed` is
@@ -82,7 +82,7 @@ func (d Display) successes() bool {
 	return d == DisplayDocOK || d == DisplayDocAlways || d == DisplayOK || d == DisplayAll
 }
 
-// Shows tells whether text needs a reply of this status code: one that it does not need has not to be kept.
+// Shows reports whether text needs a reply of this status code: replies that no text needs may be dropped.
 func (d Display) Shows(code int, verbose bool) bool {
 	d = d.orFailed()
 	if code == 0 {
@@ -92,7 +92,7 @@ func (d Display) Shows(code int, verbose bool) bool {
 	return each || grouped
 }
 
-// failures says whether failures are listed one by one, or grouped.
+// failures reports whether failures are listed one by one, or grouped.
 func (d Display) failures(verbose bool) (each, grouped bool) {
 	switch d {
 	case DisplayFailed, DisplayAll:
@@ -108,8 +108,8 @@ type TextOptions struct {
 	Display Display
 	// Verbose shows data as JSON, each failure, the statistics and complete lists.
 	Verbose bool
-	// Colour paints status labels and counts.
-	Colour bool
+	// Color paints status labels and counts.
+	Color bool
 	// Width is the terminal's; folded node names are wrapped to it. Zero means no wrapping.
 	Width int
 	// Outputs are the document's outputs by name.
@@ -133,7 +133,7 @@ func Text(w io.Writer, r Result, o TextOptions) error {
 		}
 	}
 	if grouped {
-		writeGroups(buf, GroupFailures(r.Replies), o)
+		writeGroups(buf, groupFailures(r.Replies), o)
 	}
 	if o.Display != DisplayNone {
 		writeGroups(buf, o.Groups, o)
@@ -147,18 +147,16 @@ func Text(w io.Writer, r Result, o TextOptions) error {
 	return buf.Flush()
 }
 
-// StatusLabel is upstream's word for an RPC status code; empty for OK and for codes it does not know
-// (docs/protocol.md, others).
-func StatusLabel(code int) string {
-	labels := [...]string{"", "Request Aborted", "Unknown Action", "Missing Request Data", "Invalid Request Data",
-		"Unknown Request Status"}
-	if code < 0 || code >= len(labels) {
+// statusLabel is the name of an RPC status code. It is empty, as upstream's, for OK and for codes that upstream does not
+// know (docs/protocol.md, others).
+func statusLabel(r rpcclient.Reply) string {
+	if r.Code < 0 || r.Code > 5 {
 		return ""
 	}
-	return labels[code]
+	return r.Code.String()
 }
 
-func statusColour(code int) colour {
+func statusColor(code int) color {
 	if code == 1 || code == 5 {
 		return red
 	}
@@ -167,9 +165,9 @@ func statusColour(code int) colour {
 
 func textReply(w io.Writer, r rpcclient.Reply, o TextOptions) {
 	code := int(r.Code)
-	fmt.Fprintf(w, "%-40s %s\n\n", oneLine(r.Node), statusColour(code).paint(o.Colour, StatusLabel(code)))
+	fmt.Fprintf(w, "%-40s %s\n\n", oneLine(r.Node), statusColor(code).paint(o.Color, statusLabel(r)))
 	if code != 0 {
-		fmt.Fprintf(w, "    %s\n\n", yellow.paint(o.Colour, clean(r.Message)))
+		fmt.Fprintf(w, "    %s\n\n", yellow.paint(o.Color, clean(r.Message)))
 	}
 	switch {
 	case o.Verbose:
@@ -183,7 +181,7 @@ func textReply(w io.Writer, r rpcclient.Reply, o TextOptions) {
 	}
 }
 
-// labelled writes the members of data, sorted by output name, with right-aligned labels.
+// labeled writes the members of data, sorted by output name, with right-aligned labels.
 func labelled(w io.Writer, data json.RawMessage, outputs map[string]Output) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(data, &members) == nil {
@@ -239,10 +237,10 @@ func textSummaries(w io.Writer, o TextOptions) {
 		if as := o.Outputs[name].DisplayAs; as != "" {
 			label = as
 		}
-		fmt.Fprintf(w, "%s\n\n", bold.paint(o.Colour, "Summary of "+oneLine(label)+":"))
+		fmt.Fprintf(w, "%s\n\n", bold.paint(o.Color, "Summary of "+oneLine(label)+":"))
 		lines := o.Summaries[name]
 		if len(lines) == 0 {
-			fmt.Fprintf(w, "   %s\n\n", yellow.paint(o.Colour, "No summary received"))
+			fmt.Fprintf(w, "   %s\n\n", yellow.paint(o.Color, "No summary received"))
 			continue
 		}
 		for _, l := range lines {
@@ -265,7 +263,7 @@ func Footer(w io.Writer, s Stats, o TextOptions) error {
 
 func writeFooter(w io.Writer, s Stats, o TextOptions) {
 	if o.Verbose {
-		fmt.Fprintln(w, yellow.paint(o.Colour, "---- request stats ----"))
+		fmt.Fprintln(w, yellow.paint(o.Color, "---- request stats ----"))
 		fmt.Fprintf(w, "               Nodes: %d / %d\n", s.Responses, s.Discovered)
 		fmt.Fprintf(w, "         Pass / Fail: %d / %d\n", s.OK, s.Failed)
 		fmt.Fprintf(w, "        No Responses: %d\n", len(s.NoResponses))
@@ -284,8 +282,8 @@ func writeFooter(w io.Writer, s Stats, o TextOptions) {
 		default:
 			c = yellow
 		}
-		fmt.Fprintf(w, "Finished processing %s / %s hosts in %s\n", c.paint(o.Colour, strconv.Itoa(s.Responses)),
-			c.paint(o.Colour, strconv.Itoa(s.Discovered)), (s.RequestTime + s.DiscoverTime).Round(time.Millisecond))
+		fmt.Fprintf(w, "Finished processing %s / %s hosts in %s\n", c.paint(o.Color, strconv.Itoa(s.Responses)),
+			c.paint(o.Color, strconv.Itoa(s.Discovered)), (s.RequestTime + s.DiscoverTime).Round(time.Millisecond))
 	}
 	nameList(w, "No Responses from", s.NoResponses, o.Verbose)
 	nameList(w, "Unexpected Responses from", s.UnexpectedResponses, o.Verbose)

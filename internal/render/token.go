@@ -11,7 +11,7 @@ import (
 	"fleetctl/inventory"
 )
 
-// Token is what a token says, with its secrets redacted by whoever made this.
+// Token is the content of a token. The caller has redacted its secrets.
 type Token struct {
 	File string `json:"file"`
 	// Purpose, such as client, and the name of its holder.
@@ -22,7 +22,7 @@ type Token struct {
 	Algorithm    string   `json:"algorithm"`
 	// Signature is unchecked, fits or misfits.
 	Signature string `json:"signature"`
-	// Valid says that it is valid at this time; Problem why it is not.
+	// Valid reports that it is valid at this time; Problem why it is not.
 	Valid     bool      `json:"valid"`
 	Problem   string    `json:"problem,omitempty"`
 	IssuedAt  time.Time `json:"issued_at,omitzero"`
@@ -49,7 +49,7 @@ func WriteToken(w io.Writer, t Token, now time.Time) error {
 	if !t.NotBefore.Equal(t.IssuedAt) {
 		row("Valid from", tokenTime(t.NotBefore, now))
 	}
-	until := "for ever"
+	until := "forever"
 	if !t.ExpiresAt.IsZero() {
 		until = tokenTime(t.ExpiresAt, now)
 	}

@@ -23,7 +23,7 @@ type Stats struct {
 type Output struct {
 	// DisplayAs is the label; empty means the output's own name.
 	DisplayAs string
-	// Defaulted says that the document has a default: text shows the label even when a reply lacks the value.
+	// Defaulted reports that the document has a default: text shows the label even when a reply lacks the value.
 	Defaulted bool
 }
 
@@ -34,7 +34,7 @@ type Result struct {
 	Stats         Stats
 	// Summaries is the JSON object of aggregates; nil is the empty object.
 	Summaries json.RawMessage
-	// Run is our account of the run, marshalled as the last key; nil leaves the key out.
+	// Run is the state of the run, marshaled as the last key; nil leaves the key out.
 	Run any
 	// SchemaVersion zero means the current one.
 	SchemaVersion int

@@ -43,7 +43,7 @@ func (s *snapshotFile) side() render.Side {
 	return render.Side{Source: s.path, Taken: s.Taken, Nodes: s.Len()}
 }
 
-// diffSink compares the nodes with a snapshot as they come.
+// diffSink compares each node with a snapshot when its answer arrives.
 type diffSink struct {
 	o          FleetOptions
 	before     *snapshotFile
@@ -61,7 +61,7 @@ func newDiffSink(o FleetOptions) (*diffSink, error) {
 		comparison: inventory.NewComparison(before.Snapshot, o.IgnoreFacts, o.Info.AgentVersions)}, nil
 }
 
-// warnOfOtherSelection says when two sides were not chosen alike: nodes then come and go that did neither.
+// warnOfOtherSelection warns when the two sides were not selected in the same way: then nodes seem to come or go.
 func (o FleetOptions) warnOfOtherSelection(before inventory.SnapshotInfo) {
 	if before.Collective != o.Info.Collective || !slices.Equal(before.Selection, o.Info.Selection) {
 		say := func(i inventory.SnapshotInfo) string {
@@ -85,7 +85,7 @@ func (s *diffSink) show(d inventory.Difference) error {
 	if s.o.Format == JSON {
 		return render.DifferenceJSON(s.o.Out, d, s.before.side(), s.after)
 	}
-	return render.Difference(s.o.Out, d, s.before.side(), s.after, render.TextOptions{Width: s.o.Out.Width, Colour: s.o.Out.Color})
+	return render.Difference(s.o.Out, d, s.before.side(), s.after, render.TextOptions{Width: s.o.Out.Width, Color: s.o.Out.Color})
 }
 
 // CompareFiles compares two snapshots, o.Diff and the one of a path, without any network.

@@ -63,7 +63,7 @@ func (w *Writer) stats(r run.Result) render.Stats {
 
 func (w *Writer) textOptions(s batch.Summary, verdict string) render.TextOptions {
 	o := render.TextOptions{
-		Display: w.display(), Verbose: w.o.Verbose, Colour: w.o.Out.Color && w.o.File == nil, Width: w.o.Out.Width,
+		Display: w.display(), Verbose: w.o.Verbose, Color: w.o.Out.Color && w.o.File == nil, Width: w.o.Out.Width,
 		Outputs: make(map[string]render.Output, len(w.call.Action.Outputs)), Summaries: w.heard.sums.Text(), Verdict: verdict,
 	}
 	for name, out := range w.call.Action.Outputs {
@@ -124,7 +124,7 @@ func (w *Writer) print(a account) error {
 	return render.Text(w.out, a.result, a.text)
 }
 
-// succeeded are the nodes that did it: proved, where something is proved. With --filter-replies only those whose reply
+// succeeded returns the nodes that did what was asked, proved when something is proved. With --filter-replies only those whose reply
 // it shows.
 func (w *Writer) succeeded(nodes []batch.Result) []string {
 	shown := map[string]bool{}
@@ -133,15 +133,15 @@ func (w *Writer) succeeded(nodes []batch.Result) []string {
 	}
 	var names []string
 	for _, n := range nodes {
-		if Succeeded(n, w.call.Proves != 0) && (w.o.Filter == nil || shown[n.Identity]) {
+		if succeeded(n, w.call.Proves != 0) && (w.o.Filter == nil || shown[n.Identity]) {
 			names = append(names, n.Identity)
 		}
 	}
 	return names
 }
 
-// Succeeded tells whether a node did what was asked: proved, where something is proved.
-func Succeeded(n batch.Result, proved bool) bool {
+// succeeded reports whether a node did what was asked, proved when something is proved.
+func succeeded(n batch.Result, proved bool) bool {
 	return n.State == batch.Verified || n.State == batch.Accepted && !proved
 }
 

@@ -15,7 +15,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// story is a small run, and the writer that is told of it. It lives in a synctest bubble.
+// story is a small run, and the writer that gets its events. It lives in a synctest bubble.
 type story struct {
 	t        *testing.T
 	out, err bytes.Buffer

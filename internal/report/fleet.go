@@ -14,21 +14,21 @@ import (
 // FleetFormats are what an inventory of a fleet can be written as.
 var FleetFormats = []Format{Text, Table, JSON, Lines, CSV, Nodeset}
 
-// FleetOptions say what of a fleet's inventory is shown, and how.
+// FleetOptions define what of a fleet's inventory is shown, and how.
 type FleetOptions struct {
 	Format      Format // unset: text, unless the inventory is only saved
 	GroupBy     string
 	Columns     []inventory.Column // of the table and of CSV
 	Order       inventory.Order
 	Facts       bool   // show the facts, in JSON and lines
-	Save        string // a file to keep what the nodes say in
+	Save        string // a file for the answers of the nodes
 	Diff        string // a saved file to compare with
 	IgnoreFacts []string
 	Info        inventory.SnapshotInfo // of what is asked now
 	Out, Err    Stream
 }
 
-// FileError says that a file that was named cannot be used.
+// FileError reports that a file that was named cannot be used.
 type FileError struct {
 	Err  error
 	Hint string
@@ -180,7 +180,7 @@ func (s groupSink) end(t *inventory.Tally) error {
 	return render.FleetLine(lines, t)
 }
 
-// verdict goes to stderr where stdout is for machines.
+// verdict is printed on stderr when stdout has a machine format.
 func (o FleetOptions) verdict(t *inventory.Tally) { fmt.Fprintln(o.Err, render.FleetVerdict(t)) }
 
 // nodesetSink shows the names alone, to be piped into --nodes -.
@@ -328,7 +328,7 @@ func (s *snapshotSink) end(t *inventory.Tally) error {
 	err := s.writer.Close(t.Silent, refusedNodes(t))
 	file := s.file
 	s.file = nil
-	if err == nil && file.Kept() {
+	if err == nil && file.kept() {
 		err = file.Sync()
 	}
 	if err := file.Commit(err); err != nil {
@@ -340,7 +340,7 @@ func (s *snapshotSink) end(t *inventory.Tally) error {
 
 func (s *snapshotSink) abandon() {
 	if s.file != nil {
-		_ = s.file.Commit(errAbandoned) // the file goes away, and that is all
+		_ = s.file.Commit(errAbandoned) // the file is removed
 		s.file = nil
 	}
 }

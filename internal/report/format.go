@@ -24,7 +24,7 @@ const (
 
 var formatNames = [formats]string{"unset", "text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit", "senders as json"}
 
-// String is total.
+// String returns the name; it works for every value.
 func (f Format) String() string {
 	if f >= formats {
 		return "unknown"
@@ -32,10 +32,10 @@ func (f Format) String() string {
 	return formatNames[f]
 }
 
-// forPeople tells whether somebody reads along: then the search for nodes is reported too.
+// forPeople reports whether the format is for a person: then the search for nodes is printed too.
 func (f Format) forPeople() bool { return f == Text || f == Table }
 
-// FormatError says that a name is none of the formats that a command offers.
+// FormatError reports a name that is not a format of the command.
 type FormatError struct {
 	Name    string
 	Offered []Format

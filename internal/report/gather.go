@@ -10,7 +10,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// gathered is what the replies of a request come to: every one is counted, those to show are kept and summed up.
+// gathered collects the replies of a request: every reply is counted; replies to show are kept and aggregated.
 type gathered struct {
 	ok, failed int
 	shown      []rpcclient.Reply
@@ -19,7 +19,7 @@ type gathered struct {
 	why        error // of the first of them
 }
 
-// keepsSuccesses reports whether the replies of nodes that did it are kept until the end.
+// keepsSuccesses reports whether replies without an error are kept until the end.
 func (w *Writer) keepsSuccesses() bool {
 	switch w.o.Format {
 	case Lines, JUnit:
@@ -30,10 +30,10 @@ func (w *Writer) keepsSuccesses() bool {
 	return true
 }
 
-// maxGrown is for how many replies room is made at once.
+// maxGrown is the number of replies for which memory is allocated at once.
 const maxGrown = 100_000
 
-// hear counts a reply, and keeps it or writes it when it is to be shown.
+// hear counts a reply. It keeps or writes a reply that is to be shown.
 func (w *Writer) hear(r rpcclient.Reply) {
 	if r.OK() {
 		w.heard.ok++
@@ -57,7 +57,7 @@ func (w *Writer) hear(r rpcclient.Reply) {
 	}
 }
 
-// display is what the operator wants to see, else what the agent's document says.
+// display is the operator's choice of replies, else that of the agent's document.
 func (w *Writer) display() render.Display {
 	d, _ := render.ParseDisplay(w.o.Display, w.call.Action.Display)
 	return d

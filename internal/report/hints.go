@@ -12,7 +12,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// SecretHint says how to keep a secret off the command line.
+// SecretHint reports how to keep a secret off the command line.
 func SecretHint(name string) string {
 	return fmt.Sprintf("%s on a command line shows in process lists and histories; %[1]s=@FILE, %[1]s=- or %[1]s=env:NAME keep it out", name)
 }
@@ -30,8 +30,8 @@ func secretsAgain(names []string) string {
 	return again.String()
 }
 
-// next prints the run's id and the command to type next.
-func (w *Writer) next(r run.Result) {
+// printHint prints the run's id and the command to type next.
+func (w *Writer) printHint(r run.Result) {
 	if r.ID == "" {
 		return
 	}
@@ -51,16 +51,16 @@ func (w *Writer) next(r run.Result) {
 		}
 		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, again)
 	case s.States.Of(batch.Unknown) > 0:
-		w.say("hint: no look can tell what the unknown nodes did: see their hosts; only a new run that names them sends to them")
+		w.say("hint: fleetctl cannot find out what the unknown nodes did: check their hosts; to send to them again, start a new run that names them")
 	}
 }
 
-// tardy is how far this process may be behind the network without a warning.
-const tardy = time.Second
+// maxBehind is how long replies may wait to be checked before the operator is warned.
+const maxBehind = time.Second
 
-// warnTardy reports that this machine is too slow for so many replies.
-func (w *Writer) warnTardy(r run.Result) {
-	if r.Behind > tardy {
+// warnBehind reports that this machine is too slow for so many replies.
+func (w *Writer) warnBehind(r run.Result) {
+	if r.Behind > maxBehind {
 		w.say("warning: this machine cannot keep up: replies that had arrived waited %s to be checked; they were counted", r.Behind.Round(time.Second/10))
 	}
 	if r.Dropped > 0 {
@@ -77,12 +77,12 @@ func (w *Writer) warnStrays(s rpcclient.Strays) {
 		parts = append(parts, fmt.Sprintf("%d %s (%s)", s.Count[k], k, discovery.Fold(s.Names(k))))
 	}
 	slices.Sort(parts)
-	w.say("warning: replies that were not believed: %s", strings.Join(parts, "; "))
+	w.say("warning: replies that were rejected: %s", strings.Join(parts, "; "))
 }
 
 // warnFilter reports what the expression could not judge.
 func (w *Writer) warnFilter() {
 	if w.heard.unfit > 0 {
-		w.say("warning: --filter-replies hides %d replies that it cannot be evaluated on: %v", w.heard.unfit, w.heard.why)
+		w.say("warning: --filter-replies could not be evaluated for %d replies, which are hidden: %v", w.heard.unfit, w.heard.why)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"fleetctl/internal/render"
 )
 
-// meter says how far a run has come, from the engine's own counts.
+// meter is the progress of a run, from the engine's counts.
 type meter struct {
 	progress batch.Progress
 	batch    int // that was sent last by this process, or recorded last
@@ -101,7 +101,7 @@ func (m *meter) estimate(r batch.Record) {
 	}
 }
 
-// Watch shows how far a run has come that another process is doing.
+// Watch prints the progress of a run of another process.
 func Watch(s batch.Summary, p batch.Progress) render.Snapshot {
 	m := meter{progress: p}
 	for _, b := range s.Batches {

@@ -217,7 +217,7 @@ func TestFormatsHaveNames(t *testing.T) {
 		seen[f.String()] = true
 	}
 	if formats.String() != "unknown" {
-		t.Errorf("a format that is none is called %q", formats)
+		t.Errorf("an unknown format is called %q", formats)
 	}
 	if f, err := ParseFormat("csv", JSON, CSV); f != CSV || err != nil {
 		t.Errorf("csv: %v, %v", f, err)

@@ -19,7 +19,7 @@ import (
 	"fleetctl/internal/run"
 )
 
-// NotifierOptions say which command hears of a run, and what it gets.
+// NotifierOptions define the command that gets the events of a run, and which events.
 type NotifierOptions struct {
 	Command string // for the shell; "" is none
 	// Changing leaves out runs of actions that change nothing.
@@ -60,29 +60,33 @@ type Notice struct {
 
 // The events of a Notice.
 const (
-	NoticeBegin    = "begin"
-	NoticePause    = "pause"
-	NoticeContinue = "continue"
-	NoticeStop     = "stop"
-	NoticeEnd      = "end"
+	noticeBegin    = "begin"
+	noticePause    = "pause"
+	noticeContinue = "continue"
+	noticeStop     = "stop"
+	noticeEnd      = "end"
 )
 
-// Notifier is a run's Reporter that hands everything on to another one, and has a command of the operator's hear of what
-// matters. The command never holds up the run: it runs in a goroutine of its own, one event after another. What goes
-// wrong with it is a warning of the other Reporter, at the next event or at the end.
+// Notifier is a Reporter that passes every event on to another Reporter, and runs a command of the operator for the
+// important ones. The command never delays the run: it runs in its own goroutine, one event after another. A failure of the
+// command becomes a warning of the other Reporter, at the next event or at the end.
 type Notifier struct {
-	o       NotifierOptions
-	next    run.Reporter
-	off     bool   // this run is not for the command
-	notice  Notice // what all events of the run share; its run is "" before that began
-	held    hold   // all that keeps the run from sending now
-	dropped int    // events that did not fit into the queue
-	queue   chan Notice
-	done    chan struct{}           // closed when the queue is done with
-	last    time.Duration           // lastTimeout, but in tests
-	untold  int                     // events that nothing was run for; read when done is closed
-	hurry   context.CancelCauseFunc // ends the command, but for the event of the end
-	kill    context.CancelCauseFunc
+	o           NotifierOptions
+	next        run.Reporter
+	off         bool   // the command gets no events of this run
+	notice      Notice // fields that all events of the run share; Run is "" until the run begins
+	held        hold   // why the run is paused now
+	dropped     int    // events that did not fit into the queue
+	queue       chan Notice
+	done        chan struct{}           // closed when the queue is done with
+	last        time.Duration           // lastTimeout, except in tests
+	missed      int                     // events for which the command was not run; read when done is closed
+	cancelEarly context.CancelCauseFunc // ends the command for every event except end
+	kill        context.CancelCauseFunc
+	links       time.Time    // since when losses of the connection are of this run
+	lost        batch.Record // of a loss from before, whose end was not reported; its Kind is "" when there is none
+
+	busy sync.Mutex // held while the command runs
 
 	mu       sync.Mutex // guards warnings
 	warnings []string
@@ -92,12 +96,12 @@ type Notifier struct {
 func NewNotifier(ctx context.Context, next run.Reporter, o NotifierOptions) *Notifier {
 	n := &Notifier{o: o, next: next, off: o.Command == "", queue: make(chan Notice, maxNotices), done: make(chan struct{}), last: lastTimeout}
 	ctx, n.kill = context.WithCancelCause(context.WithoutCancel(ctx))
-	early, hurry := context.WithCancelCause(ctx)
-	n.hurry = hurry
+	early, cancel := context.WithCancelCause(ctx)
+	n.cancelEarly = cancel
 	go func() {
 		defer close(n.done)
 		for notice := range n.queue {
-			if notice.Event == NoticeEnd {
+			if notice.Event == noticeEnd {
 				n.tell(ctx, notice)
 			} else {
 				n.tell(early, notice)
@@ -110,17 +114,27 @@ func NewNotifier(ctx context.Context, next run.Reporter, o NotifierOptions) *Not
 // errTooLate ends a command that the end of the run does not wait for.
 var errTooLate = errors.New("the run has ended, and it has not")
 
-// Close waits for the command to hear of what is left, 5 s at most, and reports what went wrong with it.
+// Close waits until the command has handled the remaining events, 5 s at most, and reports its failures.
 func (n *Notifier) Close() error {
 	close(n.queue)
-	defer time.AfterFunc(n.last/2, func() { n.hurry(errTooLate) }).Stop()
+	defer time.AfterFunc(n.last/2, func() { n.cancelEarly(errTooLate) }).Stop()
 	defer time.AfterFunc(n.last, func() { n.kill(errTooLate) }).Stop()
 	<-n.done
 	n.kill(nil)
-	if left := n.dropped + n.untold; left > 0 {
+	if left := n.dropped + n.missed; left > 0 {
 		n.warn(fmt.Sprintf("the command of --on-event is too slow: it missed %d of this run's events", left))
 	}
 	return n.reportWarnings()
+}
+
+// errKilled ends a command whose run is killed.
+var errKilled = errors.New("fleetctl was killed")
+
+// Kill ends the command at once, with its children, and starts no other. It is for a process that is about to die.
+func (n *Notifier) Kill() {
+	n.kill(errKilled)
+	n.busy.Lock()
+	defer n.busy.Unlock()
 }
 
 // Report implements run.Reporter.
@@ -144,6 +158,10 @@ func (n *Notifier) observe(e run.Event) {
 			n.notice.States = e.Step.Counts
 			n.hold(holdQuestion, time.Now(), fmt.Sprintf("asks the operator whether to send batch %d", e.Step.Next))
 		}
+	case run.Forwarded, run.Answered:
+		if !n.off && !n.o.Changing {
+			n.warn("the command of --on-event does not run: it is for runs, and a request to a service or with --reply-to is none")
+		}
 	case run.Finished:
 		n.finished(e.Result)
 	}
@@ -151,10 +169,11 @@ func (n *Notifier) observe(e run.Event) {
 
 // begin notes which run this is.
 func (n *Notifier) begin(e run.Began) {
+	n.links = e.Links
 	header := e.Progress.Header()
 	var meta run.Meta
 	if err := json.Unmarshal(header.Meta, &meta); err != nil && !n.off {
-		n.warn(fmt.Sprintf("the command of --on-event hears of no action and no caller: %v", err))
+		n.warn(fmt.Sprintf("the command of --on-event gets no action and no caller: %v", err))
 	}
 	n.notice = Notice{
 		SchemaVersion: render.SchemaVersion, Run: header.Run, Agent: meta.Agent, Action: meta.Action, Collective: meta.Collective, Caller: meta.Caller,
@@ -166,35 +185,47 @@ func (n *Notifier) begin(e run.Began) {
 type hold uint8
 
 const (
-	holdOperator hold = 1 << iota // somebody paused it
+	holdOperator hold = 1 << iota // an operator paused it
 	holdLink                      // there is no connection
 	holdQuestion                  // the operator is asked between batches
 )
 
-// hold reports that the run pauses. A run that has met a stop rule sends nothing new in any case: then there is nothing to
+// hold sends the event that the run pauses. A run that has met a stop rule sends nothing new in any case: then there is nothing to
 // report, and no continuation later.
 func (n *Notifier) hold(why hold, at time.Time, reason string) {
 	if n.notice.Stop == nil {
 		n.held |= why
-		n.send(NoticePause, at, reason)
+		n.send(noticePause, at, reason)
 	}
 }
 
-// release reports that the run continues, once nothing holds it any more.
+// release sends the event that the run continues, once nothing holds it any more.
 func (n *Notifier) release(why hold, at time.Time, reason string) {
 	before := n.held
 	if n.held &^= why; before != 0 && n.held == 0 {
-		n.send(NoticeContinue, at, reason)
+		n.send(noticeContinue, at, reason)
 	}
 }
 
 // recorded reports the records that matter.
 func (n *Notifier) recorded(r batch.Record) {
+	if r.Kind == batch.KindLink && r.Time.Before(n.links) { // from before the run began: it counts only while it lasts
+		if n.lost = r; r.Up {
+			n.lost = batch.Record{}
+		}
+		return
+	}
+	if begins := r.Kind == batch.KindPlan || r.Kind == batch.KindResumed; n.lost.Kind != "" && !begins {
+		if r.Kind != batch.KindLink {
+			n.hold(holdLink, n.lost.Time, n.lost.Reason)
+		}
+		n.lost = batch.Record{}
+	}
 	switch r.Kind {
 	case batch.KindPlan:
-		n.send(NoticeBegin, r.Time, "")
+		n.send(noticeBegin, r.Time, "")
 	case batch.KindResumed:
-		n.send(NoticeBegin, r.Time, "resumed")
+		n.send(noticeBegin, r.Time, "resumed")
 	case batch.KindPaused:
 		n.hold(holdOperator, r.Time, "paused by "+r.By)
 	case batch.KindContinued:
@@ -209,16 +240,16 @@ func (n *Notifier) recorded(r batch.Record) {
 		n.release(holdQuestion, r.Time, fmt.Sprintf("batch %d was confirmed", r.Batch))
 	case batch.KindStopped:
 		stop := *r.Stop
-		stop.Reason = n.o.Scrub(plain.Line(stop.Reason))
+		stop.Reason = plain.Line(n.o.Scrub(stop.Reason))
 		n.notice.Stop, n.held = &stop, 0
-		n.send(NoticeStop, r.Time, stop.Reason)
+		n.send(noticeStop, r.Time, stop.Reason)
 	}
 }
 
 func (n *Notifier) finished(r run.Result) {
 	n.notice.Verdict, n.notice.ExitCode = r.Summary.Verdict.String(), new(n.o.Code(r))
 	n.notice.States, n.notice.Text = r.Summary.States, render.Verdict(r.Summary)
-	n.send(NoticeEnd, cmp.Or(r.Summary.Ended, time.Now()), cmp.Or(r.Summary.Reason, r.Summary.Stop.Reason))
+	n.send(noticeEnd, cmp.Or(r.Summary.Ended, time.Now()), cmp.Or(r.Summary.Reason, r.Summary.Stop.Reason))
 }
 
 // send queues an event of the run that has begun. It never waits.
@@ -227,15 +258,15 @@ func (n *Notifier) send(event string, at time.Time, reason string) {
 		return
 	}
 	out := n.notice
-	out.Event, out.Time, out.Reason = event, at.UTC(), n.o.Scrub(plain.Line(reason))
-	out.Text = cut(n.o.Scrub(out.line()), maxText)
+	out.Event, out.Time, out.Reason = event, at.UTC(), plain.Line(n.o.Scrub(reason))
+	out.Text = cut(plain.Line(n.o.Scrub(out.line())), maxText)
 	for {
 		select {
 		case n.queue <- out:
 			return
 		default:
 		}
-		if event != NoticeEnd { // which takes the place of another
+		if event != noticeEnd { // which takes the place of another
 			n.dropped++
 			return
 		}
@@ -247,9 +278,9 @@ func (n *Notifier) send(event string, at time.Time, reason string) {
 	}
 }
 
-// noticeWords say each event of a run.
+// noticeWords are the texts of the events.
 var noticeWords = map[string]string{
-	NoticeBegin: "begins", NoticePause: "pauses", NoticeContinue: "continues", NoticeStop: "stops", NoticeEnd: "has ended",
+	noticeBegin: "begins", noticePause: "pauses", noticeContinue: "continues", noticeStop: "stops", noticeEnd: "has ended",
 }
 
 // line is the whole notice in one line.
@@ -262,7 +293,7 @@ func (n Notice) line() string {
 	if detail := cmp.Or(n.Text, n.Reason); detail != "" {
 		text += ": " + detail
 	}
-	return plain.Line(text + " (run " + n.Run + ")")
+	return text + " (run " + n.Run + ")"
 }
 
 // cut shortens a text to a number of characters.
@@ -276,19 +307,27 @@ func cut(text string, characters int) string {
 	return text
 }
 
-// tell has the command hear of one event.
+// noticeVariables are set for the command, and never inherited.
+var noticeVariables = []string{"FLEETCTL_EVENT", "FLEETCTL_RUN", "FLEETCTL_TEXT", "FLEETCTL_EXIT_CODE"}
+
+// tell runs the command for one event.
 func (n *Notifier) tell(ctx context.Context, notice Notice) {
+	n.busy.Lock()
+	defer n.busy.Unlock()
 	if ctx.Err() != nil {
-		n.untold++
+		n.missed++
 		return
 	}
 	document, err := json.Marshal(notice)
 	if err != nil {
-		n.warn(fmt.Sprintf("the command of --on-event was not told of the event %s: %v", notice.Event, err))
+		n.warn(fmt.Sprintf("the command of --on-event did not get the event %s: %v", notice.Event, err))
 		return
 	}
-	// A secret may be in a variable of any name: token=env:NAME.
-	env := slices.DeleteFunc(slices.Clone(n.o.Env), func(entry string) bool { return n.o.Scrub(entry) != entry })
+	// A secret may be in a variable of any name: token=env:NAME. A command of another run may have started this one.
+	env := slices.DeleteFunc(slices.Clone(n.o.Env), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(noticeVariables, name) || n.o.Scrub(entry) != entry
+	})
 	env = append(env, "FLEETCTL_EVENT="+notice.Event, "FLEETCTL_RUN="+notice.Run, "FLEETCTL_TEXT="+notice.Text)
 	if notice.ExitCode != nil {
 		env = append(env, "FLEETCTL_EXIT_CODE="+strconv.Itoa(*notice.ExitCode))
@@ -301,7 +340,7 @@ func (n *Notifier) tell(ctx context.Context, notice Notice) {
 	if said != "" {
 		text += ": " + said
 	}
-	n.warn(n.o.Scrub(plain.Line(strings.ToValidUTF8(text, "\uFFFD"))))
+	n.warn(plain.Line(n.o.Scrub(strings.ToValidUTF8(text, "\uFFFD"))))
 }
 
 func (n *Notifier) warn(text string) {

@@ -23,7 +23,7 @@ import (
 	"fleetctl/internal/run"
 )
 
-// heard is a Reporter that keeps what it is told.
+// heard is a Reporter that keeps the events.
 type heard struct{ events []run.Event }
 
 // Report implements run.Reporter.
@@ -185,7 +185,7 @@ func TestTheCommandHearsWhatMattersOfARun(t *testing.T) {
 			n.Collective != "mcollective" || n.States.Of(batch.Planned) != 3 {
 			t.Errorf("%+v", n)
 		}
-		if (n.ExitCode != nil) != (n.Event == NoticeEnd) || (n.Stop != nil) != (n.Event == NoticeStop || n.Event == NoticeEnd) {
+		if (n.ExitCode != nil) != (n.Event == noticeEnd) || (n.Stop != nil) != (n.Event == noticeStop || n.Event == noticeEnd) {
 			t.Errorf("%+v", n)
 		}
 	}
@@ -302,7 +302,7 @@ func TestSomeRunsAreNotForTheCommand(t *testing.T) {
 	}
 }
 
-// The run goes on while the command does nothing; what it could not be told of is said.
+// The run goes on while the command does nothing; a note lists the events that it missed.
 func TestTheCommandNeverHoldsUpTheRun(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -326,17 +326,17 @@ func TestTheCommandNeverHoldsUpTheRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.end(batch.Done, "")
-	if all := notices(t, filepath.Join(dir, "events")); all[len(all)-1].Event != NoticeEnd {
+	if all := notices(t, filepath.Join(dir, "events")); all[len(all)-1].Event != noticeEnd {
 		t.Errorf("the last event is %s", all[len(all)-1].Event)
 	}
-	got, untold := len(notices(t, filepath.Join(dir, "events"))), 0
+	got, missed := len(notices(t, filepath.Join(dir, "events"))), 0
 	w := s.heard.warnings()
-	if _, err := fmt.Sscanf(w[len(w)-1], "the command of --on-event is too slow: it missed %d of this run's events", &untold); err != nil || untold < 7 {
+	if _, err := fmt.Sscanf(w[len(w)-1], "the command of --on-event is too slow: it missed %d of this run's events", &missed); err != nil || missed < 7 {
 		t.Errorf("warnings %q", w)
 	}
-	// One that is killed may have been told or not; then it is a warning of its own.
-	if lost := 1 + maxNotices + 7 + 1 - got - untold; got < 2 || lost < 0 || lost > len(w)-1 {
-		t.Errorf("told of %d events, and not of %d: %q", got, untold, w)
+	// A killed command may have handled the event or not; that is a warning of its own.
+	if lost := 1 + maxNotices + 7 + 1 - got - missed; got < 2 || lost < 0 || lost > len(w)-1 {
+		t.Errorf("told of %d events, and not of %d: %q", got, missed, w)
 	}
 }
 
@@ -357,7 +357,7 @@ func TestACommandThatFailsIsAWarning(t *testing.T) {
 	}
 }
 
-// After the end of the run nothing waits for a command that hangs. The end is told all the same.
+// After the end of the run nothing waits for a command that hangs. The end is reported anyway.
 func TestTheEndWaitsFiveSecondsForTheCommand(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -176,7 +176,7 @@ func WriteRunDifference(w io.Writer, d RunDifference, width int) error {
 		if !s.Ended.IsZero() {
 			took = ", " + s.Ended.Sub(s.Started).Round(time.Second).String()
 		}
-		fmt.Fprintf(&b, "%s %s: %s#%s, %s in %s, %s%s\n", s.word, s.ID, s.Agent, s.Action, counted(s.Nodes, "node", "nodes"), counted(s.Batches, "batch", "batches"), s.Status, took)
+		fmt.Fprintf(&b, "%s %s: %s#%s, %s in %s, %s%s\n", s.word, s.ID, s.Agent, s.Action, plain.Count(s.Nodes, "node"), plain.Count(s.Batches, "batch"), s.Status, took)
 	}
 	b.WriteByte('\n')
 	shown := func(text string) string { return cmp.Or(text, "none") }
@@ -196,15 +196,8 @@ func WriteRunDifference(w io.Writer, d RunDifference, width int) error {
 	if err := render.Groups(w, groups, render.TextOptions{Width: width}); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s the same.\n", counted(d.Same, "node", "nodes"))
+	_, err := fmt.Fprintf(w, "%s the same.\n", plain.Count(d.Same, "node"))
 	return err
-}
-
-func counted(n int, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
 }
 
 // WriteRunDifferenceJSON writes it as a document.

@@ -36,7 +36,7 @@ func TestStraysAndSignersAreNamed(t *testing.T) {
 		s.result.Strays.Add(rpcclient.Stranger, "x2")
 		s.result.Strays.Add(rpcclient.BadHash, "y")
 	})
-	if !strings.Contains(errs, "warning: replies that were not believed: 1 ") || !strings.Contains(errs, "(x[1-2])") {
+	if !strings.Contains(errs, "warning: replies that were rejected: 1 ") || !strings.Contains(errs, "(x[1-2])") {
 		t.Errorf("stderr is %q", errs)
 	}
 }
@@ -91,7 +91,7 @@ func TestPlansAreProposedOnStderrAndPlannedOnStdout(t *testing.T) {
 // An interruption says what is waited for, and progress leaves the terminal's line free.
 func TestAnInterruptionSaysWhatFlies(t *testing.T) {
 	_, errs := told(t, Options{Format: Senders}, func(s *story) { s.stop = true })
-	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies still to come: 2 (a second signal ends it at once)\n") {
+	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies still to come: 2 (a second signal kills it at once)\n") {
 		t.Errorf("stderr is %q", errs)
 	}
 	s := newStory(t)
@@ -173,7 +173,7 @@ func TestTheWriterKnowsEveryEvent(t *testing.T) {
 func TestUnknownNodesAreNoDeadEnd(t *testing.T) {
 	s := newStory(t)
 	r := run.Result{ID: "20260101-000000-aaaaa", Summary: batch.Summary{States: batch.CountsOf(map[batch.State]int{batch.Verified: 3, batch.Unknown: 1})}}
-	s.writer(Options{Format: Senders}).next(r)
+	s.writer(Options{Format: Senders}).printHint(r)
 	if got := s.err.String(); !strings.HasPrefix(got, "hint: ") || !strings.Contains(got, "a new run that names them") {
 		t.Errorf("stderr is %q", got)
 	}

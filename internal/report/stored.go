@@ -10,7 +10,7 @@ import (
 	"fleetctl/internal/run"
 )
 
-// StoredFormats are what can be made of a record: it holds what became of every node, not the replies.
+// StoredFormats are the formats of a record: it holds the result of every node, not the replies.
 var StoredFormats = []Format{Text, JSON, Nodeset, JUnit}
 
 // runDocument is `runs show --json`.
@@ -30,7 +30,7 @@ type runDocument struct {
 	Run           render.Run `json:"run"`
 }
 
-// WriteStored writes what became of a recorded run, in one of StoredFormats; others are text. code is its exit code.
+// WriteStored writes the result of a recorded run, in one of StoredFormats; others are text. code is its exit code.
 func WriteStored(w io.Writer, format Format, r run.Stored, code, width int) error {
 	s, m := r.Progress.Summary(), r.Meta
 	switch format {
@@ -43,7 +43,7 @@ func WriteStored(w io.Writer, format Format, r run.Stored, code, width int) erro
 	case Nodeset:
 		var names []string
 		for n := range s.Results() {
-			if Succeeded(n, r.Proves()) {
+			if succeeded(n, r.Proves()) {
 				names = append(names, n.Identity)
 			}
 		}

@@ -26,11 +26,11 @@ type Stream struct {
 	Color    bool // colors are welcome
 }
 
-// Options say what of a run is shown, and how.
+// Options define what of a run is shown, and how.
 type Options struct {
 	Format        Format
 	Verbose, Sort bool
-	Display       string            // ok, failed, all, none; "" as the agent's document says
+	Display       string            // ok, failed, all, none; "" as in the agent's document
 	Filter        *filter.ReplyExpr // nil shows every reply
 	Out, Err      Stream
 	File          *File // in place of Out; owned by the Writer
@@ -158,7 +158,7 @@ func (w *Writer) Report(e run.Event) error {
 	return nil
 }
 
-// say writes a line on stderr. Where stderr is lost there is nobody to tell.
+// say writes a line on stderr. Errors of writing to stderr are ignored.
 func (w *Writer) say(format string, args ...any) {
 	fmt.Fprintln(w.o.Err, plain.Text(fmt.Sprintf(format, args...)))
 }
@@ -243,7 +243,7 @@ func (w *Writer) began(e run.Began) {
 	}
 }
 
-// name says which run this is, before the first batch: the first of all JSON lines.
+// name reports which run this is, before the first batch: the first of all JSON lines.
 func (w *Writer) name(e run.Began) {
 	if w.o.Format == Lines {
 		w.release(func(l render.Lines) error { return l.Run(render.RunBegun(e.Progress.Header().Run)) })
@@ -280,7 +280,7 @@ func (w *Writer) recorded(e run.Recorded) {
 	}
 	if flying := e.Progress.Counts().Of(batch.Sending); r.Kind == batch.KindStopped && r.Stop.Kind == batch.StopSignal && flying > 0 {
 		w.progress.Clear()
-		w.say("%s: nothing more is sent; replies still to come: %d (a second signal ends it at once)", r.Stop.Reason, flying)
+		w.say("%s: nothing more is sent; replies still to come: %d (a second signal kills it at once)", r.Stop.Reason, flying)
 	}
 	w.tellRecord(r)
 	w.meter.observe(r)
@@ -299,7 +299,7 @@ func (w *Writer) tellRecord(r batch.Record) {
 	case batch.KindSlots:
 		text = r.Reason
 	case batch.KindPaused:
-		text = "paused by " + r.By + ": nothing new is sent; replies and proof go on"
+		text = "paused by " + r.By + ": nothing new is sent; replies and proof continue"
 	case batch.KindContinued:
 		text = "continued by " + r.By
 	default:
@@ -318,18 +318,18 @@ func (w *Writer) finished(r run.Result) error {
 		w.say("") // the terminal has written ^C
 	}
 	verdict := render.Verdict(r.Summary)
-	w.warnTardy(r)
+	w.warnBehind(r)
 	w.warnStrays(r.Strays)
 	w.warnFilter()
 	written := w.write(w.account(r, verdict))
 	if written == nil {
 		written = w.flush()
 	}
-	// What became of the fleet is reported in any case: stdout may be closed, or its disk full.
+	// The result of the nodes is reported in any case: stdout may be closed, or its disk full.
 	if w.o.Format != Text || written != nil {
 		w.say("%s", verdict)
 	}
-	w.next(r)
+	w.printHint(r)
 	if written != nil {
 		return fmt.Errorf("write the result: %w", written)
 	}

@@ -91,7 +91,7 @@ func TestLinesAreJSONAndInTheOrderOfEvents(t *testing.T) {
 func TestOnlyWhatIsProvedSucceeded(t *testing.T) {
 	for state, want := range map[batch.State][2]bool{batch.Accepted: {true, false}, batch.Verified: {true, true}, batch.Unverified: {}, batch.Refused: {}, batch.NotSent: {}} {
 		n := batch.Result{State: state}
-		if got := [2]bool{Succeeded(n, false), Succeeded(n, true)}; got != want {
+		if got := [2]bool{succeeded(n, false), succeeded(n, true)}; got != want {
 			t.Errorf("%s: believed and proved %v, want %v", state, got, want)
 		}
 	}
@@ -101,7 +101,7 @@ func TestOnlyWhatIsProvedSucceeded(t *testing.T) {
 	}
 }
 
-// Filtered replies are not shown, and count all the same.
+// Filtered replies are not shown, and count anyway.
 func TestFilteredRepliesCountInTheVerdict(t *testing.T) {
 	expr := func(text string) *filter.ReplyExpr {
 		e, err := filter.CompileReply(text)
@@ -118,7 +118,7 @@ func TestFilteredRepliesCountInTheVerdict(t *testing.T) {
 		t.Errorf("the node set is %q", out)
 	}
 	out, errs = told(t, Options{Format: Senders, Filter: expr(`data("absent") > 1`)}, func(*story) {})
-	if out != "" || !strings.Contains(errs, "warning: --filter-replies hides 3 replies that it cannot be evaluated on: a: ") {
+	if out != "" || !strings.Contains(errs, "warning: --filter-replies could not be evaluated for 3 replies, which are hidden: a: ") {
 		t.Errorf("stdout %q, stderr %q", out, errs)
 	}
 }
@@ -210,7 +210,7 @@ func TestAFileIsWholeOrNotThere(t *testing.T) {
 		t.Error("a file in no folder")
 	}
 	if f, err := CreateFile("/dev/null"); err == nil {
-		if f.Kept() || f.Commit(nil) != nil {
+		if f.kept() || f.Commit(nil) != nil {
 			t.Error("a device is no file to keep")
 		}
 	}
@@ -221,7 +221,7 @@ type lost struct{}
 
 func (lost) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-// A result that cannot be written does not hide what became of the fleet.
+// A result that cannot be written does not hide the state of the nodes.
 func TestALostResultStillHasItsVerdict(t *testing.T) {
 	for f := Text; f < formats; f++ {
 		synctest.Test(t, func(t *testing.T) {

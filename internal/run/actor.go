@@ -95,7 +95,7 @@ func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 		a.signer = err
 		a.mu.Unlock()
 	}
-	return &batch.NotSentError{Err: err} // it never came to publishing
+	return &batch.NotSentError{Err: err} // publishing never began
 }
 
 // Settle implements batch.Settler.

@@ -12,6 +12,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/gate"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/saved"
 )
 
@@ -64,14 +65,14 @@ func Apply(ctx context.Context, c Context, r Request, places gate.Places) (Resul
 		return Result{}, err
 	}
 	plan.Notes = append(plan.Notes, j.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(j).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	whole, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}
 	if r.DryRun {
 		return Result{}, j.rehearse(ctx, whole)
 	}
-	if err := j.door().pass(ctx, whole); err != nil {
+	if err := j.checkpoint().pass(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	return j.begin(ctx, whole.plan, "")
@@ -132,7 +133,7 @@ func (c application) current(ctx context.Context) (batch.Plan, error) {
 	drift := p.Drift(slices.Collect(maps.Values(states)), c.changes())
 	for _, change := range []saved.Change{saved.Gone, saved.OtherVersion, saved.Restarted, saved.Unseen} {
 		if names := drift.Names(change); len(names) > 0 {
-			if err := c.Reporter.Report(Noted{Warning, fmt.Sprintf("since the plan was saved, %s: %s: %s", countNoun(len(names), "node"), change, discovery.Fold(names))}); err != nil {
+			if err := c.Reporter.Report(Noted{Warning, fmt.Sprintf("since the plan was saved, %s: %s: %s", plain.Count(len(names), "node"), change, discovery.Fold(names))}); err != nil {
 				return batch.Plan{}, err
 			}
 		}
@@ -144,7 +145,7 @@ func (c application) current(ctx context.Context) (batch.Plan, error) {
 }
 
 // approvals is the guard's check.
-func (c door) approvals(p passage) error {
+func (c checkpoint) approvals(p guardInput) error {
 	need := c.Settings.ApprovalsNeeded(c.req.Agent, c.req.Action, p.nodes)
 	if need <= c.req.approved || p.nodes == 0 {
 		return nil
@@ -153,19 +154,19 @@ func (c door) approvals(p passage) error {
 	if c.req.plan != nil {
 		hint = "have it approved with `fleetctl plan approve FILE`; `fleetctl plan check FILE` names the approvals that count"
 	}
-	return refuse(hint, "cannot %s %s: %s needed (approvals in %s), %d given", verb(c.req.Action), countNoun(p.nodes, "node"), countNoun(need, "approval"), c.SettingsFile, c.req.approved)
+	return refuse(hint, "cannot %s %s: %s needed (approvals in %s), %d given", verb(c.req.Action), plain.Count(p.nodes, "node"), plain.Count(need, "approval"), c.SettingsFile, c.req.approved)
 }
 
 // approvalsText is the guard's sentence.
-func (c door) approvalsText() string {
+func (c checkpoint) approvalsText() string {
 	var rules []string
 	for _, rule := range c.Settings.Approvals {
 		if !rule.About(c.req.Agent, c.req.Action) {
 			continue
 		}
-		text := countNoun(rule.Need, "approval")
+		text := plain.Count(rule.Need, "approval")
 		if rule.NodesOver > 0 {
-			text += " above " + countNoun(rule.NodesOver, "node")
+			text += " above " + plain.Count(rule.NodesOver, "node")
 		}
 		rules = append(rules, text)
 	}

@@ -50,7 +50,7 @@ type Asker interface {
 	Yes(ctx context.Context, question string) (bool, error)
 }
 
-// Context is what a run stands on besides its request. All fields are needed but for those that say otherwise.
+// Context is what a run needs besides its request. All fields are required except those marked otherwise.
 type Context struct {
 	Fleet    Fleet
 	Store    Store
@@ -87,10 +87,10 @@ type call struct {
 	lacking error
 	// command is what was typed, without secrets, for the record.
 	command []string
-	// chosen tells that the nodes were chosen: by a filter, a file, names, or an earlier run.
+	// chosen reports that the nodes were chosen: by a filter, a file, names, or an earlier run.
 	chosen bool
 	start  time.Time
-	// clocks judge the times that come from records; lagging says that the record may lack what was sent.
+	// clocks judge the times that come from records; lagging means that the record may lack requests that were sent.
 	clocks  []journal.Clock
 	lagging bool
 	tokens  *tokenLook // nil before the nodes' tokens were looked at
@@ -131,7 +131,7 @@ func (c *call) resolve(ctx context.Context) error {
 	c.action = action
 	c.command = c.req.command(action, c.typed())
 	if c.req.stored && c.req.DryRun {
-		return nil // checked when the run was begun; what is left of it can be told without a secret
+		return nil // checked when the run was begun; the rest can be reported without a secret
 	}
 	var literal []string
 	if c.inputs, literal, err = resolveInputs(ctx, c.Secrets, c.Token, c.req.Agent, action, c.req.Inputs); err != nil {
@@ -151,7 +151,7 @@ func (c *call) resolve(ctx context.Context) error {
 	return err
 }
 
-// typed are the inputs that were typed: those of a recorded run stand in its record, those of a saved plan there.
+// typed are the inputs on the command line: those of a recorded run are in its record, those of a saved plan in its file.
 func (c *call) typed() map[string]string {
 	if !c.req.stored && c.req.plan == nil {
 		return c.req.Inputs
@@ -159,16 +159,16 @@ func (c *call) typed() map[string]string {
 	return c.req.given
 }
 
-// canSend opens our credentials, and refuses what servers of our protocol would drop in silence.
+// canSend opens our credentials, and refuses what servers of our protocol would drop silently.
 func (c *call) canSend() error {
 	who, err := c.fleet.Who()
 	if err != nil {
 		return err
 	}
 	if ttl := c.message().TTL; who.Version == choria.V1 && ttl < minTTL {
-		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests in silence", ttl), "use --ttl 30 or longer")
+		return usage(fmt.Errorf("a time to live of %s is too short: servers of protocol v1 drop such requests silently", ttl), "use --ttl 30 or longer")
 	}
-	if (tokenWatch{c}).guards() {
+	if (tokenWatch{c}).refuses() {
 		c.fleet.KeepTokens()
 	}
 	return nil
@@ -187,10 +187,10 @@ func (c *call) elapsed(since, now time.Time) time.Duration {
 	return max(least, 0)
 }
 
-// changes tells that the action changes something.
+// changes reports that the action changes something.
 func (c *call) changes() bool { return !c.doc.ReadOnly(c.req.Action) }
 
-// service tells that one server answers, whichever: no node is chosen.
+// service reports that one server answers, whichever: no node is chosen.
 func (c *call) service() bool { return c.doc.Metadata.Service }
 
 // message is the request that every batch sends.
@@ -204,7 +204,7 @@ func (c *call) message() rpcclient.Request {
 	}
 }
 
-func (c *call) proves() proof.Action { return c.req.Proof.Proves(c.req.Agent, c.req.Action) }
+func (c *call) proves() proof.Action { return c.req.Proof.proves(c.req.Agent, c.req.Action) }
 
 func (c *call) pace() batch.Pace {
 	if c.req.plan != nil {
@@ -230,7 +230,7 @@ func (c *call) rules() batch.Rules {
 		r = c.req.plan.Plan.Rules
 		r.TokenMargin = 0
 	}
-	if watch := (tokenWatch{c}); watch.guards() {
+	if watch := (tokenWatch{c}); watch.refuses() {
 		r.TokenMargin = watch.margin()
 	}
 	return r
@@ -243,10 +243,10 @@ func (c *call) policy() batch.Policy {
 	return p
 }
 
-// recorded tells whether this run is recorded.
+// recorded reports whether this run is recorded.
 func (c *call) recorded() bool { return !c.req.Record.Off && (c.changes() || c.req.Record.On) }
 
-// secretNames are the inputs that have to be given again by whoever resumes this run.
+// secretNames are the inputs that a resume of this run needs again.
 func (c *call) secretNames() []string {
 	if c.req.stored && c.req.DryRun {
 		return c.req.secrets // they were not asked for again
@@ -268,7 +268,7 @@ func (c *call) oneFederation() error {
 	return nil
 }
 
-// federationNotes tell what a plan cannot rely on.
+// federationNotes report what a plan in a federation cannot rely on.
 func (c *call) federationNotes() []string {
 	if len(c.about.Federations) == 0 {
 		return nil

@@ -18,7 +18,7 @@ import (
 )
 
 // A run is paused and continued through files beside its record, one for each request, which any process of its user makes: a
-// signal could not say who asked, and does not exist on every system. The driver takes them while it runs. In a folder that
+// signal could not name the user who asked, and does not exist on every system. The driver takes them while it runs. In a folder that
 // several users write, names that cannot be guessed keep others from being in the way. A file of another user and a link ask
 // nothing, and a file asks once, under the name that it was made with.
 

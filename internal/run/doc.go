@@ -1,10 +1,9 @@
-// Package run is one run: what the operator asks for becomes checked inputs, nodes, a plan, guards, consent, a record
-// and the engine's work, and later a resume or a retry of it.
+// Package run is one run, from the operator's request to the result: checked inputs, nodes, a plan, guards, consent, a
+// record and the engine's work. It also resumes and retries recorded runs.
 //
-// It decides; it prints nothing. What happens is reported as events to a Reporter, questions are put to an Asker, and
-// the fleet stands behind the Fleet interface, so that a simulated fleet can take its place. It knows no flags, no
-// streams, no environment and no exit codes: those belong to cmd.
+// It prints nothing. A Reporter gets the events, an Asker asks the questions, and Fleet is the interface to the fleet, so
+// that a test can replace it. It does not know flags, streams, the environment or exit codes: those belong to cmd.
 //
-// Invariants: nothing is sent before every guard has passed; a run that is recorded has its plan on disk before the
-// first request leaves; no secret is in an event, an error or a record.
+// Invariants: nothing is sent before every guard has passed; a recorded run has its plan on disk before the
+// first request is sent; no secret is in an event, an error or a record.
 package run

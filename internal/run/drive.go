@@ -10,6 +10,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/security"
 )
 
@@ -25,16 +26,16 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		return Result{}, err
 	}
 	defer actor.close()
-	if c.door().guarded(secretsGuard) {
+	if c.checkpoint().guarded(secretsGuard) {
 		actor.allowed = append(actor.allowed, func(ctx context.Context, _ []string) error {
-			return c.door().secretsArePrivate(ctx) // for the broker that we are connected to then
+			return c.checkpoint().secretsArePrivate(ctx) // for the broker that we are connected to then
 		})
 	}
 	verifier, err := demand(c).verifier(client)
 	if err != nil {
 		return Result{}, err
 	}
-	if watch := tokenWatch(c); verifier == nil && watch.guards() {
+	if watch := tokenWatch(c); verifier == nil && watch.refuses() {
 		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return watch.good(client, nodes) })
 	}
 	c.Reporter = &serial{to: c.Reporter} // the question between batches is put beside the engine
@@ -104,7 +105,7 @@ func (o *observer) Observe(r batch.Record) {
 	}
 }
 
-// confirm asks between batches, and shows what the last one came to. Details are shown as often as they are asked for.
+// confirm asks between batches, and prints the result of the last one. Details are shown as often as they are asked for.
 func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 	if c.req.Guards.Yes {
 		return true, nil
@@ -119,7 +120,7 @@ func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 		return false, err
 	}
 	for {
-		text, err := c.Asker.Line(ctx, fmt.Sprintf("Send batch %d to %s? [y/N, d for details] ", s.Next, countNoun(s.Nodes, "node")))
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("Send batch %d to %s? [y/N, d for details] ", s.Next, plain.Count(s.Nodes, "node")))
 		switch strings.ToLower(text) {
 		case "y", "yes":
 			return err == nil, err
@@ -133,15 +134,7 @@ func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 	}
 }
 
-// countNoun is a number with its noun: 1 node, 2 nodes.
-func countNoun(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// secretsAgain are the inputs that the next command of this run needs again: all secrets, but for a token that the
+// secretsAgain are the inputs that the next command of this run needs again: all secrets, except a token that the
 // environment gives.
 func (c job) secretsAgain() []string {
 	if c.Token != "" && c.req.Agent == provisionAgent {

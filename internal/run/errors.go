@@ -8,7 +8,7 @@ import (
 
 // GuardError is the refusal of a guard, a lock or the operator at a prompt. Nothing was sent.
 type GuardError struct {
-	Guard string // its name in the table of guards; "" for a refusal that is none of these
+	Guard string // its name in the table of guards; "" for any other refusal
 	Err   error
 	Hint  string // what to do, on a line of its own; may be empty
 }
@@ -23,7 +23,7 @@ func refuse(hint, format string, args ...any) error {
 	return &GuardError{Err: fmt.Errorf(format, args...), Hint: hint}
 }
 
-// RecordError says that a run cannot be recorded. Nothing was sent.
+// RecordError reports that a run cannot be recorded. Nothing was sent.
 type RecordError struct {
 	Err  error
 	Hint string
@@ -35,7 +35,7 @@ func (e *RecordError) Error() string { return e.Err.Error() }
 // Unwrap returns the reason.
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// NoServiceError says that no server of a service replied.
+// NoServiceError reports that no server of a service replied.
 type NoServiceError struct {
 	Err  error
 	Hint string

@@ -9,8 +9,8 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Reporter is told what happens, in order, never from two goroutines at once. It must not block for long: the engine
-// waits for it. An error of Planned, Forwarded, Answered and Finished says that the result was not written; errors of
+// Reporter gets the events of a run, in order, never from two goroutines at once. It must not block for long: the engine
+// waits for it. An error of Planned, Forwarded, Answered and Finished means that the result was not written; errors of
 // the others are kept for that.
 type Reporter interface {
 	Report(e Event) error
@@ -34,7 +34,7 @@ type (
 	// Searching: nodes are looked for.
 	Searching struct {
 		Method string
-		Piped  bool // they come from stdin: another program writes, too
+		Piped  bool // they come from stdin, where another program may print too
 	}
 
 	// Found: the nodes are known, after limits; or Err says why not.
@@ -68,7 +68,7 @@ type (
 	// Asking: the operator is about to be asked whether the next batch is sent.
 	Asking struct {
 		Step    batch.Step
-		Details bool // every node of the last batch that did not do it
+		Details bool // every node of the last batch on which the action did not succeed
 	}
 
 	// Noted: something that the operator should know.
@@ -77,7 +77,7 @@ type (
 		Text  string
 	}
 
-	// Forwarded: the request is on its way, and its replies come elsewhere.
+	// Forwarded: the request was sent, and its replies go to another subject.
 	Forwarded struct{ Request string }
 
 	// Answered: a service replied.
@@ -90,7 +90,7 @@ type (
 	Finished struct{ Result }
 )
 
-// Level says how a note begins.
+// Level reports how a note begins.
 type Level string
 
 // The levels of Noted.
@@ -113,11 +113,11 @@ type Proposal struct {
 // Refusal is a guard's, with its reason.
 type Refusal struct{ Guard, Reason string }
 
-// Result is what a run came to.
+// Result is the result of a run.
 type Result struct {
 	Summary  batch.Summary
 	ID       string           // of its record, "" without one
-	Strays   rpcclient.Strays // replies that were not believed
+	Strays   rpcclient.Strays // replies that were rejected
 	Signal   error            // the cause of the interruption, where there was one
 	Unsigned error            // why the request signer did not sign, where it did not
 	Fix      string           // what to do about that
@@ -127,7 +127,7 @@ type Result struct {
 	Secrets  []string         // inputs that the next command needs again
 }
 
-// NothingSent tells that no node was sent to because the request signer did not sign.
+// NothingSent reports that no node was sent to because the request signer did not sign.
 func (r Result) NothingSent() bool {
 	return r.Unsigned != nil && r.Summary.States.Of(batch.NotSent) == r.Summary.Nodes
 }

@@ -52,8 +52,8 @@ func TestEventsComeInOrder(t *testing.T) {
 				if got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
-				if dialled := w.dials > 0; dialled != tt.dials {
-					t.Errorf("dialled: %t", dialled)
+				if dialed := w.dials > 0; dialed != tt.dials {
+					t.Errorf("dialed: %t", dialed)
 				}
 				if n := len(w.sent()); n != tt.number {
 					t.Errorf("nodes got %q", w.sent())

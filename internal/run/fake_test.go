@@ -142,7 +142,7 @@ func restart() Request {
 
 func ping() Request { return Request{Agent: "rpcutil", Action: "ping"} }
 
-// recorder is a Reporter that keeps what it is told.
+// recorder is a Reporter that keeps the events.
 type recorder struct {
 	seen []Event
 	hook func(Event)       // may be nil
@@ -458,7 +458,7 @@ func states(s batch.Summary) map[batch.State]int {
 	return out
 }
 
-// result is what became of one node.
+// result is the result of one node.
 func result(t *testing.T, p batch.Progress, node string) batch.Result {
 	t.Helper()
 	for r := range p.Results() {

@@ -42,18 +42,18 @@ var guardTests = []struct {
 	{"--max-nodes", "at most 2 nodes: --max-nodes", "cannot shut down 3 nodes: limit is 2", "choose fewer nodes",
 		func(_ *world, r *Request) { r.Action, r.Guards.MaxNodes = "shutdown", Count{2, true} }},
 	{"--max-nodes", "at most 3 nodes: --max-nodes", "", "", func(_ *world, r *Request) { r.Guards.MaxNodes = Count{3, true} }},
-	{"--expect", "exactly 4 nodes: --expect", "cannot go on: expected 4 nodes, found 3", "fleetctl discover",
+	{"--expect", "exactly 4 nodes: --expect", "cannot continue: expected 4 nodes, found 3", "fleetctl discover",
 		func(_ *world, r *Request) { r.Guards.Expect = Count{4, true} }},
-	{"--expect", "exactly 0 nodes: --expect", "cannot go on: expected 0 nodes, found 3", "", func(_ *world, r *Request) { *r = ping(); r.Guards.Expect = Count{0, true} }},
+	{"--expect", "exactly 0 nodes: --expect", "cannot continue: expected 0 nodes, found 3", "", func(_ *world, r *Request) { *r = ping(); r.Guards.Expect = Count{0, true} }},
 	{"--expect", "exactly 3 nodes: --expect", "", "", func(_ *world, r *Request) { r.Guards.Expect = Count{3, true} }},
-	{"--expect-file", "exactly the nodes of f: --expect-file", "cannot go on: the nodes found are not those of f: 1 missing: n4; 1 not expected: n3", "",
+	{"--expect-file", "exactly the nodes of f: --expect-file", "cannot continue: the nodes found are not those of f: 1 missing: n4; 1 not expected: n3", "",
 		func(w *world, r *Request) {
 			w.files, r.Guards.ExpectFile = map[string][]string{"f": {"n1", "n2", "n4"}}, "f"
 		}},
 	{"--expect-file", "exactly the nodes of f: --expect-file", "", "", func(w *world, r *Request) {
 		w.files, r.Guards.ExpectFile = map[string][]string{"f": {"n3", "n2", "n1"}}, "f"
 	}},
-	{"--exclude", "", "cannot go on: --exclude \"n9\" excludes no node", "--exclude @FILE", func(w *world, r *Request) {
+	{"--exclude", "", "cannot continue: --exclude \"n9\" excludes no node", "--exclude @FILE", func(w *world, r *Request) {
 		r.Targets.Exclude, w.excluded = []string{"n9"}, []discovery.Exclusion{{Spec: "n9"}}
 	}},
 	{"--exclude", "", "", "", func(w *world, r *Request) {
@@ -76,7 +76,7 @@ var guardTests = []struct {
 	{"secrets", "", "", "", func(w *world, r *Request) { w.open, r.Guards.InsecureToken = true, true }},
 	{"secrets", "", "", "", func(w *world, r *Request) { w.open, *r = true, ping() }},
 	{"--allow-expiring", "refused while a node's token ends before the run does", "cannot restart 2 nodes: the token ends within 10m12s, and a server that starts with " +
-		"an expired token deletes its identity and goes into provisioning: n[1-2]", "renew their tokens, leave them out: --exclude 'n[1-2]'; or go ahead all the same: --allow-expiring",
+		"an expired token deletes its identity and goes into provisioning: n[1-2]", "renew their tokens, leave them out: --exclude 'n[1-2]'; or go ahead anyway: --allow-expiring",
 		func(w *world, _ *Request) { w.expiring(10*time.Minute+10*time.Second, -time.Minute) }}, // one that has ended, too
 	{"--allow-expiring", "refused while a node's token ends before the run does", "", "", func(w *world, _ *Request) { w.expiring(time.Hour) }},
 	{"--allow-expiring", "restarts nodes whose token ends soon, too, which costs them their identity: --allow-expiring", "", "",
@@ -99,11 +99,11 @@ var guardTests = []struct {
 	{"approvals", "", "", "", func(w *world, r *Request) {
 		w.settings.Approvals, *r = []config.Approval{{NodesOver: 0, Need: 1}}, ping()
 	}},
-	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "say --yes if you mean it",
+	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "add --yes to confirm",
 		func(_ *world, r *Request) { r.Action = "shutdown" }},
-	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "say --yes if you mean it",
+	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "add --yes to confirm",
 		func(w *world, _ *Request) { w.settings.Confirm = true }},
-	{"consent", "asks before it begins, at a terminal", "cannot restart 3 nodes without asking", "say --yes", // there is a terminal, and it may not be used
+	{"consent", "asks before it begins, at a terminal", "cannot restart 3 nodes without asking", "add --yes", // there is a terminal, and it may not be used
 		func(w *world, r *Request) { w.asker.away, r.Guards.NoInput = nil, true }},
 	{"consent", "asks before it begins, at a terminal", "not confirmed: nothing was sent", "", func(w *world, _ *Request) { w.asker.away, w.asker.answers = nil, []string{"n"} }},
 	{"consent", "asks before it begins, at a terminal", "", "", func(*world, *Request) {}}, // no terminal: a script goes ahead
@@ -195,16 +195,16 @@ func TestEveryRuleHasItsSentence(t *testing.T) {
 	}
 	want := []string{
 		"stops at 1 failed", "stops at the first failure", "stops at 2% without a reply", "stops at 5 absent", "stops at 3 failed in one batch",
-		"stops at 4% without a reply in one batch", "stops when a whole batch comes to nothing",
+		"stops at 4% without a reply in one batch", "stops when no node of a batch succeeds",
 	}
-	if got := ruleSentences(r, false); !slices.Equal(got, want) {
+	if got := RuleSentences(r, false); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	want = []string{"stops when as many nodes in a row as the window has slots come to nothing"}
-	if got := ruleSentences(batch.Rules{StopWhenNothing: true}, true); !slices.Equal(got, want) {
+	want = []string{"stops when none of as many nodes in a row as the window has slots succeeds"}
+	if got := RuleSentences(batch.Rules{StopWhenNothing: true}, true); !slices.Equal(got, want) {
 		t.Errorf("of a window: got %q", got)
 	}
-	if got := ruleSentences(batch.Rules{}, false); got != nil {
+	if got := RuleSentences(batch.Rules{}, false); got != nil {
 		t.Errorf("no rules: %q", got)
 	}
 }
@@ -219,7 +219,7 @@ func TestTheProofHasItsSentence(t *testing.T) {
 	} {
 		c := &call{req: restart()}
 		c.req.Proof = tt.proof
-		if got := strings.Join(c.door().proofSentences(), "; "); got != tt.want {
+		if got := strings.Join(c.checkpoint().proofSentences(), "; "); got != tt.want {
 			t.Errorf("%+v: got %q, want %q", tt.proof, got, tt.want)
 		}
 	}
@@ -230,7 +230,7 @@ func TestTheProofHasItsSentence(t *testing.T) {
 	} {
 		c := &call{req: releaseUpdate()}
 		c.req.Proof = p
-		if got := strings.Join(c.door().proofSentences(), "; "); !strings.Contains(got, want) {
+		if got := strings.Join(c.checkpoint().proofSentences(), "; "); !strings.Contains(got, want) {
 			t.Errorf("%+v: got %q, want %q", p, got, want)
 		}
 	}
@@ -365,7 +365,7 @@ func TestFederations(t *testing.T) {
 	})
 }
 
-// Servers of protocol v1 drop requests with a shorter time to live, without a word.
+// Servers of protocol v1 drop requests with a shorter time to live, silently.
 func TestAShortTimeToLiveIsRefusedForV1(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1")

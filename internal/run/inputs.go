@@ -20,8 +20,8 @@ type inputs struct {
 }
 
 // resolveInputs reads what the operator gave. For inputs that the agent's document has as secrets, @FILE, - and env:NAME
-// say where the value is, and @@ begins a literal @; elsewhere those are plain text. token is what stands in for the
-// provisioning agent's token where none is given.
+// name the place of the value, and @@ begins a literal @; elsewhere those are plain text. token is the
+// provisioning agent's token when the inputs have none.
 func resolveInputs(ctx context.Context, source secret.Source, token, agent string, action *ddl.Action, raw map[string]string) (in inputs, literal []string, err error) {
 	in = inputs{plain: map[string]string{}, secret: map[string]secret.Value{}}
 	for key, text := range raw {

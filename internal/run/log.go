@@ -7,7 +7,7 @@ import (
 	"fleetctl/batch"
 )
 
-// log is where this run says what it does, discarded where no place was given.
+// log is the logger of this run; without one, records are discarded.
 func (c *call) log() *slog.Logger {
 	if c.Logger == nil {
 		return slog.New(slog.DiscardHandler)
@@ -16,7 +16,7 @@ func (c *call) log() *slog.Logger {
 }
 
 // logGuard notes what a guard decided.
-func (c door) logGuard(ctx context.Context, name string, err error) {
+func (c checkpoint) logGuard(ctx context.Context, name string, err error) {
 	switch log := c.log(); {
 	case !log.Enabled(ctx, slog.LevelDebug):
 	case err != nil:
@@ -26,7 +26,7 @@ func (c door) logGuard(ctx context.Context, name string, err error) {
 	}
 }
 
-// stateLog notes every record of the engine, and the states of the nodes that it is about. nil notes nothing.
+// stateLog logs every record of the engine, and the states of its nodes. nil logs nothing.
 type stateLog struct {
 	log      *slog.Logger
 	progress batch.Progress
@@ -65,7 +65,7 @@ func (l *stateLog) record(r batch.Record) {
 	l.nodes(r)
 }
 
-// nodes notes the nodes whose state a record changes.
+// nodes logs the nodes whose state a record changes.
 func (l *stateLog) nodes(r batch.Record) {
 	for _, o := range r.Outcomes {
 		l.node(o.Node, o.Batch, l.progress.State(o.Node))

@@ -9,9 +9,9 @@ import (
 	"fleetctl/internal/fleet"
 )
 
-// pass is the one door: whatever is sent has passed every guard that applies. A refusal is a *GuardError that names its
+// pass runs every guard that applies. Nothing is sent before it succeeds. A refusal is a *GuardError that names its
 // guard.
-func (c door) pass(ctx context.Context, p passage) error {
+func (c checkpoint) pass(ctx context.Context, p guardInput) error {
 	for _, g := range guards() {
 		if err := c.judge(ctx, g, p); err != nil {
 			return err
@@ -21,7 +21,7 @@ func (c door) pass(ctx context.Context, p passage) error {
 }
 
 // judge asks one guard.
-func (c door) judge(ctx context.Context, g guard, p passage) error {
+func (c checkpoint) judge(ctx context.Context, g guard, p guardInput) error {
 	if g.check == nil || !g.applies(c) {
 		return nil
 	}
@@ -44,15 +44,15 @@ func named(guard string, err error) error {
 
 // rehearse reports the plan of a dry run, and every guard that would hold it back; consent is not asked for. The error is a
 // *GuardError that names them all.
-func (c job) rehearse(ctx context.Context, p passage) error {
-	proposal := c.door().proposal(p.plan)
+func (c job) rehearse(ctx context.Context, p guardInput) error {
+	proposal := c.checkpoint().proposal(p.plan)
 	var refused []*GuardError
-	var met error // what a guard met on its way: it judged nothing
+	var met error // an error inside a guard: it made no decision
 	for _, g := range guards() {
 		if g.consent {
 			continue
 		}
-		err := c.door().judge(ctx, g, p)
+		err := c.checkpoint().judge(ctx, g, p)
 		if e, ok := errors.AsType[*GuardError](err); ok {
 			refused = append(refused, e)
 			proposal.Refusals = append(proposal.Refusals, Refusal{e.Guard, e.Error()})

@@ -103,7 +103,7 @@ var (
 			"the offered resume": "a run of the same command passed it when it began", "req --resume": "a run of the same command passed it when it began",
 			"runs resume": chosen, "runs retry": chosen, "apply": chosen,
 		}},
-		{guard: "--trust-record", refusal: "its record may be a copy that lags", always: func(r *Request) { r.Proof.None = true },
+		{guard: "--trust-record", refusal: "its record may be an outdated copy", always: func(r *Request) { r.Proof.None = true },
 			set: func(w *world, _ *Request) { w.machine.Host = "another" },
 			not: map[string]string{"apply": "there is no record", "req": "there is no record", "req --reply-to": "there is no record", "runs retry": "nodes that a lagging record calls not-sent are no nodes to send to"}},
 		{guard: "--confirm-each", refusal: "cannot ask between batches", set: func(_ *world, r *Request) {

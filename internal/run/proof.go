@@ -13,13 +13,13 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Proof says how it is proved that nodes did what they accepted. It goes into the record, so that a resumed run proves
+// Proof defines how it is proved that nodes did what they accepted. It goes into the record, so that a resumed run proves
 // the same.
 type Proof struct {
 	Verify  string `json:"verify,omitempty"` // VerifyAuto, VerifyNone or AGENT#ACTION
 	None    bool   `json:"none,omitempty"`
 	Expr    string `json:"expr,omitempty"`
-	Version string `json:"version,omitempty"` // the one that nodes have to come back with
+	Version string `json:"version,omitempty"` // the version that nodes must come back with
 
 	Timeout Wait `json:"-"`
 	Settle  Wait `json:"-"`
@@ -89,8 +89,8 @@ func (p *Proof) poll() string {
 	return p.Verify
 }
 
-// Proves tells what is proved of an action, 0 for nothing.
-func (p Proof) Proves(agent, action string) proof.Action {
+// proves is the proof of an action, 0 for none.
+func (p Proof) proves(agent, action string) proof.Action {
 	switch {
 	case p.none():
 		return 0
@@ -102,18 +102,18 @@ func (p Proof) Proves(agent, action string) proof.Action {
 
 // limits are the times of the proof, for the pace and for the verifier.
 func (p Proof) limits(agent, action string, splay time.Duration) (longest, settle, timeout time.Duration) {
-	a := p.Proves(agent, action)
+	a := p.proves(agent, action)
 	if a == 0 {
 		return 0, 0, 0
 	}
-	longest, settle, timeout = proof.LongestDelay(proof.Of(agent, action), splay), p.Settle.Or(proof.DefaultSettle(a)), p.Timeout.Or(proof.DefaultTimeout(a))
+	longest, settle, timeout = proof.LongestDelay(proof.Of(agent, action), splay), p.Settle.or(proof.DefaultSettle(a)), p.Timeout.or(proof.DefaultTimeout(a))
 	if a == proof.Update { // it may act as long as proof is looked for
 		longest = max(longest, timeout)
 	}
 	return longest, settle, timeout
 }
 
-// demand is what a call wants to see proved.
+// demand is the proof that a call asks for.
 type demand struct{ *call }
 
 // limits are the longest delay of the action, how long a proved node is followed, and how long proof may take.
@@ -133,7 +133,7 @@ func (c demand) wanted() string {
 // checkVersion refuses an update whose version cannot be proved.
 func (c demand) checkVersion() error {
 	if version := c.wanted(); version != "" && !versionText.MatchString(version) {
-		return usage(fmt.Errorf("cannot prove an update to %q: that is not a version", version), "name what nodes come back with: --verify-version, or use --no-verify")
+		return usage(fmt.Errorf("cannot prove an update to %q: that is not a version", version), "name the version with --verify-version, or use --no-verify")
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (c demand) verifier(client *rpcclient.Client) (*proof.Verifier, error) {
 	longest, settle, timeout := c.limits()
 	o := proof.Options{
 		Client: client, Collective: c.about.Collective, Action: a, Events: c.fleet.Events(), Timeout: timeout, Settle: settle,
-		LongestDelay: longest, TTL: c.message().TTL, Elapsed: c.elapsed, Tokens: tokenWatch(c).guards(),
+		LongestDelay: longest, TTL: c.message().TTL, Elapsed: c.elapsed, Tokens: tokenWatch(c).refuses(),
 	}
 	wanted := c.req.Proof
 	wanted.Version = c.wanted()

@@ -54,7 +54,7 @@ func TestNodesAreProved(t *testing.T) {
 }
 
 // A wrong token reaches the first batch only: the rest is not sent to.
-func TestABatchThatComesToNothingEndsAChange(t *testing.T) {
+func TestABatchWithoutSuccessEndsAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1", "n2", "n3")
 		for _, s := range w.nodes {
@@ -66,7 +66,7 @@ func TestABatchThatComesToNothingEndsAChange(t *testing.T) {
 		if err != nil || res.Summary.Verdict != batch.Stopped || states(res.Summary)[batch.NotSent] != 1 || len(w.sent()) != 2 {
 			t.Errorf("%s, %v, %v", res.Summary.Verdict, states(res.Summary), err)
 		}
-		if !strings.Contains(res.Summary.Stop.Rule, batch.RuleNothing) {
+		if !strings.Contains(res.Summary.Stop.Rule, batch.RuleWholeBatch) {
 			t.Errorf("%+v", res.Summary.Stop)
 		}
 		many := ping() // a question is put to all of them

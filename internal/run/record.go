@@ -21,7 +21,7 @@ const (
 	keepRuns = 200
 )
 
-// Meta is what the record keeps of a run besides the engine's records: enough to resume it, and nothing secret.
+// Meta is the part of the record that the engine does not write: enough to resume the run, and nothing secret.
 type Meta struct {
 	Agent       string            `json:"agent"`
 	Action      string            `json:"action"`
@@ -81,7 +81,7 @@ func (c entry) header(parent string) (batch.Header, error) {
 	return batch.Header{Run: id, Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
 }
 
-// mark tells the same command from others, whatever its secrets and its way of showing things.
+// mark identifies the same command, whatever its secrets and its output flags.
 func (c entry) mark() string {
 	t := c.req.Targets
 	text, err := json.Marshal([]any{
@@ -123,7 +123,7 @@ type Stored struct {
 	Owner    journal.Owner
 	Torn     int64  // bytes at the record's end that are not whole
 	Ours     bool   // the record belongs to this user
-	Copied   string // why the record may be a copy that lags; "" when nothing hints at one
+	Copied   string // why the record may be an outdated copy; "" when nothing hints at one
 	clock    journal.Clock
 	size     int64 // of the record's whole lines, in bytes
 }
@@ -142,8 +142,8 @@ func (s Stored) Status() string {
 	return sum.Verdict.String()
 }
 
-// Proves tells whether more than the nodes' replies counts.
-func (s Stored) Proves() bool { return s.Meta.Proof.Proves(s.Meta.Agent, s.Meta.Action) != 0 }
+// Proves reports whether more than the nodes' replies counts.
+func (s Stored) Proves() bool { return s.Meta.Proof.proves(s.Meta.Agent, s.Meta.Action) != 0 }
 
 // create makes the record of a new run, and deletes what is long finished.
 func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
@@ -154,13 +154,13 @@ func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
 	if err != nil {
 		return nil, &RecordError{
 			Err:  fmt.Errorf("cannot record the run: %w", err),
-			Hint: "nothing was sent; name another --state-dir, or go without a record: --no-journal",
+			Hint: "nothing was sent; name another --state-dir, or run without a record: --no-journal",
 		}
 	}
 	return file, nil
 }
 
-// Read reads a run without taking it. A live one is shown as it is, a dead one as it is to be judged.
+// Read reads a run without taking it. A live run is returned as recorded, a dead one as a resume would see it.
 func (s Store) Read(id string) (Stored, error) {
 	c, err := s.machine().Read(s.Dir, id)
 	if err != nil {
@@ -208,19 +208,19 @@ func (s Store) List() ([]journal.Info, error) {
 	return list, nil
 }
 
-// Last is the name of the run that was active last.
-const Last = "last"
+// lastRun is the name of the run that was active last.
+const lastRun = "last"
 
 // Find completes an id: a whole one, a beginning that only one run has, or Last.
 func (s Store) Find(name string) (string, error) {
 	if name == "" {
-		return "", usage(errors.New("which run? Its name is empty"), "is a variable unset? `fleetctl runs list` has the names")
+		return "", usage(errors.New("the name of the run is empty"), "is a variable unset? `fleetctl runs list` has the names")
 	}
 	list, err := s.List()
 	if err != nil {
 		return "", err
 	}
-	if name == Last && len(list) > 0 {
+	if name == lastRun && len(list) > 0 {
 		return slices.MaxFunc(list, func(a, b journal.Info) int { return a.Modified.Compare(b.Modified) }).ID, nil
 	}
 	var found []string

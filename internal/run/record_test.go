@@ -49,7 +49,7 @@ func TestFindCompletesNames(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"": "which run? Its name is empty", "2027": `no run "2027"`, "../20260102": "no run", "20260101-000000-aa": `is the beginning of 3 runs: 20260101-000000-aabbb, 20260101-000000-aab, 20260101-000000-aaaaa`,
+		"": "the name of the run is empty", "2027": `no run "2027"`, "../20260102": "no run", "20260101-000000-aa": `is the beginning of 3 runs: 20260101-000000-aabbb, 20260101-000000-aab, 20260101-000000-aaaaa`,
 	} {
 		_, err := s.Find(name)
 		if _, ok := errors.AsType[*fleet.UsageError](err); !ok || !strings.Contains(err.Error(), want) {
@@ -57,7 +57,7 @@ func TestFindCompletesNames(t *testing.T) {
 		}
 	}
 	if _, err := s.Named("2027"); err == nil {
-		t.Error("a run that is none was read")
+		t.Error("an unknown run was read")
 	}
 	if list, err := s.List(); err != nil || list[0].ID != "20260102-000000-bbbbb" || list[3].ID != "20260101-000000-aaaaa" {
 		t.Errorf("the list is %v, %v", list, err)

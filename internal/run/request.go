@@ -22,8 +22,8 @@ type Wait struct {
 	Set bool
 }
 
-// Or is the duration given, or another.
-func (w Wait) Or(d time.Duration) time.Duration {
+// or is the duration given, or another.
+func (w Wait) or(d time.Duration) time.Duration {
 	if w.Set {
 		return w.D
 	}
@@ -68,7 +68,7 @@ type Request struct {
 	approved int
 }
 
-// Pace says how fast a run goes, as far as the operator has said so.
+// Pace reports how fast a run goes, as far as the operator has said so.
 type Pace struct {
 	Sleep        Wait // between batches; 1 s
 	ReplyTimeout Wait // for a batch's replies; the document's timeout and 2 s
@@ -87,7 +87,7 @@ type Guards struct {
 	AllowExpiring bool   // restart nodes whose token ends before the run does
 }
 
-// Record says whether a run is recorded. Where, is the Store's matter.
+// Record reports whether a run is recorded. Where, is the Store's matter.
 type Record struct {
 	Off    bool // keep no record
 	On     bool // keep one of an action that changes nothing, too
@@ -113,7 +113,7 @@ func (r Request) Validate() error {
 		return err
 	}
 	if reader := r.Targets.Stdin(); r.Record.Resume && reader != "" {
-		return usage(fmt.Errorf("--resume cannot tell whether %s brings the same nodes", reader), "name the run: `fleetctl runs resume RUN`")
+		return usage(fmt.Errorf("--resume cannot know whether %s brings the same nodes", reader), "name the run: `fleetctl runs resume RUN`")
 	}
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
@@ -201,19 +201,23 @@ func (r Request) command(action *ddl.Action, typed map[string]string) []string {
 
 func (r Request) pace(replies time.Duration) batch.Pace {
 	return batch.Pace{
-		Sleep: r.Pace.Sleep.Or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.Or(replies), Deadline: r.Pace.Deadline.D, ConfirmEach: r.Pace.ConfirmEach.On,
+		Sleep: r.Pace.Sleep.or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.or(replies), Deadline: r.Pace.Deadline.D, ConfirmEach: r.Pace.ConfirmEach.On,
 	}
 }
 
-// pacesOrStops tells that batches or stop rules were asked for.
+// pacesOrStops reports that batches or stop rules were asked for.
 func (r Request) pacesOrStops() bool {
 	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach.On
 	return paced || r.Rules != batch.Rules{}
 }
 
-// keepPace keeps the recorded pace and rules where nothing else was given now.
+// keepPace keeps the recorded pace and rules where nothing else was given now. A window takes over nothing that is about
+// batches.
 func (r *Request) keepPace(p batch.Progress) {
-	pace := p.Pace()
+	pace, rules := p.Pace(), p.Rules()
+	if r.Policy.Rolling {
+		pace.ConfirmEach, rules.MaxFailedBatch, rules.MaxNoReplyBatch = false, batch.Amount{}, batch.Amount{}
+	}
 	if !r.Pace.Sleep.Set {
 		r.Pace.Sleep = Wait{pace.Sleep, true}
 	}
@@ -226,7 +230,7 @@ func (r *Request) keepPace(p batch.Progress) {
 	if !r.Pace.ConfirmEach.Set {
 		r.Pace.ConfirmEach = Wish{pace.ConfirmEach, pace.ConfirmEach}
 	}
-	keepRules(&r.Rules, p.Rules())
+	keepRules(&r.Rules, rules)
 }
 
 // keepRules fills in every stop rule that was not given now.

@@ -18,7 +18,7 @@ import (
 	"fleetctl/internal/secret"
 )
 
-// What cannot be meant is refused by the request itself, whoever made it.
+// What cannot be meant is refused by the request itself, whichever command made it.
 func TestValidateRefusesWhatCannotBeMeant(t *testing.T) {
 	for want, set := range map[string]func(r *Request){
 		"":                                     func(*Request) {},
@@ -29,7 +29,7 @@ func TestValidateRefusesWhatCannotBeMeant(t *testing.T) {
 		`--reply-to "a b" is not a subject`:          func(r *Request) { r.ReplyTo = "a b" },
 		"--reply-to excludes batches and stop rules": func(r *Request) { r.ReplyTo, r.Rules.FailFast = "x", true },
 		"--reply-to excludes --journal":              func(r *Request) { r.ReplyTo, r.Record.Resume = "x", true },
-		"--resume cannot tell whether --nodes -":     func(r *Request) { r.Record.Resume, r.Targets.NodesFile = true, "-" },
+		"--resume cannot know whether --nodes -":     func(r *Request) { r.Record.Resume, r.Targets.NodesFile = true, "-" },
 		"--max-nodes 0 allows no run":                func(r *Request) { r.Guards.MaxNodes.Set = true },
 		"--no-journal excludes --journal":            func(r *Request) { r.Record.Off, r.Record.On = true, true },
 		"cannot plan: canary of -3 nodes":            func(r *Request) { r.Policy.Canary = -3 },
@@ -135,10 +135,10 @@ func TestReopenMergesTheRecordAndWhatIsGiven(t *testing.T) {
 }
 
 func TestAWaitOfZeroIsNotTheSameAsNone(t *testing.T) {
-	if got := (Wait{}).Or(time.Second); got != time.Second {
+	if got := (Wait{}).or(time.Second); got != time.Second {
 		t.Errorf("none: %s", got)
 	}
-	if got := (Wait{0, true}).Or(time.Second); got != 0 {
+	if got := (Wait{0, true}).or(time.Second); got != 0 {
 		t.Errorf("zero: %s", got)
 	}
 }
@@ -167,7 +167,7 @@ func TestWhatIsProved(t *testing.T) {
 		{Proof{Verify: "rpcutil#daemon_stats", Expr: "ok()"}, "rpcutil", "ping", proof.Expression},
 		{Proof{Verify: "#"}, "rpcutil", "ping", 0},
 	} {
-		if got := tt.proof.Proves(tt.agent, tt.action); got != tt.want {
+		if got := tt.proof.proves(tt.agent, tt.action); got != tt.want {
 			t.Errorf("%+v of %s#%s: got %s, want %s", tt.proof, tt.agent, tt.action, got, tt.want)
 		}
 	}

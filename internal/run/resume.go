@@ -12,6 +12,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/plain"
 )
 
 // toResume finds the interrupted run of the same command that is to be resumed: because Record.Resume says so, or
@@ -44,7 +45,7 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 		return "", c.Reporter.Report(hint)
 	}
 	left := remaining(run)
-	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, countNoun(left.plan.Nodes(), "node"), run.Progress.Open())
+	text := fmt.Sprintf("Run %s of this command was interrupted: %s left to be sent to, %d open in all.", run.ID, plain.Count(left.plan.Nodes(), "node"), run.Progress.Open())
 	lines := append([]string{text}, differences(c.req, run.Progress)...)
 	if err := c.Reporter.Report(Noted{Plain, strings.Join(lines, "\n  ")}); err != nil {
 		return "", err
@@ -59,7 +60,7 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 	return run.ID, nil
 }
 
-// sameBatches tells whether the nodes would be batched in the way that the run's were.
+// sameBatches reports whether the nodes would be batched in the way that the run's were.
 func (c job) sameBatches(run Stored) bool {
 	now, then := c.policy(), run.Progress.Plan().Policy
 	now.TakesToken, then.TakesToken = false, false
@@ -107,7 +108,7 @@ func (r Request) Reopen(s Stored) (Request, error) {
 	return r, r.Validate()
 }
 
-// Resume goes on with a recorded run. r comes from Reopen; c.Fleet addresses the run's own federations.
+// Resume resumes a recorded run. r comes from Reopen; c.Fleet addresses the run's own federations.
 func Resume(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
 	checked, err := prepare(ctx, c, r)
 	if err != nil {
@@ -149,20 +150,20 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	}
 	if run.Progress.Open() == 0 {
 		res := Result{Summary: run.Progress.Summary(), ID: id, Secrets: c.secretsAgain()}
-		note := Noted{Plain, fmt.Sprintf("run %s is finished: there is nothing to go on with", id)}
+		note := Noted{Plain, fmt.Sprintf("run %s is finished: nothing is left to resume", id)}
 		return res, errors.Join(c.Reporter.Report(note), c.Reporter.Report(Finished{res}))
 	}
 	if c.lacking != nil && left.nodes > 0 {
 		return Result{}, c.lacking
 	}
-	if err := c.door().pass(ctx, left); err != nil {
+	if err := c.checkpoint().pass(ctx, left); err != nil {
 		return Result{}, err
 	}
 	file, from, err := c.Store.take(id)
 	if err != nil {
 		return Result{}, err
 	}
-	return c.goOn(ctx, run, from, file)
+	return c.continueRun(ctx, run, from, file)
 }
 
 // keep fills in the recorded pace and rules, and refuses what the run's mode has no use for.
@@ -176,19 +177,18 @@ func (c job) keep(p batch.Progress) error {
 
 // remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched. Those that
 // were found are all nodes of the run.
-func remaining(run Stored) passage {
+func remaining(run Stored) guardInput {
 	plan, counts := run.Progress.Remaining(), run.Progress.Counts()
-	return passage{
+	return guardInput{
 		plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending),
 		found: run.Progress.Plan().Names(), open: openNodes(run.Progress), run: run.ID, copied: run.Copied,
 	}
 }
 
-// goOn resumes a run whose record was taken after the guards have judged it, and closes the record.
-func (c job) goOn(ctx context.Context, judged Stored, from batch.Progress, file *journal.Journal) (Result, error) {
+// continueRun continues a run after the guards have passed and its record was taken over. It closes the record.
+func (c job) continueRun(ctx context.Context, judged Stored, from batch.Progress, file *journal.Journal) (Result, error) {
 	if file.Found() != judged.size {
-		err := refuse("look at it with `fleetctl runs show "+judged.ID+"`, and type the command again", "cannot resume run %s: another process has resumed it meanwhile", judged.ID)
-		return Result{}, errors.Join(err, file.Close())
+		return Result{}, errors.Join(resumedMeanwhile("resume", judged.ID), file.Close())
 	}
 	if file.Torn() > 0 {
 		text := fmt.Sprintf("the last %d bytes of the record were cut short and are dropped; nothing had been sent on their account", file.Torn())
@@ -212,7 +212,7 @@ const copyMargin = 5 * time.Second
 func (c job) outwait(ctx context.Context, why string) error {
 	longest, _, _ := demand(c).limits()
 	wait := c.message().TTL + longest + copyMargin
-	text := fmt.Sprintf("the record may be a copy that lags (%s): waits %s, until no request that it lacks can act any more; --trust-record does not", why, wait)
+	text := fmt.Sprintf("the record may be an outdated copy (%s): waiting %s until a request that is missing in it can no longer act; --trust-record skips the wait", why, wait)
 	if err := c.Reporter.Report(Noted{Warning, text}); err != nil {
 		return err
 	}
@@ -250,21 +250,34 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 		return Result{}, usage(err, "")
 	}
 	plan.Notes = append(plan.Notes, j.federationNotes()...)
+	if plan.Rolls() && !s.Progress.Plan().Rolls() {
+		plan.Notes = append(plan.Notes, "a window has no batches: --confirm-each and rules for one batch are not taken over from run "+s.ID)
+	}
 	if err := j.announce(); err != nil {
 		return Result{}, err
 	}
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := tokenWatch(j).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	again, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
 	}
-	if err := j.door().pass(ctx, again); err != nil {
+	if err := j.checkpoint().pass(ctx, again); err != nil {
 		return Result{}, err
 	}
+	if now, err := j.Store.Read(s.ID); err != nil {
+		return Result{}, err
+	} else if now.Live || now.size != s.size {
+		return Result{}, resumedMeanwhile("retry", s.ID)
+	}
 	return j.begin(ctx, again.plan, s.ID)
+}
+
+// resumedMeanwhile refuses a record that has grown since it was judged: its nodes may have been sent to.
+func resumedMeanwhile(what, id string) error {
+	return refuse("look at it with `fleetctl runs show "+id+"`, and type the command again", "cannot %s run %s: another process has resumed it meanwhile", what, id)
 }

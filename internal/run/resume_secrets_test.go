@@ -36,7 +36,7 @@ func TestAResumeNeedsSecretsOnlyToSend(t *testing.T) {
 	})
 }
 
-// A dry run asks for no secret, and judges all the same where it would go: it ends as the command would.
+// A dry run asks for no secret, and judges anyway where it would go: it ends as the command would.
 func TestADryRunJudgesSecretsThatItDoesNotRead(t *testing.T) {
 	for _, p := range sendingPaths {
 		if !p.stored {

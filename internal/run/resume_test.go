@@ -79,7 +79,7 @@ func TestAnInterruptedRunIsResumed(t *testing.T) {
 		}
 		c, r := w.again(t, Request{}, s)
 		if r.Pace.Sleep.D != 5*time.Minute {
-			t.Errorf("it goes on with a sleep of %s", r.Pace.Sleep.D)
+			t.Errorf("it resumes with a sleep of %s", r.Pace.Sleep.D)
 		}
 		res, err := Resume(t.Context(), c, r, s)
 		if err != nil || res.Summary.Verdict != batch.Done || res.ID != s.ID || res.Summary.Resumes != 1 {
@@ -94,7 +94,7 @@ func TestAnInterruptedRunIsResumed(t *testing.T) {
 		}
 		c, r = w.again(t, Request{}, w.last())
 		res, err = Resume(t.Context(), c, r, w.last())
-		if err != nil || !strings.Contains(w.events.notes(), "run "+s.ID+" is finished: there is nothing to go on with") || len(w.sent()) != 2 {
+		if err != nil || !strings.Contains(w.events.notes(), "run "+s.ID+" is finished: nothing is left to resume") || len(w.sent()) != 2 {
 			t.Errorf("a finished run: %v, %s", err, w.events.notes())
 		}
 		if f := one[Finished](t, w.events); f.Summary.Verdict != batch.Done || f.ID != res.ID {
@@ -128,7 +128,7 @@ func TestATornRecordIsResumed(t *testing.T) {
 	})
 }
 
-// The same command meets its interrupted run: it resumes it where it is told to, asks where it can, and hints elsewhere.
+// The same command meets its interrupted run: it resumes it with --resume, asks at a terminal, and prints a hint elsewhere.
 func TestTheSameCommandMeetsItsInterruptedRun(t *testing.T) {
 	const hint = "hint: run RUN of this command was interrupted; to resume it: fleetctl runs resume RUN\n"
 	const left = ": Run RUN of this command was interrupted: 1 node left to be sent to, 1 open in all.\n"

@@ -35,7 +35,7 @@ func TestAWindowIsPlannedWithBothEstimates(t *testing.T) {
 		if p.Modes.Barrier.Typical == 0 || p.Estimate != p.Modes.Rolling || p.Modes.Rolling.Typical >= p.Modes.Barrier.Typical {
 			t.Errorf("it takes %+v of %+v", p.Estimate, p.Modes)
 		}
-		if !slices.Contains(p.Guards, "stops when as many nodes in a row as the window has slots come to nothing") {
+		if !slices.Contains(p.Guards, "stops when none of as many nodes in a row as the window has slots succeeds") {
 			t.Errorf("guards %q", p.Guards)
 		}
 		if len(w.sent()) != 0 {
@@ -120,4 +120,44 @@ func TestARetryInAWindowAsksForItsFacts(t *testing.T) {
 			t.Errorf("%d nodes start at once: there are two racks, with one node of each at a time", got)
 		}
 	})
+}
+
+// A run in batches is retried in a window. What was recorded about batches is left out; what is typed about them is refused.
+func TestARunInBatchesIsRetriedInAWindow(t *testing.T) {
+	window := batch.Policy{Rolling: true, Sizes: batch.Sizes{batch.Number(2)}, Canary: batch.CanaryOff}
+	for _, about := range []func(*Request){
+		func(r *Request) { r.Rules.MaxFailedBatch = batch.Number(2) },
+		func(r *Request) { r.Rules.MaxNoReplyBatch = batch.Number(2) },
+		func(r *Request) { r.Pace.ConfirmEach = Wish{On: true, Set: true} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "n1", "n2", "n3")
+			w.asker.away, w.asker.answers = nil, []string{"y", "y", "y"}
+			for _, n := range w.nodes {
+				n.code = 1
+			}
+			r := restart()
+			about(&r)
+			if _, err := w.start(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			s := w.last()
+			typed := Request{Policy: window}
+			about(&typed)
+			if _, err := typed.Reopen(s); err == nil || !strings.Contains(err.Error(), "is about batches") {
+				t.Errorf("typed: %v", err)
+			}
+			again, err := Request{Policy: window}.Reopen(s)
+			if err != nil {
+				t.Fatalf("recorded: %v", err)
+			}
+			again.DryRun = true
+			if _, err := Retry(t.Context(), w.context(), again, s, []batch.State{batch.Refused, batch.NotSent}); err != nil {
+				t.Fatal(err)
+			}
+			if notes := strings.Join(one[Planned](t, w.events).Plan.Notes, "\n"); !strings.Contains(notes, "not taken over from run "+s.ID) {
+				t.Errorf("notes %q", notes)
+			}
+		})
+	}
 }

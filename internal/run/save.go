@@ -40,7 +40,7 @@ func (s Saving) validate(r Request) error {
 }
 
 // save reports the plan as a dry run does, and saves it where no guard would refuse it.
-func (c application) save(ctx context.Context, p passage) error {
+func (c application) save(ctx context.Context, p guardInput) error {
 	if err := job(c).rehearse(ctx, p); err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (c application) save(ctx context.Context, p passage) error {
 	}
 	now := time.Now()
 	plan := saved.Plan{
-		ID: newID(c.start), Created: now, Expires: now.Add(c.req.Save.Life.Or(saved.DefaultLife)), Owner: owner, Program: c.Version, Command: c.command, Site: c.Settings.Site,
+		ID: newID(c.start), Created: now, Expires: now.Add(c.req.Save.Life.or(saved.DefaultLife)), Owner: owner, Program: c.Version, Command: c.command, Site: c.Settings.Site,
 		Collective: c.about.Collective, Federations: c.about.Federations, Agent: c.req.Agent, Action: c.req.Action, DDL: c.doc.Metadata.Version,
 		Inputs: c.inputs.plain, Secrets: slices.Sorted(slices.Values(c.secretNames())), TTL: c.message().TTL, Plan: p.plan, Rules: c.rules(), Pace: c.pace(), Verify: c.req.Proof.saved(),
 	}

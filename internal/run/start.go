@@ -50,8 +50,8 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 // job is a checked request on its way to the nodes.
 type job struct{ *call }
 
-func (c *call) door() door       { return door{c} }
-func (c *call) planner() planner { return planner{c} }
+func (c *call) checkpoint() checkpoint { return checkpoint{c} }
+func (c *call) planner() planner       { return planner{c} }
 
 // announce reports that the checks are done.
 func (c job) announce() error {
@@ -78,7 +78,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	}
 	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
 	plan.Notes = append(plan.Notes, c.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(c).noted(ctx, passage{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
+	whole, err := tokenWatch(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
 	if err != nil {
 		return Result{}, err
 	}
@@ -88,7 +88,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, whole)
 	}
-	if err := c.door().pass(ctx, whole); err != nil {
+	if err := c.checkpoint().pass(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {
@@ -108,7 +108,7 @@ func (c job) keepSeed(seed int64) []string {
 	return []string{"--limit chose the nodes at random: --limit-seed " + text + " makes the same choice of the same nodes"}
 }
 
-// absenceNotes tell that this broker does not report nodes that are not connected. A connection that cannot be had is a
+// absenceNotes report that this broker does not report nodes that are not connected. A connection that cannot be had is a
 // matter of the next step.
 func (c planner) absenceNotes(ctx context.Context) []string {
 	if !c.changes() || len(c.about.Federations) > 0 {

@@ -12,6 +12,7 @@ import (
 	"fleetctl/discovery"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/proof"
 	"fleetctl/rpcclient"
 )
@@ -26,9 +27,9 @@ const tokenMargin = 10 * time.Minute
 // tokenWatch is how a call looks at the nodes' tokens.
 type tokenWatch struct{ *call }
 
-// matter tells whether a restart can cost nodes their identity, and whether it can be seen beforehand: replies carry
-// the token, and are checked. Nodes in provisioning mode have none.
-func (c tokenWatch) matter() bool {
+// applies reports whether this call restarts v2 servers whose replies, and so their tokens, are checked. Nodes in
+// provisioning mode have no token.
+func (c tokenWatch) applies() bool {
 	if proof.Of(c.req.Agent, c.req.Action) != proof.Restart || c.about.Collective == fleet.ProvisioningCollective {
 		return false
 	}
@@ -36,8 +37,8 @@ func (c tokenWatch) matter() bool {
 	return err == nil && who.Version == choria.V2 && who.ChecksReplies
 }
 
-// guards tells whether nodes with an expiring token are kept from the restart.
-func (c tokenWatch) guards() bool { return c.matter() && !c.req.Guards.AllowExpiring }
+// refuses reports whether nodes with an expiring token are refused (no --allow-expiring).
+func (c tokenWatch) refuses() bool { return c.applies() && !c.req.Guards.AllowExpiring }
 
 // splay is the input of restart, zero where none was given.
 func (c *call) splay() time.Duration {
@@ -65,7 +66,7 @@ type tokenLook struct {
 
 // look looks at the token of every node that may be sent to, once a call: that of a reply to the discovery where
 // there was any, else of a reply to the question for the baseline.
-func (c tokenWatch) look(ctx context.Context, p passage) (tokenLook, error) {
+func (c tokenWatch) look(ctx context.Context, p guardInput) (tokenLook, error) {
 	if c.tokens != nil {
 		return *c.tokens, nil
 	}
@@ -89,10 +90,13 @@ func (c tokenWatch) look(ctx context.Context, p passage) (tokenLook, error) {
 		return tokenLook{}, fmt.Errorf("look at the nodes' tokens: %w", err)
 	}
 	look := tokenLook{within: p.plan.Estimate(c.pace()).Typical + tokenMargin}
+	if c.blind() { // the estimate ends with the last reply
+		look.within += c.margin() - tokenMargin
+	}
 	limit := time.Now().Add(look.within)
 	for _, n := range nodes {
 		switch t, seen := client.Token(n); {
-		case asked[n].Absent:
+		case asked[n].Absent && c.req.ReplyTo == "": // its batch looks again
 		case seen && t.Ends.Before(limit):
 			look.expiring = append(look.expiring, n)
 		case !seen, !t.Believed:
@@ -104,20 +108,20 @@ func (c tokenWatch) look(ctx context.Context, p passage) (tokenLook, error) {
 }
 
 // noted adds to the plan what it must say of the nodes' tokens.
-func (c tokenWatch) noted(ctx context.Context, p passage) (passage, error) {
-	if !c.guards() || p.nodes == 0 {
+func (c tokenWatch) noted(ctx context.Context, p guardInput) (guardInput, error) {
+	if !c.refuses() || p.nodes == 0 {
 		return p, nil
 	}
 	look, err := c.look(ctx, p)
 	if err == nil && len(look.unseen) > 0 {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the token of %s was not seen: %s; one that is silent before its batch, too, is not sent to",
-			countNoun(len(look.unseen), "node"), discovery.Fold(look.unseen)))
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the token of %s was not seen: %s; a node that is still silent when its batch is sent is left out",
+			plain.Count(len(look.unseen), "node"), discovery.Fold(look.unseen)))
 	}
 	return p, err
 }
 
 // expiring is the guard's check.
-func (c tokenWatch) expiring(ctx context.Context, p passage) error {
+func (c tokenWatch) expiring(ctx context.Context, p guardInput) error {
 	if p.nodes == 0 {
 		return nil
 	}
@@ -127,38 +131,48 @@ func (c tokenWatch) expiring(ctx context.Context, p passage) error {
 	}
 	hint := func(nodes []string, first string) string {
 		if p.run != "" || c.req.stored {
-			return first + "or go ahead all the same: --allow-expiring"
+			return first + "or go ahead anyway: --allow-expiring"
 		}
-		return fmt.Sprintf("%sleave them out: --exclude '%s'; or go ahead all the same: --allow-expiring", first, discovery.Fold(nodes))
+		return fmt.Sprintf("%sleave them out: --exclude '%s'; or go ahead anyway: --allow-expiring", first, discovery.Fold(nodes))
 	}
 	if n := len(look.expiring); n > 0 {
 		return refuse(hint(look.expiring, "renew their tokens, "),
 			"cannot restart %s: the token ends within %s, and a server that starts with an expired token deletes its identity and goes into provisioning: %s",
-			countNoun(n, "node"), look.within.Round(time.Second), discovery.Fold(look.expiring))
+			plain.Count(n, "node"), look.within.Round(time.Second), discovery.Fold(look.expiring))
 	}
-	if n := len(look.unseen); n > 0 && (c.proves() == 0 || c.req.ReplyTo != "") { // nothing looks at them again before they are sent to
-		return refuse(hint(look.unseen, ""), "cannot restart %s without a look at the token first: %s", countNoun(n, "node"), discovery.Fold(look.unseen))
+	if n := len(look.unseen); n > 0 && c.blind() {
+		return refuse(hint(look.unseen, ""), "cannot restart %s without a look at the token first: %s", plain.Count(n, "node"), discovery.Fold(look.unseen))
 	}
 	return nil
 }
 
-// good looks at the tokens of a batch where there are no baselines to do so.
+// blind reports that no baseline shows the tokens again before the nodes are sent to.
+func (c tokenWatch) blind() bool { return c.proves() == 0 || c.req.ReplyTo != "" }
+
+// good looks at the tokens of a batch where there are no baselines to do so. A node that was absent when all were asked may be
+// connected by now: its token was never seen.
 func (c tokenWatch) good(client *rpcclient.Client, nodes []string) error {
 	limit := time.Now().Add(c.margin())
-	var expiring []string
+	var expiring, unseen []string
 	for _, n := range nodes {
-		if t, seen := client.Token(n); seen && t.Ends.Before(limit) {
+		switch t, seen := client.Token(n); {
+		case !seen:
+			unseen = append(unseen, n)
+		case t.Ends.Before(limit):
 			expiring = append(expiring, n)
 		}
+	}
+	if len(unseen) > 0 {
+		return errors.New("the token of " + plain.Count(len(unseen), "node") + " was not seen: " + discovery.Fold(unseen))
 	}
 	if len(expiring) == 0 {
 		return nil
 	}
-	return errors.New("the token of " + countNoun(len(expiring), "node") + " ends within " + c.margin().String() + ": " + discovery.Fold(expiring))
+	return errors.New("the token of " + plain.Count(len(expiring), "node") + " ends within " + c.margin().String() + ": " + discovery.Fold(expiring))
 }
 
 // targets are the nodes that may be sent to.
-func (p passage) targets() []string { return append(p.plan.Names(), p.open...) }
+func (p guardInput) targets() []string { return append(p.plan.Names(), p.open...) }
 
 // openNodes are those that a probe may prove untouched.
 func openNodes(p batch.Progress) []string {

@@ -43,7 +43,7 @@ func TestANodeWhoseTokenWasNotSeenIsNotSentTo(t *testing.T) {
 		if _, err := w.start(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
-		const note = "the token of 2 nodes was not seen: n[2,4]; one that is silent before its batch, too, is not sent to"
+		const note = "the token of 2 nodes was not seen: n[2,4]; a node that is still silent when its batch is sent is left out"
 		if p := one[Planned](t, w.events); !slices.Contains(p.Plan.Notes, note) {
 			t.Errorf("the plan notes %q", p.Plan.Notes)
 		}

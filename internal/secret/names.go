@@ -11,7 +11,7 @@ import (
 var (
 	secretParts = []string{"token", "password", "passwd", "passphrase", "secret"}
 	secretWords = []string{"key", "pass", "psk"}
-	placeWords  = []string{"file", "path", "dir"} // last words of keys that say where a secret is
+	placeWords  = []string{"file", "path", "dir"} // last words of keys that name the place of a secret
 	fileWords   = []string{"key", "token"}        // what is also kept in files, so that its value may be a path
 )
 
@@ -20,7 +20,7 @@ func Name(name string) bool {
 	return slices.ContainsFunc(words(name), secretWord)
 }
 
-// Key is Name for a configuration key, whose value may say where the secret is instead of what it is. That is so when the
+// Key is Name for a configuration key, whose value may be the place of the secret instead of the secret. That is so when the
 // last word of the key is file, path or dir, or when the key names a key or a token and the value is a path: absolute, or
 // beginning with ~, . or .. and a separator. Passwords and the like are secret whatever they look like.
 func Key(key, value string) bool {

@@ -65,7 +65,7 @@ func openPipe(ctx context.Context, path string) (*os.File, error) {
 		return o.f, o.err
 	case <-ctx.Done():
 	}
-	if w, err := os.OpenFile(path, os.O_RDWR, 0); err == nil { // waits for nobody
+	if w, err := os.OpenFile(path, os.O_RDWR, 0); err == nil { // does not wait for a writer
 		o := <-done
 		_ = w.Close()
 		if o.err == nil {

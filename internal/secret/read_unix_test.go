@@ -91,7 +91,7 @@ func TestLineReadsADescriptor(t *testing.T) {
 	}
 }
 
-// A first signal ends the context: neither a pipe that nobody opens nor one that stays open may hold the command.
+// A first signal ends the context: neither a pipe without a writer nor one that stays open may hold the command.
 func TestLineEndsWithItsContext(t *testing.T) {
 	signal := errors.New("interrupt signal received")
 	t.Run("no writer", func(t *testing.T) {

@@ -28,7 +28,7 @@ func (s *Scrubber) Add(values ...Value) {
 		if quoted, err := json.Marshal(text); err == nil {
 			s.add(quoted[1 : len(quoted)-1])
 		}
-		quoted := strconv.Quote(text) // as log/slog writes it, in text and, but for what is rare, in JSON
+		quoted := strconv.Quote(text) // as log/slog writes it, in text and, except for what is rare, in JSON
 		s.add([]byte(quoted[1 : len(quoted)-1]))
 	}
 }

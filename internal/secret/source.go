@@ -11,7 +11,7 @@ import (
 // Stdin as the text of a secret means that stdin holds it.
 const Stdin = "-"
 
-// Source says where the text of a secret may come from. The zero value reads files only.
+// Source defines where the text of a secret may come from. The zero value reads files only.
 type Source struct {
 	In     io.Reader                        // for "-"
 	Getenv func(name string) (string, bool) // for "env:NAME"
@@ -20,7 +20,7 @@ type Source struct {
 	Ask func(ctx context.Context, question string) (string, error)
 }
 
-// ReadError says that a secret cannot be read where it was said to be.
+// ReadError reports that a secret cannot be read from the given place.
 type ReadError struct {
 	Name string // of the input
 	Err  error
@@ -33,7 +33,7 @@ func (e *ReadError) Error() string { return fmt.Sprintf("input %q: %v", e.Name, 
 func (e *ReadError) Unwrap() error { return e.Err }
 
 // Read returns the secret that text stands for: @FILE, - for stdin, env:NAME; @@ begins a literal @, and anything else
-// is the secret itself. literal tells that it was typed as it is, so that a caller can warn of process lists. name is
+// is the secret itself. literal reports that it was typed as it is, so that a caller can warn of process lists. name is
 // for errors and questions. Errors are *ReadError.
 func (s Source) Read(ctx context.Context, name, text string) (value Value, literal bool, err error) {
 	value, literal, err = s.read(ctx, name, text)

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"fleetctl/internal/atomicfile"
 )
 
 // Tokens that verified are remembered across runs, until they end: in a file of their
@@ -126,9 +128,9 @@ func (i *Identity) SaveTokens() error {
 	if err := os.MkdirAll(i.remembered.folder, 0o700); err != nil {
 		return fmt.Errorf("keep the tokens that verified: %w", err)
 	}
-	p, err := writePending(path, append(content, i.cacheMAC(content)...))
+	file, err := atomicfile.Write(path, append(content, i.cacheMAC(content)...))
 	if err == nil {
-		err = p.commit()
+		err = file.Commit(0o600)
 	}
 	return err
 }

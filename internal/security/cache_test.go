@@ -77,7 +77,7 @@ func TestATokenIsVerifiedOnceAcrossRuns(t *testing.T) {
 	})
 }
 
-// Whoever can write the file, and has not our seed, can make no token known; and what verified under one issuer says
+// A process that can write the file, and has not our seed, can make no token known; and what verified under one issuer says
 // nothing under another.
 func TestTheTokenCacheIsUselessToAForger(t *testing.T) {
 	folder, place := filepath.Join(t.TempDir(), "fleetctl"), newFolder(t)

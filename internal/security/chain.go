@@ -38,7 +38,7 @@ func (c *StandardClaims) signingKey(org ed25519.PublicKey) (ed25519.PublicKey, e
 	}
 }
 
-// checkOrgIssuer checks the token of one who may issue others.
+// checkOrgIssuer checks the token of an issuer of other tokens.
 func (c *StandardClaims) checkOrgIssuer(org ed25519.PublicKey) error {
 	if err := c.checkChainClaims(); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (c *StandardClaims) chainIssuer(org ed25519.PublicKey) (ed25519.PublicKey, 
 		return nil, err
 	}
 	if c.IssuerEnds.IsZero() {
-		return nil, fmt.Errorf("it does not say when its issuer expires")
+		return nil, fmt.Errorf("it has no expiry of its issuer")
 	}
 	id, keyText, ok := strings.Cut(strings.TrimPrefix(c.Issuer, chainIssuerPrefix), ".")
 	creator, err := parsePublicKey(keyText)
@@ -85,7 +85,7 @@ func (c *StandardClaims) checkChainClaims() error {
 	case c.TrustChain == "":
 		return fmt.Errorf("it has no trust chain signature")
 	case c.IssuedAt.IsZero() || c.ExpiresAt.IsZero():
-		return fmt.Errorf("it does not say when it was issued and expires")
+		return fmt.Errorf("it has no time of issue or no expiry")
 	}
 	made, ok := ksuidTime(c.ID)
 	if !ok || !made.Equal(c.IssuedAt.Time) {
@@ -94,7 +94,7 @@ func (c *StandardClaims) checkChainClaims() error {
 	return nil
 }
 
-// vouched says whether the signature in hex is key's over text.
+// vouched reports whether the signature in hex is key's over text.
 func vouched(key ed25519.PublicKey, text, signature string) bool {
 	raw, err := hex.DecodeString(signature)
 	return err == nil && len(key) == ed25519.PublicKeySize && ed25519.Verify(key, []byte(text), raw)

@@ -117,7 +117,7 @@ func (c StandardClaims) bounds() (begin, end int64) {
 	return begin, end
 }
 
-// chained tells that the token's claims name a chain of trust.
+// chained reports that the token's claims name a chain of trust.
 func (c StandardClaims) chained() bool {
 	return strings.HasPrefix(c.Issuer, orgIssuerPrefix) || strings.HasPrefix(c.Issuer, chainIssuerPrefix)
 }
@@ -191,7 +191,7 @@ type ServerClaims struct {
 	StandardClaims
 }
 
-// ProvisioningClaims are the token that tells an unconfigured server where to go
+// ProvisioningClaims are the token that sends an unconfigured server to a broker
 // (docs/protocol.md, provisioning JWT). Token and Password are secrets.
 type ProvisioningClaims struct {
 	Token        string         `json:"cht"`

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Credential is what one credential file says, for an operator who wonders. It holds nothing secret.
+// Credential describes one credential file. It holds nothing secret.
 type Credential struct {
 	// Kind is client certificate, CA file, token file, private key or seed file.
 	Kind string
 	Path string
-	// Names are whom it is for: the names of a certificate, the caller id of a token; none for keys.
+	// Names are its subjects: the names of a certificate, the caller id of a token; none for keys.
 	Names []string
 	// Issuer made it: the name in a certificate or token, unverified.
 	Issuer string
@@ -24,7 +24,7 @@ type Credential struct {
 }
 
 // Describe reads every credential file that the options name, each on its own: unlike Open it does not end at the first
-// fault. It verifies nothing but times, and talks to nobody. Faults are CredentialErrors.
+// fault. It verifies nothing but times, and uses no network. Faults are CredentialErrors.
 func Describe(o Options, now time.Time) []Credential {
 	if o.Provider == "" {
 		o.Provider = providerPuppet
@@ -32,7 +32,7 @@ func Describe(o Options, now time.Time) []Credential {
 	cert, key, ca := o.Certificate, o.Key, o.CA
 	if o.Provider == providerPuppet {
 		if name, err := o.certname(); err == nil {
-			cert, key, ca, _ = o.x509Paths(name) // Open tells why there are no paths
+			cert, key, ca, _ = o.x509Paths(name) // Open reports why there are no paths
 		}
 	}
 	var all []Credential

@@ -43,7 +43,7 @@ func TestDescribeReadsTokens(t *testing.T) {
 	}
 }
 
-func TestDescribeGoesOnAfterAFault(t *testing.T) {
+func TestDescribeContinuesAfterAFault(t *testing.T) {
 	f := newFolder(t)
 	later := noon.AddDate(2, 0, 0)
 	o := f.fileOptions(newAuthority(t, "Test CA", noon), noon)

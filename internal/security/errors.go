@@ -2,7 +2,7 @@ package security
 
 import "errors"
 
-// CredentialError says what is wrong with one credential. Callers map it to the
+// CredentialError reports what is wrong with one credential. Callers map it to the
 // exit code for credentials, and print Hint on a line of its own.
 type CredentialError struct {
 	Path    string // the file; "" when the fault is in a setting, which Problem then names
@@ -35,16 +35,16 @@ var (
 
 // What can be wrong with something signed.
 var (
-	// ErrUnsigned says that a signature is missing where one is required.
+	// ErrUnsigned reports that a signature is missing where one is required.
 	ErrUnsigned = errors.New("not signed")
 
-	// ErrSignature says that a signature does not fit the signed bytes.
+	// ErrSignature reports that a signature does not fit the signed bytes.
 	ErrSignature = errors.New("signature does not fit")
 
-	// ErrUntrusted says that the signer's certificate or token was not issued by
+	// ErrUntrusted reports that the signer's certificate or token was not issued by
 	// whom we trust.
 	ErrUntrusted = errors.New("not issued by a trusted issuer")
 
-	// ErrNotAllowed says that a request is genuine, but its caller may not make it.
+	// ErrNotAllowed reports that a request is genuine, but its caller may not make it.
 	ErrNotAllowed = errors.New("caller is not allowed")
 )

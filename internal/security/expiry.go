@@ -6,7 +6,7 @@ import (
 	"fleetctl/internal/choria"
 )
 
-// ChecksReplies tells whether the signatures and tokens of replies are checked: in
+// ChecksReplies reports whether the signatures and tokens of replies are checked: in
 // version 2, where an issuer is configured.
 func (i *Identity) ChecksReplies() bool { return i.version == choria.V2 && i.issuers.known() }
 

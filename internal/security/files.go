@@ -17,11 +17,11 @@ import (
 )
 
 // maxCredential is far more than any certificate chain, and keeps a wrong path
-// from being read for ever.
+// from being read forever.
 const maxCredential = 4 << 20
 
 // readCredential reads one file. what names it for people ("token file"), hint
-// says what to do when it is missing.
+// is the hint when it is missing.
 func readCredential(path, what, hint string) ([]byte, error) {
 	fault := func(problem, hint string, err error) error {
 		return &CredentialError{Path: path, Problem: what + " " + problem, Hint: hint, Err: err}
@@ -51,7 +51,7 @@ func readCredential(path, what, hint string) ([]byte, error) {
 	return data, nil
 }
 
-// reason is a file system error without the path, which is said already.
+// reason is a file system error without the path, which is printed already.
 func reason(err error) string {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err.Error()

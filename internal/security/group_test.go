@@ -111,8 +111,8 @@ func TestOnlyVerifiedTokensAreRemembered(t *testing.T) {
 }
 
 // The edge cases of "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko; SAC 2020), where implementations differ. What
-// we accept and the standard library does not can be made by the holder of the key alone; and what is refused here, the
-// holder of a key of small order could let anybody sign (docs/adr/0031-signatures-in-groups.md).
+// we accept and the standard library does not, only the holder of the key can make. What is refused here would let any process
+// sign for the holder of a key of small order (docs/adr/0031-signatures-in-groups.md).
 func TestEdgeSignatures(t *testing.T) {
 	data, err := os.ReadFile("testdata/edge-signatures.json")
 	if err != nil {

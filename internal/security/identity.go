@@ -20,7 +20,7 @@ import (
 // soon is how long before the end of a credential a warning is given.
 const soon = time.Hour
 
-// Identity is who we are on the network. It is made by Open, does not change, and
+// Identity is our identity on the network. It is made by Open, does not change, and
 // is safe for concurrent use.
 type Identity struct {
 	options  Options
@@ -61,8 +61,8 @@ type tlsParts struct {
 	legacy       bool // take the common name of certificates without alternative names
 }
 
-// Open reads and checks everything that we need to connect and to sign, and talks
-// to nobody. Every fault is a *CredentialError. now decides what has expired.
+// Open reads and checks everything that is needed to connect and to sign. It uses no
+// network. Every fault is a *CredentialError. now decides what has expired.
 func Open(o Options, now time.Time) (*Identity, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (i *Identity) Sender() string { return i.options.Identity }
 // final stop. They are fixed when the identity is opened.
 func (i *Identity) Warnings() []string { return slices.Clone(i.warnings) }
 
-// Token is the token to connect with; "" means that the TLS certificate says who
+// Token is the token to connect with; "" means that the TLS certificate names the
 // we are. It must not be printed.
 func (i *Identity) Token() string {
 	if i.version == choria.V1 && !i.options.AnonTLS {
@@ -144,7 +144,7 @@ func (i *Identity) SignNonce(nonce []byte) ([]byte, error) {
 
 // Seal signs a request, once, and wraps it. The request is sent as it is: what is
 // signed is exactly these bytes. A credential that has expired since Open is a
-// *CredentialError, because servers would drop the request in silence.
+// *CredentialError, because servers would drop the request silently.
 //
 // Where a remote signer is configured Seal asks it, which takes up to some seconds, and
 // a signer that does not sign is a *RemoteError. A request to the signing service itself

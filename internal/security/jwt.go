@@ -15,7 +15,7 @@ import (
 
 const whatToken = "token file"
 
-const hintToken = "get a new one: fleetctl login, or from whoever issues tokens"
+const hintToken = "get a new one: fleetctl login, or ask the issuer of the tokens"
 
 func expiredToken(path string, end time.Time) error {
 	return &CredentialError{Path: path, Problem: whatToken + " holds a token that expired on " + end.UTC().Format(time.RFC3339), Hint: hintToken, Err: ErrTokenExpired}
@@ -43,15 +43,9 @@ func (i *Identity) openToken(now time.Time) error {
 			return setting("security provider choria needs plugin.security.choria."+s.key+", which is not set", "set it to the path of the file")
 		}
 	}
-	claims, err := i.readToken(now)
-	if err != nil {
+	if err := i.openCaller(now); err != nil {
 		return err
 	}
-	if err := i.readSeed(claims); err != nil {
-		return err
-	}
-	i.caller = claims.CallerID
-	i.expiring(whatToken, o.TokenFile, claims.Expires(), now)
 	if err := i.openTokenTLS(now); err != nil {
 		return err
 	}
@@ -134,7 +128,7 @@ func (i *Identity) checkToken(c *ClientClaims, token string, now time.Time) erro
 	case errors.Is(err, ErrTokenExpired):
 		return expiredToken(path, c.Expires())
 	case err != nil:
-		return fault("that is not valid before "+c.NotBefore.UTC().Format(time.RFC3339), "check the clock of this machine; it says "+now.UTC().Format(time.RFC3339), err)
+		return fault("that is not valid before "+c.NotBefore.UTC().Format(time.RFC3339), "check the clock of this machine; it shows "+now.UTC().Format(time.RFC3339), err)
 	case c.Expires().IsZero():
 		return fault("without an expiry, which brokers refuse", hintToken, ErrTokenExpired)
 	case c.CallerID == "":
@@ -178,6 +172,20 @@ func (s issuers) keys(organization string) ([]crypto.PublicKey, bool) {
 		keys[n] = key
 	}
 	return keys, len(keys) > 0
+}
+
+// openCaller reads the token and its seed, which define the caller.
+func (i *Identity) openCaller(now time.Time) error {
+	claims, err := i.readToken(now)
+	if err != nil {
+		return err
+	}
+	if err := i.readSeed(claims); err != nil {
+		return err
+	}
+	i.caller = claims.CallerID
+	i.expiring(whatToken, i.options.TokenFile, claims.Expires(), now)
+	return nil
 }
 
 // readSeed reads the seed and checks that it is the token's.

@@ -13,11 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"fleetctl/internal/atomicfile"
 )
 
 const keyLoginURL = "plugin.login.aaasvc.login.url"
 
-// Login is a caller who asks the site's login service for a token.
+// Login asks the site's login service for a token.
 type Login struct {
 	URLs               []string // plugin.login.aaasvc.login.url: any of them will do
 	Username, Password string
@@ -63,11 +65,11 @@ func LogIn(ctx context.Context, o Options, l Login, now time.Time) (Session, err
 	if err != nil {
 		return s, fmt.Errorf("make a key: %w", err)
 	}
-	seed, err := writePending(s.SeedFile, []byte(hex.EncodeToString(key.Seed())))
+	seed, err := atomicfile.Write(s.SeedFile, []byte(hex.EncodeToString(key.Seed())))
 	if err != nil {
 		return s, err
 	}
-	defer seed.drop()
+	defer seed.Drop()
 	token, err := l.ask(ctx, services, public, key, now)
 	if err != nil {
 		return s, err
@@ -77,14 +79,14 @@ func LogIn(ctx context.Context, o Options, l Login, now time.Time) (Session, err
 		return s, err
 	}
 	s.Caller, s.Expires = claims.CallerID, claims.Expires()
-	saved, err := writePending(s.TokenFile, []byte(token))
+	saved, err := atomicfile.Write(s.TokenFile, []byte(token))
 	if err != nil {
 		return s, err
 	}
-	defer saved.drop()
-	// A crash between the two leaves an old token with a new key, which Open says and the
-	// next login mends.
-	return s, errors.Join(seed.commit(), saved.commit())
+	defer saved.Drop()
+	// A crash between the two leaves an old token with a new key, which Open reports and the
+	// next login fixes.
+	return s, errors.Join(seed.Commit(0o600), saved.Commit(0o600))
 }
 
 // loginServices prepares the ways to the login services, in any order.
@@ -132,7 +134,7 @@ func (o *Options) tlsPaths() (certificate, key, ca string) {
 	return certificate, key, ca
 }
 
-// ask asks the services until one answers. A no is final.
+// ask asks the services until one answers. A refusal is final.
 func (l Login) ask(ctx context.Context, services []*remote, public ed25519.PublicKey, key ed25519.PrivateKey, now time.Time) (string, error) {
 	stamp := strconv.FormatInt(now.Unix(), 10)
 	question := map[string]string{
@@ -156,18 +158,18 @@ func (l Login) ask(ctx context.Context, services []*remote, public ed25519.Publi
 		case err != nil:
 			return "", err
 		case answer.Error != "":
-			return "", service.fault("it says no: "+words(answer.Error, l.Password), "", nil)
+			return "", service.fault("it refused: "+words(answer.Error, l.Password), "", nil)
 		case answer.Token == "":
 			return "", service.fault("its answer has no token", "is that URL the login service's?", nil)
 		default:
 			return strings.TrimSpace(answer.Token), nil
 		}
 	}
-	return "", nobody(failed)
+	return "", unreached(failed)
 }
 
-// nobody says that no service was reached.
-func nobody(failed []*RemoteError) error {
+// unreached is the error when no service was reached.
+func unreached(failed []*RemoteError) error {
 	if len(failed) == 1 {
 		return failed[0]
 	}

@@ -110,7 +110,7 @@ func TestALoginBringsATokenAndItsKey(t *testing.T) {
 	o, l, desk := f.loggingIn(t)
 	oldSeed := read(t, o.SeedFile)
 	desk.asked = func(in map[string]string, f folder) {
-		// The new key is on disk before anybody is asked, and the old one is still in force.
+		// The new key is on disk before any request, and the old one is still in force.
 		names, err := filepath.Glob(f.path(".bob.seed.*"))
 		if err != nil || len(names) != 1 || read(t, o.SeedFile) != oldSeed {
 			t.Errorf("while asking: %q, %v, the old seed is there: %t", names, err, read(t, o.SeedFile) == oldSeed)
@@ -159,7 +159,7 @@ func TestALoginThatFailsLeavesTokenAndKey(t *testing.T) {
 		edit func(o *Options, l *Login, d *frontDesk)
 		want string
 	}{
-		{"wrong password", func(_ *Options, l *Login, _ *frontDesk) { l.Password = "wrong horse" }, `it says no: bob may not log in with "[redacted]"`},
+		{"wrong password", func(_ *Options, l *Login, _ *frontDesk) { l.Password = "wrong horse" }, `it refused: bob may not log in with "[redacted]"`},
 		{"denied", func(_ *Options, _ *Login, d *frontDesk) {
 			d.early = reply(401, `{"error":"not with `+rightPassword+`"}`)
 		}, "it answered 401 Unauthorized: not with [redacted]"},
@@ -178,7 +178,7 @@ func TestALoginThatFailsLeavesTokenAndKey(t *testing.T) {
 		{"another organization's", func(_ *Options, _ *Login, d *frontDesk) {
 			d.token = token(func(c *ClientClaims) { c.Organization = "other" })
 		}, "the token that it gave is not of the configured issuer"},
-		{"nobody's", func(_ *Options, _ *Login, d *frontDesk) {
+		{"another key's", func(_ *Options, _ *Login, d *frontDesk) {
 			d.token = token(func(c *ClientClaims) { c.CallerID = "" })
 		}, "the token that it gave names no caller"},
 		{"unknown certificate", func(o *Options, _ *Login, _ *frontDesk) { o.CA = "" }, "its certificate is of a certificate authority that is not known here"},
@@ -210,7 +210,7 @@ func TestALoginGoesOnToAServiceThatIsThere(t *testing.T) {
 	l.URLs = l.URLs[:2]
 	_, err := LogIn(t.Context(), o, l, noon)
 	if err == nil || strings.Count(err.Error(), "out of reach") != 2 {
-		t.Errorf("nobody is there: %v", err)
+		t.Errorf("no service: %v", err)
 	}
 	if desk.count != 1 {
 		t.Errorf("asked %d times", desk.count)

@@ -57,7 +57,7 @@ func TestOpenNamesEveryFaultOfACertificate(t *testing.T) {
 		{"not yet valid", func(f folder, _ *Options) {
 			f.write("cert.pem", cert(func(c *x509.Certificate) { c.NotBefore = noon.Add(time.Hour) }))
 		},
-			"cert.pem: client certificate is not valid before 2026-11-22T13:00:00Z", "it says 2026-11-22T12:00:00Z"},
+			"cert.pem: client certificate is not valid before 2026-11-22T13:00:00Z", "it shows 2026-11-22T12:00:00Z"},
 		{"other key", func(f folder, _ *Options) { f.write("key.pem", pkcs1(rsaKeyB())) }, "key.pem", "made together"},
 		{"EC key", func(f folder, _ *Options) { f.write("key.pem", pkcs8(t, ecKey())) }, "key.pem: private key is an EC key, where RSA is needed", "RSA only"},
 		{"EC key, old form", func(f folder, _ *Options) {
@@ -86,7 +86,7 @@ func TestOpenNamesEveryFaultOfACertificate(t *testing.T) {
 		{"signer without a token", func(_ folder, o *Options) { o.SignerURL = "https://x/" }, "a remote signer needs our token, and neither plugin.security.choria.token_file nor plugin.choria.security.request_signer.token_file is set", "fleetctl login"},
 		{"signer service without a token", func(_ folder, o *Options) { o.SignerService = true }, "request_signer.token_file is set", "fleetctl login"},
 		{"signer's token is missing", func(f folder, o *Options) { o.SignerService, o.SignerTokenFile = true, f.path("none.jwt") }, "none.jwt: token file does not exist", "fleetctl login"},
-		{"anonymous TLS", func(_ folder, o *Options) { o.AnonTLS = true }, "plugin.security.client_anon_tls needs a remote signer: without a certificate nobody can sign for us", "client certificate"},
+		{"anonymous TLS", func(_ folder, o *Options) { o.AnonTLS = true }, "plugin.security.client_anon_tls needs a remote signer: without a certificate this client cannot sign", "client certificate"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestOpenNamesEveryFaultOfAToken(t *testing.T) {
 		{"not yet valid", func(f folder, _ *Options) {
 			write(f, token(func(c *ClientClaims) { c.NotBefore = At(noon.Add(6 * time.Second)) }))
 		},
-			"token.jwt: token file holds a token that is not valid before 2026-11-22T12:00:06Z", "it says 2026-11-22T12:00:00Z"},
+			"token.jwt: token file holds a token that is not valid before 2026-11-22T12:00:06Z", "it shows 2026-11-22T12:00:00Z"},
 		{"server's token", func(f folder, _ *Options) { write(f, mustServer(t, serverClaims(noon), orgKey)) },
 			"token.jwt: token file holds a token of purpose server, and requests need one of purpose client", "new one"},
 		{"no caller", func(f folder, _ *Options) { write(f, token(func(c *ClientClaims) { c.CallerID = "" })) }, "token.jwt: token file holds a token without a caller id", "new one"},
@@ -223,7 +223,7 @@ func TestOpenFindsWhoWeAre(t *testing.T) {
 	}{
 		{"file, a user", func(folder, *Options) {}, "choria=bob.mcollective"},
 		{"file, root is the host", func(_ folder, o *Options) { o.Root = true }, "choria=ops.example.net"},
-		{"file, nobody is the host", func(_ folder, o *Options) { o.User = "" }, "choria=ops.example.net"},
+		{"file, without a user", func(_ folder, o *Options) { o.User = "" }, "choria=ops.example.net"},
 		{"file, named", func(_ folder, o *Options) { o.CertnameOverride = "rip.mcollective"; o.Root = true }, "choria=rip.mcollective"},
 		{"file, PKCS#1 key", func(f folder, _ *Options) { f.write("key.pem", pkcs1(rsaKeyA())) }, "choria=bob.mcollective"},
 		{"file, no CA", func(_ folder, o *Options) { o.CA = "" }, "choria=bob.mcollective"},
@@ -301,8 +301,8 @@ func TestPuppetNeedsToKnowWhoAndWhere(t *testing.T) {
 		want string
 		hint string
 	}{
-		{"who", Options{Provider: "puppet", Identity: "x", Home: "/home/bob"}, "cannot tell who you are: the variable USER is not set", "MCOLLECTIVE_CERTNAME"},
-		{"where", Options{Provider: "puppet", Identity: "x", User: "bob"}, "cannot tell where Puppet's ssl directory is: there is no home directory", "plugin.choria.ssldir"},
+		{"who", Options{Provider: "puppet", Identity: "x", Home: "/home/bob"}, "the caller is unknown: the variable USER is not set", "MCOLLECTIVE_CERTNAME"},
+		{"where", Options{Provider: "puppet", Identity: "x", User: "bob"}, "Puppet's ssl directory is unknown: there is no home directory", "plugin.choria.ssldir"},
 		{"odd name", Options{Provider: "puppet", Identity: "x", User: "../bob", Home: "/home/bob"}, `"../bob.mcollective" cannot be the name of a certificate`, "MCOLLECTIVE_CERTNAME"},
 		{"root's directory", Options{Provider: "puppet", Identity: "x", CertnameOverride: "no.such.mcollective", Root: true}, "/etc/puppetlabs/puppet/ssl/certs/no.such.mcollective.pem: client certificate does not exist", "choria enroll"},
 	}

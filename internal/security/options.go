@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Options say who we are. The names of the settings are in docs/protocol.md,
+// Options define who we are. The names of the settings are in docs/protocol.md,
 // configuration keys that matter to a client; nothing here is a secret.
 type Options struct {
 	Provider         string // plugin.security.provider: file, puppet or choria; "" is puppet, upstream's default
@@ -113,7 +113,7 @@ func (o *Options) checkChoria() error {
 // checkSigner refuses what needs a remote signer, and chooses its files.
 func (o *Options) checkSigner() error {
 	if o.AnonTLS && !o.delegates() && !o.Insecure {
-		return setting("plugin.security.client_anon_tls needs a remote signer: without a certificate nobody can sign for us",
+		return setting("plugin.security.client_anon_tls needs a remote signer: without a certificate this client cannot sign",
 			"set "+keySignerURL+" or "+keySignerService+", or remove it and use a client certificate")
 	}
 	o.selectTokenFiles()
@@ -147,7 +147,7 @@ func (o *Options) certname() (string, error) {
 	case o.Provider == providerFile && (o.Root || o.User == ""):
 		return o.Identity, nil
 	case o.User == "":
-		return "", setting("cannot tell who you are: the variable USER is not set", "set USER, or name the certificate with MCOLLECTIVE_CERTNAME")
+		return "", setting("the caller is unknown: the variable USER is not set", "set USER, or name the certificate with MCOLLECTIVE_CERTNAME")
 	default:
 		return o.User + "." + identitySuffix, nil
 	}
@@ -162,11 +162,11 @@ func (o *Options) x509Paths(certname string) (cert, key, ca string, err error) {
 	switch {
 	case dir != "":
 	case o.Root:
-		dir = "/etc/puppetlabs/puppet/ssl" // what Puppet says when it is asked as root
+		dir = "/etc/puppetlabs/puppet/ssl" // what Puppet reports when it runs as root
 	case o.Home != "":
 		dir = filepath.Join(o.Home, ".puppetlabs", "etc", "puppet", "ssl")
 	default:
-		return "", "", "", setting("cannot tell where Puppet's ssl directory is: there is no home directory", "set plugin.choria.ssldir")
+		return "", "", "", setting("Puppet's ssl directory is unknown: there is no home directory", "set plugin.choria.ssldir")
 	}
 	if strings.ContainsAny(certname, `/\`) {
 		return "", "", "", setting(fmt.Sprintf("%q cannot be the name of a certificate", certname), "set MCOLLECTIVE_CERTNAME")
@@ -174,7 +174,7 @@ func (o *Options) x509Paths(certname string) (cert, key, ca string, err error) {
 	return filepath.Join(dir, "certs", certname+".pem"), filepath.Join(dir, "private_keys", certname+".pem"), filepath.Join(dir, "certs", "ca.pem"), nil
 }
 
-// issuers are those whose tokens we believe: by organization, or else any of the
+// issuers are those whose tokens we trust: by organization, or else any of the
 // trusted signers (docs/protocol.md, signing v2).
 type issuers struct {
 	byOrganization map[string]ed25519.PublicKey

@@ -19,9 +19,9 @@ import (
 	"unicode"
 )
 
-// RemoteError says that a service which has to sign for us, or to let us in, did not: it
-// is out of reach, it is not the one that we know, it says no, or its answer cannot be
-// used. Nothing of what was to be signed has been sent to the fleet.
+// RemoteError reports that a request signer or a login service failed: it cannot be
+// reached, it is not the expected one, it refused, or its answer cannot be
+// used. Nothing that needed a signature was sent to the fleet.
 type RemoteError struct {
 	Service string // who: "request signer https://...", without a password that the URL may hold
 	Problem string // what, with the service's own words where it gave some; no secret
@@ -72,8 +72,8 @@ func (r *remote) fault(problem, hint string, err error) *RemoteError {
 }
 
 // ask posts question and decodes the answer, which must be a JSON object. The error is a
-// *RemoteError, in which secret does not occur, or the cause of a context that somebody
-// cancelled.
+// *RemoteError, in which secret does not occur, or the cause of a context that was
+// canceled.
 func (r *remote) ask(ctx context.Context, question, answer any, secret string) error {
 	body, err := json.Marshal(question)
 	if err != nil {
@@ -112,7 +112,7 @@ func (r *remote) refused(res *http.Response, data []byte, secret string) error {
 	var body struct {
 		Error string `json:"error"`
 	}
-	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) // "" when it says nothing usable
+	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) // "" without a usable reason
 	switch {
 	case json.Unmarshal(data, &body) == nil && body.Error != "":
 		problem += ": " + words(body.Error, secret)
@@ -129,8 +129,8 @@ func (r *remote) refused(res *http.Response, data []byte, secret string) error {
 	return r.fault(problem, hint, nil)
 }
 
-// words makes what a stranger says fit to be shown: one line, no control characters, not
-// too long, and without a secret that we told the stranger.
+// words makes a service's text fit to be printed: one line, no control characters, not
+// too long, and without the secret that it was sent.
 func words(text string, secrets ...string) string {
 	for _, secret := range secrets {
 		if secret != "" {
@@ -164,10 +164,10 @@ func (r *remote) explain(ctx context.Context, err error) error {
 }
 
 func (r *remote) certificateHint() string {
-	return "name the certificate authority of " + r.url.Host + " with --signer-ca FILE, or signer_ca in fleetctl's settings; --insecure-signer goes on with whoever answers"
+	return "name the certificate authority of " + r.url.Host + " with --signer-ca FILE, or signer_ca in fleetctl's settings; --insecure-signer accepts any service that answers"
 }
 
-// certificateFault says what is wrong with the service's certificate, "" for nothing.
+// certificateFault reports what is wrong with the service's certificate, "" for nothing.
 func certificateFault(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "its certificate is of a certificate authority that is not known here"
@@ -199,14 +199,14 @@ func transportReason(err error) string {
 }
 
 // parseRemote reads the URL of a service. Plain HTTP shows tokens and passwords to
-// everybody on the way: it is for this machine, or for whoever insists.
+// every reader on the network: it is for this machine, or for --insecure-signer.
 func parseRemote(key, text string, insecure bool) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		return nil, setting(key+" is not a URL of a service", "it is like https://signer.example.net/path")
 	case u.Scheme == "http" && !insecure && !onThisMachine(u.Hostname()):
-		return nil, setting(fmt.Sprintf("%s: %s is not encrypted, and would show your token or password to everybody on the way", key, u.Redacted()),
+		return nil, setting(fmt.Sprintf("%s: %s is not encrypted, and would show your token or password to every reader on the network", key, u.Redacted()),
 			"use https, or --insecure-signer (insecure_signer in fleetctl's settings)")
 	}
 	return u, nil

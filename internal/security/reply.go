@@ -19,7 +19,7 @@ const provisioningCollective = "provisioning"
 // else.
 const maxCachedTokens = 1 << 18
 
-// OpenReply checks who signed a reply. In version 2 with an issuer configured, it
+// OpenReply checks the signature of a reply. In version 2 with an issuer configured, it
 // returns the identity in the server's token, after checking that the issuer (or a
 // chain issuer it vouches for) issued that token, for a server, that it has not
 // expired, and that the signature fits the reply's bytes. Errors wrap ErrUnsigned,

@@ -17,8 +17,8 @@ import (
 // (docs/protocol.md, signing).
 const signerAgent = "aaa_signer"
 
-// SigningService asks the network's own signing service, action sign of aaa_signer. Whoever
-// owns the connection implements it.
+// SigningService asks the network's own signing service, action sign of aaa_signer. The
+// owner of the connection implements it.
 type SigningService interface {
 	// Sign hands over the request's JSON, the caller's signature in hex and the caller's
 	// token, and returns the signed request. A refusal is an error. The request that asks
@@ -32,7 +32,7 @@ const (
 	keySignerService = "plugin.choria.security.request_signer.service"
 )
 
-// delegates tells that requests are signed by somebody else.
+// delegates reports whether another service signs the requests.
 func (o *Options) delegates() bool { return o.SignerService || o.SignerURL != "" }
 
 // requestSigner has requests signed elsewhere: by HTTP, or by the service.
@@ -107,12 +107,12 @@ func (s *requestSigner) overHTTP(ctx context.Context, request []byte, signature,
 		return nil, err
 	}
 	if answer.Error != "" {
-		return nil, s.http.fault("it says no: "+words(answer.Error, token), "", nil)
+		return nil, s.http.fault("it refused: "+words(answer.Error, token), "", nil)
 	}
 	return answer.Secure, nil
 }
 
-// unsigned tells that a request goes to the signing service, which takes it as it is.
+// unsigned reports that a request goes to the signing service, which takes it as it is.
 func unsigned(version choria.Version, request []byte) bool {
 	if !bytes.Contains(request, []byte(signerAgent)) {
 		return false
@@ -122,7 +122,7 @@ func unsigned(version choria.Version, request []byte) bool {
 }
 
 // sealElsewhere has the request signed, and checks the result as far as servers would:
-// those drop what they do not believe in silence.
+// those drop what they do not believe silently.
 func (i *Identity) sealElsewhere(ctx context.Context, request []byte, now time.Time) ([]byte, error) {
 	signature := hex.EncodeToString(ed25519.Sign(i.seed, request))
 	data, err := i.delegate.sign(ctx, request, signature, i.token)
@@ -146,7 +146,7 @@ func (i *Identity) sealElsewhere(ctx context.Context, request []byte, now time.T
 	}
 	if i.version == choria.V1 {
 		if _, err := signedByCertificate(sealed); err != nil { // its authority is for the servers to judge
-			return nil, i.delegate.fault("servers would not believe what it signed: "+words(err.Error()), "they would drop it in silence", err)
+			return nil, i.delegate.fault("servers would not believe what it signed: "+words(err.Error()), "they would drop it silently", err)
 		}
 		return data, nil
 	}
@@ -157,7 +157,7 @@ func (i *Identity) sealElsewhere(ctx context.Context, request []byte, now time.T
 // must be there (docs/protocol.md, remote signer).
 func (i *Identity) adoptDelegation(sealed choria.SecureRequest, now time.Time) ([]byte, error) {
 	if sealed.Signer == "" {
-		return nil, i.delegate.fault("it did not say who signed: the field signer is empty", "is it a signer for protocol v2?", nil)
+		return nil, i.delegate.fault("it did not name the signer: the field signer is empty", "is it a signer for protocol v2?", nil)
 	}
 	sealed.Caller = i.token
 	if i.issuers.known() {

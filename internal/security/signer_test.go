@@ -270,14 +270,14 @@ func TestASignerThatDoesNotSignIsAnError(t *testing.T) {
 		edit    func(*signingDesk)
 		want    string // "" where the request may go out
 	}{
-		{"says no", v2, answer(200, `{"error":"up=bob may not call\u001b[31m this"}`), "it says no: up=bob may not call [31m this"},
+		{"says no", v2, answer(200, `{"error":"up=bob may not call\u001b[31m this"}`), "it refused: up=bob may not call [31m this"},
 		{"says no with a status", v1, answer(403, `{"error":"denied"}`), "it answered 403 Forbidden: denied"},
 		{"tells the token", v2, func(d *signingDesk) {
 			d.before = func(w http.ResponseWriter) bool {
 				data, _ := os.ReadFile(d.tokenFile)
 				return answering(200, fmt.Sprintf(`{"error":"I do not know %s"}`, strings.TrimSpace(string(data))))(w)
 			}
-		}, "it says no: I do not know [redacted]"},
+		}, "it refused: I do not know [redacted]"},
 		{"breaks", v2, answer(500, "<html>oops"), "it answered 500 Internal Server Error"},
 		{"moved", v2, func(d *signingDesk) {
 			d.before = func(w http.ResponseWriter) bool {
@@ -302,7 +302,7 @@ func TestASignerThatDoesNotSignIsAnError(t *testing.T) {
 		{"nothing", v1, answer(200, `{}`), "its answer has no secure_request"},
 		{"null", v2, answer(200, `null`), "its answer has no secure_request"},
 		{"not a request", v2, answer(200, `{"secure_request":"e30="}`), "what it signed is no request: secure request: protocol: unknown protocol"},
-		{"v2 without a signer", v2, func(d *signingDesk) { d.edit = func(sr *choria.SecureRequest) { sr.Signer = "" } }, "it did not say who signed: the field signer is empty"},
+		{"v2 without a signer", v2, func(d *signingDesk) { d.edit = func(sr *choria.SecureRequest) { sr.Signer = "" } }, "it did not name the signer: the field signer is empty"},
 		{"unsigned", v2, func(d *signingDesk) { d.edit = func(sr *choria.SecureRequest) { sr.Signature = nil } }, "it gave the request back without a signature"},
 		{"unsigned v1", v1, func(d *signingDesk) {
 			d.edit = func(sr *choria.SecureRequest) { sr.Signature, sr.Certificate = nil, "" }
@@ -452,8 +452,8 @@ func TestAServiceThatSaysNoIsAnError(t *testing.T) {
 	_, err := i.Seal(t.Context(), req)
 	checkRemote(t, err, "there is no connection to ask it over", i.Token())
 	i.delegate.service = desk
-	_, err = i.Seal(t.Context(), request(t, choria.V2, "up=somebody", time.Now()))
-	checkRemote(t, err, "the request is made as up=somebody", i.Token())
+	_, err = i.Seal(t.Context(), request(t, choria.V2, "up=other", time.Now()))
+	checkRemote(t, err, "the request is made as up=other", i.Token())
 }
 
 func TestOpenDelegatedNeedsOnlyATokenToBeAnonymous(t *testing.T) {
@@ -543,7 +543,7 @@ func TestOpenRefusesSignersThatCannotWork(t *testing.T) {
 		want string
 	}{
 		{"plain http", func(o *Options) { o.SignerURL = "http://bob:pw@signer.example.net/" },
-			"plugin.choria.security.request_signer.url: http://bob:xxxxx@signer.example.net/ is not encrypted, and would show your token or password to everybody on the way"},
+			"plugin.choria.security.request_signer.url: http://bob:xxxxx@signer.example.net/ is not encrypted, and would show your token or password to every reader on the network"},
 		{"no URL", func(o *Options) { o.SignerURL = "signer.example.net" }, "plugin.choria.security.request_signer.url is not a URL of a service"},
 		{"other scheme", func(o *Options) { o.SignerURL = "ftp://signer.example.net" }, "plugin.choria.security.request_signer.url is not a URL of a service"},
 		{"missing CA", func(o *Options) { o.SignerCA = f.path("none.pem") }, "none.pem: CA file does not exist"},
@@ -561,7 +561,7 @@ func TestOpenRefusesSignersThatCannotWork(t *testing.T) {
 	mustOpen(t, good, time.Now())
 }
 
-// answers is a service that says what it is told to.
+// answers is a service with a prepared answer.
 type answers string
 
 func (a answers) Sign(context.Context, string, string, string) (string, error) { return string(a), nil }

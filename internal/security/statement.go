@@ -7,7 +7,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"time"
 
@@ -72,7 +71,7 @@ func (i *Identity) SignStatement(text []byte) (Statement, error) {
 	if err != nil {
 		return Statement{}, fmt.Errorf("sign statement: %w", err)
 	}
-	return Statement{Signature: signature, Certificate: onlyCertificates(i.certificate)}, nil
+	return Statement{Signature: signature, Certificate: i.certificate}, nil
 }
 
 // VerifyStatement checks that a caller who may manage the fleet signed the text, and
@@ -189,15 +188,4 @@ func certificateChain(text string) (leaf *x509.Certificate, between *x509.CertPo
 		between.AddCert(cert)
 	}
 	return certs[0], between, nil
-}
-
-// onlyCertificates leaves out everything else that a PEM file may hold: above all a private key.
-func onlyCertificates(text string) string {
-	var out []byte
-	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			out = append(out, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
-		}
-	}
-	return string(out)
 }

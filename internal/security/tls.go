@@ -14,11 +14,11 @@ import (
 // when TLS is disabled. The caller sets ServerName for each broker.
 //
 // The broker's certificate is verified: by the configured CA or the system's
-// roots, and for the name that was dialled. Certificates without alternative names
+// roots, and for the name that was dialed. Certificates without alternative names
 // are taken by their common name with provider puppet, or where legacy
 // certificates are allowed (docs/protocol.md, TLS per security provider). In that
 // mode the name comes from the handshake, which carries no IP addresses: brokers
-// are the addresses that may be dialled then, hosts or host:port, with or without a
+// are the addresses that may be dialed then, hosts or host:port, with or without a
 // scheme; what is not an IP among them is ignored.
 func (i *Identity) TLS(brokers ...string) (*tls.Config, error) {
 	if i.options.DisableTLS {
@@ -81,8 +81,8 @@ func legacyVerifier(roots *x509.CertPool, ips []string) func(tls.ConnectionState
 	}
 }
 
-// verifyName checks whom the certificate is for. An empty name means that an IP
-// address was dialled: it must be for one of those that we know.
+// verifyName checks the name in the certificate. An empty name means that an IP
+// address was dialed: it must be for one of those that we know.
 func verifyName(leaf *x509.Certificate, name string, ips []string) error {
 	if name == "" {
 		for _, ip := range ips {
@@ -90,7 +90,7 @@ func verifyName(leaf *x509.Certificate, name string, ips []string) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("the certificate is for %s, not for the IP address that was dialled: connect by host name", strings.Join(certificateNames(leaf), ", "))
+		return fmt.Errorf("the certificate is for %s, not for the IP address that was dialed: connect by host name", strings.Join(certificateNames(leaf), ", "))
 	}
 	for _, e := range leaf.Extensions {
 		if e.Id.Equal(oidAlternativeNames) {

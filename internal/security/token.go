@@ -116,7 +116,7 @@ type serverFacts struct {
 }
 
 // verify checks the token's signature with one key, and fills claims. std points
-// into claims; chained says whether a chain of trust may stand between them.
+// into claims; chained reports whether a chain of trust may stand between them.
 func verify(token string, claims any, std *StandardClaims, key crypto.PublicKey, chained bool) error {
 	token, err := tidy(token)
 	if err != nil {
@@ -131,7 +131,7 @@ func verify(token string, claims any, std *StandardClaims, key crypto.PublicKey,
 	if err == nil {
 		return nil
 	}
-	if unread := decode(token, claims); unread != nil { // the library's errors do not tell these apart
+	if unread := decode(token, claims); unread != nil { // the library's errors do not distinguish these
 		return unread
 	}
 	if chain != nil {
@@ -292,7 +292,7 @@ func IssueServer(c ServerClaims, key crypto.Signer) (string, error) {
 }
 
 // IssueProvisioning is IssueClient for a provisioning token, which is valid for a
-// year when not said otherwise.
+// year by default.
 func IssueProvisioning(c ProvisioningClaims, key crypto.Signer) (string, error) {
 	c.prepare(PurposeProvisioning, 365*24*time.Hour)
 	c.Subject = string(PurposeProvisioning)

@@ -27,7 +27,7 @@ var (
 // callerPattern finds the certificate's name in a caller id.
 var callerPattern = regexp.MustCompile(`^[a-z]+=([\w\.\-]+)`)
 
-// Caller is who made a verified request.
+// Caller is the caller of a verified request.
 type Caller struct {
 	ID         string        // the request's caller id
 	Token      *ClientClaims // version 2: the caller's token
@@ -82,7 +82,7 @@ func matchAny(patterns []*regexp.Regexp, names ...string) bool {
 	})
 }
 
-// Verify checks the signature of a request, who made it, and that the request's own
+// Verify checks the signature of a request, its caller, and that the request's own
 // caller id may be used by them (docs/protocol.md, signing v1 and v2). Token and
 // certificate times are judged at now, without leeway. Errors wrap ErrUnsigned,
 // ErrSignature, ErrUntrusted, ErrNotAllowed, ErrPermission or an ErrToken sentinel;
@@ -136,7 +136,7 @@ func (v *RequestVerifier) verifyV1(sr choria.SecureRequest, caller string, now t
 }
 
 // signedByCertificate checks the signature of version 1 with the certificate beside it,
-// whoever issued that.
+// from any issuer.
 func signedByCertificate(sr choria.SecureRequest) (*x509.Certificate, error) {
 	block, _ := pem.Decode([]byte(sr.Certificate))
 	if block == nil {

@@ -44,9 +44,9 @@ func TestServersAcceptOurV1Requests(t *testing.T) {
 		{"caller without a name", "bob", nil, nil, nil, nil, ErrNotAllowed},
 		{"not allowed", "choria=bob.mcollective", []string{"^alice"}, nil, nil, nil, ErrNotAllowed},
 		{"allowed between slashes", "choria=bob.mcollective", []string{"/^bob/"}, nil, nil, nil, nil},
-		{"bad pattern allows nobody", "choria=bob.mcollective", []string{"("}, nil, nil, nil, ErrNotAllowed},
-		{"nobody is allowed", "choria=bob.mcollective", []string{}, nil, nil, nil, ErrNotAllowed},
-		{"privileged may be anybody", "choria=alice.mcollective", []string{}, []string{`^bob\.`}, nil, nil, nil},
+		{"bad pattern allows no caller", "choria=bob.mcollective", []string{"("}, nil, nil, nil, ErrNotAllowed},
+		{"no caller is allowed", "choria=bob.mcollective", []string{}, nil, nil, nil, ErrNotAllowed},
+		{"privileged may be any caller", "choria=alice.mcollective", []string{}, []string{`^bob\.`}, nil, nil, nil},
 		{"privileged, of another CA", "choria=alice.mcollective", nil, []string{`^bob\.`}, func(f folder, o *Options) {
 			*o = f.fileOptions(newAuthority(t, "other", noon), noon)
 		}, nil, ErrUntrusted},

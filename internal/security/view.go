@@ -15,9 +15,11 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fleetctl/internal/atomicfile"
 )
 
-// Token is a token of any purpose as it was read: nothing of it is trusted before CheckSignature.
+// Token is a token of any purpose as it was read: no part of it is trusted before CheckSignature.
 type Token struct {
 	StandardClaims
 	// Algorithm is that of its signature, such as EdDSA.
@@ -33,7 +35,7 @@ func (t *Token) String() string { return fmt.Sprintf("%s token %s", t.Purpose, t
 // GoString does the same for %#v.
 func (t *Token) GoString() string { return t.String() }
 
-// secretClaims are for nobody's eyes (docs/protocol.md, provisioning JWT).
+// secretClaims are never printed (docs/protocol.md, provisioning JWT).
 var secretClaims = []string{"cht", "chpwd"}
 
 // Redacted are the claims with word in place of each secret that is not empty.
@@ -95,14 +97,14 @@ func parseToken(text string) (*Token, error) {
 	return t, nil
 }
 
-// CheckSignature says whether one of the keys (ed25519.PublicKey or *rsa.PublicKey) signed the token, or vouches for
-// whoever did: ErrUntrusted when none does. It does not look at times.
+// CheckSignature reports whether one of the keys (ed25519.PublicKey or *rsa.PublicKey) signed the token, or vouches for
+// its signer: ErrUntrusted when none does. It does not look at times.
 func (t *Token) CheckSignature(keys ...crypto.PublicKey) error {
 	claims := new(StandardClaims)
 	return verifyAny(t.text, claims, claims, keys, t.Purpose != PurposeProvisioning)
 }
 
-// CheckTimes says whether the token is valid now, without leeway: ErrTokenExpired or ErrTokenNotYetValid when not.
+// CheckTimes reports whether the token is valid now, without leeway: ErrTokenExpired or ErrTokenNotYetValid when not.
 func (t *Token) CheckTimes(now time.Time) error { return t.validAt(now, 0) }
 
 // Client reads the claims of a client token; Server and Provisioning those of the others. ErrTokenPurpose for a token
@@ -144,7 +146,7 @@ func ParsePublicKey(text string) (ed25519.PublicKey, error) {
 }
 
 // ReadPublicKeys reads the keys that may have signed a token: an RSA key or certificate in PEM, public or private, or an
-// ed25519 key of 64 hexadecimal characters. Those may be a public key or a seed, and do not say which: both are returned.
+// ed25519 key of 64 hexadecimal characters. Those may be a public key or a seed, and it is unknown which: both are returned.
 func ReadPublicKeys(path string) ([]crypto.PublicKey, error) {
 	const what = "key file"
 	fault := func(problem, hint string) error {
@@ -205,13 +207,13 @@ func publicOf(block *pem.Block) crypto.PublicKey {
 // WriteToken writes a token for this user alone (mode 0600). The file is complete or not there; what is there already is
 // kept, with an error that wraps fs.ErrExist, unless replace is true.
 func WriteToken(path, token string, replace bool) error {
-	p, err := writePending(path, []byte(token))
+	p, err := atomicfile.Write(path, []byte(token))
 	if err != nil {
 		return err
 	}
-	defer p.drop()
+	defer p.Drop()
 	if replace {
-		return p.commit()
+		return p.Commit(0o600)
 	}
-	return p.commitNew()
+	return p.CommitNew(0o600)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ func (i *Identity) openX509(now time.Time) error {
 	o := &i.options
 	i.version = choria.V1
 	name, err := o.certname()
-	if err != nil && !(o.AnonTLS && o.delegates()) { // the token then says who we are
+	if err != nil && !(o.AnonTLS && o.delegates()) { // the token then names the caller
 		return err
 	}
 	i.caller = "choria=" + name
@@ -72,12 +73,27 @@ func (o *Options) requireX509(cert, key string) error {
 	return nil
 }
 
-// hintMissing says how to come by the certificate.
+// hintMissing is how to get the certificate.
 func (o *Options) hintMissing() string {
 	if o.Provider == providerPuppet {
 		return "request it with: choria enroll; or name another with MCOLLECTIVE_CERTNAME, or its directory with plugin.choria.ssldir"
 	}
 	return "check plugin.security.file.certificate, .key and .ca"
+}
+
+// onlyCertificates leaves out everything else of a PEM file, above all a private key: every request carries the text to every
+// node. A file that holds nothing else stays as it is.
+func onlyCertificates(file []byte) string {
+	if !bytes.Contains(file, []byte("PRIVATE KEY")) {
+		return string(file)
+	}
+	var out []byte
+	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			out = append(out, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+		}
+	}
+	return string(out)
 }
 
 // openPair reads certificate and key, and checks that they can sign requests.
@@ -113,9 +129,7 @@ func (i *Identity) openPair(certPath, keyPath string, now time.Time) ([]*x509.Ce
 	if err != nil {
 		return nil, &CredentialError{Path: certPath, Problem: whatCertificate + " cannot be used for TLS", Err: err}
 	}
-	if i.certificate, i.rsaKey = string(certPEM), key; bytes.Contains(certPEM, []byte("PRIVATE KEY")) {
-		i.certificate = onlyCertificates(i.certificate) // every request carries it to every node
-	}
+	i.certificate, i.rsaKey = onlyCertificates(certPEM), key
 	i.tls.certificates = []tls.Certificate{pair}
 	i.expiring(whatCertificate, certPath, chain[0].NotAfter, now)
 	return chain, nil
@@ -140,12 +154,12 @@ func checkCertificateTimes(path string, cert *x509.Certificate, now time.Time) e
 		return expiredCertificate(path, cert.NotAfter)
 	case now.Before(cert.NotBefore):
 		return &CredentialError{Path: path, Problem: whatCertificate + " is not valid before " + cert.NotBefore.UTC().Format(time.RFC3339),
-			Hint: "check the clock of this machine; it says " + now.UTC().Format(time.RFC3339)}
+			Hint: "check the clock of this machine; it shows " + now.UTC().Format(time.RFC3339)}
 	}
 	return nil
 }
 
-// clientAuth says whether servers take the certificate: it names the usage, or
+// clientAuth reports whether servers take the certificate: it names the usage, or
 // does not limit its usages.
 func clientAuth(cert *x509.Certificate) bool {
 	if len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) == 0 {
@@ -183,20 +197,14 @@ func readRoots(path string) (*x509.CertPool, error) {
 }
 
 // openDelegated opens an identity of version 1 whose requests a remote signer signs: the
-// token says who we are. Our certificate, if we have one, is for the connection only; with
+// token names the caller. Our certificate, if we have one, is for the connection only; with
 // anonymous TLS the token is what we connect with (docs/protocol.md, authentication sent in
 // CONNECT).
 func (i *Identity) openDelegated(certPath, keyPath, caPath string, now time.Time) error {
 	o := &i.options
-	claims, err := i.readToken(now)
-	if err != nil {
+	if err := i.openCaller(now); err != nil {
 		return err
 	}
-	if err := i.readSeed(claims); err != nil {
-		return err
-	}
-	i.caller = claims.CallerID
-	i.expiring(whatToken, o.TokenFile, claims.Expires(), now)
 	if o.AnonTLS {
 		if o.Provider == providerPuppet && !exists(caPath) {
 			caPath = "" // not configured, only where Puppet would have it
@@ -251,7 +259,7 @@ func (i *Identity) openTLSPair(certPath, keyPath string, now time.Time) error {
 	return nil
 }
 
-// checkNames warns when servers would drop our requests in silence: the caller's
+// checkNames warns when servers would drop our requests silently: the caller's
 // name must be in the certificate, unless that is privileged.
 func (i *Identity) checkNames(path, name string, cert *x509.Certificate) {
 	names := certificateNames(cert)

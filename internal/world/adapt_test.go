@@ -32,7 +32,7 @@ var errNotStarted = errors.New("no connection: nothing was begun")
 // identity is what the client needs.
 type identity = rpcclient.Identity
 
-// nullIdentity signs nothing and checks nothing, in as much time as it is told to take for a reply.
+// nullIdentity signs nothing and checks nothing, in the time that it is given for a reply.
 type nullIdentity struct {
 	version choria.Version
 	slow    time.Duration

@@ -170,10 +170,10 @@ func (n *node) seal(reply []byte, sender string, hash []byte) []byte {
 	return data
 }
 
-// carry brings a reply to whoever listens, through the network's noise.
+// carry brings a reply to the listeners, through the network's noise.
 func (w *world) carry(n *node, req asked, data []byte) {
 	genuine := message{subject: req.replyTo, data: data}
-	expired := w.sign != nil && n.traits.tokenEnds > 0 && time.Since(w.begin) > n.traits.tokenEnds // nobody believes its signature
+	expired := w.sign != nil && n.traits.tokenEnds > 0 && time.Since(w.begin) > n.traits.tokenEnds // its signature is not accepted
 	if req.acts && !expired {
 		genuine.node, genuine.request = n.name, req.id
 	}

@@ -120,7 +120,7 @@ var faults = map[string]func() *spec{
 		s.check = func(c *caseRun) { want("verified", 1, 2, 3)(c) }
 		return s
 	},
-	// After a reconnect the servers are still away for a while: a batch that is sent at once comes to nothing.
+	// After a reconnect the servers are still away for a while: a batch that is sent at once has no success.
 	"sent before the servers are back": func() *spec {
 		s := healthy("restart", 9, 3)
 		s.open = true

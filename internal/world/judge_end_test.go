@@ -10,7 +10,7 @@ import (
 
 // The judge at the end of a life, of a run, and of a case.
 
-// acceptedOurs tells whether the node accepted any request of the case.
+// acceptedOurs reports whether the node accepted any request of the case.
 func (n *node) acceptedOurs() bool {
 	for id := range n.accepted {
 		if n.w.intents[id] != nil {
@@ -74,7 +74,8 @@ func (w *world) judgeCounts(what string, s batch.Summary) {
 	}
 }
 
-// verdictOf is the class that counts and stop give (product.md, exit codes; the order is the contract).
+// verdictOf returns the verdict that follows from counts and stop (docs/exit-codes.md). The order of the cases
+// matters.
 func verdictOf(s batch.Summary) batch.Verdict {
 	c := s.States
 	switch {
@@ -157,13 +158,13 @@ func (w *world) judgeConverged(runs []*run, first int, began time.Time) {
 			}
 		}
 		if w.action == "shutdown" && n.began.After(began) {
-			continue // whether ours shut it down before it was started again cannot be told
+			continue // it is unknown whether our request shut it down before it was started again
 		}
 		w.violated("dead end: %s answers and stays %s: %s", n.name, res.State, res.Reason)
 	}
 }
 
-// settles tells whether a node must be settled once the world has healed: it answers, tells its start time, and its clock
+// settles reports whether a node must be settled once the world has healed: it answers, tells its start time, and its clock
 // can be relied on.
 func (n *node) settles() bool {
 	slow := n.w.action == "reprovision" && n.traits.provisioner > 10*time.Second || n.traits.tokenEnds > 0

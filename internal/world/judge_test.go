@@ -8,12 +8,12 @@ import (
 	"fleetctl/batch"
 )
 
-// The judge: what must hold in every world. All of it needs the world's lock, but for what is said to take it.
+// The judge: what must hold in every world. All of it needs the world's lock, except what is said to take it.
 
 // settling is how long after a stop or a pause a batch that was handed over before may still leave.
 const settling = 50 * time.Millisecond
 
-// overdue tells whether a stop or a pause of some moment must have had its effect: the engine reads it between two writes
+// overdue reports whether a stop or a pause of some moment must have had its effect: the engine reads it between two writes
 // to its journal, and not while its machine is suspended.
 func (t *tape) overdue(since time.Time) bool {
 	if since.Before(t.w.woke) {
@@ -156,7 +156,7 @@ func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 	w.judgeNothing(t, rules, b, next)
 }
 
-// judgeNothing is the default rule: a whole batch came to nothing. Kinds with a rule of their own are left to it.
+// judgeNothing is the default rule: no node of a batch succeeded. Kinds with a rule of their own are left to it.
 func (w *world) judgeNothing(t *tape, rules batch.Rules, b batch.BatchResult, next int) {
 	c := b.States
 	failed, silent, absent := c.Failed(), c.Of(batch.NoReply), countOf(c, "absent")
@@ -172,7 +172,7 @@ func (w *world) judgeNothing(t *tape, rules batch.Rules, b batch.BatchResult, ne
 		return
 	}
 	if c.Of(batch.Refused) == b.Nodes || b.Nodes >= 2 || b.Canary {
-		w.violated("run %s: batch %d is begun although batch %d came to nothing", t.run.id, next, t.sent)
+		w.violated("run %s: batch %d is begun although no node of batch %d succeeded", t.run.id, next, t.sent)
 	}
 }
 

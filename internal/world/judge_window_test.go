@@ -17,7 +17,7 @@ func (w *world) intend(r *run, rec batch.Record) {
 	}
 }
 
-// flies tells whether a node is in flight for a run: it accepted a request of the run, or of one that this retries, and is
+// flies reports whether a node is in flight for a run: it accepted a request of the run, or of one that this retries, and is
 // neither back as a new process nor (shutdown) gone, within the time in which the run has to wait for it.
 func (w *world) flies(n *node, r *run, planned bool) bool {
 	if w.action == "shutdown" && w.mute503 && r.proved[n.name] {
@@ -40,7 +40,7 @@ func (w *world) flies(n *node, r *run, planned bool) bool {
 	return false
 }
 
-// descends tells whether a run retries another, or a retry of it.
+// descends reports whether a run retries another, or a retry of it.
 func (r *run) descends(from *run) bool {
 	for r = r.parent; r != nil; r = r.parent {
 		if r == from {
@@ -159,7 +159,7 @@ func windowOf(p batch.Progress) int {
 	return 0
 }
 
-// judgeRow is the default rule of a window: as many nodes in a row as it has slots came to nothing.
+// judgeRow is the default rule of a window: as many nodes in a row as it has slots had no success.
 func (w *world) judgeRow(t *tape, p batch.Progress, next int) {
 	rules := p.Rules()
 	if !rules.StopWhenNothing {
@@ -185,7 +185,7 @@ func (w *world) judgeRow(t *tape, p batch.Progress, next int) {
 			own = own && ownSilent
 		}
 		if row >= need && !own {
-			w.violated("run %s: batch %d is begun although %d nodes in a row came to nothing", t.run.id, next, row)
+			w.violated("run %s: batch %d is begun although %d nodes in a row had no success", t.run.id, next, row)
 			return
 		}
 	}

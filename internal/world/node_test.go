@@ -274,7 +274,7 @@ func (n *node) supervise() {
 	}
 }
 
-// byHand is a restart by somebody on the host.
+// byHand is a restart by a user of the host.
 func (n *node) byHand(takes time.Duration) {
 	n.finish("restarted by hand")
 	n.w.after(takes, func() { n.begin("by hand", "") })

@@ -70,7 +70,7 @@ type files struct {
 	dir string
 }
 
-// realJournal is a run's file while a process holds it; between two lives nobody does.
+// realJournal is a run's file while a process holds it; between two lives no process does.
 type realJournal struct {
 	f    *files
 	id   string

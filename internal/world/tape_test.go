@@ -21,7 +21,7 @@ type run struct {
 	order   []string        // nodes of the pool, as they were sent to
 }
 
-// own tells whether an intent is of this run.
+// own reports whether an intent is of this run.
 func (r *run) own(i *intent) bool { return i != nil && i.run == r }
 
 // intent is a durable permission to send a request.
@@ -34,7 +34,7 @@ type intent struct {
 	lost  bool // the record was replaced by a copy that does not have it
 }
 
-// death says what of the last append reaches the disk.
+// death reports what of the last append reaches the disk.
 type death int
 
 const (

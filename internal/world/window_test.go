@@ -18,7 +18,7 @@ func rolling(action string, nodes int, sizes ...int) *spec {
 	return s
 }
 
-// TestWindowDeathAtEveryAppend kills a rolling run at each of its appends; a resume goes on with it.
+// TestWindowDeathAtEveryAppend kills a rolling run at each of its appends; a resume continues it.
 func TestWindowDeathAtEveryAppend(t *testing.T) {
 	for _, action := range []string{"restart", "shutdown"} {
 		walked := 0

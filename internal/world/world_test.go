@@ -99,7 +99,7 @@ func (w *world) after(d time.Duration, do func()) {
 }
 
 // event is something that happens to the world, some time after an anchor was passed for the nth time in a life. Without
-// a delay it happens in that very moment, before the operator's process goes on.
+// a delay it happens in that very moment, before the operator's process continues.
 type event struct {
 	anchor string
 	n      int // from 1
@@ -114,7 +114,7 @@ func (w *world) expect(events []*event) {
 	w.waiting = append(w.waiting, events...)
 }
 
-// pass tells that an anchor was passed.
+// pass reports that an anchor was passed.
 func (w *world) pass(anchor string) {
 	w.passed[anchor]++
 	n := w.passed[anchor]

@@ -22,7 +22,7 @@ const utilityAgent = "rpcutil"
 type planner struct{ *call }
 
 // describe gives the planner the facts that it wants of every node, through one request. A node that does not answer has
-// no value, which the plan says.
+// no value, which a note of the plan reports.
 func (c planner) describe(ctx context.Context, names, wanted []string) ([]batch.Node, error) {
 	nodes := make([]batch.Node, len(names))
 	for i, n := range names {
@@ -97,7 +97,7 @@ func factValues(data json.RawMessage) map[string]string {
 func (c planner) checkPlanFacts(ctx context.Context, nodes []batch.Node, wanted []string) error {
 	told := slices.IndexFunc(nodes, func(n batch.Node) bool { return n.Facts != nil })
 	if told < 0 {
-		return nil // the plan says that no node told
+		return nil // a note of the plan reports that no node answered
 	}
 	for _, fact := range wanted {
 		if slices.ContainsFunc(nodes, func(n batch.Node) bool { return n.Facts[fact] != "" }) {
@@ -109,14 +109,14 @@ func (c planner) checkPlanFacts(ctx context.Context, nodes []batch.Node, wanted 
 		}
 		hint := ""
 		if near := filter.NearestFew(fact, c.factNames(ctx, nodes[told].Identity), 3); len(near) > 0 {
-			hint = "is one of these meant? " + strings.Join(near, ", ")
+			hint = "did you mean one of these? " + strings.Join(near, ", ")
 		}
 		return usage(fmt.Errorf("cannot use %s %s: no node has a fact of this name", flag, fact), hint)
 	}
 	return nil
 }
 
-// factNames asks one node for the names of its facts; none where it does not tell.
+// factNames asks one node for the names of its facts; none when it does not answer.
 func (c planner) factNames(ctx context.Context, node string) []string {
 	client, err := c.fleet.Dial(ctx)
 	if err != nil {

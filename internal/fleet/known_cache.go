@@ -6,20 +6,22 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"fleetctl/discovery"
+	"fleetctl/internal/atomicfile"
 )
 
-// The nodes that the last whole discovery of a question found are kept, to decide when the next one may end, and for
-// nothing else: they are never targets. A question is a collective and a filter, asked of certain brokers by a certain
-// caller. The file's first line holds the SHA-256 of the rest: half a list would end a discovery too early.
+// fleetctl keeps the names of the nodes that the last complete discovery found, one file for each combination of
+// collective, filter, brokers and caller. The list only decides when the next discovery may end; its nodes are
+// never targets. The first line holds the SHA-256 of the rest, because an incomplete list would end a discovery too
+// early.
 
 const (
 	knownMark = "fleetctl: nodes of the last whole discovery, 1: "
@@ -86,10 +88,11 @@ func readKnown(path string) []string {
 	return strings.Fields(rest)
 }
 
-// keepKnown keeps the nodes of a whole discovery. What cannot be kept costs the next one time, and nothing else.
+// keepKnown keeps the nodes of a complete discovery. If the list cannot be written, the next discovery only takes
+// longer.
 func (f *Fleet) keepKnown(ctx context.Context, path string, before []string, res discovery.Result) {
 	if n := len(res.Missing); n > 0 {
-		f.o.tell("warning: %d of %d nodes that were expected did not answer within %s: %s", n, len(before), res.Took.Round(100e6), discovery.Fold(res.Missing))
+		f.o.tell("warning: %d of %d nodes that were expected did not answer within %s: %s", n, len(before), res.Took.Round(100*time.Millisecond), someNames(res.Missing))
 	}
 	if path == "" || !res.Whole || len(res.Nodes) == 0 {
 		return
@@ -102,26 +105,30 @@ func (f *Fleet) keepKnown(ctx context.Context, path string, before []string, res
 	}
 }
 
-// replaceFile writes a file for this user alone. Whoever reads it finds the old content or the new.
+// maxNamed is how many missing nodes are named.
+const maxNamed = 20
+
+// someNames folds the names, the first of them where there are many.
+func someNames(names []string) string {
+	if len(names) <= maxNamed {
+		return discovery.Fold(names)
+	}
+	return fmt.Sprintf("%s and %d more", discovery.Fold(names[:maxNamed]), len(names)-maxNamed)
+}
+
+// replaceFile writes a file for this user alone. A reader finds the old content or the new.
 func replaceFile(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".nodes-*") // mode 0600
-	if err != nil {
-		return err
+	file, err := atomicfile.Write(path, content)
+	if err == nil {
+		err = file.Commit(0o600)
 	}
-	_, err = file.Write(content)
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
-	return nil
+	return err
 }
 
-// broadcasts tells that a method asks the nodes themselves, and not only for names that the filter has already.
+// broadcasts reports that a method asks the nodes themselves, and not only for names that the filter has already.
 func broadcasts(c discovery.Choice, q discovery.Query) bool {
 	_, exact := q.Filter.ExactIdentities()
 	return c.Method == discovery.MethodBroadcast && !exact

@@ -6,16 +6,16 @@ import (
 	"fleetctl/internal/plain"
 )
 
-type colour string
+type color string
 
 const (
-	red    colour = "\x1b[31m"
-	green  colour = "\x1b[32m"
-	yellow colour = "\x1b[33m"
-	bold   colour = "\x1b[1m"
+	red    color = "\x1b[31m"
+	green  color = "\x1b[32m"
+	yellow color = "\x1b[33m"
+	bold   color = "\x1b[1m"
 )
 
-func (c colour) paint(on bool, s string) string {
+func (c color) paint(on bool, s string) string {
 	if !on || s == "" {
 		return s
 	}

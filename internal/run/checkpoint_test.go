@@ -15,7 +15,7 @@ import (
 	"fleetctl/batch"
 )
 
-// A request to a service passes the same door, and a dry run of one sends nothing.
+// A request to a service passes the same checkpoint, and a dry run of one sends nothing.
 func TestAServiceStandsBehindTheDoor(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -71,6 +71,30 @@ func TestAResumeThatAnotherProcessOvertakes(t *testing.T) {
 		_, err := Resume(t.Context(), c, r, s)
 		if e, ok := errors.AsType[*GuardError](err); !ok || !strings.Contains(e.Error(), "another process has resumed it meanwhile") || len(w.sent()) != 1 {
 			t.Errorf("%v, nodes got %q", err, w.sent())
+		}
+	})
+}
+
+// A retry plans nodes that a resume may send to while the operator is asked.
+func TestARetryThatAResumeOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2")
+		s := interrupted(t, w)
+		c, r := w.again(t, Request{}, s)
+		w.asker.away, w.asker.answers = nil, []string{"y"}
+		w.events.hook = func(e Event) {
+			if _, asked := e.(Proposed); asked {
+				file, _, err := w.store().take(s.ID)
+				if err != nil {
+					t.Error(err)
+				} else if err := file.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		_, err := Retry(t.Context(), c, r, s, []batch.State{batch.Planned, batch.NotSent})
+		if e, ok := errors.AsType[*GuardError](err); !ok || !strings.Contains(e.Error(), "cannot retry run") || len(w.sent()) != 1 {
+			t.Errorf("%v; sent %q", err, w.sent())
 		}
 	})
 }
@@ -243,7 +267,7 @@ func TestSecretsAreGuardedAtEachBatch(t *testing.T) {
 	})
 }
 
-// A resume keeps every rule and the whole pace of its run, but for what is typed now.
+// A resume keeps every rule and the whole pace of its run, except what is typed now.
 func TestAResumeKeepsWhatIsNotReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1", "n2", "n3")

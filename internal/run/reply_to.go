@@ -12,7 +12,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// validateReplyTo refuses what makes no sense when the replies do not come here.
+// validateReplyTo refuses options that need replies, when the replies go to another subject.
 func (r Request) validateReplyTo() error {
 	if r.ReplyTo == "" {
 		return nil
@@ -29,12 +29,12 @@ func (r Request) validateReplyTo() error {
 	return nil
 }
 
-// forwardable refuses to lose track of an action that changes something, unless the operator says so.
+// forwardable refuses --reply-to for an action that changes something, unless --no-journal is given.
 func forwardable(c *call) error {
 	if c.req.ReplyTo == "" || !c.changes() || c.req.Record.Off {
 		return nil
 	}
-	return refuse("--no-journal says that you know: nothing is proved, recorded or counted",
+	return refuse("confirm with --no-journal: nothing is proved, recorded or counted",
 		"cannot call %s#%s with --reply-to: what it does to the nodes would not be recorded", c.req.Agent, c.req.Action)
 }
 
@@ -56,11 +56,11 @@ func (c job) askService(ctx context.Context, parsed filter.Filter) (Result, erro
 	if t := c.req.Targets; !parsed.Empty() || t.NodesFile != "" || t.Limit != "" {
 		return Result{}, usage(fmt.Errorf("%s is a service: one of its servers answers, whichever", c.req.Agent), "drop the filter")
 	}
-	one := passage{plan: batch.Plan{Batches: []batch.Batch{}, Notes: []string{"one server of the service " + c.req.Agent + " is asked, whichever"}}, nodes: 1}
+	one := guardInput{plan: batch.Plan{Batches: []batch.Batch{}, Notes: []string{"one server of the service " + c.req.Agent + " is asked, whichever"}}, nodes: 1}
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, one)
 	}
-	if err := c.door().pass(ctx, one); err != nil {
+	if err := c.checkpoint().pass(ctx, one); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {

@@ -11,7 +11,8 @@ const (
 	stepSize  = 500 * time.Millisecond // two looks that differ by more show a clock that was set
 )
 
-// cut is by how much a node's timestamp may be short of its clock: protocol v1 sends whole seconds.
+// cut returns how much a timestamp may be behind the node's clock because it is truncated: 1 s for whole seconds
+// (protocol v1), else 0.
 func cut(stamp time.Time) time.Duration {
 	if stamp.Nanosecond() == 0 {
 		return time.Second
@@ -21,25 +22,27 @@ func cut(stamp time.Time) time.Duration {
 
 // look is one answer of a node.
 type look struct {
-	start    int64     // of its process, its own clock, unix seconds; cut short by up to a second
+	start    int64     // when its process started, by the node's clock; unix seconds, truncated
 	clock    time.Time // the node's when it answered; zero when the reply has none
 	asked    time.Time // ours, before the poll left
 	received time.Time // ours
 }
 
-// past is what is known of a node from before it acts, if it does. Its own times are unix nanoseconds; 0 is not known.
+// past is what is known about a node from before it acts. The node's times are unix nanoseconds unless noted; 0
+// means not known.
 type past struct {
-	sent  time.Time // our clock
+	sent  time.Time // when the request left at the earliest, our clock
+	left  time.Time // and at the latest
 	base  int64     // the start time that it reported just before the request, unix seconds
-	lo    int64     // the node's clock when the request was sent lies between lo
-	hi    int64     // and hi, by its baseline
+	lo    int64     // lo, hi: lower and upper bound of the node's clock when
+	hi    int64     // the request left, from the baseline
 	stamp int64     // the node's clock when it replied to the request
 
 	offset span // how far its clock was ahead of ours then
 }
 
 func pastOf(t batch.Target) past {
-	p := past{sent: t.Sent}
+	p := past{sent: t.Sent, left: t.LeftBy()}
 	if !t.Stamp.IsZero() {
 		p.stamp = t.Stamp.UnixNano()
 		if !t.Replied.IsZero() && !t.Sent.IsZero() {
@@ -55,14 +58,14 @@ func pastOf(t batch.Target) past {
 		return p
 	}
 	p.offset = look{clock: b.clock, asked: b.asked, received: b.asked.Add(b.took)}.offset()
-	// It answered between asked and asked+took. Where its clock stood at the sending at the latest, too much time must
-	// be added; at the earliest, too little.
+	// It answered between asked and asked+took, and the request left between sent and left. For the upper bound of its
+	// clock at the sending, the longest time is added; for the lower bound, the shortest.
 	p.lo = b.clock.Add(max(0, batch.Shortest(b.asked.Add(b.took), t.Sent))).UnixNano()
-	p.hi = b.clock.Add(cut(b.clock) + max(0, batch.Longest(b.asked, t.Sent))).UnixNano()
+	p.hi = b.clock.Add(cut(b.clock) + max(0, batch.Longest(b.asked, p.left))).UnixNano()
 	return p
 }
 
-// span is between which two durations something lies.
+// span is a lower and an upper bound of a duration.
 type span struct {
 	lo, hi time.Duration
 	known  bool
@@ -77,7 +80,7 @@ func (l look) offset() span {
 	return span{lo: l.clock.Sub(l.received), hi: l.clock.Add(cut(l.clock)).Sub(l.asked), known: true}
 }
 
-// order says when a process began.
+// order is when a process began, compared with the request.
 type order uint8
 
 const (
@@ -88,7 +91,7 @@ const (
 )
 
 // byStamp compares with the reply to the request. The process that replied had started by then. A restart acts two
-// seconds later at the earliest, so that a process of the same second is not its act; a shutdown may act at once.
+// seconds later at the earliest, so that a process of the same second is not the result; a shutdown may act at once.
 func (v *Verifier) byStamp(p past, start int64) order {
 	began := start * int64(time.Second)
 	margin := int64(0)
@@ -131,7 +134,7 @@ func (v *Verifier) byAge(p past, l look) order {
 	switch {
 	case age < -time.Second: // it began in its own future
 		return unclear
-	case age < v.o.Elapsed(p.sent, l.asked)-ageMargin:
+	case age < v.o.Elapsed(p.left, l.asked)-ageMargin:
 		return after
 	case age > longest+clockMargin+longest/1000: // clocks drift, less than that
 		return before
@@ -139,14 +142,15 @@ func (v *Verifier) byAge(p past, l look) order {
 	return unclear
 }
 
-// began tells when the process of a look began. Measures that contradict each other say nothing. steady says that an
-// earlier look at the same process agrees with this one, which ages need: see track.
+// began compares the start of a process with the request. If two measures contradict each other, the result is
+// unclear. steady means that an earlier look at the same process showed the same clock; only then does the age
+// alone prove a later start (see track).
 func (v *Verifier) began(p past, l look, steady bool) order {
 	if p.base > 0 && l.start == p.base {
 		return same
 	}
 	stamp, clock, age := v.byStamp(p, l.start), p.byClock(l.start), v.byAge(p, l)
-	if stamp == after && age == before { // the clock was set forward since: an age is the weaker measure
+	if stamp == after && age == before { // the clock was set forward since: an age is less reliable
 		age = unclear
 	}
 	late := stamp == after || clock == after || age == after
@@ -194,7 +198,7 @@ func (t *track) add(l look) bool {
 	return t.looks == 2 && !t.set
 }
 
-// behind is how far the node's clock is behind ours at the least.
+// behind returns the least amount by which the node's clock is behind ours; 0 if not known.
 func (l look) behind() time.Duration {
 	if l.clock.IsZero() {
 		return 0

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,6 +93,19 @@ func TestOnlyAWholeDiscoveryIsKept(t *testing.T) {
 	}
 	if want := []string{"warning: 2 of 3 nodes that were expected did not answer within 10s: b,c"}; !slices.Equal(p.said, want) {
 		t.Errorf("said %q, want %q", p.said, want)
+	}
+}
+
+func TestOnlySomeMissingNodesAreNamed(t *testing.T) {
+	names := make([]string, 5000)
+	for i := range names {
+		names[i] = fmt.Sprintf("web%04d-%d.example.net", i, i%7)
+	}
+	if got := someNames(names); len(got) > 1000 || !strings.HasSuffix(got, " and 4980 more") {
+		t.Errorf("%d bytes: %s", len(got), got)
+	}
+	if got := someNames([]string{"a", "b"}); got != "a,b" {
+		t.Errorf("got %s", got)
 	}
 }
 
