@@ -18,6 +18,8 @@ type maker struct {
 func commands(a *app) []maker {
 	return []maker{
 		{"req", func() *cobra.Command { return newReq(a, runReq) }},
+		{"apply", func() *cobra.Command { return newApply(a, applyPlan) }},
+		{"plan", func() *cobra.Command { return newPlan(a) }},
 		{"runs", func() *cobra.Command { return newRuns(a) }},
 		{"inventory", func() *cobra.Command { return newInventory(a, runInventory) }},
 		{"discover", func() *cobra.Command { return newDiscover(a, runDiscover) }},
@@ -28,6 +30,7 @@ func commands(a *app) []maker {
 		{"doctor", func() *cobra.Command { return newDoctor(a, runDoctor) }},
 		{"completion", func() *cobra.Command { return newCompletion(a) }},
 		{"login", func() *cobra.Command { return newLogin(a, runLogin) }},
+		{"sites", func() *cobra.Command { return newSites(a, listSites) }},
 		{"version", func() *cobra.Command { return newVersion(showVersion) }},
 	}
 }
@@ -101,6 +104,7 @@ Try it on a practice fleet, on this machine alone:
 // add declares the flags of every command.
 func (g *globalFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&g.config, "config", "", "Choria client configuration `FILE` (or FLEETCTL_CONFIG; else Choria's own search)")
+	f.StringVar(&g.site, "site", "", "the fleet that the settings call `NAME`: its configuration, and its limits (or FLEETCTL_SITE)")
 	f.BoolVar(&g.debug, "debug", false, "log what happens on stderr")
 	f.StringVar(&g.logFile, "log-file", "", "append a debug log to `FILE`, without secrets")
 	f.BoolVar(&g.noColor, "no-color", false, "no colors")
