@@ -251,7 +251,7 @@ func (l *ledger) apply(r *Record) error {
 	case KindReplaced:
 		return l.applyReplaced(r)
 	case KindPaused, KindContinued:
-		l.paused, l.asking = r.Kind == KindPaused, l.asking && r.By == byGate
+		l.paused, l.asking = r.Kind == KindPaused, l.asking && r.By == ByGate
 	case KindSent:
 		l.applySent(r)
 	case KindLink, KindSlots, KindNote:

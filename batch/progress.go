@@ -91,9 +91,6 @@ func (p Progress) Pace() Pace { return p.l.begin.Pace }
 // Gates returns the gates of the last start or resume.
 func (p Progress) Gates() Gates { return p.l.begin.Gates }
 
-// GateResults are what the gates came to, at each place where they were asked, the latest 1000 at least. The slice is shared.
-func (p Progress) GateResults() []GateResult { return p.l.gates }
-
 // Counts returns how many nodes are in each state.
 func (p Progress) Counts() Counts { return p.l.counts.all }
 

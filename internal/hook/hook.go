@@ -8,6 +8,7 @@ package hook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,10 +79,19 @@ func (t *tail) last(scrub func(string) string) string {
 	if scrub != nil {
 		text = scrub(text)
 	}
-	text = strings.TrimRight(text, " \t\r\n")
-	at := strings.LastIndexByte(text, '\n')
-	if at < 0 && t.cut {
-		return "its last line is too long to be shown"
+	last := ""
+	for {
+		text = strings.TrimRight(text, " \t\r\n")
+		at := strings.LastIndexByte(text, '\n')
+		line := strings.TrimSpace(text[at+1:])
+		switch {
+		case at < 0 && t.cut:
+			return cmp.Or(last, "its last line is too long to be shown")
+		case !strings.HasPrefix(line, "hint: "): // what a fleetctl adds to its error
+			return cmp.Or(line, last)
+		case at < 0:
+			return line
+		}
+		last, text = cmp.Or(last, line), text[:at]
 	}
-	return strings.TrimSpace(text[at+1:])
 }
