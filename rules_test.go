@@ -37,7 +37,7 @@ type row struct {
 var table = []row{
 	{pkg: "main", ours: []string{"cmd"}},
 	{pkg: "cmd", ours: []string{"all"}, third: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
-	{pkg: "discovery", ours: []string{"internal/choria", "internal/filter"}, third: []string{"go.yaml.in/yaml/v3"}},
+	{pkg: "discovery", ours: []string{"internal/choria", "internal/filter", "internal/hook"}, third: []string{"go.yaml.in/yaml/v3"}},
 	{pkg: "internal/run", ours: []string{"batch", "discovery", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/fleet", "internal/gate", "internal/journal", "internal/plain", "internal/proof", "internal/saved", "internal/secret", "internal/security", "inventory", "rpcclient"}},
 	{pkg: "internal/report", ours: []string{"batch", "discovery", "internal/atomicfile", "internal/ddl", "internal/filter", "internal/hook", "internal/plain", "internal/render", "internal/run", "internal/saved", "inventory", "rpcclient"}},
 	{pkg: "internal/fleet", ours: []string{"batch", "discovery", "internal/atomicfile", "internal/bus", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/plain", "internal/security", "rpcclient"}},

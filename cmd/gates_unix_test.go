@@ -127,6 +127,8 @@ func TestGateRefusals(t *testing.T) {
 		{args: ping + "--gate true --gate-every 0.1", says: "1s is the shortest time"},
 		{args: ping + "--gate true --gate-timeout 0", says: "lets no gate answer"},
 		{args: ping + "--gate true --reply-to x", says: "--reply-to excludes gates"},
+	})
+	refused(t, noBroker(t), []refusal{
 		{args: ping + "--gate-promql up", says: "needs the address of a Prometheus server"},
 		{args: ping + "--gate-promql up --prometheus ftp://x", says: "not a URL"},
 		{args: ping + "--gate-promql up --prometheus http://me:secret@x", says: "put the address into the settings"},

@@ -58,7 +58,7 @@ func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	completeWith(f, "mode", modeBarrier, modeRolling)
 	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
-	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
+	f.Var((*texts)(&o.maxPer), "max-per", "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
 }
 
 // The values of --mode.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -98,6 +99,8 @@ type call struct {
 	lagging bool
 	keeper  batch.Gatekeeper // nil without gates
 	tokens  *tokenLook       // nil before the nodes' tokens were looked at
+	// planned is closed when the plan of the run is recorded; nil: nothing waits for that.
+	planned io.Closer
 }
 
 // minTTL is the shortest time to live that servers of protocol v1 accept.
