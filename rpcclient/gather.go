@@ -43,6 +43,7 @@ type gathering struct {
 	end   time.Time // of the window; zero when there is none
 	last  time.Time // when the last new node's reply arrived
 	late  int       // replies that arrived after the end
+	early []Reply   // that arrived while the question was published, not taken yet
 	lost  int       // how often the connection was
 	since time.Time // when it was first seen to be down; zero when it is not
 }
@@ -74,7 +75,7 @@ func (g *gathering) run(ctx context.Context) error {
 // send asks and opens the window. A failure caused by a lost connection is handled by tick.
 func (g *gathering) send(ctx context.Context) error {
 	g.link = g.session.client.link()
-	err := g.ask(ctx)
+	err := g.publish(func() error { return g.ask(ctx) })
 	now := time.Now()
 	g.asked = now
 	if g.roster != nil {
@@ -84,10 +85,37 @@ func (g *gathering) send(ctx context.Context) error {
 	if g.roster == nil && g.window.Timeout > 0 && now.Add(g.window.Timeout).After(g.end) {
 		g.end = now.Add(g.window.Timeout)
 	}
+	g.takeEarly()
 	if err == nil || ctx.Err() == nil && g.session.client.intact(g.link) != nil {
 		return nil
 	}
 	return err
+}
+
+// publish asks while it reads the replies: publishing waits until its answers are read, see keepStep.
+func (g *gathering) publish(ask func() error) error {
+	asked := make(chan error, 1)
+	go func() { asked <- ask() }()
+	for {
+		select {
+		case r := <-g.session.out:
+			g.early = append(g.early, r)
+		case err := <-asked:
+			return err
+		}
+	}
+}
+
+// takeEarly takes what arrived while a question was published.
+func (g *gathering) takeEarly() {
+	early := g.early
+	g.early = nil
+	for _, r := range early {
+		if g.enough() {
+			return
+		}
+		g.receive(r)
+	}
 }
 
 // settled is the moment from which absence counts; in the past when the connection was not lost lately.
@@ -200,7 +228,8 @@ func (g *gathering) askByName(ctx context.Context, now time.Time) error {
 	if next, due := g.roster.due(); !due || now.Before(next) || !g.session.inbox.isSettled(now) {
 		return nil
 	}
-	err := g.session.askByName(ctx, g.roster)
+	err := g.publish(func() error { return g.session.askByName(ctx, g.roster) })
+	g.takeEarly()
 	g.end = g.roster.end(g.window.Timeout)
 	if ctx.Err() != nil || g.session.client.intact(g.link) != nil {
 		return nil

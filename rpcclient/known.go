@@ -16,14 +16,19 @@ const (
 	gaps       = 4
 	// enoughKnown is the percentage of known nodes that must be accounted for at the usual timeout.
 	enoughKnown = 99
-	// firstAnswer is how long to wait for a first answer before the known nodes are asked by name.
-	firstAnswer = time.Second
+	// pause is the shortest silence that counts as one where a shorter one would cost much: before the first answer, before
+	// many nodes are asked by name, and after choria.Known's Longest.
+	pause = time.Second
+	// More nodes than fewNodes, if they are more than a tenth, are many: they are late rather than absent, and to ask them
+	// again would double the work that delays them.
+	fewNodes = 1000
 )
 
 // roster tracks the known nodes during a discovery: which ones answered, are absent or do not match. Only the
 // goroutine of the gathering uses it.
 type roster struct {
 	known  *choria.Known
+	life   time.Duration // of the request: servers drop one that is older
 	all    int
 	left   map[string]bool
 	asked  time.Time     // when the broadcast was, the last time
@@ -33,8 +38,8 @@ type roster struct {
 	byName string        // the id of that request
 }
 
-func newRoster(k *choria.Known) *roster {
-	r := &roster{known: k, left: make(map[string]bool, len(k.Nodes))}
+func newRoster(k *choria.Known, life time.Duration) *roster {
+	r := &roster{known: k, life: life, left: make(map[string]bool, len(k.Nodes))}
 	for _, n := range k.Nodes {
 		r.left[n] = true
 	}
@@ -63,20 +68,29 @@ func (r *roster) heard(reply Reply) (matches bool) {
 
 // due returns the time at which the missing nodes are asked by name. due is false if they were already asked or if
 // no node is missing.
-func (r *roster) due() (at time.Time, due bool) { return r.quiet(), !r.named && len(r.left) > 0 }
-
-// quiet is the moment until which another answer may be on its way.
-func (r *roster) quiet() time.Time {
-	if r.last.IsZero() {
-		return r.asked.Add(firstAnswer)
+func (r *roster) due() (at time.Time, due bool) {
+	if n := len(r.left); n > fewNodes && n*10 > r.all {
+		return r.quiet(pause), !r.named
 	}
-	return r.last.Add(max(leastQuiet, gaps*r.gap))
+	return r.quiet(leastQuiet), !r.named && len(r.left) > 0
+}
+
+// quiet is the moment until which another answer may be on its way: after a silence of four times the longest gap, and of
+// the least that is given.
+func (r *roster) quiet(least time.Duration) time.Time {
+	if r.last.IsZero() {
+		return r.asked.Add(pause)
+	}
+	return r.last.Add(max(least, gaps*r.gap))
 }
 
 // end is when the window closes, as far as is known now.
 func (r *roster) end(timeout time.Duration) time.Time {
 	usual, longest := r.asked.Add(timeout), r.asked.Add(max(r.known.Longest, timeout))
-	quiet := r.quiet()
+	if busy := r.last.Add(pause); busy.After(longest) {
+		longest = later(longest, earlier(busy, r.asked.Add(r.life))) // no server answers after that
+	}
+	quiet := r.quiet(leastQuiet)
 	switch {
 	case len(r.left) == 0:
 		return earlier(quiet, longest)
@@ -93,6 +107,13 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // rest lists those that are not accounted for; nil for none.

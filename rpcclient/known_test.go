@@ -110,3 +110,83 @@ func TestAKnownSetNeverAddsNodes(t *testing.T) {
 		}
 	})
 }
+
+// A stall of a large fleet is no absence: asking most of it by name would double the work that made it stall. Where few are
+// missing, or the fleet is small, they are asked at once.
+func TestAStallOfManyNodesIsWaitedFor(t *testing.T) {
+	for name, tt := range map[string]struct {
+		known, late int
+		named       bool
+	}{
+		"most of many": {known: 5000, late: 3000},
+		"few of many":  {known: 5000, late: 50, named: true},
+		"most of few":  {known: 200, late: 150, named: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nodes := manyNodes(tt.known)
+				b := newFakeBus()
+				asked := 0
+				b.serve = func(b *fakeBus, m message) {
+					if strings.HasPrefix(m.subject, "mcollective.node.") {
+						asked++
+						return
+					}
+					crowd(t, nodes[tt.late:], 50*time.Millisecond)(b, m)
+					crowd(t, nodes[:tt.late], 800*time.Millisecond)(b, m)
+				}
+				known := &choria.Known{Nodes: nodes, Longest: 10 * time.Second}
+				found := 0
+				for _, err := range New(b, fakeIdentity{version: choria.V2}).Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: 2 * time.Second, Known: known}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					found++
+				}
+				if found != tt.known || (asked > 0) != tt.named {
+					t.Errorf("%d of %d found, %d asked by name", found, tt.known, asked)
+				}
+			})
+		})
+	}
+}
+
+// A busy fleet may need longer than Longest: as long as its nodes answer, and while the request lives, the window is open.
+func TestABroadcastGoesOnWhileNodesAnswer(t *testing.T) {
+	for name, tt := range map[string]struct {
+		every, ends time.Duration
+		found       int
+	}{
+		"answers until 15 s": {every: 75 * time.Millisecond, found: 200},
+		"answers for ever":   {every: 900 * time.Millisecond, ends: DefaultTTL, found: 33},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nodes := manyNodes(200)
+				b := newFakeBus()
+				b.serve = func(b *fakeBus, m message) {
+					if strings.HasPrefix(m.subject, "mcollective.node.") {
+						return
+					}
+					for i, n := range nodes {
+						crowd(t, []string{n}, time.Duration(i+1)*tt.every-time.Millisecond)(b, m)
+					}
+				}
+				known := &choria.Known{Nodes: nodes, Longest: 10 * time.Second}
+				start, found := time.Now(), 0
+				for _, err := range New(b, fakeIdentity{version: choria.V2}).Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: 2 * time.Second, Known: known}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					found++
+				}
+				if found != tt.found {
+					t.Errorf("%d nodes found, want %d", found, tt.found)
+				}
+				if took := time.Since(start); tt.ends > 0 && took > tt.ends {
+					t.Errorf("took %v, want at most %v", took, tt.ends)
+				}
+			})
+		})
+	}
+}

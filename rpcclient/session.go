@@ -55,10 +55,11 @@ type pending struct {
 	sent   time.Time // when publishing began
 	open   bool      // any sender may answer: broadcasts and service requests
 	heard  map[string]heard
-	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, see keepStep, and is
-	// of the publishing goroutine alone.
+	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, until keepUntil, see
+	// keepStep. Both of these are of the publishing goroutine alone.
 	concluded int
 	keepsPace bool
+	keepUntil time.Time
 	nodes     []string // in the order of their tokens
 	tokens    []uint64 // see absentSubject; nil where no notice can come
 }
