@@ -49,7 +49,6 @@ type inbox struct {
 type queued struct {
 	choria.Message
 	request *pending // nil for a message of which only the sender is wanted
-	id      string   // of the request
 	notice  string   // what follows the id in the subject of a notice of absence; "" for a reply
 }
 

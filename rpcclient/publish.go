@@ -112,6 +112,7 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 	s.register(r.ID, p)
 	p.keepUntil = p.sent.Add(min(keepWhole, r.TTL/2))
 	sent = Sent{ID: r.ID, Start: p.sent}
+	notices := p.absentSubjects(s.prefix, r.ID)
 	for parcel, err := range s.client.parcels(l, subjects) {
 		if err == nil && parcel.index%publishStep == publishStep-1 {
 			s.keepStep(ctx, p, parcel.index)
@@ -122,7 +123,7 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 		if err == nil {
 			notice := ""
 			if p.tokens != nil {
-				notice = absentSubject(s.prefix, r.ID, parcel.index, p.tokens[parcel.index])
+				notice = notices.get(parcel.index)
 			}
 			err = s.client.conn.Publish(parcel.subject, notice, parcel.data)
 		}
