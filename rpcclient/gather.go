@@ -42,6 +42,7 @@ type gathering struct {
 	asked time.Time // when the question was last asked
 	end   time.Time // of the window; zero when there is none
 	last  time.Time // when the last new node's reply arrived
+	read  time.Time // until when everything was read that the broker had sent when the window closed; zero before
 	late  int       // replies that arrived after the end
 	early []Reply   // that arrived while the question was published, not taken yet
 	lost  int       // how often the connection was
@@ -163,7 +164,7 @@ func (g *gathering) untilNext() time.Duration {
 }
 
 func (g *gathering) receive(r Reply) {
-	if !g.end.IsZero() && r.Received.After(g.end) {
+	if !g.end.IsZero() && r.Received.After(later(g.end, g.read)) {
 		if g.roster == nil || r.RequestID != g.roster.byName {
 			g.late++
 		}
@@ -213,7 +214,7 @@ func (g *gathering) tick(ctx context.Context) (over bool, err error) {
 	if err := g.askByName(ctx, now); err != nil || g.end.IsZero() || now.Before(g.end) {
 		return false, err
 	}
-	if !g.close(ctx.Done()) {
+	if !g.close(ctx) {
 		return false, nil
 	}
 	return client.intact(g.link) == nil, nil
@@ -252,10 +253,13 @@ func (g *gathering) wait(ctx context.Context) error {
 	return fmt.Errorf("%w, and did not come back within %v", err, patience)
 }
 
-// close takes what arrived before the end, however long its check takes. False: the end has moved.
-func (g *gathering) close(done <-chan struct{}) bool {
-	end := g.end
-	settled := g.session.inbox.settled(end)
+// close takes what arrived before the end, however long it takes to read and to check. False: the end has moved.
+func (g *gathering) close(ctx context.Context) bool {
+	end, done := g.end, ctx.Done()
+	if read, ok := g.session.catchUp(ctx); ok {
+		g.read = read
+	}
+	settled := g.session.inbox.settled(later(end, g.read))
 	for !g.enough() {
 		select {
 		case r := <-g.session.out:
@@ -288,7 +292,7 @@ func (g *gathering) cut(ctx context.Context) error {
 		deadline = now
 	}
 	g.end = deadline
-	g.close(nil)
+	g.close(context.WithoutCancel(ctx))
 	if g.enough() {
 		return nil
 	}
