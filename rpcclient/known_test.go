@@ -157,8 +157,8 @@ func TestABroadcastGoesOnWhileNodesAnswer(t *testing.T) {
 		every, ends time.Duration
 		found       int
 	}{
-		"answers until 15 s": {every: 75 * time.Millisecond, found: 200},
-		"answers for ever":   {every: 900 * time.Millisecond, ends: DefaultTTL, found: 33},
+		"answers until 15 s":  {every: 75 * time.Millisecond, found: 200},
+		"answers without end": {every: 900 * time.Millisecond, ends: DefaultTTL, found: 33},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -42,7 +42,7 @@ func checking() checkingIdentity {
 	return checkingIdentity{groupIdentity{fakeIdentity{version: choria.V2}, nil, new(atomic.Int64)}}
 }
 
-// Servers drop a request that is older than its time to live, without a word. Copies never wait for the answers of others
+// Servers silently drop a request that is older than its time to live. Copies never wait for the answers of others
 // beyond half of it.
 func TestPublishingKeepsPaceWithinTheTimeToLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -49,7 +49,7 @@ func Members(data []byte) ([]Member, bool) {
 	return last, true
 }
 
-// Text is the value of a JSON string, false for what is none.
+// Text is the value of a JSON string, false for another value.
 func Text(raw json.RawMessage) (string, bool) {
 	s := scanner{data: raw}
 	var f field

@@ -181,7 +181,7 @@ func textReply(w io.Writer, r rpcclient.Reply, o TextOptions) {
 	}
 }
 
-// labelled writes the outputs of a reply, sorted by output name, with right-aligned labels.
+// labeled writes the outputs of a reply, sorted by output name, with right-aligned labels.
 func labelled(w io.Writer, r rpcclient.Reply, outputs map[string]Output) {
 	members, object := r.Outputs()
 	for name, out := range outputs {
