@@ -223,7 +223,7 @@ func (s *Session) Ping(ctx context.Context, ping PingRequest) iter.Seq2[Reply, e
 			return true
 		}
 		if known := ping.Window.Known; known != nil {
-			g.roster = newRoster(known, s.client.ttl)
+			g.roster = newRoster(known)
 			defer func() { known.Missing = g.roster.rest() }()
 		}
 		err := g.run(ctx)

@@ -19,6 +19,8 @@ const (
 	// pause is the shortest silence that counts as one where a shorter one would cost much: before the first answer, before
 	// many nodes are asked by name, and after choria.Known's Longest.
 	pause = time.Second
+	// longestBusy bounds a discovery in which nodes still answer.
+	longestBusy = time.Minute
 	// More nodes than fewNodes, if they are more than a tenth, are many: they are late rather than absent, and to ask them
 	// again would double the work that delays them.
 	fewNodes = 1000
@@ -28,7 +30,6 @@ const (
 // goroutine of the gathering uses it.
 type roster struct {
 	known  *choria.Known
-	life   time.Duration // of the request: servers drop one that is older
 	all    int
 	left   map[string]bool
 	asked  time.Time     // when the broadcast was, the last time
@@ -38,8 +39,8 @@ type roster struct {
 	byName string        // the id of that request
 }
 
-func newRoster(k *choria.Known, life time.Duration) *roster {
-	r := &roster{known: k, life: life, left: make(map[string]bool, len(k.Nodes))}
+func newRoster(k *choria.Known) *roster {
+	r := &roster{known: k, left: make(map[string]bool, len(k.Nodes))}
 	for _, n := range k.Nodes {
 		r.left[n] = true
 	}
@@ -88,7 +89,7 @@ func (r *roster) quiet(least time.Duration) time.Time {
 func (r *roster) end(timeout time.Duration) time.Time {
 	usual, longest := r.asked.Add(timeout), r.asked.Add(max(r.known.Longest, timeout))
 	if busy := r.last.Add(pause); busy.After(longest) {
-		longest = later(longest, earlier(busy, r.asked.Add(r.life))) // no server answers after that
+		longest = later(longest, earlier(busy, r.asked.Add(longestBusy)))
 	}
 	quiet := r.quiet(leastQuiet)
 	switch {
