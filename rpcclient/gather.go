@@ -36,7 +36,8 @@ type gathering struct {
 	// take handles a reply, and reports whether it was a new node; enough ends the gathering.
 	take   func(r Reply) (fresh bool)
 	enough func() bool
-	roster *roster // of the nodes that are expected; nil where none are
+	filter choria.Filter // of a broadcast
+	roster *roster       // of the nodes that are expected; nil where none are
 
 	link  link
 	asked time.Time // when the question was last asked
@@ -229,7 +230,7 @@ func (g *gathering) askByName(ctx context.Context, now time.Time) error {
 	if next, due := g.roster.due(); !due || now.Before(next) || !g.session.inbox.isSettled(now) {
 		return nil
 	}
-	err := g.publish(func() error { return g.session.askByName(ctx, g.roster) })
+	err := g.publish(func() error { return g.session.askByName(ctx, g.roster, g.filter) })
 	g.takeEarly()
 	g.end = g.roster.end(g.window.Timeout)
 	if ctx.Err() != nil || g.session.client.intact(g.link) != nil {

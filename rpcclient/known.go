@@ -36,7 +36,8 @@ type roster struct {
 	last   time.Time     // when the latest answer of any kind arrived; zero before
 	gap    time.Duration // the longest between two answers
 	named  bool          // those that were left have been asked by name
-	byName string        // the id of that request
+	again  string        // the id of that request
+	byName string        // the id of the one without a filter that followed
 }
 
 func newRoster(k *choria.Known) *roster {
@@ -49,7 +50,7 @@ func newRoster(k *choria.Known) *roster {
 }
 
 // begin notes that the broadcast has left, for the first time or again.
-func (r *roster) begin(at time.Time) { r.asked, r.named, r.byName = at, false, "" }
+func (r *roster) begin(at time.Time) { r.asked, r.named, r.again, r.byName = at, false, "", "" }
 
 // heard notes a reply, and reports whether it answers the broadcast: others say that a node is absent, or is there and
 // does not match.
@@ -59,7 +60,7 @@ func (r *roster) heard(reply Reply) (matches bool) {
 	if at := reply.Received; r.last.IsZero() {
 		r.last = at
 	} else if at.After(r.last) {
-		if matches {
+		if matches && reply.RequestID != r.again {
 			r.gap = max(r.gap, at.Sub(r.last))
 		}
 		r.last = at
@@ -127,10 +128,11 @@ func (r *roster) rest() []string {
 	return rest
 }
 
-// askByName asks each missing node once on its own subject, without a filter. If the broker reports the node as
-// absent, it is absent. If the node answers, it is connected and does not match the filter. A node whose reply was
-// rejected because of its token counts as accounted for.
-func (s *Session) askByName(ctx context.Context, r *roster) error {
+// askByName asks each missing node once on its own subject. If the broker reports the node as absent, it is absent. A node
+// that answers with the filter is found: a busy server drops a broadcast that has expired before it comes to read it. One
+// that answers only without the filter is connected and does not match. A node whose reply was rejected because of its
+// token counts as accounted for.
+func (s *Session) askByName(ctx context.Context, r *roster, f choria.Filter) error {
 	r.named = true
 	var names []string
 	for _, n := range r.rest() {
@@ -143,7 +145,12 @@ func (s *Session) askByName(ctx context.Context, r *roster) error {
 	if len(names) == 0 {
 		return nil
 	}
-	request := s.nameRequest(choria.Filter{})
+	request := s.nameRequest(f)
+	r.again = request.ID
+	if _, err := s.direct(ctx, request, "", names); err != nil || f.Empty() {
+		return err
+	}
+	request = s.nameRequest(choria.Filter{})
 	r.byName = request.ID
 	_, err := s.direct(ctx, request, "", names)
 	return err
