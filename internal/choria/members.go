@@ -1,8 +1,10 @@
 package choria
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Member is one key of an object, and its value as it stands there.
@@ -47,4 +49,34 @@ func Members(list []Member, data []byte) ([]Member, error) {
 		return list, s.wrong()
 	}
 	return list, nil
+}
+
+// SortedMembers are the members of an object sorted by key; of repeated keys the last one counts, as in encoding/json.
+// It reports false for what is no object, or beyond the bounds of a reply. They share memory with data.
+func SortedMembers(data []byte) ([]Member, bool) {
+	members, err := Members(make([]Member, 0, 8), data)
+	if err != nil {
+		return nil, false
+	}
+	slices.SortStableFunc(members, func(a, b Member) int { return bytes.Compare(a.Key, b.Key) })
+	last := members[:0]
+	for i, m := range members {
+		if i+1 == len(members) || !bytes.Equal(members[i+1].Key, m.Key) {
+			last = append(last, m)
+		}
+	}
+	return last, true
+}
+
+// Text is the value of a JSON string, false for another value.
+func Text(raw json.RawMessage) (string, bool) {
+	s := scanner{data: raw}
+	var f field
+	if !s.take('"') || !s.text(&f) || s.pos != len(raw) {
+		return "", false
+	}
+	if f.plain {
+		return string(f.raw), true
+	}
+	return string(unquote(nil, f.raw)), true
 }
