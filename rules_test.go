@@ -66,7 +66,7 @@ var table = []row{
 }
 
 // testDoors are the third-party modules that tests of any package may use besides those of their own row.
-var testDoors = []string{"github.com/santhosh-tekuri/jsonschema/v6", "github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"}
+var testDoors = []string{"go.yaml.in/yaml/v3", "github.com/santhosh-tekuri/jsonschema/v6", "github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"}
 
 // forbiddenNames say nothing of what a package knows.
 var forbiddenNames = []string{"util", "utils", "common", "shared", "helper", "helpers", "type", "types", "model", "models", "misc", "base"}
