@@ -123,6 +123,6 @@ func (s *Session) askByName(ctx context.Context, r *roster) error {
 	}
 	request := s.nameRequest(choria.Filter{})
 	r.byName = request.ID
-	_, err := s.direct(ctx, request, "", names)
+	_, err := s.direct(ctx, request, Request{}, names)
 	return err
 }

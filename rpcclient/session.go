@@ -51,9 +51,10 @@ const (
 // pending is a request that was sent: the nodes asked, and whether each has answered.
 type pending struct {
 	agent  string
-	action string    // "" for the discovery agent's
-	sent   time.Time // when publishing began
-	open   bool      // any sender may answer: broadcasts and service requests
+	action string       // "" for the discovery agent's
+	sent   time.Time    // when publishing began
+	sealed func() error // see Request.Sealed; may be nil
+	open   bool         // any sender may answer: broadcasts and service requests
 	heard  map[string]heard
 	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, see keepStep, and is
 	// of the publishing goroutine alone.
@@ -163,11 +164,11 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 		return Sent{}, err
 	}
 	r.Filter = choria.Filter{Agent: []string{req.Agent}}
-	return s.direct(ctx, r, req.Action, nodes)
+	return s.direct(ctx, r, req, nodes)
 }
 
 // direct publishes a request to the nodes' own subjects.
-func (s *Session) direct(ctx context.Context, r choria.Request, action string, nodes []string) (Sent, error) {
+func (s *Session) direct(ctx context.Context, r choria.Request, req Request, nodes []string) (Sent, error) {
 	subjects := make([]string, len(nodes))
 	for i, n := range nodes {
 		if err := choria.CheckIdentity(n); err != nil {
@@ -179,7 +180,7 @@ func (s *Session) direct(ctx context.Context, r choria.Request, action string, n
 	notices := s.elsewhere == "" && len(s.client.federations) == 0
 	p := newPending(r.Agent, nodes, notices)
 	p.keepsPace = notices && s.client.checksReplies()
-	p.action = action
+	p.action, p.sealed = req.Action, req.Sealed
 	sent, published, err := s.publish(ctx, r, p, subjects)
 	switch {
 	case err == nil, published < 0:
