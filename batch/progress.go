@@ -88,6 +88,12 @@ func (p Progress) Rules() Rules { return p.l.begin.Rules }
 // Pace returns the pace of the last start or resume.
 func (p Progress) Pace() Pace { return p.l.begin.Pace }
 
+// Gates returns the gates of the last start or resume.
+func (p Progress) Gates() Gates { return p.l.begin.Gates }
+
+// GateResults are what the gates came to, at each place where they were asked, the latest 1000 at least. The slice is shared.
+func (p Progress) GateResults() []GateResult { return p.l.gates }
+
 // Counts returns how many nodes are in each state.
 func (p Progress) Counts() Counts { return p.l.counts.all }
 
@@ -183,7 +189,7 @@ func (p Progress) Summary() Summary {
 	l := p.l
 	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
 		Stop: l.stop(), Verdict: l.verdict(), Reason: l.reason(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
-		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Rolling: l.begin.Plan.Policy.Rolling, progress: p,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Gates: l.gates, Rolling: l.begin.Plan.Policy.Rolling, progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
 		s.Batches[i] = p.Batch(i + 1)

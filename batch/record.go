@@ -8,9 +8,13 @@ import (
 	"time"
 )
 
-// RecordVersion is the version of the records this package writes. It reads
-// this and earlier ones.
-const RecordVersion = 2
+// RecordVersion is the latest version of records. This package reads it and
+// earlier ones. It writes it for what only runs with gates have, and else
+// plainVersion, which earlier programs can read.
+const (
+	RecordVersion = 3
+	plainVersion  = 2
+)
 
 // Kind reports what a record means. In JSON it is its word.
 type Kind string
@@ -37,6 +41,7 @@ const (
 	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
 	KindPaused    Kind = "paused"    // nothing new is sent until continued
 	KindContinued Kind = "continued" // sending continues
+	KindGate      Kind = "gate"      // one look at every gate; changes no state
 	KindSlots     Kind = "slots"     // silent nodes hold slots of a window; changes no state
 	KindNote      Kind = "note"      // for people; changes no state
 	KindRunEnd    Kind = "run-end"   // planned became not-sent, sending unknown
@@ -59,7 +64,8 @@ type Record struct {
 	Uncertain bool              `json:"uncertain,omitempty"` // replies: silent nodes may not have been sent to, so they stay sending
 	Up        bool              `json:"up,omitempty"`        // link: it is back
 	Away      time.Duration     `json:"away,omitempty"`      // link: how long it was away
-	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked
+	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked, or gate
+	Gate      *GateRound        `json:"gate,omitempty"`      // gate; Batch is the one that ended last, 0 before the first
 	End       *Ending           `json:"end,omitempty"`
 }
 
@@ -69,6 +75,7 @@ type Beginning struct {
 	Plan   *Plan  `json:"plan,omitempty"`
 	Rules  Rules  `json:"rules"`
 	Pace   Pace   `json:"pace"`
+	Gates  Gates  `json:"gates,omitzero"`
 	Proved bool   `json:"proved,omitempty"` // accepted is not final: a Verifier is at work
 	// Lagging reports that the record may lack requests that were really sent: it is a copy.
 	Lagging bool `json:"lagging,omitempty"`
@@ -107,7 +114,10 @@ func (e *RecordError) Unwrap() error { return e.Err }
 var ErrNoPlan = errors.New("the journal holds no plan: nothing was sent")
 
 func encodeRecord(r Record) ([]byte, error) {
-	r.Version = RecordVersion
+	r.Version = plainVersion
+	if r.Kind == KindGate || r.Begin != nil && !r.Begin.Gates.IsZero() || r.Stop != nil && r.Stop.Kind == StopGate {
+		r.Version = RecordVersion
+	}
 	line, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s record: %w", r.Kind, err)

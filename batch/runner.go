@@ -26,6 +26,10 @@ type Runner struct {
 	// must return when ctx ends. An error counts as no.
 	Confirm func(ctx context.Context, s Step) (bool, error)
 
+	// Gates are for the record; Gatekeeper asks them. nil when there are none.
+	Gates      Gates
+	Gatekeeper Gatekeeper
+
 	// Interrupt delivers the first signal, as its cause: no new batch, replies
 	// in flight are still collected.
 	Interrupt <-chan error
@@ -55,6 +59,8 @@ func (r Runner) Validate() error {
 		return errors.New("cannot run without an actor")
 	case r.Pace.ConfirmEach && r.Confirm == nil:
 		return errors.New("cannot confirm each batch: there is no way to ask")
+	case r.Gates.IsZero() != (r.Gatekeeper == nil):
+		return errors.New("cannot keep gates: there is nothing that asks them, or nothing to ask")
 	}
 	return errors.Join(r.Rules.Validate(), r.Pace.Validate())
 }
@@ -103,10 +109,10 @@ func (r Runner) Run(ctx context.Context, from Progress) (Summary, error) {
 	x := &execution{
 		Runner: r, work: work, send: send, halt: halt,
 		m:      newMachine(from.l, r.Verifier != nil, r.Prober != nil, request),
-		events: make(chan event, maxGroup), timer: time.NewTimer(time.Hour),
+		events: make(chan event, maxGroup), unask: func() {}, timer: time.NewTimer(time.Hour),
 		abandon: ctx.Done(), cause: func() error { return context.Cause(ctx) },
 	}
-	x.do(x.m.start(time.Now(), r.Rules, r.Pace, r.Lagging, elapsed))
+	x.do(x.m.start(time.Now(), r.Rules, r.Pace, r.Gates, r.Lagging, elapsed))
 	x.flush()
 	for !x.ended {
 		x.handle(x.wait())
@@ -143,6 +149,7 @@ type execution struct {
 	handed     []Target      // not taken by it yet
 	timers     []timerCmd
 	timer      *time.Timer
+	unask      context.CancelFunc // the gates that are being asked
 	ended      bool
 	failed     error // of the journal
 	abandoned  error
@@ -181,6 +188,10 @@ func (x *execution) do(commands []command) {
 					x.tell(confirmEvent{time.Now(), yes, err})
 				})
 			}
+		case gateCmd:
+			x.ask(c)
+		case gateCancelCmd:
+			x.unask()
 		case timerCmd:
 			x.timers = append(x.timers, c)
 		case haltCmd:
@@ -255,6 +266,18 @@ func (x *execution) act(c actCmd) {
 	x.wg.Go(func() {
 		err := x.Actor.Act(x.send, c.Batch, c.Nodes)
 		x.tell(sentEvent{time.Now(), c.Batch, err})
+	})
+}
+
+// ask asks the gates, until they decide or are not needed any more.
+func (x *execution) ask(c gateCmd) {
+	x.unask()
+	ctx, cancel := context.WithCancel(x.send)
+	x.unask = cancel
+	x.wg.Go(func() {
+		defer cancel()
+		err := x.Gatekeeper.Keep(ctx, c.Moment, func(r GateRound) { x.tell(gateEvent{time.Now(), c.Question, r}) })
+		x.tell(gateEnd{time.Now(), c.Question, err})
 	})
 }
 

@@ -177,7 +177,7 @@ func runInLab(a *app, l *lab.Lab, command []string, signals <-chan os.Signal) er
 	}
 	c := exec.Command(name, command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.child(), a.io.err
-	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "FLEETCTL_SITE=", "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if err := c.Start(); err != nil {
 		return usage(fmt.Errorf("run %s: %w", command[0], err), "")
 	}

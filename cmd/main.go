@@ -37,6 +37,7 @@ type app struct {
 // globalFlags are the flags of every command.
 type globalFlags struct {
 	config         string
+	site           string
 	debug          bool
 	logFile        string
 	noColor        bool

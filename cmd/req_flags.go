@@ -39,6 +39,8 @@ type reqOptions struct {
 
 	failFast bool
 	dryRun   bool
+	savePlan string
+	planLife seconds
 	onEvent  string
 
 	replyTo string // where replies go in place of here
@@ -195,6 +197,7 @@ func (o *reqOptions) value() (run.Request, error) {
 	g, p := &o.guard, &o.proof
 	return run.Request{
 		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo,
+		Save: run.Saving{File: o.savePlan, Life: o.planLife.wait()},
 		Pace: run.Pace{
 			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.wait(), TTL: o.ttl.wait(),
 			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},

@@ -48,6 +48,8 @@ Try it on a practice fleet, on this machine alone:
 	}
 	root.AddCommand(
 		newReq(a, runReq),
+		newApply(a, applyPlan),
+		newPlan(a),
 		newRuns(a),
 		newInventory(a, runInventory),
 		newDiscover(a, runDiscover),
@@ -58,6 +60,7 @@ Try it on a practice fleet, on this machine alone:
 		newDoctor(a, runDoctor),
 		newCompletion(a),
 		newLogin(a, runLogin),
+		newSites(a, listSites),
 		newVersion(showVersion),
 	)
 	root.AddCommand(newTopics()...)
@@ -71,6 +74,7 @@ Try it on a practice fleet, on this machine alone:
 // add declares the flags of every command.
 func (g *globalFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&g.config, "config", "", "Choria client configuration `FILE` (or FLEETCTL_CONFIG; else Choria's own search)")
+	f.StringVar(&g.site, "site", "", "the fleet that the settings call `NAME`: its configuration, and its limits (or FLEETCTL_SITE)")
 	f.BoolVar(&g.debug, "debug", false, "log what happens on stderr")
 	f.StringVar(&g.logFile, "log-file", "", "append a debug log to `FILE`, without secrets")
 	f.BoolVar(&g.noColor, "no-color", false, "no colors")

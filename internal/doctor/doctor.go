@@ -246,15 +246,19 @@ func asUsage(err error) error {
 }
 
 func (c *checkup) settings(ctx context.Context) finding {
-	s, err := patiently(ctx, "read settings", c.o.Fleet.Settings)
+	s, err := patiently(ctx, "read settings", c.o.Fleet.Own)
 	if err != nil {
 		return finding{err: asUsage(err)}
 	}
-	if s == (config.Settings{}) {
+	if s.IsZero() {
 		return finding{detail: "no limits of our own"}
 	}
-	detail := fmt.Sprintf("%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
-		c.o.SettingsFile, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)
+	site := ""
+	if s.Site != "" {
+		site = ", site " + s.Site
+	}
+	detail := fmt.Sprintf("%s%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
+		c.o.SettingsFile, site, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)
 	if s.OnEvent != "" { // the command itself may hold a key
 		detail += ", on_event set"
 	}

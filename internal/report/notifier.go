@@ -332,7 +332,7 @@ func (n *Notifier) tell(ctx context.Context, notice Notice) {
 	if notice.ExitCode != nil {
 		env = append(env, "FLEETCTL_EXIT_CODE="+strconv.Itoa(*notice.ExitCode))
 	}
-	said, err := hook.Command{Text: n.o.Command, Env: env, Timeout: notifyTimeout}.Run(ctx, append(document, '\n'))
+	said, err := hook.Command{Text: n.o.Command, Env: env, Scrub: n.o.Scrub, Timeout: notifyTimeout}.Run(ctx, append(document, '\n'))
 	if err == nil {
 		return
 	}

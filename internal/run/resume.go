@@ -230,6 +230,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err != nil {
 		return Result{}, err
 	}
+	checked.req.approved = 0 // approvals were of the plan that the earlier run applied
 	j := job{checked}
 	if j.lacking != nil {
 		return Result{}, j.lacking
