@@ -26,6 +26,7 @@ type admitting struct {
 	on      bool
 	asked   int    // how many questions there were
 	waiting string // what the run is recorded as paused for
+	holder  int    // the question that waits for it
 }
 
 // admitted reports whether all nodes of a flight may be sent to, and asks for it where that is not known.
@@ -44,11 +45,12 @@ func (m *machine) admitted(f *flight) bool {
 }
 
 // dismiss takes back what was admitted for a flight that is dropped.
-func (m *machine) dismiss(f *flight) {
+func (m *machine) dismiss(at time.Time, f *flight) {
 	p := &f.prep
 	if p.admission == 0 && len(p.admitted) == 0 {
 		return
 	}
+	m.admitDecided(at, p.admission)
 	m.emit(dismissCmd{p.admission, m.aboard(f)})
 	p.admission, p.admitted = 0, nil
 }
@@ -62,13 +64,13 @@ func (m *machine) admission(e admitEvent) {
 	f := m.flights[i]
 	switch {
 	case e.Waiting != "":
-		m.admitWaits(e.At, e.Waiting)
+		m.admitWaits(e)
 		return
 	case m.halt != haltNone:
 	case e.Err != nil:
 		m.stop(e.At, haltSoft, Stop{Kind: StopRule, Rule: RuleShared, Batch: f.batch, Reason: e.Err.Error()})
 	default:
-		m.admitWaits(e.At, "")
+		m.admitDecided(e.At, e.Question)
 		f.prep.tries = 0 // the baselines may have become old meanwhile
 	}
 	f.prep.admission, f.prep.admitted = 0, map[string]bool{}
@@ -77,17 +79,24 @@ func (m *machine) admission(e admitEvent) {
 	}
 }
 
-// admitWaits records that the run pauses for what operators share, or no longer does.
-func (m *machine) admitWaits(at time.Time, what string) {
-	if m.paused || m.halt != haltNone || m.admits.waiting == what || what != "" && m.admits.waiting != "" {
+// admitWaits records that the run pauses for what operators share.
+func (m *machine) admitWaits(e admitEvent) {
+	if a := &m.admits; !m.paused && m.halt == haltNone && a.waiting == "" {
+		a.waiting, a.holder = e.Waiting, e.Question
+		m.record(Record{Kind: KindPaused, Time: e.At.Round(0), By: e.Waiting})
+	}
+}
+
+// admitDecided records that the run continues, when it paused for this question.
+func (m *machine) admitDecided(at time.Time, question int) {
+	a := &m.admits
+	if a.waiting == "" || a.holder != question {
 		return
 	}
-	kind, by := KindPaused, what
-	if what == "" {
-		kind, by = KindContinued, m.admits.waiting
+	if m.halt == haltNone {
+		m.record(Record{Kind: KindContinued, Time: at.Round(0), By: a.waiting})
 	}
-	m.admits.waiting = what
-	m.record(Record{Kind: kind, Time: at, By: by})
+	a.waiting = ""
 }
 
 // sendAgain plans a batch anew that was not sent because of a reason that passes. It reports false where some of it may

@@ -83,8 +83,8 @@ func (m *machine) leave(f *flight) {
 }
 
 // drop ends a flight that was not sent: its nodes may be chosen again.
-func (m *machine) drop(f *flight) {
-	m.dismiss(f)
+func (m *machine) drop(at time.Time, f *flight) {
+	m.dismiss(at, f)
 	m.leave(f)
 	if m.win == nil {
 		return

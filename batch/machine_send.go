@@ -147,12 +147,12 @@ func (m *machine) afterBaseline(at time.Time, f *flight) bool {
 	p := &f.prep
 	switch {
 	case m.halt != haltNone:
-		m.drop(f)
+		m.drop(at, f)
 		return true
 	case p.question != 0, p.admission != 0 && m.mayLeave(at, f), p.admission == 0 && m.any(stageLeaving):
 		return false
 	case !m.mayLeave(at, f):
-		m.drop(f)
+		m.drop(at, f)
 		return true
 	case !m.proved:
 		if m.admitted(f) {
@@ -178,12 +178,12 @@ func (m *machine) afterBaseline(at time.Time, f *flight) bool {
 	}
 	switch told := m.told(f); {
 	case m.halt != haltNone: // a rule was met by absent nodes
-		m.drop(f)
+		m.drop(at, f)
 	case len(m.aboard(f)) == 0:
 		if f.batch > 0 {
 			m.record(Record{Kind: KindBatchEnd, Time: at, Batch: f.batch})
 		}
-		m.drop(f)
+		m.drop(at, f)
 	case !m.admitted(f):
 	case len(told) > 0 && p.tries < maxTries && Longest(p.asked, at) > freshFor+time.Duration(len(told))*askingTime:
 		p.tries, p.first = p.tries+1, 0
