@@ -42,6 +42,7 @@ type reqOptions struct {
 	savePlan string
 	planLife seconds
 	onEvent  string
+	shared   sharedOptions
 
 	replyTo string // where replies go in place of here
 
@@ -125,6 +126,17 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: also require that nodes return with version `V`; for reprovision, raise --verify-timeout (such as 5m)")
 	f.Var(&p.timeout, "verify-timeout", "how long to look for proof, counted from the end of the delay that a node announced (60s); for release_update, from the time the request was sent (5m)")
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
+}
+
+// sharedOptions are the flags of what runs of several operators share.
+type sharedOptions struct {
+	locks []string
+	wait  seconds
+}
+
+func (s *sharedOptions) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&s.locks, "lock", nil, "hold the lock `NAME` of the brokers' streams: no other run with it sends meanwhile")
+	f.Var(&s.wait, "lock-wait", "wait this long for a lock that another holds (0s)")
 }
 
 // recordOptions are the flags that choose whether and where a run is recorded.
@@ -214,6 +226,7 @@ func (o *reqOptions) value() (run.Request, error) {
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),
 		},
 		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume, Trust: o.record.trust},
+		Shared:   run.Shared{Locks: o.shared.locks, Wait: o.shared.wait.wait()},
 		Protocol: o.output.streams(),
 		Typed:    run.Typed{Words: o.words, Flags: typedFlags(o.flags)},
 	}, nil

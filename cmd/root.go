@@ -51,6 +51,7 @@ Try it on a practice fleet, on this machine alone:
 		newApply(a, applyPlan),
 		newPlan(a),
 		newRuns(a),
+		newShared(a),
 		newInventory(a, runInventory),
 		newDiscover(a, runDiscover),
 		newPing(a, runPing),

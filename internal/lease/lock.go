@@ -17,9 +17,9 @@ import (
 const (
 	renewEvery = 10 * time.Second
 	renewAgain = time.Second // after a renewal without success
-	// skew is how far the clocks of this machine and of a node may differ, and be judged wrong, in the time that a request
+	// Skew is how far the clocks of this machine and of a node may differ, and be judged wrong, in the time that a request
 	// stays valid.
-	skew = 10 * time.Second
+	Skew = 10 * time.Second
 	// reserve is how much longer than a request's time to live a lease must live, for renewals and the failover of a broker.
 	reserve  = 25 * time.Second
 	valueMax = 700 // bytes of a value; the brokers' bucket takes 1,024 with headers
@@ -150,8 +150,11 @@ type Lock struct {
 // LockKey is the key of a lock.
 func LockKey(name string) string { return keyStart + name }
 
-// LockOf is the name of the lock of a key; false: it is not one of ours.
-func LockOf(key string) (string, bool) { return strings.CutPrefix(key, keyStart) }
+// MinFence is the shortest fence of a lock: renewals and the failover of a broker need as long.
+const MinFence = reserve - Skew
+
+// Fence is how long after a renewal requests with a time to live may be sealed under a lock that lives so long.
+func Fence(life, ttl time.Duration) time.Duration { return life - ttl - Skew }
 
 // Take takes a lock once. ttl is the longest time to live of requests that are sealed under it. The error is a *HeldError
 // where another has it, a *ShortError, or one of a Store.
@@ -160,11 +163,11 @@ func Take(ctx context.Context, store Store, name string, me Holder, ttl time.Dur
 	if err != nil {
 		return nil, err
 	}
-	if status.TTL < ttl+reserve {
+	if Fence(status.TTL, ttl) < MinFence {
 		return nil, &ShortError{TTL: status.TTL, Need: ttl + reserve}
 	}
 	me.Version, me.Nonce = 1, rand.Text()
-	l := &Lock{store: store, name: name, key: LockKey(name), me: me, fence: status.TTL - ttl - skew, life: status.TTL}
+	l := &Lock{store: store, name: name, key: LockKey(name), me: me, fence: Fence(status.TTL, ttl), life: status.TTL}
 	if l.value, err = encode(me); err != nil {
 		return nil, err
 	}
@@ -286,8 +289,44 @@ func (l *Lock) May() error {
 	return nil
 }
 
-// Keep renews the lock until ctx ends or it is lost. changed is called after every renewal and every loss.
-func (l *Lock) Keep(ctx context.Context, changed func()) {
+// Locks lists the locks that are held.
+func Locks(ctx context.Context, store Store) ([]*HeldError, error) {
+	keys, err := store.Keys(ctx, keyStart)
+	if err != nil {
+		return nil, err
+	}
+	var held []*HeldError
+	for _, key := range keys {
+		name, _ := strings.CutPrefix(key, keyStart)
+		h, err := HolderOf(ctx, store, name)
+		if err != nil {
+			return nil, err
+		}
+		if h != nil {
+			held = append(held, h)
+		}
+	}
+	return held, nil
+}
+
+// HolderOf returns who holds a lock, nil when it is free. One whose value our token may not read counts as free.
+func HolderOf(ctx context.Context, store Store, name string) (*HeldError, error) {
+	status, err := store.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := store.Get(ctx, LockKey(name))
+	if _, denied := errors.AsType[*DeniedError](err); denied || errors.Is(err, ErrNoKey) || err == nil && entry.Deleted {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &HeldError{Name: name, Holder: decode(entry.Value), Renewed: max(status.Now.Sub(entry.Written), 0)}, nil
+}
+
+// Keep renews the lock until ctx ends or it is lost.
+func (l *Lock) Keep(ctx context.Context) {
 	wait := renewEvery
 	for {
 		select {
@@ -299,7 +338,6 @@ func (l *Lock) Keep(ctx context.Context, changed func()) {
 		if l.renew(ctx) {
 			wait = renewEvery
 		}
-		changed()
 		l.mu.Lock()
 		lost := l.lost != nil
 		l.mu.Unlock()

@@ -37,7 +37,7 @@ func mustTake(t *testing.T, s Store, me Holder) *Lock {
 func keep(t *testing.T, l *Lock) (freeze func()) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); l.Keep(ctx, func() {}) }()
+	go func() { defer close(done); l.Keep(ctx) }()
 	end := func() { stop(); <-done }
 	t.Cleanup(end)
 	return end

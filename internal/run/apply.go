@@ -51,6 +51,7 @@ func Apply(ctx context.Context, c Context, r Request, places gate.Places) (Resul
 		return Result{}, err
 	}
 	j := job{checked}
+	defer j.unlock(ctx)
 	if err := errors.Join(j.oneFederation(), j.announce()); err != nil {
 		return Result{}, err
 	}
@@ -72,7 +73,7 @@ func Apply(ctx context.Context, c Context, r Request, places gate.Places) (Resul
 	if r.DryRun {
 		return Result{}, j.rehearse(ctx, whole)
 	}
-	if err := j.checkpoint().pass(ctx, whole); err != nil {
+	if err := j.clear(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	return j.begin(ctx, whole.plan, "")

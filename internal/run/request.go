@@ -51,6 +51,7 @@ type Request struct {
 	Guards        Guards
 	Proof         Proof
 	Record        Record
+	Shared        Shared
 	DryRun        bool   // report the plan and stop
 	Save          Saving // save the plan and stop
 	ReplyTo       string // where replies go in place of here; "" is the rule
@@ -117,6 +118,9 @@ func (r Request) Validate() error {
 	}
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
+	}
+	if err := r.Shared.validate(r); err != nil {
+		return err
 	}
 	if err := r.Save.validate(r); err != nil {
 		return err
@@ -275,6 +279,9 @@ func (r *Request) fromRecord(m Meta) error {
 	}
 	if !r.Pace.TTL.Set {
 		r.Pace.TTL = Wait{m.TTL, true}
+	}
+	if len(r.Shared.Locks) == 0 {
+		r.Shared.Locks = m.Locks
 	}
 	return nil
 }
