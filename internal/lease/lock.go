@@ -92,11 +92,14 @@ type LostError struct {
 	Name    string
 	Holder  Holder // the holder of now, Caller "" where there is none
 	Evicted bool
+	Expired bool // it was not renewed in time
 }
 
 // Error implements error.
 func (e *LostError) Error() string {
 	switch {
+	case e.Expired:
+		return fmt.Sprintf("lock %s has expired: the broker did not confirm it in time", e.Name)
 	case e.Evicted:
 		return fmt.Sprintf("lock %s was taken from this run by an eviction", e.Name)
 	case e.Holder.Caller == "":
@@ -369,9 +372,9 @@ func (l *Lock) current(ctx context.Context) (uint64, bool) {
 	}
 	entry, err := l.store.Get(ctx, l.key)
 	switch {
-	case errors.Is(err, ErrNoKey):
-		// It expired: no holder has renewed it for as long as a lease lives, so the requests of all are over.
-		return 0, true
+	case errors.Is(err, ErrNoKey): // it expired, and others may have held it meanwhile
+		l.lose(&LostError{Name: l.name, Expired: true})
+		return 0, false
 	case err != nil:
 		return 0, false
 	case entry.Deleted:
@@ -385,19 +388,14 @@ func (l *Lock) current(ctx context.Context) (uint64, bool) {
 	return entry.Revision, true
 }
 
-// guess is the revision for a renewal without a look: that of our last write; and none when that has expired.
+// guess is the revision for a renewal without a look: that of our last write, until that has expired.
 func (l *Lock) guess() (uint64, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	old := batch.Longest(l.renewed, time.Now())
-	switch {
-	case old > 2*l.life:
-		l.lost = &LostError{Name: l.name}
-		return 0, false
-	case old > l.life:
-		return 0, true
+	if batch.Longest(l.renewed, time.Now()) > l.life && l.lost == nil {
+		l.lost = &LostError{Name: l.name, Expired: true}
 	}
-	return l.revision, true
+	return l.revision, l.lost == nil
 }
 
 func (l *Lock) lose(err error) {
@@ -409,12 +407,12 @@ func (l *Lock) lose(err error) {
 }
 
 // Release gives the lock back. It must not be called while a request that was sealed under it can act. A lock that is lost
-// already is left alone.
+// already is left alone, and one whose evicted holder may still act is left to expire: the next holder would not know.
 func (l *Lock) Release(ctx context.Context) error {
 	l.mu.Lock()
-	revision, lost := l.revision, l.lost
+	revision, lost, waits := l.revision, l.lost, time.Now().Before(l.expires)
 	l.mu.Unlock()
-	if lost != nil {
+	if lost != nil || waits {
 		return nil
 	}
 	if !l.blind {

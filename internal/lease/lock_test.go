@@ -173,6 +173,26 @@ func TestEvictionEndsAHolderAndHoldsTheNextOneBack(t *testing.T) {
 	})
 }
 
+// A run that is declined while the requests of an evicted holder may act must not make the lock look free.
+func TestALockThatStillWaitsIsNotGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		mustTake(t, s, alice)
+		s.evict(LockKey("web"))
+		pass(t, time.Second)
+		if err := mustTake(t, s, bob).Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Take(t.Context(), s, "web", alice, requestTTL); err == nil {
+			t.Error("the lock is free 1 s after an eviction")
+		}
+		pass(t, time.Minute)
+		if err := mustTake(t, s, alice).May(); err != nil {
+			t.Error("a minute later:", err)
+		}
+	})
+}
+
 func TestWriteWithoutAnAnswerIsOursOnceItIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
