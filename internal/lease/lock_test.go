@@ -128,6 +128,23 @@ func TestFrozenHolderFindsAnother(t *testing.T) {
 	})
 }
 
+// Others may have held an expired lock meanwhile, and the work of a holder rests on what it saw before.
+func TestExpiredLockIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		l := mustTake(t, s, alice)
+		pass(t, 61*time.Second)
+		keep(t, l)
+		pass(t, 11*time.Second)
+		if e, ok := errors.AsType[*LostError](l.May()); !ok || !e.Expired {
+			t.Error("after 72 s:", l.May())
+		}
+		if _, err := s.Get(t.Context(), LockKey("web")); !errors.Is(err, ErrNoKey) {
+			t.Error("it was taken again:", err)
+		}
+	})
+}
+
 func TestNonceFindsReusedRevisions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
