@@ -19,10 +19,11 @@ type Gatekeeper interface {
 type Gates struct {
 	Commands []string      `json:"commands,omitempty"`
 	Queries  []string      `json:"promql,omitempty"`
-	For      time.Duration `json:"for,omitempty"` // they must pass at every look for this long; 0: at one
-	Every    time.Duration `json:"every"`         // between two looks
-	Wait     time.Duration `json:"wait"`          // how long they may be inconclusive at one place, in all; 0: not at all
-	Timeout  time.Duration `json:"timeout"`       // of one look at one gate
+	Server   string        `json:"prometheus,omitempty"` // where queries are asked
+	For      time.Duration `json:"for,omitempty"`        // they must pass at every look for this long; 0: at one
+	Every    time.Duration `json:"every"`                // between two looks
+	Wait     time.Duration `json:"wait"`                 // how long they may be inconclusive at one place, in all; 0: not at all
+	Timeout  time.Duration `json:"timeout"`              // of one look at one gate
 }
 
 // IsZero reports whether there is no gate.
@@ -107,8 +108,8 @@ type GateRound struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
-// byGate names the gates in the records of a pause.
-const byGate = "gate"
+// ByGate names the gates in the records of a pause.
+const ByGate = "gate"
 
 // errUndecided is why a run stops whose gatekeeper left without a decision.
 var errUndecided = errors.New("it ended without a decision")

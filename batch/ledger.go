@@ -251,7 +251,7 @@ func (l *ledger) apply(r *Record) error {
 	case KindReplaced:
 		return l.applyReplaced(r)
 	case KindPaused, KindContinued:
-		l.paused, l.asking = r.Kind == KindPaused, l.asking && r.By == byGate
+		l.paused, l.asking = r.Kind == KindPaused, l.asking && r.By == ByGate
 	case KindSent:
 		l.applySent(r)
 	case KindLink, KindSlots, KindNote:
@@ -310,7 +310,7 @@ func (l *ledger) applyBegin(r *Record) error {
 	if err := l.unsend(); err != nil {
 		return err
 	}
-	for at := range l.rows { // a new life counts anew
+	for at := range l.rows { // a resume counts anew
 		if r := &l.rows[at]; r.fresh || r.waived {
 			l.recount(int32(at), func() { r.fresh, r.waived = false, false })
 		}

@@ -6,7 +6,7 @@ import (
 )
 
 // The part of the machine that knows gates: when they are asked, and what their answers mean. What they said is good for
-// one batch, as long as nothing holds that batch up; a window may go on with it until as many nodes as it has slots have
+// one batch, as long as nothing holds that batch up; for a window it is good until as many nodes as it has slots have
 // become final.
 
 // gating is where the gates of a run are. The zero value is a run without gates.
@@ -47,7 +47,7 @@ func (m *machine) closeGates() {
 	}
 }
 
-// moment is what gates are told.
+// moment is what gates get.
 func (m *machine) moment() Moment {
 	l := m.l
 	s := Moment{Run: l.begin.Header.Run, Batch: m.lastSent(), Batches: len(l.batches), Counts: l.counts.all}
@@ -135,7 +135,7 @@ func (m *machine) gatesWait(at time.Time, wait bool) {
 	if wait {
 		kind = KindPaused
 	}
-	m.record(Record{Kind: kind, Time: at, By: byGate})
+	m.record(Record{Kind: kind, Time: at, By: ByGate})
 }
 
 // gatesEnded stops a run whose gates did not decide.

@@ -8,13 +8,19 @@ import (
 	"time"
 )
 
-// RecordVersion is the latest version of records. This package reads it and
-// earlier ones. It writes it for what only runs with gates have, and else
-// plainVersion, which earlier programs can read.
-const (
-	RecordVersion = 3
-	plainVersion  = 2
-)
+// RecordVersion is the newest version of records. This package reads it and
+// earlier ones. A record carries the version that its content came with, so that an
+// earlier program reads a run without such records, and refuses others with a hint.
+const RecordVersion = 3
+
+// version returns the version that the content of a record came with.
+func (r *Record) version() int {
+	gates := r.Kind == KindGate || r.Begin != nil && !r.Begin.Gates.IsZero() || r.Stop != nil && r.Stop.Kind == StopGate
+	if gates || r.Kind == KindLeftOut {
+		return 3
+	}
+	return 2
+}
 
 // Kind reports what a record means. In JSON it is its word.
 type Kind string
@@ -114,10 +120,7 @@ func (e *RecordError) Unwrap() error { return e.Err }
 var ErrNoPlan = errors.New("the journal holds no plan: nothing was sent")
 
 func encodeRecord(r Record) ([]byte, error) {
-	r.Version = plainVersion
-	if r.Kind == KindGate || r.Begin != nil && !r.Begin.Gates.IsZero() || r.Stop != nil && r.Stop.Kind == StopGate {
-		r.Version = RecordVersion
-	}
+	r.Version = r.version()
 	line, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s record: %w", r.Kind, err)

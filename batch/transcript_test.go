@@ -363,7 +363,7 @@ func (d *driver) do(commands []command) {
 		case gateCmd:
 			d.say("gates %d after batch %d of %d: %s", c.Question, c.Batch, c.Batches, momentNodes(c.Nodes))
 		case gateCancelCmd:
-			d.say("gates cancelled")
+			d.say("gates canceled")
 		case timerCmd:
 			d.timers = append(d.timers, c)
 			d.say("timer %s in %v", c.Timer, c.At.Sub(d.now))

@@ -192,7 +192,11 @@ func failureCode(err error) (code int, hint string, ok bool) {
 		return exitUsage, s.Hint(), true
 	}
 	if _, ok := errors.AsType[*config.NotFoundError](err); ok {
-		return exitUsage, "name a Choria client configuration with --config or FLEETCTL_CONFIG; `fleetctl lab` makes a practice fleet with one", true
+		hint := "name a Choria client configuration with --config or FLEETCTL_CONFIG"
+		if withLab {
+			hint += "; `fleetctl lab` makes a practice fleet with one"
+		}
+		return exitUsage, hint, true
 	}
 	if errors.Is(err, inventory.ErrAbsent) {
 		return exitNoReply, "is the name right (case counts), is the server up, and is it in this collective (-T)?", true

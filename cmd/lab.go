@@ -1,3 +1,5 @@
+//go:build !nolab
+
 package cmd
 
 import (
@@ -18,6 +20,9 @@ import (
 	"fleetctl/internal/lab"
 	"fleetctl/internal/plain"
 )
+
+// withLab says that this build has a practice fleet; see lab_none.go.
+const withLab = true
 
 // labOptions are the flags of `fleetctl lab`.
 type labOptions struct {

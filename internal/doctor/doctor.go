@@ -19,7 +19,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Status is how a step ended.
+// Status is how a step ended. Package render has the words for it.
 type Status uint8
 
 // The statuses. Warned is passed, with something that should be fixed; skipped was not tried.
@@ -28,18 +28,7 @@ const (
 	Warned
 	Failed
 	Skipped
-	statuses
 )
-
-var statusNames = [statuses]string{"unset", "passed", "warning", "failed", "skipped"}
-
-// String returns the name; it works for every value.
-func (s Status) String() string {
-	if s >= statuses {
-		return "unknown"
-	}
-	return statusNames[s]
-}
 
 // Step is one step from the configuration to the fleet.
 type Step struct {

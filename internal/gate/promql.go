@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"fleetctl/batch"
@@ -64,16 +65,16 @@ func (q PromQL) Look(ctx context.Context, _ batch.Moment) (batch.GateLook, error
 
 // comparison finds a comparison outside of what selects series, and whether it gives 0 and 1.
 var (
-	selectors  = regexp.MustCompile(`\{[^{}]*\}|"[^"]*"|'[^']*'`)
-	comparison = regexp.MustCompile(`[<>]|[=!]=`)
-	asBool     = regexp.MustCompile(`([<>]=?|[=!]=)\s*bool\b`)
+	selectors  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{[^{}]*\}|"[^"]*"|'[^']*'`) })
+	comparison = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[<>]|[=!]=`) })
+	asBool     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([<>]=?|[=!]=)\s*bool\b`) })
 )
 
 // Hint says what is likely wrong with the expression: a comparison without bool gives the number on its left, or nothing,
 // neither of which says whether it holds. "" when nothing is.
 func (q PromQL) Hint() string {
-	bare := selectors.ReplaceAllString(q.Expr, "")
-	if !comparison.MatchString(bare) || asBool.MatchString(bare) {
+	bare := selectors().ReplaceAllString(q.Expr, "")
+	if !comparison().MatchString(bare) || asBool().MatchString(bare) {
 		return ""
 	}
 	return "a comparison gives 0 or 1 only with bool, as in: rate < bool 0.01"

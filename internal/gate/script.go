@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Script is a script that a command names, with what it held when that was looked at.
@@ -29,9 +30,11 @@ type Places struct {
 const maxScript = 16 << 20
 
 // interpreter matches programs whose first operand that is a file is a script; assignment a variable before a command.
-var interpreter = regexp.MustCompile(`^(sh|bash|dash|ksh|zsh|fish|python[0-9.]*|perl|ruby|node|php|lua|Rscript|pwsh)$`)
+var interpreter = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(sh|bash|dash|ksh|zsh|fish|python[0-9.]*|perl|ruby|node|php|lua|Rscript|pwsh)$`)
+})
 
-var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z_0-9]*=`)
+var assignment = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z_0-9]*=`) })
 
 // Scripts finds the scripts that a command names: files that begin with #!, by a path or found on the search path, and the
 // files that it hands to an interpreter. What its output goes to is none. A script that only another script or a
@@ -80,8 +83,8 @@ func (p Places) walk(command string, depth int, add func(path, file string) erro
 			}
 			operand = false
 		}
-		operand = operand || interpreter.MatchString(filepath.Base(w.text)) || first && (w.text == "." || w.text == "source")
-		first = first && assignment.MatchString(w.text)
+		operand = operand || interpreter().MatchString(filepath.Base(w.text)) || first && (w.text == "." || w.text == "source")
+		first = first && assignment().MatchString(w.text)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ package hook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,13 @@ type Command struct {
 	Timeout time.Duration
 }
 
+// shellCommand returns a command line for the shell, in a process group of its own (see OwnGroup). It is not started yet.
+func shellCommand(ctx context.Context, text string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, shell, "-c", text)
+	OwnGroup(cmd)
+	return cmd
+}
+
 // ErrTimeout says that a command did not end in its time, and was killed.
 var ErrTimeout = errors.New("did not end in time")
 
@@ -42,9 +50,8 @@ func (c Command) Run(ctx context.Context, input []byte) (said string, err error)
 	limited, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	var out tail
-	x := exec.CommandContext(limited, shell, "-c", c.Text)
+	x := shellCommand(limited, c.Text)
 	x.Env, x.Stdin, x.Stdout, x.Stderr, x.WaitDelay = append([]string{}, c.Env...), bytes.NewReader(input), &out, &out, pipeWait
-	ownGroup(x)
 	err = x.Run()
 	switch said = out.last(c.Scrub); {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay) && limited.Err() == nil:
@@ -78,10 +85,19 @@ func (t *tail) last(scrub func(string) string) string {
 	if scrub != nil {
 		text = scrub(text)
 	}
-	text = strings.TrimRight(text, " \t\r\n")
-	at := strings.LastIndexByte(text, '\n')
-	if at < 0 && t.cut {
-		return "its last line is too long to be shown"
+	last := ""
+	for {
+		text = strings.TrimRight(text, " \t\r\n")
+		at := strings.LastIndexByte(text, '\n')
+		line := strings.TrimSpace(text[at+1:])
+		switch {
+		case at < 0 && t.cut:
+			return cmp.Or(last, "its last line is too long to be shown")
+		case !strings.HasPrefix(line, "hint: "): // what a fleetctl adds to its error
+			return cmp.Or(line, last)
+		case at < 0:
+			return line
+		}
+		last, text = cmp.Or(last, line), text[:at]
 	}
-	return strings.TrimSpace(text[at+1:])
 }

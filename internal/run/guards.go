@@ -20,8 +20,8 @@ type guardInput struct {
 	found    []string // the nodes of the discovery; of a resumed run, the nodes that it began with
 	excluded []discovery.Exclusion
 	open     []string // nodes that were sent to and may be sent to again, once a probe has proved them untouched
-	run      string   // the id of the resumed run; "" for a new run
-	copied   string   // why the record of that run may be an outdated copy; "" when there is no sign of one
+	stored   *Stored  // the run that is resumed or retried; nil for a new one
+	retry    bool     // with stored: it is retried
 }
 
 // checkpoint checks every request against the guards before anything is sent. run, resume and retry all use it.
@@ -133,7 +133,17 @@ func guards() []guard {
 			applies: func(c checkpoint) bool { return c.lagging && c.proves() == 0 },
 			check: func(_ context.Context, _ checkpoint, p guardInput) error {
 				return refuse("compare with the original record; if nothing is missing in this one: --trust-record",
-					"cannot resume run %s: its record may be an outdated copy (%s), and nothing can show what was really sent", p.run, p.copied)
+					"cannot resume run %s: its record may be an outdated copy (%s), and nothing can show what was really sent", p.stored.ID, p.stored.Copied)
+			},
+		},
+		{
+			name:    linkedGuard,
+			applies: func(c checkpoint) bool { return c.changes() },
+			check: func(_ context.Context, c checkpoint, p guardInput) error {
+				if p.stored == nil {
+					return nil
+				}
+				return c.unlinked(p)
 			},
 		},
 		{

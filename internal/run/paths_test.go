@@ -16,7 +16,6 @@ import (
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/config"
-	"fleetctl/internal/gate"
 	"fleetctl/internal/saved"
 )
 
@@ -46,7 +45,7 @@ var sendingPaths = []sendingPath{
 		return Retry(ctx, c, r, s, []batch.State{batch.NotSent})
 	}},
 	{name: "apply", saved: true, send: func(ctx context.Context, c Context, r Request, _ Stored) (Result, error) {
-		return Apply(ctx, c, r, gate.Places{})
+		return Apply(ctx, c, r)
 	}},
 }
 
@@ -106,6 +105,11 @@ var (
 		{guard: "--trust-record", refusal: "its record may be an outdated copy", always: func(r *Request) { r.Proof.None = true },
 			set: func(w *world, _ *Request) { w.machine.Host = "another" },
 			not: map[string]string{"apply": "there is no record", "req": "there is no record", "req --reply-to": "there is no record", "runs retry": "nodes that a lagging record calls not-sent are no nodes to send to"}},
+		{guard: linkedGuard, refusal: "which is linked to it by a retry, has sent or may have sent to 3 nodes of these: n[2-4]", set: func(w *world, _ *Request) {
+			if list, err := w.store().List(); err == nil && len(list) == 1 {
+				w.retry(list[0].ID, batch.NotSent)
+			}
+		}, not: map[string]string{"apply": "a new run is linked to none", "req": "a new run is linked to none", "req --reply-to": "a new run is linked to none"}},
 		{guard: "--confirm-each", refusal: "cannot ask between batches", set: func(_ *world, r *Request) {
 			r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
 		},
@@ -181,7 +185,10 @@ func walk(t *testing.T, g guardPath, p sendingPath, m manner) {
 		p.set(&r)
 	}
 	if p.again {
-		s = w.last() // as this machine sees the record now
+		var err error
+		if s, err = w.store().Read(s.ID); err != nil { // as this machine sees the record now
+			t.Fatal(err)
+		}
 	}
 	if p.stored {
 		r.Inputs = map[string]string{"token": "s3cret"}

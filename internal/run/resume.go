@@ -86,6 +86,10 @@ func differences(r Request, p batch.Progress) []string {
 	add(!r.Rules.MaxFailedBatch.IsZero(), "--max-failed-batch", r.Rules.MaxFailedBatch, rules.MaxFailedBatch)
 	add(!r.Rules.MaxNoReplyBatch.IsZero(), "--max-no-reply-batch", r.Rules.MaxNoReplyBatch, rules.MaxNoReplyBatch)
 	add(r.Rules.FailFast, "--fail-fast", r.Rules.FailFast, rules.FailFast)
+	if g := p.Gates(); r.Gates.any() {
+		add(true, "--gate", strings.Join(r.Gates.Commands, ", "), strings.Join(g.Commands, ", "))
+		add(true, "--gate-promql", strings.Join(r.Gates.Queries, ", "), strings.Join(g.Queries, ", "))
+	}
 	return out
 }
 
@@ -160,20 +164,35 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err := c.clear(ctx, left); err != nil {
 		return Result{}, err
 	}
-	file, from, err := c.Store.take(id)
+	file, from, err := c.take(ctx, left)
 	if err != nil {
 		return Result{}, err
 	}
 	return c.continueRun(ctx, run, from, file)
 }
 
-// keep fills in the recorded pace and rules, and refuses what the run's mode has no use for.
+// take opens the record of the run to resume for this process alone, unless a linked run has sent to its nodes meanwhile.
+func (c job) take(ctx context.Context, left guardInput) (*journal.Journal, batch.Progress, error) {
+	unlock, err := c.checkpoint().lockLinks(ctx, left)
+	if err != nil {
+		return nil, batch.Progress{}, err
+	}
+	defer unlock.Close()
+	return c.Store.take(left.stored.ID)
+}
+
+// keep fills in the recorded pace, rules and gates, and refuses what the run's mode has no use for.
 func (c job) keep(p batch.Progress) error {
 	c.req.keepPace(p)
 	if p.Plan().Rolls() {
-		return c.req.rolls()
+		if err := c.req.rolls(); err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := c.req.Gates.validate(c.req); err != nil {
+		return err
+	}
+	return gatekeeping(c).open()
 }
 
 // remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched. Those that
@@ -182,7 +201,7 @@ func remaining(run Stored) guardInput {
 	plan, counts := run.Progress.Remaining(), run.Progress.Counts()
 	return guardInput{
 		plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending),
-		found: run.Progress.Plan().Names(), open: openNodes(run.Progress), run: run.ID, copied: run.Copied,
+		found: run.Progress.Plan().Names(), open: openNodes(run.Progress), stored: &run,
 	}
 }
 
@@ -260,7 +279,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	again, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names(), stored: &s, retry: true})
 	if err != nil {
 		return Result{}, err
 	}
@@ -270,6 +289,12 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.clear(ctx, again); err != nil {
 		return Result{}, err
 	}
+	unlock, err := j.checkpoint().lockLinks(ctx, again)
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock.Close()
+	j.planned = unlock // from then on, other processes see which nodes this run may send to
 	if now, err := j.Store.Read(s.ID); err != nil {
 		return Result{}, err
 	} else if now.Live || now.size != s.size {

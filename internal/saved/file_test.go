@@ -380,7 +380,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("read %s, wrote %s, %v", a.String(), b.String(), err)
 		}
 		p := got.Plan
-		if p.Plan.Nodes() != len(p.Nodes) || len(p.Nodes) == 0 || !p.Expires.After(p.Created) || !runID.MatchString(p.ID) {
+		if p.Plan.Nodes() != len(p.Nodes) || len(p.Nodes) == 0 || !p.Expires.After(p.Created) || !runID().MatchString(p.ID) {
 			t.Errorf("believed %s", a.String())
 		}
 	})

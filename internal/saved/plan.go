@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"fleetctl/batch"
@@ -82,11 +83,26 @@ type Gate struct {
 // GatePolicy is how gates are asked.
 type GatePolicy struct {
 	gate.Policy
-	Timeout time.Duration `json:"timeout"` // of one look
+	Timeout time.Duration `json:"timeout"`              // of one look
+	Server  string        `json:"prometheus,omitempty"` // where queries are asked, without user and password
+}
+
+// Scripts are those of a gate: the nth of the commands, counted from 0.
+func (p *Plan) Scripts(n int) []gate.Script {
+	for _, g := range p.Gates {
+		if g.Command == "" {
+			continue
+		}
+		if n == 0 {
+			return g.Scripts
+		}
+		n--
+	}
+	return nil
 }
 
 // runID is what ids of runs look like: they are names of files.
-var runID = regexp.MustCompile(`^[0-9a-z][0-9a-z-]{0,63}$`)
+var runID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-z][0-9a-z-]{0,63}$`) })
 
 // validate refuses what no fleetctl makes: a plan comes from a file, which any user may have written.
 func (p *Plan) validate() error {
@@ -96,7 +112,7 @@ func (p *Plan) validate() error {
 		}
 	}
 	switch life := p.Expires.Sub(p.Created); {
-	case !runID.MatchString(p.ID):
+	case !runID().MatchString(p.ID):
 		return fmt.Errorf("its id %q is not one of a run", p.ID)
 	case p.Created.IsZero(), life <= 0:
 		return errors.New("it does not say when it begins and expires")

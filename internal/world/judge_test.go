@@ -55,6 +55,9 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindReplies:
 		w.logf("run     %s: the replies of batch %d are in", t.run.id, r.Batch)
 		w.judgeReplies(t, r.Batch)
+	case batch.KindGate:
+		w.logf("run     %s: gates %s, decided %v", t.run.id, r.Gate.Verdict, r.Gate.Decided)
+		w.saw("gates " + r.Gate.Verdict.String())
 	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
@@ -97,6 +100,7 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 		w.violated("run %s: batch %d is begun while paused", t.run.id, r.Batch)
 	}
 	w.judgeRules(t, before, r.Batch)
+	w.judgeGates(t, before.Plan(), r.Batch, len(nodes))
 	first := t.sent == 0
 	t.sent = r.Batch
 	if before.Plan().Rolls() {
@@ -104,7 +108,7 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 	}
 }
 
-// judgeRules counts what this life has found out, and compares it with the rules that it runs under.
+// judgeRules counts what this process has found out, and compares it with the rules that it runs under.
 func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 	rules := p.Rules()
 	failed, silent, absent, total := 0, 0, 0, 0
@@ -135,7 +139,7 @@ func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 			limit = c.limit.Of(total)
 		}
 		if limit > 0 && c.count >= limit {
-			w.violated("run %s: batch %d is begun although %s is %d and %d were met in this life", t.run.id, next, c.name, limit, c.count)
+			w.violated("run %s: batch %d is begun although %s is %d and %d were met in this process", t.run.id, next, c.name, limit, c.count)
 		}
 	}
 	if t.sent == 0 {
