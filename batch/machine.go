@@ -45,6 +45,7 @@ type machine struct {
 	link       link
 	paused     bool
 	gates      gating
+	admits     admitting
 }
 
 func newMachine(l *ledger, proved, canProbe bool, request func(int) string) *machine {
@@ -91,6 +92,8 @@ func (m *machine) step(e event) []command {
 		m.gated(e)
 	case gateEnd:
 		m.gatesEnded(e)
+	case admitEvent:
+		m.admission(e)
 	case interruptEvent:
 		m.stop(e.At, haltFirm, Stop{Kind: StopSignal, Reason: e.Err.Error()})
 	case abandonEvent:

@@ -197,7 +197,7 @@ func (m *machine) controlled(e controlEvent) {
 	m.paused = pause
 	if pause {
 		m.closeGates()
-		m.gates.waiting = false // its pause is the operator's now
+		m.gates.waiting, m.admits.waiting = false, "" // their pause is the operator's now
 	}
 	kind := KindContinued
 	if pause {

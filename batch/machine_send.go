@@ -37,7 +37,10 @@ type preparation struct {
 	asked    time.Time // when that was
 	said     map[string]Baseline
 	tries    int
-	again    time.Time // when absent nodes are asked again; zero: there is no need to
+	// admission is the question to the Admitter in flight, 0 for none; admitted are the nodes that it let pass.
+	admission int
+	admitted  map[string]bool
+	again     time.Time // when absent nodes are asked again; zero: there is no need to
 }
 
 // refill begins a batch when there is room: a planned one when no other is on its
@@ -144,15 +147,17 @@ func (m *machine) afterBaseline(at time.Time, f *flight) bool {
 	p := &f.prep
 	switch {
 	case m.halt != haltNone:
-		m.drop(f)
+		m.drop(at, f)
 		return true
-	case p.question != 0 || m.any(stageLeaving):
+	case p.question != 0, p.admission != 0 && m.mayLeave(at, f), p.admission == 0 && m.any(stageLeaving):
 		return false
 	case !m.mayLeave(at, f):
-		m.drop(f)
+		m.drop(at, f)
 		return true
 	case !m.proved:
-		m.send(at, f)
+		if m.admitted(f) {
+			m.send(at, f)
+		}
 		return true
 	}
 	if absent := m.absent(f); len(absent) > 0 {
@@ -173,12 +178,13 @@ func (m *machine) afterBaseline(at time.Time, f *flight) bool {
 	}
 	switch told := m.told(f); {
 	case m.halt != haltNone: // a rule was met by absent nodes
-		m.drop(f)
+		m.drop(at, f)
 	case len(m.aboard(f)) == 0:
 		if f.batch > 0 {
 			m.record(Record{Kind: KindBatchEnd, Time: at, Batch: f.batch})
 		}
-		m.drop(f)
+		m.drop(at, f)
+	case !m.admitted(f):
 	case len(told) > 0 && p.tries < maxTries && Longest(p.asked, at) > freshFor+time.Duration(len(told))*askingTime:
 		p.tries, p.first = p.tries+1, 0
 		m.ask(at, f, told)

@@ -43,6 +43,7 @@ or --yes. Secrets are not in the plan: give them, as for req. The run has the pl
 	f := c.Flags()
 	o.req.output.add(f)
 	o.req.guard.addLimits(f)
+	o.req.shared.add(f)
 	o.req.record.addDir(f)
 	f.BoolVar(&o.req.dryRun, "dry-run", false, "show the plan and what the guards say, and stop")
 	f.StringVar(&o.req.onEvent, onEventFlag, "", "have the shell run `COMMAND` when the run begins, pauses, stops and ends, with JSON on its stdin; none for none")

@@ -24,7 +24,7 @@ func labFlags() flagTable[labOptions] {
 				return nil
 			})
 		},
-		plain: labOptions{provision: true, lab: lab.Options{Nodes: 50, Protocol: 1, Token: "s3cret", Seed: 1, Upgradable: lab.Amount{N: 40, Percent: true}}},
+		plain: labOptions{provision: true, lab: lab.Options{Nodes: 50, Protocol: 1, Brokers: 1, Token: "s3cret", Seed: 1, Upgradable: lab.Amount{N: 40, Percent: true}}},
 		rows: []flagRow[labOptions]{
 			{"--nodes 7", func(o *labOptions) { o.lab.Nodes = 7 }},
 			{"--protocol 2", func(o *labOptions) { o.lab.Protocol = 2 }},
@@ -49,6 +49,7 @@ func labFlags() flagTable[labOptions] {
 			{"--protocol 2 --expiring 1 --expiring-in 9", func(o *labOptions) {
 				o.lab.Protocol, o.lab.Faults.Expiring, o.expiringIn, o.lab.ExpiringIn = 2, lab.Amount{N: 1}, waiting(9*time.Second), 9*time.Second
 			}},
+			{"--streams --brokers 3", func(o *labOptions) { o.lab.Streams, o.lab.Brokers = true, 3 }},
 			{"--protocol 2 --fips", func(o *labOptions) { o.lab.Protocol, o.lab.FIPS = 2, true }},
 			{"--update-late 1", func(o *labOptions) { o.lab.Faults.UpdateLate = lab.Amount{N: 1} }},
 			{"--update-fail 1", func(o *labOptions) { o.lab.Faults.UpdateFail = lab.Amount{N: 1} }},
@@ -210,7 +211,21 @@ func diffFlags() flagTable[diffOptions] {
 	}
 }
 
+func sharedLocksFlags() flagTable[sharedListOptions] {
+	return flagTable[sharedListOptions]{
+		command: "shared locks",
+		build: func(a *app, see func(sharedListOptions)) *cobra.Command {
+			return newSharedLocks(a, func(_ context.Context, _ *app, o sharedListOptions) error { see(o); return nil })
+		},
+		rows: []flagRow[sharedListOptions]{
+			{"--target c", func(o *sharedListOptions) { o.collective = "c" }}, {"-T c", func(o *sharedListOptions) { o.collective = "c" }},
+			{"--json", func(o *sharedListOptions) { o.asJSON = true }}, {"-j", func(o *sharedListOptions) { o.asJSON = true }},
+		},
+	}
+}
+
 func checkOtherFlags(t *testing.T, set setFlags) {
+	sharedLocksFlags().check(t, set)
 	labFlags().check(t, set)
 	provisioningFlags().check(t, set)
 	srvFlags().check(t, set)

@@ -142,6 +142,7 @@ func proofRows() []flagRow[requested] {
 
 func limitRows() []flagRow[requested] {
 	return []flagRow[requested]{
+		sharedRow(),
 		row("--max-nodes 25", func(r *run.Request) { r.Guards.MaxNodes = run.Count{N: 25, Set: true} }),
 		row("--yes", func(r *run.Request) { r.Guards.Yes = true }),
 		row("-y", func(r *run.Request) { r.Guards.Yes = true }),
@@ -226,6 +227,13 @@ func storedPlain() requested {
 		Request: run.Request{Inputs: map[string]string{"token": "x"}, Proof: run.Proof{Verify: "auto"}}, Name: "last",
 		Output: reqOutput{formatFlags: formatFlags{kind: report.Text}}, Workers: 3,
 	}
+}
+
+// sharedRow is what operators share.
+func sharedRow() flagRow[requested] {
+	return flagRow[requested]{"--lock web --lock db --lock-wait 90", func(o *requested) {
+		o.Request.Shared = run.Shared{Locks: []string{"web", "db"}, Wait: run.Wait{D: 90 * time.Second, Set: true}}
+	}}
 }
 
 func resumeFlags(t *testing.T) flagTable[requested] {

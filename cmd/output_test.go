@@ -43,7 +43,7 @@ var silentCommands = map[string]string{
 // TestNothingEndsWellWhenItsOutputIsLost runs every command that prints with a full disk behind stdout.
 func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	t.Parallel()
-	p := newPractice(t, lab.Options{Nodes: 2})
+	p := newPractice(t, lab.Options{Nodes: 2, Streams: true})
 	k := newTokens(t)
 	first, all := p.names[0], strings.Join(p.names, ",")
 	if got := p.run("req rpcutil ping --journal -I nosuch.example.net"); got.code != exitNoReply {
@@ -75,7 +75,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last", "runs diff " + absent + " last", "runs diff --json " + absent + " last",
 		"runs resume last", "runs retry " + absent + " --absent --dry-run",
 		"jwt view " + k.path("made.jwt"), "jwt view --json " + k.path("made.jwt"), "jwt provisioning " + k.path("lost.jwt") + " " + k.path("issuer.seed") + " --token env:TOKEN --urls nats://a:4222 --default",
-		"lab --nodes 1 --protocol 2", "sites", "sites --json",
+		"lab --nodes 1 --protocol 2", "sites", "sites --json", "shared", "shared locks --json",
 		"plan", "plan show " + plan, "plan show --json " + plan, "plan check " + plan,
 		"apply --dry-run " + ping,
 	}

@@ -46,6 +46,7 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	o.addSteps(f)
 	o.output.add(f)
 	o.guard.add(f)
+	o.shared.add(f)
 	o.proof.add(f)
 	o.record.add(f)
 	f.StringVar(&o.savePlan, "save-plan", "", "save the plan in `FILE`, which must not exist, and stop, as --dry-run does")

@@ -43,6 +43,7 @@ type reqOptions struct {
 	savePlan string
 	planLife seconds
 	onEvent  string
+	shared   sharedOptions
 
 	replyTo string // where replies go in place of here
 
@@ -150,6 +151,17 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
 }
 
+// sharedOptions are the flags of what runs of several operators share.
+type sharedOptions struct {
+	locks []string
+	wait  seconds
+}
+
+func (s *sharedOptions) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&s.locks, "lock", nil, "hold the lock `NAME` of the brokers' streams: no other run with it sends meanwhile")
+	f.Var(&s.wait, "lock-wait", "wait this long for a lock that another holds (0s)")
+}
+
 // recordOptions are the flags that choose whether and where a run is recorded.
 type recordOptions struct {
 	dir    string
@@ -238,6 +250,7 @@ func (o *reqOptions) value() (run.Request, error) {
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),
 		},
 		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume, Trust: o.record.trust},
+		Shared:   run.Shared{Locks: o.shared.locks, Wait: o.shared.wait.wait()},
 		Protocol: o.output.streams(),
 		Typed:    run.Typed{Words: o.words, Flags: typedFlags(o.flags)},
 	}, nil

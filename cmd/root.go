@@ -21,6 +21,7 @@ func commands(a *app) []maker {
 		{"apply", func() *cobra.Command { return newApply(a, applyPlan) }},
 		{"plan", func() *cobra.Command { return newPlan(a) }},
 		{"runs", func() *cobra.Command { return newRuns(a) }},
+		{"shared", func() *cobra.Command { return newShared(a) }},
 		{"inventory", func() *cobra.Command { return newInventory(a, runInventory) }},
 		{"discover", func() *cobra.Command { return newDiscover(a, runDiscover) }},
 		{"ping", func() *cobra.Command { return newPing(a, runPing) }},

@@ -229,6 +229,7 @@ func (o *reqOptions) addResume(f *pflag.FlagSet) {
 	o.proof.add(f)
 	o.record.addDir(f)
 	o.record.addTrust(f)
+	o.shared.add(f)
 }
 
 // stored reads the arguments about a recorded run: RUN and the inputs that it needs again.

@@ -19,6 +19,7 @@ import (
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/gate"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/proof"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
@@ -38,6 +39,8 @@ type Fleet interface {
 	Events() fleet.Events // after Dial
 	// Links delivers what happens to the connection, nil before Dial. It is read by one run.
 	Links() <-chan batch.Link
+	// Bucket dials, and names a bucket of the brokers.
+	Bucket(ctx context.Context, name string) (lease.Store, error)
 	// KeepTokens makes the client remember the nodes' tokens, from before the first question on.
 	KeepTokens()
 }
@@ -97,6 +100,8 @@ type call struct {
 	// clocks judge the times that come from records; lagging means that the record may lack requests that were sent.
 	clocks  []journal.Clock
 	lagging bool
+	id      string           // of this run, once it is needed
+	locks   *locks           // nil while none is held
 	keeper  batch.Gatekeeper // nil without gates
 	tokens  *tokenLook       // nil before the nodes' tokens were looked at
 	// planned is closed when the plan of the run is recorded; nil: nothing waits for that.
@@ -206,9 +211,11 @@ func (c *call) message() rpcclient.Request {
 	if ttl == 0 {
 		ttl = c.about.TTL
 	}
-	return rpcclient.Request{
-		Agent: c.req.Agent, Action: c.req.Action, Data: c.data, Collective: c.about.Collective, TTL: cmp.Or(ttl, rpcclient.DefaultTTL),
+	ttl = cmp.Or(ttl, rpcclient.DefaultTTL)
+	if len(c.lockNames()) > 0 {
+		ttl = min(ttl, lockTTL)
 	}
+	return rpcclient.Request{Agent: c.req.Agent, Action: c.req.Action, Data: c.data, Collective: c.about.Collective, TTL: ttl}
 }
 
 func (c *call) proves() proof.Action { return c.req.Proof.proves(c.req.Agent, c.req.Action) }

@@ -99,6 +99,9 @@ var guardTests = []struct {
 	{"approvals", "", "", "", func(w *world, r *Request) {
 		w.settings.Approvals, *r = []config.Approval{{NodesOver: 0, Need: 1}}, ping()
 	}},
+	{lockGuard, "holds lock web while it runs", "lock web is held by choria=bob", "wait for it with --lock-wait", func(w *world, _ *Request) { heldByBob(w) }},
+	{lockGuard, "holds lock db while it runs", "", "", func(w *world, r *Request) { w.bucket, r.Shared.Locks = newBucket(), []string{"db"} }},
+	{lockGuard, "", "", "", func(w *world, r *Request) { heldByBob(w); *r = ping() }},
 	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "add --yes to confirm",
 		func(_ *world, r *Request) { r.Action = "shutdown" }},
 	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "add --yes to confirm",

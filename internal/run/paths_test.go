@@ -117,6 +117,7 @@ var (
 		{guard: "--allow-expiring", refusal: "the token ends within", set: func(w *world, _ *Request) {
 			w.expiring(time.Minute, time.Minute, time.Minute, time.Minute)
 		}},
+		{guard: lockGuard, refusal: "lock web ", set: func(w *world, _ *Request) { heldByBob(w) }},
 		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
 		{guard: "approvals", refusal: "1 approval needed", set: func(w *world, _ *Request) {
 			w.settings.Approvals = []config.Approval{{Action: "restart", Need: 1}}

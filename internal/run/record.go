@@ -36,6 +36,7 @@ type Meta struct {
 	Settle      time.Duration     `json:"settle,omitempty"`
 	SettleSet   bool              `json:"settle_set,omitempty"`
 	TTL         time.Duration     `json:"ttl"`
+	Locks       []string          `json:"locks,omitempty"` // that the run holds
 	Command     []string          `json:"command"`
 	Mark        string            `json:"mark"`               // the same command has the same mark
 	Plan        string            `json:"plan,omitempty"`     // the digest of the saved plan that this run applies
@@ -54,7 +55,7 @@ func (c entry) meta() Meta {
 	m := Meta{
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
 		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
-		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL,
+		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: c.lockNames(),
 		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
 	m.Site, m.Approved = c.Settings.Site, c.req.approved
@@ -74,11 +75,7 @@ func (c entry) header(parent string) (batch.Header, error) {
 	if err != nil {
 		return batch.Header{}, fmt.Errorf("describe the run: %w", err)
 	}
-	id := newID(c.start)
-	if c.req.plan != nil {
-		id = c.req.plan.Plan.ID
-	}
-	return batch.Header{Run: id, Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
+	return batch.Header{Run: c.runID(), Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
 }
 
 // mark identifies the same command, whatever its secrets and its output flags.

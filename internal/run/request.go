@@ -52,6 +52,7 @@ type Request struct {
 	Gates         Gates
 	Proof         Proof
 	Record        Record
+	Shared        Shared
 	DryRun        bool   // report the plan and stop
 	Save          Saving // save the plan and stop
 	ReplyTo       string // where replies go in place of here; "" is the rule
@@ -119,7 +120,7 @@ func (r Request) Validate() error {
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
 	}
-	if err := errors.Join(r.Save.validate(r), r.Gates.validate(r)); err != nil {
+	if err := errors.Join(r.Shared.validate(r), r.Save.validate(r), r.Gates.validate(r)); err != nil {
 		return err
 	}
 	if r.Record.Off && (r.Record.On || r.Record.Resume) {
@@ -277,6 +278,9 @@ func (r *Request) fromRecord(m Meta) error {
 	}
 	if !r.Pace.TTL.Set {
 		r.Pace.TTL = Wait{m.TTL, true}
+	}
+	if len(r.Shared.Locks) == 0 {
+		r.Shared.Locks = m.Locks
 	}
 	return nil
 }

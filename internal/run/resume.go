@@ -132,6 +132,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	c.id = id
 	switch {
 	case run.Live:
 		return Result{}, busy(run)
@@ -160,7 +161,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if c.lacking != nil && left.nodes > 0 {
 		return Result{}, c.lacking
 	}
-	if err := c.checkpoint().pass(ctx, left); err != nil {
+	if err := c.clear(ctx, left); err != nil {
 		return Result{}, err
 	}
 	file, from, err := c.take(ctx, left)
@@ -285,7 +286,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
 	}
-	if err := j.checkpoint().pass(ctx, again); err != nil {
+	if err := j.clear(ctx, again); err != nil {
 		return Result{}, err
 	}
 	unlock, err := j.checkpoint().lockLinks(ctx, again)
