@@ -39,12 +39,14 @@ type reqOptions struct {
 
 	failFast bool
 	dryRun   bool
+	detach   bool
 	onEvent  string
 
 	replyTo string // where replies go in place of here
 
 	words   []string       // the command and its arguments, without inputs
 	flags   *pflag.FlagSet // those that were typed are Changed
+	driven  *driven        // in the process that --detach starts
 	request run.Request    // all flags as one value; set by validate
 }
 
@@ -78,6 +80,7 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
+	f.BoolVar(&o.detach, "detach", false, "after the plan and the questions, leave the run to a background process that outlives the terminal; print the run's id")
 	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins, pauses, continues, stops and ends, with JSON on its stdin; \"none\" turns it off")
 	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
@@ -194,7 +197,7 @@ func (o *reqOptions) value() (run.Request, error) {
 	}
 	g, p := &o.guard, &o.proof
 	return run.Request{
-		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo,
+		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo, Detach: o.detach,
 		Pace: run.Pace{
 			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.wait(), TTL: o.ttl.wait(),
 			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},
@@ -222,8 +225,8 @@ func typedFlags(flags *pflag.FlagSet) []string {
 	if flags == nil {
 		return nil
 	}
-	flags.Visit(func(f *pflag.Flag) {
-		if f.Name == onEventFlag {
+	flags.VisitAll(func(f *pflag.Flag) { // not Visit: the flags of every command are parsed in another set
+		if !f.Changed || f.Name == onEventFlag {
 			return
 		}
 		name := "--" + f.Name

@@ -69,6 +69,10 @@ type Context struct {
 	// Outlive is called before a recorded run begins: from then on the process must not end because a pipe is closed. It
 	// returns what pauses and continues the run, besides Store.Control; may be nil, and may return nil.
 	Outlive func(id string) <-chan batch.Control
+	// Detach takes a run that has passed its guards, to have another process drive it; for requests with Detach.
+	Detach func(ctx context.Context, h Handover) error
+	// Ready is called after the last guard, before a record is made or taken. An error ends the run there. May be nil.
+	Ready func() error
 }
 
 // call is an action on a fleet, checked as far as it can be without asking the nodes.
@@ -92,6 +96,9 @@ type call struct {
 	clocks  []journal.Clock
 	lagging bool
 	tokens  *tokenLook // nil before the nodes' tokens were looked at
+	passed  guardInput // what the guards have let pass
+	// parentSize is the length of the record of the run that a retry repeats, in bytes.
+	parentSize int64
 }
 
 // minTTL is the shortest time to live that servers of protocol v1 accept.
@@ -127,6 +134,10 @@ func (c *call) resolve(ctx context.Context) error {
 		return usage(fmt.Errorf("unknown action %s#%s", c.req.Agent, c.req.Action), hint)
 	}
 	c.action = action
+	if c.req.handed != nil {
+		c.handedInputs(c.req.handed)
+		return nil
+	}
 	c.command = c.req.command(action, c.typed())
 	if c.req.stored && c.req.DryRun {
 		return nil // checked when the run was begun; the rest can be reported without a secret
@@ -235,7 +246,7 @@ func (c *call) policy() batch.Policy {
 }
 
 // recorded reports whether this run is recorded.
-func (c *call) recorded() bool { return !c.req.Record.Off && (c.changes() || c.req.Record.On) }
+func (c *call) recorded() bool { return !c.req.Record.Off && (c.changes() || c.req.Record.On || c.req.Detach) }
 
 // secretNames are the inputs that a resume of this run needs again.
 func (c *call) secretNames() []string {

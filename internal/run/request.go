@@ -52,6 +52,7 @@ type Request struct {
 	Record        Record
 	DryRun        bool   // report the plan and stop
 	ReplyTo       string // where replies go in place of here; "" is the rule
+	Detach        bool   // Context.Detach takes the run when its guards have passed
 	Protocol      bool   // keep each reply's protocol document
 
 	// Typed is the command and its flags as they were typed, for the record; the inputs stand after its first word. Empty
@@ -60,6 +61,7 @@ type Request struct {
 	stored  bool              // what a recorded run leaves is meant
 	given   map[string]string // with stored: the inputs that were typed now
 	secrets []string          // with stored: the names of its secret inputs
+	handed  *Handover         // another process handed the run over
 }
 
 // Pace reports how fast a run goes, as far as the operator has said so.
@@ -111,6 +113,9 @@ func (r Request) Validate() error {
 	}
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
+	}
+	if err := r.validateDetach(); err != nil {
+		return err
 	}
 	if r.Record.Off && (r.Record.On || r.Record.Resume) {
 		return usage(errors.New("--no-journal excludes --journal and --resume"), "")

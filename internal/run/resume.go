@@ -159,6 +159,9 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err := c.checkpoint().pass(ctx, left); err != nil {
 		return Result{}, err
 	}
+	if c.req.Detach {
+		return Result{}, c.handOver(ctx, id, batch.Plan{}, "")
+	}
 	file, from, err := c.Store.take(id)
 	if err != nil {
 		return Result{}, err
@@ -268,11 +271,10 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.checkpoint().pass(ctx, again); err != nil {
 		return Result{}, err
 	}
-	if now, err := j.Store.Read(s.ID); err != nil {
+	if err := j.unchanged(s.ID, s.size); err != nil {
 		return Result{}, err
-	} else if now.Live || now.size != s.size {
-		return Result{}, resumedMeanwhile("retry", s.ID)
 	}
+	j.parentSize = s.size
 	return j.begin(ctx, again.plan, s.ID)
 }
 

@@ -42,6 +42,9 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	if j.service() {
+		if r.Detach {
+			return Result{}, usage(fmt.Errorf("--detach is for runs over nodes: %s is a service, one server answers at once", r.Agent), "leave --detach out")
+		}
 		return j.askService(ctx, parsed)
 	}
 	return j.nodes(ctx, parsed)
@@ -123,6 +126,9 @@ func (c planner) absenceNotes(ctx context.Context) []string {
 
 // begin records a new run and runs it.
 func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
+	if c.req.Detach {
+		return Result{}, c.handOver(ctx, "", plan, parent)
+	}
 	header, err := entry(c).header(parent)
 	if err != nil {
 		return Result{}, err
