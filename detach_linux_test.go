@@ -35,7 +35,7 @@ func (f *fleet) read(path string) string {
 }
 
 // TestABackgroundRunOutlivesItsTerminal asks at a terminal, in a shell, and closes the terminal when the run has begun: the
-// shell is hung up, and the run goes on.
+// shell is hung up, and the run continues.
 func TestABackgroundRunOutlivesItsTerminal(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 4, Protocol: 2})

@@ -44,6 +44,7 @@ var table = []row{
 	{pkg: "internal/doctor", ours: []string{"discovery", "internal/bus", "internal/choria", "internal/config", "internal/filter", "internal/fleet", "internal/plain", "internal/security", "rpcclient"}},
 	{pkg: "internal/secret"},
 	{pkg: "internal/hook"},
+	{pkg: "internal/detached"},
 	{pkg: "rpcclient", ours: []string{"internal/choria"}},
 	{pkg: "batch"},
 	{pkg: "inventory", ours: []string{"internal/filter", "internal/plain", "rpcclient"}},

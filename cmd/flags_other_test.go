@@ -149,6 +149,8 @@ func runsFlags() []flagTable[runsOptions] {
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsShow(a, see(o)) }},
 		{command: "runs watch", plain: runsOptions{name: "last"}, rows: []flagRow[runsOptions]{dir, {"r", func(o *runsOptions) { o.name = "r" }}},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
+		{command: "runs wait", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWait(a, see(o)) }},
 		{command: "runs stop", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsStop(a, see(o)) }},
 		{command: "runs pause", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},

@@ -65,6 +65,7 @@ func stepRows() []flagRow[requested] {
 		row("--max-failed-batch 3", func(r *run.Request) { r.Rules.MaxFailedBatch = batch.Number(3) }),
 		row("--max-no-reply-batch 4%", func(r *run.Request) { r.Rules.MaxNoReplyBatch = batch.Amount{Millionths: 40_000} }),
 		row("--fail-fast", func(r *run.Request) { r.Rules.FailFast = true }),
+		row("--detach", func(r *run.Request) { r.Detach = true }),
 		row("--dry-run", func(r *run.Request) { r.DryRun = true }),
 		{"--on-event tell", func(o *requested) { o.OnEvent = "tell" }},
 		{"--workers 9", func(o *requested) { o.Workers = 9 }},

@@ -27,7 +27,7 @@ type app struct {
 	env   environment
 	flags globalFlags
 	typed *pflag.FlagSet // the flags of every command; those that were typed are Changed
-	log   *logFile // --log-file, nil without
+	log   *logFile       // --log-file, nil without
 	// colorless is true when the configuration has color = false.
 	colorless bool
 	running   atomic.Pointer[string] // the id of the recorded run that this process drives, nil for none

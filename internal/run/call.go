@@ -134,8 +134,8 @@ func (c *call) resolve(ctx context.Context) error {
 		return usage(fmt.Errorf("unknown action %s#%s", c.req.Agent, c.req.Action), hint)
 	}
 	c.action = action
-	if c.req.handed != nil {
-		c.handedInputs(c.req.handed)
+	if h := c.req.handed; h != nil {
+		c.inputs, c.data, c.command = h.inputs(c.Scrub), h.Data, h.Command
 		return nil
 	}
 	c.command = c.req.command(action, c.typed())
@@ -246,7 +246,9 @@ func (c *call) policy() batch.Policy {
 }
 
 // recorded reports whether this run is recorded.
-func (c *call) recorded() bool { return !c.req.Record.Off && (c.changes() || c.req.Record.On || c.req.Detach) }
+func (c *call) recorded() bool {
+	return !c.req.Record.Off && (c.changes() || c.req.Record.On || c.req.Detach)
+}
 
 // secretNames are the inputs that a resume of this run needs again.
 func (c *call) secretNames() []string {

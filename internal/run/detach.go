@@ -36,9 +36,12 @@ type Handover struct {
 	ParentSize int64
 }
 
-// handOver hands a run to another process, after its guards have passed here. resume is the id of a run that is resumed; ""
+// handing is a call on its way to another process.
+type handing struct{ *call }
+
+// over hands a run to another process, after its guards have passed here. resume is the id of a run that is resumed; ""
 // for a new run.
-func (c *call) handOver(ctx context.Context, resume string, plan batch.Plan, parent string) error {
+func (c handing) over(ctx context.Context, resume string, plan batch.Plan, parent string) error {
 	h := Handover{
 		ID: resume, Request: c.req, Timeout: c.req.Proof.Timeout, Settle: c.req.Proof.Settle, Stored: c.req.stored, Plain: c.inputs.plain, Secret: map[string]string{},
 		Data: c.data, Command: c.command, Began: c.start, Resume: resume != "", Plan: plan, Found: c.passed.found, Excluded: c.passed.excluded, Parent: parent,
@@ -105,15 +108,14 @@ func (c job) unchanged(parent string, size int64) error {
 	return nil
 }
 
-// handedInputs takes the inputs over from the process that checked them.
-func (c *call) handedInputs(h *Handover) {
-	c.inputs = inputs{plain: maps.Clone(h.Plain), secret: map[string]secret.Value{}}
+// inputs are those that the other process checked.
+func (h *Handover) inputs(scrub *secret.Scrubber) inputs {
+	in := inputs{plain: maps.Clone(h.Plain), secret: map[string]secret.Value{}}
 	for name, text := range h.Secret {
-		value := secret.New(text)
-		c.inputs.secret[name] = value
-		c.Scrub.Add(value)
+		in.secret[name] = secret.New(text)
+		scrub.Add(in.secret[name])
 	}
-	c.data, c.command = h.Data, h.Command
+	return in
 }
 
 // validateDetach refuses what a process without a terminal cannot do, or what could not be found again.

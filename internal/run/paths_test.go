@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,8 +33,48 @@ func start(ctx context.Context, c Context, r Request, _ Stored) (Result, error) 
 	return Start(ctx, c, r)
 }
 
+// background is the path of a run that another process has handed over: what it meets there is judged anew.
+const background = "the process that --detach starts"
+
+// driveHanded drives what the first process hands over when its own guards let everything pass.
+func driveHanded(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
+	if r.DryRun {
+		return Start(ctx, c, r)
+	}
+	h, err := handOverAll(ctx, c, r)
+	if err != nil {
+		return Result{}, err
+	}
+	return Drive(ctx, c, h)
+}
+
+// handOverAll is what a process hands over that has no guards.
+func handOverAll(ctx context.Context, c Context, r Request) (h Handover, err error) {
+	var text []byte
+	c.Detach = func(_ context.Context, given Handover) (err error) {
+		text, err = json.Marshal(given)
+		return err
+	}
+	r.Detach = true
+	checked, err := prepare(ctx, c, r)
+	if err != nil {
+		return h, err
+	}
+	found := c.Fleet.(*world)
+	plan, err := planner{checked}.plan(ctx, found.finds)
+	if err != nil {
+		return h, err
+	}
+	checked.passed = guardInput{plan: plan, nodes: plan.Nodes(), found: found.finds, excluded: found.excluded}
+	if _, err := (job{checked}).begin(ctx, plan, ""); err != nil {
+		return h, err
+	}
+	return h, json.Unmarshal(text, &h)
+}
+
 var sendingPaths = []sendingPath{
 	{name: "req", send: start},
+	{name: background, send: driveHanded},
 	{name: "req --reply-to", send: start, set: func(r *Request) { r.ReplyTo, r.Record.Off = "site.x", true }},
 	{name: "the offered resume", again: true, offered: true, send: start},
 	{name: "req --resume", again: true, set: func(r *Request) { r.Record.Resume = true }, send: start},
@@ -76,6 +117,7 @@ type guardPath struct {
 }
 
 var (
+	asked      = map[string]string{background: "the first process has asked"}
 	chosen     = "the nodes of a named run were chosen when it began"
 	guardPaths = []guardPath{
 		{guard: "read_only", refusal: "only actions that change nothing are allowed here", set: func(w *world, _ *Request) { w.settings.ReadOnly = true }},
@@ -97,19 +139,20 @@ var (
 		}},
 		{guard: "--trust-record", refusal: "its record may be an outdated copy", always: func(r *Request) { r.Proof.None = true },
 			set: func(w *world, _ *Request) { w.machine.Host = "another" },
-			not: map[string]string{"req": "there is no record", "req --reply-to": "there is no record", "runs retry": "nodes that a lagging record calls not-sent are no nodes to send to"}},
+			not: map[string]string{"req": "there is no record", background: "there is no record", "req --reply-to": "there is no record", "runs retry": "nodes that a lagging record calls not-sent are no nodes to send to"}},
 		{guard: "--confirm-each", refusal: "cannot ask between batches", set: func(_ *world, r *Request) {
 			r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
 		},
-			passes: func(m manner) bool { return m.guards.Yes || m.terminal && !m.guards.NoInput }},
+			passes: func(m manner) bool { return m.guards.Yes || m.terminal && !m.guards.NoInput },
+			not:    map[string]string{background: "--detach excludes it, unless with --yes"}},
 		{guard: "--allow-expiring", refusal: "the token ends within", set: func(w *world, _ *Request) {
 			w.expiring(time.Minute, time.Minute, time.Minute, time.Minute)
 		}},
 		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
 		{guard: "consent", variant: "restart", refusal: "", set: func(*world, *Request) {},
-			passes: func(m manner) bool { return m.guards.Yes || !m.terminal }},
-		{guard: "consent", variant: "shutdown", action: "shutdown", refusal: "", set: func(*world, *Request) {}, passes: func(m manner) bool { return m.guards.Yes }},
-		{guard: "consent", variant: "confirm", refusal: "", set: func(w *world, _ *Request) { w.settings.Confirm = true }, passes: func(m manner) bool { return m.guards.Yes }},
+			passes: func(m manner) bool { return m.guards.Yes || !m.terminal }, not: asked},
+		{guard: "consent", variant: "shutdown", action: "shutdown", refusal: "", set: func(*world, *Request) {}, passes: func(m manner) bool { return m.guards.Yes }, not: asked},
+		{guard: "consent", variant: "confirm", refusal: "", set: func(w *world, _ *Request) { w.settings.Confirm = true }, passes: func(m manner) bool { return m.guards.Yes }, not: asked},
 	}
 )
 

@@ -160,7 +160,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 		return Result{}, err
 	}
 	if c.req.Detach {
-		return Result{}, c.handOver(ctx, id, batch.Plan{}, "")
+		return Result{}, handing(c).over(ctx, id, batch.Plan{}, "")
 	}
 	file, from, err := c.Store.take(id)
 	if err != nil {

@@ -127,7 +127,7 @@ func (c planner) absenceNotes(ctx context.Context) []string {
 // begin records a new run and runs it.
 func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
 	if c.req.Detach {
-		return Result{}, c.handOver(ctx, "", plan, parent)
+		return Result{}, handing(c).over(ctx, "", plan, parent)
 	}
 	header, err := entry(c).header(parent)
 	if err != nil {
