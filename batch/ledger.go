@@ -66,6 +66,7 @@ type ledger struct {
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
 	paused         bool
+	held           time.Time // until then no batch begins; zero: nothing is held back
 	started, ended time.Time
 	resumes, late  int
 	replaced       int // absent canaries that another node took the place of
@@ -250,6 +251,8 @@ func (l *ledger) apply(r *Record) error {
 		l.paused = r.Kind == KindPaused
 	case KindSent:
 		l.applySent(r)
+	case KindHours:
+		l.held = r.Until
 	case KindLink, KindSlots, KindNote:
 	case KindWithdrawn:
 		return l.applyWithdrawn(r)
@@ -296,7 +299,7 @@ func (l *ledger) applyBegin(r *Record) error {
 	}
 	l.resumes++
 	l.begin.Lagging = l.begin.Lagging || r.Begin.Lagging
-	l.stops, l.ended, l.paused, l.leftOut = nil, time.Time{}, false, 0
+	l.stops, l.ended, l.paused, l.held, l.leftOut = nil, time.Time{}, false, time.Time{}, 0
 	l.settle()
 	l.moveAll(0, NotSent, Planned)
 	clear(l.baselines)
@@ -381,18 +384,4 @@ func (l *ledger) intern(s string) string {
 		l.reasons[s] = s
 	}
 	return s
-}
-
-func unixNano(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixNano()
-}
-
-func timeOf(ns int64) time.Time {
-	if ns == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, ns).UTC()
 }

@@ -44,6 +44,7 @@ type machine struct {
 	missing    missing
 	link       link
 	paused     bool
+	hours      hours
 }
 
 func newMachine(l *ledger, proved, canProbe bool, request func(int) string) *machine {
@@ -99,6 +100,7 @@ func (m *machine) step(e event) []command {
 // since a recorded moment.
 func (m *machine) start(at time.Time, rules Rules, pace Pace, lagging bool, elapsed func(since, now time.Time) time.Duration) []command {
 	m.out = m.out[:0]
+	m.hours.calendar, _ = pace.Within.parse() // validated
 	begin := Beginning{Rules: rules, Pace: pace, Proved: m.proved, Lagging: lagging && m.l.begun}
 	kind := KindResumed
 	if !m.l.begun {
@@ -186,7 +188,7 @@ func (m *machine) afterRunning() phase {
 	case m.halt != haltNone:
 		return phaseEnding
 	case len(m.queue) > 0:
-		if m.clear() && m.mustAsk() {
+		if m.clear() && !m.hours.held && m.mustAsk() {
 			return phaseConsent
 		}
 		return phaseRunning
@@ -270,6 +272,8 @@ func (m *machine) timer(e timerEvent) {
 		m.askMissing(e.At)
 	case timerSlot:
 		m.freeSlots(e.At)
+	case timerHours:
+		m.hours.timed = false
 	}
 }
 

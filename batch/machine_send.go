@@ -53,8 +53,8 @@ func (m *machine) refill(at time.Time) bool {
 	case !m.proved && m.inGrace(at): // there is no way to look whether servers are back
 		return false
 	case len(m.queue) == 0:
-		return m.win != nil && m.wake.IsZero() && m.startNodes(at)
-	case len(m.flights)+len(m.missing.nodes) > 0 || m.open(0) > 0 || m.mustAsk() || !m.wake.IsZero():
+		return m.win != nil && m.wake.IsZero() && m.win.left > 0 && m.inHours(at) && m.startNodes(at)
+	case len(m.flights)+len(m.missing.nodes) > 0 || m.open(0) > 0 || !m.inHours(at) || m.mustAsk() || !m.wake.IsZero():
 		return false
 	}
 	m.begin(at, &flight{batch: m.queue[0]})
@@ -70,7 +70,7 @@ func (m *machine) clear() bool { return m.up() && m.open(0) == 0 }
 // mayLeave reports whether a batch that was begun may still be sent.
 func (m *machine) mayLeave(at time.Time, f *flight) bool {
 	switch {
-	case !m.up(), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
+	case !m.up(), !m.hours.open(at), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
 		return false // what is known by then is too old
 	case m.win != nil && !m.alone(f) && m.inDoubt():
 		return false

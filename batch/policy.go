@@ -126,6 +126,11 @@ type Pace struct {
 	Deadline     time.Duration `json:"deadline,omitempty"` // of the whole run (or resume), from its start; 0 none
 	ConfirmEach  bool          `json:"confirm_each,omitempty"`
 
+	// Within are the hours in which batches may begin; a batch that has begun ends whenever it ends. Outside of them the
+	// run waits, or (StopOutside) ends as by a stop rule.
+	Within      Hours `json:"within,omitempty"`
+	StopOutside bool  `json:"stop_outside,omitempty"`
+
 	// SilentHold is how long a node that does not reply keeps its slot of a
 	// window, from the moment it was sent to: until it can no longer act, and has
 	// had its time to come back.
@@ -164,5 +169,5 @@ func (p Pace) Validate() error {
 	if p.ReplyTimeout <= 0 {
 		return fmt.Errorf("cannot wait %v for replies", p.ReplyTimeout)
 	}
-	return nil
+	return p.Within.Validate()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 )
 
 // Progress is the account of a run: where every node is. It is a handle: copies
@@ -178,12 +179,20 @@ func (p Progress) InBatch(number int) iter.Seq2[string, State] {
 // Paused reports whether nothing new is sent until an operator continues the run.
 func (p Progress) Paused() bool { return p.l.paused && p.l.ended.IsZero() }
 
+// Held returns until when no batch begins, because of Pace.Within; zero when nothing is held back.
+func (p Progress) Held() time.Time {
+	if !p.l.ended.IsZero() {
+		return time.Time{}
+	}
+	return p.l.held
+}
+
 // Summary is the result of the run, so far.
 func (p Progress) Summary() Summary {
 	l := p.l
 	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
 		Stop: l.stop(), Verdict: l.verdict(), Reason: l.reason(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
-		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Rolling: l.begin.Plan.Policy.Rolling, progress: p,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Held: p.Held(), Rolling: l.begin.Plan.Policy.Rolling, progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
 		s.Batches[i] = p.Batch(i + 1)

@@ -37,6 +37,7 @@ const (
 	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
 	KindPaused    Kind = "paused"    // nothing new is sent until continued
 	KindContinued Kind = "continued" // sending continues
+	KindHours     Kind = "hours"     // no batch begins before Until; without it: they may begin again
 	KindSlots     Kind = "slots"     // silent nodes hold slots of a window; changes no state
 	KindNote      Kind = "note"      // for people; changes no state
 	KindRunEnd    Kind = "run-end"   // planned became not-sent, sending unknown
@@ -59,6 +60,7 @@ type Record struct {
 	Uncertain bool              `json:"uncertain,omitempty"` // replies: silent nodes may not have been sent to, so they stay sending
 	Up        bool              `json:"up,omitempty"`        // link: it is back
 	Away      time.Duration     `json:"away,omitempty"`      // link: how long it was away
+	Until     time.Time         `json:"until,omitzero"`      // hours
 	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked
 	End       *Ending           `json:"end,omitempty"`
 }
