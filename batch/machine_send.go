@@ -70,7 +70,7 @@ func (m *machine) clear() bool { return m.up() && m.open(0) == 0 }
 // mayLeave reports whether a batch that was begun may still be sent.
 func (m *machine) mayLeave(at time.Time, f *flight) bool {
 	switch {
-	case !m.up(), !m.hours.open(at), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
+	case !m.hours.open(at), !m.up(), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
 		return false // what is known by then is too old
 	case m.win != nil && !m.alone(f) && m.inDoubt():
 		return false
