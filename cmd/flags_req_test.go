@@ -53,6 +53,8 @@ func row(args string, set func(r *run.Request)) flagRow[requested] {
 func stepRows() []flagRow[requested] {
 	return []flagRow[requested]{
 		row("--confirm-each", func(r *run.Request) { r.Pace.ConfirmEach = run.Wish{On: true, Set: true} }),
+		{"--within always", func(o *requested) { o.Request.Pace.Hours.Set = true }},
+		row("--outside stop", func(r *run.Request) { r.Pace.Hours.Outside = run.OutsideStop }),
 		row("--batch-sleep 5m", func(r *run.Request) { r.Pace.Sleep = given(5 * time.Minute) }),
 		row("--batch-sleep 0", func(r *run.Request) { r.Pace.Sleep = given(0) }),
 		row("--reply-timeout 7", func(r *run.Request) { r.Pace.ReplyTimeout = given(7 * time.Second) }),

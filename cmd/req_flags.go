@@ -29,6 +29,8 @@ type reqOptions struct {
 	spreadBy     string
 	maxPer       []string
 	confirmEach  bool
+	within       string
+	outside      string
 	batchSleep   seconds
 	replyTimeout seconds
 	deadline     seconds
@@ -72,6 +74,9 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.batchSleep, "batch-sleep", "wait this long after the replies of a batch before the next batch (1s); rolling: keep a slot empty this long after a proof")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "start no batch after this time")
+	f.StringVar(&o.within, "within", "", "begin batches only within these `HOURS` of the week, such as 'Mon-Fri 01:00-05:00 Europe/Malta'; several with a semicolon; always for no limit")
+	f.StringVar(&o.outside, "outside", string(run.OutsideWait), "what the run does outside of --within: wait or stop")
+	completeWith(f, "outside", string(run.OutsideWait), string(run.OutsideStop))
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
 	f.Var(&o.maxFailed, "max-failed", "stop when this many nodes have failed")
 	f.Var(&o.maxNoReply, "max-no-reply", "stop when this many nodes have not replied")
@@ -201,6 +206,7 @@ func (o *reqOptions) value() (run.Request, error) {
 		Pace: run.Pace{
 			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.wait(), TTL: o.ttl.wait(),
 			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},
+			Hours:       o.hours(),
 		},
 		Rules: batch.Rules{
 			MaxFailed: o.maxFailed.Amount, MaxNoReply: o.maxNoReply.Amount, MaxAbsent: o.maxAbsent.Amount, MaxFailedBatch: o.maxFailedBatch.Amount,
@@ -217,6 +223,18 @@ func (o *reqOptions) value() (run.Request, error) {
 		Protocol: o.output.streams(),
 		Typed:    run.Typed{Words: o.words, Flags: typedFlags(o.flags)},
 	}, nil
+}
+
+// hours are the hours in which batches may begin.
+func (o *reqOptions) hours() run.Hours {
+	h := run.Hours{Within: batch.Hours(strings.TrimSpace(o.within)), Set: o.within != ""}
+	if strings.EqualFold(o.within, "always") {
+		h.Within = ""
+	}
+	if o.flags != nil && o.flags.Changed("outside") { // a resume keeps what the run was begun with
+		h.Outside = run.Outside(o.outside)
+	}
+	return h
 }
 
 // typedFlags are the flags that were typed, in the order of their names, each with its value. None holds a secret.

@@ -296,7 +296,7 @@ func (w *Writer) tellRecord(r batch.Record) {
 			return // reported when it happened
 		}
 		text = r.Reason
-	case batch.KindSlots:
+	case batch.KindSlots, batch.KindHours:
 		text = r.Reason
 	case batch.KindPaused:
 		text = "paused by " + r.By + ": nothing new is sent; replies and proof continue"

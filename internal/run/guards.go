@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
@@ -194,6 +195,9 @@ func (c checkpoint) sentences(rolling bool) []string {
 			}
 		}
 	}
+	if text := hoursSentence(c.pace(), time.Now()); text != "" {
+		out = append(out, text)
+	}
 	return append(append(out, ruleSentences(c.rules(), rolling)...), c.proofSentences()...)
 }
 
@@ -230,7 +234,7 @@ func (c checkpoint) proofSentences() []string {
 }
 
 func (c checkpoint) proposal(plan batch.Plan) Proposal {
-	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Modes: plan.Estimates(c.pace()),
+	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: c.estimate(plan), Modes: c.estimates(plan),
 		Guards: c.sentences(plan.Rolls())}
 }
 

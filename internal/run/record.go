@@ -131,6 +131,8 @@ func (s Stored) Status() string {
 	switch {
 	case s.Live && sum.Paused:
 		return "paused"
+	case s.Live && !sum.Held.IsZero():
+		return "waiting"
 	case s.Live:
 		return "running"
 	case sum.Ended.IsZero():

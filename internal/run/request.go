@@ -71,7 +71,24 @@ type Pace struct {
 	Deadline     Wait // no batch begins after this long; 0 is none
 	TTL          Wait // of the request; the configuration's, else 30 s
 	ConfirmEach  Wish // ask between batches
+	Hours        Hours
 }
+
+// Hours are those in which batches may begin, where they were given; without them, always.
+type Hours struct {
+	Within  batch.Hours
+	Set     bool
+	Outside Outside
+}
+
+// Outside is what a run does outside of its hours.
+type Outside string
+
+// The values of Outside; "" is OutsideWait.
+const (
+	OutsideWait Outside = "wait"
+	OutsideStop Outside = "stop"
+)
 
 // Guards hold a run back. Our own settings can ask for the same.
 type Guards struct {
@@ -113,6 +130,9 @@ func (r Request) Validate() error {
 	}
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
+	}
+	if err := r.Pace.Hours.validate(); err != nil {
+		return err
 	}
 	if err := r.validateDetach(); err != nil {
 		return err
@@ -198,12 +218,13 @@ func (r Request) command(action *ddl.Action, typed map[string]string) []string {
 func (r Request) pace(replies time.Duration) batch.Pace {
 	return batch.Pace{
 		Sleep: r.Pace.Sleep.or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.or(replies), Deadline: r.Pace.Deadline.D, ConfirmEach: r.Pace.ConfirmEach.On,
+		Within: r.Pace.Hours.Within, StopOutside: r.Pace.Hours.Outside == OutsideStop,
 	}
 }
 
 // pacesOrStops reports that batches or stop rules were asked for.
 func (r Request) pacesOrStops() bool {
-	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach.On
+	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach.On || r.Pace.Hours.Within != ""
 	return paced || r.Rules != batch.Rules{}
 }
 
@@ -225,6 +246,12 @@ func (r *Request) keepPace(p batch.Progress) {
 	}
 	if !r.Pace.ConfirmEach.Set {
 		r.Pace.ConfirmEach = Wish{pace.ConfirmEach, pace.ConfirmEach}
+	}
+	if !r.Pace.Hours.Set {
+		r.Pace.Hours.Within = pace.Within
+	}
+	if r.Pace.Hours.Outside == "" && pace.StopOutside {
+		r.Pace.Hours.Outside = OutsideStop
 	}
 	keepRules(&r.Rules, rules)
 }

@@ -79,6 +79,7 @@ func differences(r Request, p batch.Progress) []string {
 	add(r.Pace.Sleep.Set, "--batch-sleep", r.Pace.Sleep.D, pace.Sleep)
 	add(r.Pace.ReplyTimeout.Set, "--reply-timeout", r.Pace.ReplyTimeout.D, pace.ReplyTimeout)
 	add(r.Pace.Deadline.Set, "--deadline", r.Pace.Deadline.D, pace.Deadline)
+	add(r.Pace.Hours.Set, "--within", r.Pace.Hours.Within, pace.Within)
 	add(r.Pace.ConfirmEach.Set, "--confirm-each", r.Pace.ConfirmEach.On, pace.ConfirmEach)
 	add(!r.Rules.MaxFailed.IsZero(), "--max-failed", r.Rules.MaxFailed, rules.MaxFailed)
 	add(!r.Rules.MaxNoReply.IsZero(), "--max-no-reply", r.Rules.MaxNoReply, rules.MaxNoReply)
