@@ -19,6 +19,7 @@ type row struct {
 	fresh            bool // it came to its state since the last start or resume
 	barred           bool // its process began after the run did: never sent to
 	waived           bool // accepted, and could not be asked: not waited for until a resume
+	skipped          bool // not-sent on purpose, also after a resume
 }
 
 // batchRow is all that is kept of a batch.
@@ -35,6 +36,8 @@ type nodeCounts struct {
 	all    Counts
 	fresh  Counts // those that came to their state since the last start or resume
 	waived int    // accepted nodes that are not waited for
+	// skipped are not-sent on purpose; freshSkipped are those since the last start or resume.
+	skipped, freshSkipped int
 }
 
 func (c *nodeCounts) count(r *row, n int) {
@@ -44,6 +47,11 @@ func (c *nodeCounts) count(r *row, n int) {
 	}
 	if r.waived {
 		c.waived += n
+	}
+	if r.skipped {
+		if c.skipped += n; r.fresh {
+			c.freshSkipped += n
+		}
 	}
 }
 
@@ -191,7 +199,7 @@ func (l *ledger) moveAll(batch int, from, to State) {
 		return
 	}
 	for at := range l.rows {
-		if l.rows[at].state == from {
+		if r := &l.rows[at]; r.state == from && !r.skipped {
 			l.move(int32(at), to)
 		}
 	}
@@ -211,7 +219,7 @@ func (l *ledger) apply(r *Record) error {
 	}
 	first, last := 1, len(l.batches)
 	switch r.Kind {
-	case KindBaseline, KindAbsent, KindRestarted, KindLeftOut:
+	case KindBaseline, KindAbsent, KindRestarted, KindLeftOut, KindSkipped:
 		if l.begin.Plan.Policy.Rolling {
 			first = 0
 		}
@@ -244,6 +252,8 @@ func (l *ledger) apply(r *Record) error {
 		return l.applySkipped(r, Unknown)
 	case KindLeftOut:
 		l.leftOut += len(r.Nodes)
+		return l.applySkipped(r, NotSent)
+	case KindSkipped:
 		return l.applySkipped(r, NotSent)
 	case KindReplaced:
 		return l.applyReplaced(r)

@@ -157,6 +157,9 @@ func (m *machine) afterBaseline(at time.Time, f *flight) bool {
 		}
 	}
 	m.bar(at, f)
+	if m.skipYoung(at, f); p.question != 0 {
+		return true
+	}
 	if m.lookAtTokens(at, f); p.question != 0 {
 		return true
 	}

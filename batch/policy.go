@@ -100,6 +100,9 @@ type Rules struct {
 	// this after now. A silent node whose token is not known is not sent to. 0:
 	// tokens do not matter.
 	TokenMargin time.Duration `json:"token_margin,omitempty"`
+	// NotSince leaves out nodes whose process is younger than this when their batch is sent; they are not-sent, and count for
+	// no rule and no verdict. It needs a Verifier that reports ages. 0: ages do not matter.
+	NotSince time.Duration `json:"not_since,omitempty"`
 }
 
 // Validate refuses amounts without a meaning.
@@ -115,6 +118,9 @@ func (r Rules) Validate() error {
 		if err := a.value.Validate(); err != nil {
 			return fmt.Errorf("stop rule %s: %w", a.name, err)
 		}
+	}
+	if r.NotSince < 0 {
+		return fmt.Errorf("cannot leave out nodes that started within %v", r.NotSince)
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func (p Progress) Counts() Counts { return p.l.counts.all }
 func (p Progress) Final() int {
 	l := p.l
 	c := &l.counts
-	return len(l.rows) - c.Of(Planned) - c.Of(NotSent) - c.Of(Sending) - c.Of(Unknown) - l.unproved()
+	return len(l.rows) - c.Of(Planned) - c.Of(NotSent) + c.skipped - c.Of(Sending) - c.Of(Unknown) - l.unproved()
 }
 
 // Batches returns how many batches there are, requeued ones included.
@@ -120,7 +120,7 @@ func (p Progress) Remaining() Plan {
 	}
 	note(l.unproved(), "accepted, to be verified")
 	note(l.counts.Of(Sending)+l.probeable(), "unknown, to be probed; a node that is proved untouched is sent to as well")
-	unsent := func(r *row) bool { return r.state == Planned || r.state == NotSent }
+	unsent := func(r *row) bool { return r.state == Planned || r.state == NotSent && !r.skipped }
 	for i := range l.batches {
 		b := &l.batches[i]
 		left := b.Batch
@@ -229,7 +229,7 @@ func (l *ledger) probeable() int {
 }
 
 func (l *ledger) open() int {
-	return l.counts.Of(Planned) + l.counts.Of(Sending) + l.counts.Of(NotSent) + l.probeable() + l.unproved()
+	return l.counts.Of(Planned) + l.counts.Of(Sending) + l.counts.Of(NotSent) - l.counts.skipped + l.probeable() + l.unproved()
 }
 
 // reason is one line for the operator: why the run has its verdict; "" when the
@@ -266,7 +266,7 @@ func (l *ledger) verdict() Verdict {
 		return Fault
 	case l.stop().Kind == StopSignal:
 		return Interrupted
-	case c.Of(Planned)+c.Of(NotSent) > l.leftOut:
+	case c.Of(Planned)+c.Of(NotSent) > l.leftOut+l.counts.skipped:
 		return Stopped
 	case c.Of(Sending)+c.Of(Unknown)+l.unproved() > 0:
 		return Uncertain

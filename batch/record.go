@@ -25,6 +25,7 @@ const (
 	KindReplaced  Kind = "replaced"  // planned nodes of later batches take the place of absent canaries
 	KindRestarted Kind = "restarted" // planned nodes whose process began after the run: not sent to, unknown
 	KindLeftOut   Kind = "left-out"  // planned nodes that must not be sent to as things are: not-sent, planned again in a resume
+	KindSkipped   Kind = "skipped"   // planned nodes that are left out on purpose: not-sent, also after a resume
 	KindBaseline  Kind = "baseline"  // how nodes were just before their batch
 	KindIntent    Kind = "intent"    // the batch may leave from now on; nodes of the pool become one with it
 	KindSent      Kind = "sent"      // the batch left, flushed

@@ -243,7 +243,7 @@ func (d *driver) plan(args []string) {
 	_, d.probe = set["probe"]
 	d.rules = Rules{MaxFailed: amount("max-failed"), MaxNoReply: amount("max-no-reply"), MaxFailedBatch: amount("max-failed-batch"),
 		MaxNoReplyBatch: amount("max-no-reply-batch"), MaxAbsent: amount("max-absent"), StopWhenNothing: nothing,
-		TokenMargin: length("tokens", "0s")}
+		TokenMargin: length("tokens", "0s"), NotSince: length("not-since", "0s")}
 	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm,
 		SilentHold: length("hold", "1m"), Watch: watch, Within: Hours(strings.ReplaceAll(set["within"], "_", " "))}
 	_, d.pace.StopOutside = set["stop-outside"]
@@ -396,7 +396,7 @@ func describe(r Record) string {
 	if len(r.Nodes) > 0 {
 		b.WriteString(": " + strings.Join(r.Nodes, " "))
 	}
-	if r.Kind == KindLink || r.Kind == KindSlots || r.Kind == KindHours || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.By != "" {
+	if r.Kind == KindLink || r.Kind == KindSlots || r.Kind == KindHours || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.Kind == KindSkipped || r.By != "" {
 		b.WriteString(" (" + r.Reason + r.By + ")")
 	}
 	if r.Stop != nil {
