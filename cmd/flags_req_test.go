@@ -54,6 +54,7 @@ func stepRows() []flagRow[requested] {
 	return []flagRow[requested]{
 		row("--confirm-each", func(r *run.Request) { r.Pace.ConfirmEach = run.Wish{On: true, Set: true} }),
 		{"--within always", func(o *requested) { o.Request.Pace.Hours.Set = true }},
+		row("--not-since 24h", func(r *run.Request) { r.Pace.NotSince = given(24 * time.Hour) }),
 		row("--outside stop", func(r *run.Request) { r.Pace.Hours.Outside = run.OutsideStop }),
 		row("--batch-sleep 5m", func(r *run.Request) { r.Pace.Sleep = given(5 * time.Minute) }),
 		row("--batch-sleep 0", func(r *run.Request) { r.Pace.Sleep = given(0) }),

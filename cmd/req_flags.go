@@ -30,6 +30,7 @@ type reqOptions struct {
 	maxPer       []string
 	confirmEach  bool
 	within       string
+	notSince     seconds
 	outside      string
 	batchSleep   seconds
 	replyTimeout seconds
@@ -75,6 +76,7 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "start no batch after this time")
 	f.StringVar(&o.within, "within", "", "begin batches only within these `HOURS` of the week, such as 'Mon-Fri 01:00-05:00 Europe/Malta'; several with a semicolon; always for no limit")
+	f.Var(&o.notSince, "not-since", "leave out nodes whose process started within this time, such as 24h")
 	f.StringVar(&o.outside, "outside", string(run.OutsideWait), "what the run does outside of --within: wait or stop")
 	completeWith(f, "outside", string(run.OutsideWait), string(run.OutsideStop))
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
@@ -206,7 +208,7 @@ func (o *reqOptions) value() (run.Request, error) {
 		Pace: run.Pace{
 			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.wait(), TTL: o.ttl.wait(),
 			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},
-			Hours:       o.hours(),
+			Hours:       o.hours(), NotSince: o.notSince.wait(),
 		},
 		Rules: batch.Rules{
 			MaxFailed: o.maxFailed.Amount, MaxNoReply: o.maxNoReply.Amount, MaxAbsent: o.maxAbsent.Amount, MaxFailedBatch: o.maxFailedBatch.Amount,

@@ -113,6 +113,9 @@ func prepare(ctx context.Context, c Context, r Request) (*call, error) {
 	if err := forwardable(j); err != nil {
 		return nil, err
 	}
+	if err := (noter{j}).readsAges(); err != nil {
+		return nil, err
+	}
 	if err := (demand{j}).checkVersion(); err != nil {
 		return nil, err
 	}
@@ -231,7 +234,7 @@ func (c *call) pace() batch.Pace {
 
 func (c *call) rules() batch.Rules {
 	r := c.req.Rules
-	r.StopWhenNothing = c.changes()
+	r.StopWhenNothing, r.NotSince = c.changes(), c.req.Pace.NotSince.D
 	if watch := (tokenWatch{c}); watch.refuses() {
 		r.TokenMargin = watch.margin()
 	}

@@ -71,6 +71,7 @@ type Pace struct {
 	Deadline     Wait // no batch begins after this long; 0 is none
 	TTL          Wait // of the request; the configuration's, else 30 s
 	ConfirmEach  Wish // ask between batches
+	NotSince     Wait // leave out nodes that started within this time
 	Hours        Hours
 }
 
@@ -246,6 +247,9 @@ func (r *Request) keepPace(p batch.Progress) {
 	}
 	if !r.Pace.ConfirmEach.Set {
 		r.Pace.ConfirmEach = Wish{pace.ConfirmEach, pace.ConfirmEach}
+	}
+	if !r.Pace.NotSince.Set {
+		r.Pace.NotSince = Wait{rules.NotSince, rules.NotSince > 0}
 	}
 	if !r.Pace.Hours.Set {
 		r.Pace.Hours.Within = pace.Within

@@ -79,6 +79,8 @@ func differences(r Request, p batch.Progress) []string {
 	add(r.Pace.Sleep.Set, "--batch-sleep", r.Pace.Sleep.D, pace.Sleep)
 	add(r.Pace.ReplyTimeout.Set, "--reply-timeout", r.Pace.ReplyTimeout.D, pace.ReplyTimeout)
 	add(r.Pace.Deadline.Set, "--deadline", r.Pace.Deadline.D, pace.Deadline)
+	add(r.Pace.NotSince.Set, "--not-since", r.Pace.NotSince.D, rules.NotSince)
+	add(r.Pace.NotSince.Set, "--not-since", r.Pace.NotSince.D, rules.NotSince)
 	add(r.Pace.Hours.Set, "--within", r.Pace.Hours.Within, pace.Within)
 	add(r.Pace.ConfirmEach.Set, "--confirm-each", r.Pace.ConfirmEach.On, pace.ConfirmEach)
 	add(!r.Rules.MaxFailed.IsZero(), "--max-failed", r.Rules.MaxFailed, rules.MaxFailed)
@@ -142,7 +144,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 		return Result{}, err
 	}
 	c.lagging = run.Copied != "" && !c.req.Record.Trust
-	left, err := tokenWatch(c).noted(ctx, remaining(run))
+	left, err := noter(c).noted(ctx, remaining(run))
 	if err != nil {
 		return Result{}, err
 	}
@@ -262,7 +264,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	again, err := noter(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}

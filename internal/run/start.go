@@ -81,7 +81,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	}
 	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
 	plan.Notes = append(plan.Notes, c.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
+	whole, err := noter(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
 	if err != nil {
 		return Result{}, err
 	}
