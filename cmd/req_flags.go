@@ -77,7 +77,7 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.deadline, "deadline", "start no batch after this time")
 	f.StringVar(&o.within, "within", "", "begin batches only within these `HOURS` of the week, such as 'Mon-Fri 01:00-05:00 Europe/Malta'; several with a semicolon; always for no limit")
 	f.Var(&o.notSince, "not-since", "leave out nodes whose process started within this time, such as 24h")
-	f.StringVar(&o.outside, "outside", string(run.OutsideWait), "what the run does outside of --within: wait or stop")
+	f.StringVar(&o.outside, "outside", string(run.OutsideWait), "`HOW` the run behaves outside of --within: wait or stop")
 	completeWith(f, "outside", string(run.OutsideWait), string(run.OutsideStop))
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
 	f.Var(&o.maxFailed, "max-failed", "stop when this many nodes have failed")

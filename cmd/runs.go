@@ -19,6 +19,7 @@ type runsOptions struct {
 	record recordOptions
 	asJSON bool
 	all    bool
+	filter runsFilter
 }
 
 func newRuns(a *app) *cobra.Command {
