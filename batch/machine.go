@@ -27,14 +27,15 @@ type machine struct {
 
 	phase       phase
 	halt        halt
-	interrupted bool      // a signal is recorded
-	queue       []int     // planned batches to be sent one after another
-	approved    int       // the batch that the operator said yes to
-	flights     []*flight // batches on their way, in the order in which they were begun
-	last        int       // the batch that was sent last; 0: none yet
-	wake        time.Time // when the sleep after it ends; zero: it is over, or there is none
-	win         *window   // of a plan with a pool, else nil
-	questions   int       // asked with baselineCmd
+	interrupted bool           // a signal is recorded
+	queue       []int          // planned batches to be sent one after another
+	approved    int            // the batch that the operator said yes to
+	flights     []*flight      // batches on their way, in the order in which they were begun
+	last        int            // the batch that was sent last; 0: none yet
+	wake        time.Time      // when the sleep after it ends; zero: it is over, or there is none
+	tail        map[int32]bool // nodes that go last
+	win         *window        // of a plan with a pool, else nil
+	questions   int            // asked with baselineCmd
 
 	probing    bool
 	untouched  []string           // unknown nodes that nothing reached, to be requeued
@@ -48,10 +49,16 @@ type machine struct {
 }
 
 func newMachine(l *ledger, proved, canProbe bool, request func(int) string) *machine {
-	m := &machine{l: l, proved: proved, canProbe: canProbe, request: request, unseen: map[int32]struct{}{},
+	m := &machine{l: l, tail: map[int32]bool{}, proved: proved, canProbe: canProbe, request: request, unseen: map[int32]struct{}{},
 		missing: missing{nodes: map[int32]bool{}}}
+	for _, name := range l.begin.Plan.Last {
+		if at, ok := l.index[name]; ok {
+			m.tail[at] = true
+		}
+	}
 	if l.begin.Plan.Policy.Rolling {
 		m.win = newWindow(l)
+		m.win.tail = m.tail
 		l.touched = []int32{}
 	}
 	return m

@@ -341,21 +341,5 @@ func (m *machine) requeue(at time.Time) {
 		}
 	}
 	m.untouched = nil
-	number := m.planAnew(at, again, "proved untouched after an interruption")
-	if number > 0 && m.phase != phaseRecovering { // else queuePlanned lists it
-		m.queue = append([]int{number}, m.queue...)
-	}
-}
-
-// queuePlanned lists the batches to be sent: requeued ones first, they were due
-// before the others.
-func (m *machine) queuePlanned() {
-	planned := len(m.l.begin.Plan.Batches)
-	for _, extra := range []bool{true, false} {
-		for i := range m.l.batches {
-			if b := &m.l.batches[i]; (b.Number > planned) == extra && b.counts.Of(Planned) > 0 {
-				m.queue = append(m.queue, b.Number)
-			}
-		}
-	}
+	m.planAnew(at, again, "proved untouched after an interruption")
 }

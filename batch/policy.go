@@ -24,6 +24,7 @@ type Policy struct {
 	TakesToken bool     `json:"takes_token,omitempty"` // a wrong token must not reach every node: enables the default canary
 	SpreadBy   string   `json:"spread_by,omitempty"`   // a fact: every batch takes a like share of each of its values
 	MaxPer     []MaxPer `json:"max_per,omitempty"`     // caps within each batch, or of the window
+	LastIf     string   `json:"last_if,omitempty"`     // the caller's expression by which Node.Last was decided
 }
 
 // MaxPer caps how many nodes with one value of a fact are in a batch, or in

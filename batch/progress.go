@@ -293,6 +293,13 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 		}
 	}
 	l := from.l
+	kept := map[string]bool{} // that went last, and still do
+	if recorded := l.begin.Plan; p.LastIf == "" || p.LastIf == recorded.Policy.LastIf {
+		p.LastIf = recorded.Policy.LastIf
+		for _, name := range recorded.Last {
+			kept[name] = true
+		}
+	}
 	var nodes []Node
 	var doubts []Target
 	for at := range l.rows {
@@ -308,6 +315,7 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 			n = describe(r.identity)
 			n.Identity = r.identity
 		}
+		n.Last = n.Last || kept[n.Identity]
 		nodes = append(nodes, n)
 		switch {
 		case l.reached(int32(at)):

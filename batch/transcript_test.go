@@ -27,6 +27,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] [watch] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
 //	     [rolling] hold=60s rack=a,b [max-per=1] [spread]   node k has the k-th rack, over and over
 //	     [within=Mon-Fri_01:00-05:00_UTC] [stop-outside]   the clock starts on Thursday, 2026-01-01 00:00 UTC
+//	     [last=n1,n2]                   these go last
 //	start                                begin, or resume after kill
 //	reply BATCH NODE ok|CODE [REASON]    a reply comes in
 //	sent BATCH [unsent=a,b|error]        Act returns
@@ -249,7 +250,8 @@ func (d *driver) plan(args []string) {
 	_, d.pace.StopOutside = set["stop-outside"]
 	var nodes []Node
 	for i := range count {
-		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1), Facts: map[string]string{"rack": racks[i%len(racks)]}})
+		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1), Facts: map[string]string{"rack": racks[i%len(racks)]},
+			Last: slices.Contains(strings.Split(set["last"], ","), fmt.Sprintf("n%d", i+1))})
 	}
 	plan, err := NewPlan(nodes, p)
 	if err != nil {

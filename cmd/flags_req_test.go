@@ -80,6 +80,7 @@ func splitRows() []flagRow[requested] {
 		row("--batch 1,10,5%", func(r *run.Request) {
 			r.Policy.Sizes = batch.Sizes{batch.Number(1), batch.Number(10), batch.Amount{Millionths: 50_000}}
 		}),
+		row("--last-if with('leader')", func(r *run.Request) { r.Policy.LastIf = "with('leader')" }),
 		row("--batch 7 --mode rolling", func(r *run.Request) {
 			r.Policy.Rolling, r.Policy.Sizes = true, batch.Sizes{batch.Number(7)}
 		}),

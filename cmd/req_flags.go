@@ -28,6 +28,7 @@ type reqOptions struct {
 	canary       canaryFlag
 	spreadBy     string
 	maxPer       []string
+	lastIf       string
 	confirmEach  bool
 	within       string
 	notSince     seconds
@@ -60,6 +61,7 @@ func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	completeWith(f, "mode", modeBarrier, modeRolling)
 	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
+	f.StringVar(&o.lastIf, "last-if", "", "nodes for which `EXPR` holds go last, in batches of their own: 'fact(\"role\") == \"leader\"', as --select has it")
 	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
 }
 
@@ -278,7 +280,7 @@ func (o *reqOptions) policy() (batch.Policy, error) {
 	if o.mode != modeBarrier && o.mode != modeRolling && o.mode != "" { // runs resume has no --mode
 		return batch.Policy{}, usage(fmt.Errorf("unknown --mode %q", o.mode), "use barrier or rolling")
 	}
-	p := batch.Policy{Rolling: o.mode == modeRolling, Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy}
+	p := batch.Policy{Rolling: o.mode == modeRolling, Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy, LastIf: o.lastIf}
 	for _, text := range o.maxPer {
 		fact, count, ok := strings.Cut(text, "=")
 		n, err := strconv.Atoi(count)

@@ -135,6 +135,11 @@ func (r Request) Validate() error {
 	if err := r.Pace.Hours.validate(); err != nil {
 		return err
 	}
+	if text := r.Policy.LastIf; text != "" {
+		if _, err := lastIf(text); err != nil {
+			return err
+		}
+	}
 	if err := r.validateDetach(); err != nil {
 		return err
 	}
@@ -225,7 +230,7 @@ func (r Request) pace(replies time.Duration) batch.Pace {
 
 // pacesOrStops reports that batches or stop rules were asked for.
 func (r Request) pacesOrStops() bool {
-	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach.On || r.Pace.Hours.Within != ""
+	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Policy.LastIf != "" || r.Pace.ConfirmEach.On || r.Pace.Hours.Within != ""
 	return paced || r.Rules != batch.Rules{}
 }
 
