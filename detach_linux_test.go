@@ -218,3 +218,27 @@ func TestTheExitCodeOfABackgroundRunIsThatOfWait(t *testing.T) {
 		t.Errorf("%d requests, want 9", got)
 	}
 }
+
+// TestASavedPlanIsAppliedInTheBackground, once: the run has the id of the plan.
+func TestASavedPlanIsAppliedInTheBackground(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, lab.Options{Nodes: 2, Protocol: 2})
+	save := append([]string{"req", "choria_provision", "restart", "splay=1", "--batch", "1", "--canary", "0", "--batch-sleep", "0", "--save-plan", "restart.plan"}, f.all()...)
+	if got := f.run(save...); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	applied := f.run("apply", "restart.plan", "--detach")
+	id := strings.TrimSpace(applied.out)
+	if applied.code != 0 || !strings.Contains(f.read(filepath.Join(f.dir, "restart.plan")), fmt.Sprintf("%q", id)) {
+		t.Fatalf("%+v", applied)
+	}
+	if got := f.run("apply", "restart.plan", "--detach"); got.code != 7 || !strings.Contains(got.stderr, "it was applied already, as run "+id) {
+		t.Errorf("applied again: %+v", got)
+	}
+	if got := f.run("runs", "wait", id); got.code != 0 || !strings.Contains(got.out, "Done: 2 verified of 2 nodes") {
+		t.Errorf("wait: %+v", got)
+	}
+	if got := f.restarts(); got != 2 {
+		t.Errorf("%d restarts, want 2", got)
+	}
+}

@@ -39,6 +39,10 @@ type Plan struct {
 	// their nodes: these nodes are probed first, and only one that is proved
 	// untouched is sent to. One without a time of sending cannot be probed.
 	Doubts []Target `json:"doubts,omitempty"`
+
+	// CapRounds is how many rounds the caps ask for at least, in a plan without Facts. Only for estimates: it is not
+	// recorded.
+	CapRounds int `json:"-"`
 }
 
 // Batch is one step of a plan.
@@ -107,7 +111,13 @@ func NewPlan(nodes []Node, p Policy) (Plan, error) {
 		plan.Last = names
 		return plan, nil
 	}
-	plan := Plan{Version: batchesVersion, Policy: p, Notes: notes, Last: names}
+	plan := Plan{Version: batchesVersion, Policy: p, Notes: notes, Last: names, CapRounds: capRounds(p.MaxPer, func(fact string) []string {
+		values := make([]string, len(nodes))
+		for i, n := range nodes {
+			values[i] = n.Facts[fact]
+		}
+		return values
+	})}
 	plan.deal(front, steps, "")
 	plan.deal(last, steps, "go last: ")
 	return plan, nil

@@ -24,6 +24,7 @@ type handover struct {
 	Version     string // of the program that hands over
 	Run         run.Handover
 	Config      string
+	Site        string
 	Federations []string
 	StateDir    string
 	Variables   map[string]string // those of the environment that are secret by their names
@@ -87,7 +88,7 @@ func (a *app) handOver(ctx context.Context, o *reqOptions, about fleet.About, h 
 	}
 	defer output.Close()
 	document := handover{
-		Version: build().Version, Run: h, Config: about.ConfigFile, Federations: about.Federations, StateDir: o.record.dir, Variables: secretVariables(os.Environ()),
+		Version: build().Version, Run: h, Config: about.ConfigFile, Site: a.fleetOptions().SiteName(), Federations: about.Federations, StateDir: o.record.dir, Variables: secretVariables(os.Environ()),
 		Output: outputOptions{o.output.kind, o.output.verbose, o.output.sort, o.output.display, o.output.file, o.output.filter},
 	}
 	if o.flags.Changed(onEventFlag) {
@@ -211,7 +212,7 @@ func (a *app) drive(ctx context.Context, d *driven, h handover) error {
 		}
 		return given(name)
 	}
-	a.flags.config, a.flags.federations = h.Config, h.Federations
+	a.flags.config, a.flags.site, a.flags.federations = h.Config, h.Site, h.Federations
 	o := reqOptions{driven: d, flags: pflag.NewFlagSet("", pflag.ContinueOnError)}
 	o.record.dir = h.StateDir
 	out := h.Output

@@ -44,6 +44,8 @@ type reqOptions struct {
 	failFast bool
 	dryRun   bool
 	detach   bool
+	savePlan string
+	planLife seconds
 	onEvent  string
 
 	replyTo string // where replies go in place of here
@@ -62,7 +64,7 @@ func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
 	f.StringVar(&o.lastIf, "last-if", "", "nodes for which `EXPR` holds go last, in batches of their own: 'fact(\"role\") == \"leader\"', as --select has it")
-	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
+	f.Var((*texts)(&o.maxPer), "max-per", "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
 }
 
 // The values of --mode.
@@ -89,10 +91,15 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
-	f.BoolVar(&o.detach, "detach", false, "after the plan and the questions, leave the run to a background process that outlives the terminal; print the run's id")
+	o.addDetach(f)
 	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins, pauses, continues, stops and ends, with JSON on its stdin; \"none\" turns it off")
 	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
+}
+
+// addDetach adds the flag that leaves a run to a background process.
+func (o *reqOptions) addDetach(f *pflag.FlagSet) {
+	f.BoolVar(&o.detach, "detach", false, "after the plan and the questions, leave the run to a background process that outlives the terminal; print the run's id")
 }
 
 // guardOptions are the flags that can refuse a run. The settings file can set the same limits.
@@ -207,6 +214,7 @@ func (o *reqOptions) value() (run.Request, error) {
 	g, p := &o.guard, &o.proof
 	return run.Request{
 		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo, Detach: o.detach,
+		Save: run.Saving{File: o.savePlan, Life: o.planLife.wait()},
 		Pace: run.Pace{
 			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.wait(), TTL: o.ttl.wait(),
 			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},

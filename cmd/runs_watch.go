@@ -76,7 +76,7 @@ func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored
 		if err == nil {
 			seen := report.Watch(r.Progress.Summary(), r.Progress)
 			if progress == nil {
-				progress = newProgress(a, seen.Planned)
+				progress = report.NewProgress(a.stream(a.io.err), seen.Planned, a.flags.noProgress)
 			}
 			if !r.Live {
 				progress.Close(seen)
@@ -90,17 +90,6 @@ func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored
 		case <-ticker.C:
 		}
 	}
-}
-
-// newProgress is a bar on a terminal and lines elsewhere.
-func newProgress(a *app, nodes int) *render.Progress {
-	switch {
-	case a.flags.noProgress:
-		return &render.Progress{}
-	case isTerminal(a.io.err):
-		return render.NewBar(a.io.err, nodes, widthOf(a.io.err))
-	}
-	return render.NewPlain(a.io.err)
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {

@@ -186,8 +186,8 @@ func parts(s Snapshot) (list []string, essential int) {
 	if s.Verified > 0 {
 		list = append(list, strconv.Itoa(s.Verified)+" verified")
 	}
-	if s.Left > 0 {
-		list = append(list, "ETA "+s.Left.Round(time.Second).String())
+	if left := s.Left.Round(time.Second); left > 0 {
+		list = append(list, "ETA "+left.String())
 	}
 	return list, essential
 }

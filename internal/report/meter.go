@@ -14,7 +14,8 @@ type meter struct {
 	batch    int // that was sent last by this process, or recorded last
 	waiting  string
 	began    time.Time // when the first batch of this process left
-	before   int       // batches that were done by then
+	before   int       // batches that were done by then; of a window, nodes
+	proved   int       // of a window: nodes on which the action had succeeded by then
 	left     time.Duration
 }
 
@@ -44,20 +45,22 @@ func (m *meter) snapshot() render.Snapshot {
 
 // rolling follows a window: what is in flight, and how long is left at the pace so far.
 func (m *meter) rolling(r batch.Record) {
-	final, total := m.progress.Final(), m.progress.Counts().Total()
+	c := m.progress.Counts()
+	final, total := m.progress.Final(), c.Total()
+	proved := final - c.Failed() - c.Of(batch.NoReply) - c.Of(batch.Absent)
 	switch r.Kind {
 	case batch.KindIntent:
 		if m.began.IsZero() {
-			m.began, m.before = r.Time, final
+			m.began, m.before, m.proved = r.Time, final, proved
 		}
 	case batch.KindProofs, batch.KindOutcomes, batch.KindReplies:
-		if done := final - m.before; done > 0 && !m.began.IsZero() {
+		m.left = 0 // while nothing succeeds: how long a refusal takes says nothing about a success
+		if done := final - m.before; done > 0 && proved > m.proved && !m.began.IsZero() {
 			m.left = r.Time.Sub(m.began) / time.Duration(done) * time.Duration(total-final)
 		}
 	case batch.KindStopped, batch.KindRunEnd:
 		m.left = 0
 	}
-	c := m.progress.Counts()
 	if m.waiting = ""; r.Kind != batch.KindRunEnd {
 		if n := total - final - c.Of(batch.Planned) - c.Of(batch.NotSent) - c.Of(batch.Unknown); n > 0 {
 			m.waiting = fmt.Sprintf("%d in flight", n)

@@ -156,6 +156,35 @@ func TestTheMeterFollowsAWindow(t *testing.T) {
 	}
 }
 
+// Refusals come at once: while nothing succeeds, there is no time to estimate from.
+func TestTheMeterOfRefusalsEstimatesNothing(t *testing.T) {
+	plan := batch.Plan{Policy: batch.Policy{Rolling: true, Sizes: batch.Sizes{batch.Number(2)}}, Pool: []string{"a", "b", "c", "d", "e"}}
+	records := []batch.Record{{Kind: batch.KindPlan, Time: begun, Begin: &batch.Beginning{Plan: &plan, Proved: true, Header: batch.Header{Run: "r", Created: begun}}}}
+	first, refused := intent(1, 0), outcomes(1, false, "a")
+	first.Nodes, refused.Time = []string{"a", "b"}, begun.Add(200*time.Millisecond)
+	at := begun.Add(time.Minute)
+	m := meter{}
+	for _, step := range []struct {
+		r    batch.Record
+		left time.Duration
+	}{
+		{first, 0},
+		{refused, 0},
+		{outcomes(1, true, "b"), 0},
+		{batch.Record{Kind: batch.KindProofs, Time: at, Proofs: []batch.Proof{{Node: "b", Found: batch.Acted, Time: at}}}, 90 * time.Second},
+	} {
+		records = append(records, step.r)
+		p, err := batch.Follow(journal(t, records...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.progress = p
+		if m.observe(step.r); m.snapshot().Left != step.left {
+			t.Errorf("after %s: %s, want %s", step.r.Kind, m.snapshot().Left, step.left)
+		}
+	}
+}
+
 func TestAWatcherSeesTheBatchThatWasSentLast(t *testing.T) {
 	p := progressOf(t, intent(1, 0), outcomes(1, true, "a"))
 	if got := Watch(p.Summary(), p); got.Batch != 1 || got.Done != 1 || got.Planned != 3 {

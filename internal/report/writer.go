@@ -233,14 +233,21 @@ func (w *Writer) began(e run.Began) {
 	if w.keepsSuccesses() { // growing step by step copies the replies of large fleets several times
 		w.heard.shown = slices.Grow(w.heard.shown, min(e.Progress.Counts().Total(), maxGrown))
 	}
-	switch {
-	case w.o.NoProgress:
-	case w.o.Err.Terminal:
-		w.progress = render.NewBar(w.o.Err, e.Progress.Counts().Total(), w.o.Err.Width)
+	hidden := w.o.NoProgress || !w.o.Err.Terminal && e.Progress.Batches() < 2 && !e.Progress.Plan().Rolls()
+	if w.progress = NewProgress(w.o.Err, e.Progress.Counts().Total(), hidden); w.o.Err.Terminal {
 		w.progress.Update(w.snapshot())
-	case e.Progress.Batches() > 1 || e.Progress.Plan().Rolls():
-		w.progress = render.NewPlain(w.o.Err)
 	}
+}
+
+// NewProgress is a bar on a terminal and lines elsewhere, and shows nothing where it is hidden.
+func NewProgress(to Stream, nodes int, hidden bool) *render.Progress {
+	switch {
+	case hidden:
+		return &render.Progress{}
+	case to.Terminal:
+		return render.NewBar(to, nodes, to.Width)
+	}
+	return render.NewPlain(to)
 }
 
 // name reports which run this is, before the first batch: the first of all JSON lines.

@@ -9,6 +9,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
+	"fleetctl/internal/saved"
 	"fleetctl/internal/secret"
 )
 
@@ -34,6 +35,9 @@ type Handover struct {
 	// Parent is the run that a retry repeats, and ParentSize the length of its record: it must not have grown.
 	Parent     string
 	ParentSize int64
+	// Saved is the plan that is applied, with the number of its approvals that counted; nil for none.
+	Saved    *saved.File
+	Approved int
 }
 
 // handing is a call on its way to another process.
@@ -45,9 +49,13 @@ func (c handing) over(ctx context.Context, resume string, plan batch.Plan, paren
 	h := Handover{
 		ID: resume, Request: c.req, Timeout: c.req.Proof.Timeout, Settle: c.req.Proof.Settle, Stored: c.req.stored, Plain: c.inputs.plain, Secret: map[string]string{},
 		Data: c.data, Command: c.command, Began: c.start, Resume: resume != "", Plan: plan, Found: c.passed.found, Excluded: c.passed.excluded, Parent: parent,
-		ParentSize: c.parentSize,
+		ParentSize: c.parentSize, Saved: c.req.plan, Approved: c.req.approved,
 	}
-	if !h.Resume {
+	switch {
+	case h.Resume:
+	case h.Saved != nil:
+		h.ID = h.Saved.Plan.ID
+	default:
 		h.ID = newID(c.start)
 	}
 	for name, value := range c.inputs.secret {
@@ -65,7 +73,7 @@ func (c handing) over(ctx context.Context, resume string, plan batch.Plan, paren
 func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 	r := h.Request
 	r.Proof.Timeout, r.Proof.Settle, r.Guards.Yes = h.Timeout, h.Settle, true
-	r.stored, r.handed = h.Stored, &h
+	r.stored, r.handed, r.plan, r.approved = h.Stored, &h, h.Saved, h.Approved
 	checked, err := prepare(ctx, c, r)
 	if err != nil {
 		return Result{}, err
@@ -81,13 +89,27 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 	if h.Resume {
 		return j.resume(ctx, h.ID)
 	}
+	whole := guardInput{plan: h.Plan, nodes: h.Plan.Nodes(), found: h.Found, excluded: h.Excluded}
 	if h.Parent != "" {
+		parent, err := c.Store.Read(h.Parent)
+		if err != nil {
+			return Result{}, err
+		}
+		whole.stored, whole.retry = &parent, true
+	}
+	if err := j.checkpoint().pass(ctx, whole); err != nil {
+		return Result{}, err
+	}
+	if h.Parent != "" {
+		unlock, err := j.checkpoint().lockLinks(ctx, whole)
+		if err != nil {
+			return Result{}, err
+		}
+		defer unlock.Close()
+		j.planned = unlock
 		if err := j.unchanged(h.Parent, h.ParentSize); err != nil {
 			return Result{}, err
 		}
-	}
-	if err := j.checkpoint().pass(ctx, guardInput{plan: h.Plan, nodes: h.Plan.Nodes(), found: h.Found, excluded: h.Excluded}); err != nil {
-		return Result{}, err
 	}
 	return j.begin(ctx, h.Plan, h.Parent)
 }

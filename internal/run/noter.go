@@ -26,7 +26,7 @@ func (c noter) noted(ctx context.Context, p guardInput) (guardInput, error) {
 		p.plan.Notes = append(p.plan.Notes, note)
 	}
 	young, err := c.young(ctx, p)
-	if note := youngNote(young, c.req.Pace.NotSince.D); note != "" {
+	if note := youngNote(young, c.rules().NotSince); note != "" {
 		p.plan.Notes = append(p.plan.Notes, note)
 	}
 	return p, err
@@ -34,7 +34,7 @@ func (c noter) noted(ctx context.Context, p guardInput) (guardInput, error) {
 
 // readsAges refuses --not-since where the start of a node's process is not read before its batch.
 func (c noter) readsAges() error {
-	if a := c.proves(); c.req.Pace.NotSince.D == 0 || a != 0 && a != proof.Expression {
+	if a := c.proves(); c.rules().NotSince == 0 || a != 0 && a != proof.Expression {
 		return nil
 	}
 	return usage(errors.New("--not-since needs the proof of restart, reprovision, shutdown or release_update: it reads when a node's process started"),
@@ -43,7 +43,7 @@ func (c noter) readsAges() error {
 
 // young are the nodes that --not-since leaves out as things are now; each batch looks again.
 func (c noter) young(ctx context.Context, p guardInput) ([]string, error) {
-	limit := c.req.Pace.NotSince.D
+	limit := c.rules().NotSince
 	if limit == 0 {
 		return nil, nil
 	}
