@@ -107,7 +107,7 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 		}
 		defer unlock.Close()
 		j.planned = unlock
-		if err := j.unchanged(h.Parent, h.ParentSize); err != nil {
+		if err := handing(j).unchanged(h.Parent, h.ParentSize); err != nil {
 			return Result{}, err
 		}
 	}
@@ -116,7 +116,7 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 
 // unchanged refuses a retry of a run that another process has resumed since its record was read. It takes over the record's
 // clock.
-func (c job) unchanged(parent string, size int64) error {
+func (c handing) unchanged(parent string, size int64) error {
 	now, err := c.Store.Read(parent)
 	if err != nil {
 		return err

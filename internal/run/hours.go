@@ -38,13 +38,13 @@ func hoursSentence(p batch.Pace, now time.Time) string {
 }
 
 // estimate is how long a plan takes from now on, the time outside of the run's hours included.
-func (c *call) estimate(p batch.Plan) batch.Estimate {
+func (c noter) estimate(p batch.Plan) batch.Estimate {
 	pace := c.pace()
 	return p.Estimate(pace).Within(pace.Within, time.Now())
 }
 
 // estimates are the same in each mode.
-func (c checkpoint) estimates(p batch.Plan) batch.Estimates {
+func (c noter) estimates(p batch.Plan) batch.Estimates {
 	pace, now := c.pace(), time.Now()
 	e := p.Estimates(pace)
 	return batch.Estimates{Barrier: e.Barrier.Within(pace.Within, now), Rolling: e.Rolling.Within(pace.Within, now)}

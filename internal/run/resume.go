@@ -295,7 +295,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	}
 	defer unlock.Close()
 	j.planned = unlock // from then on, other processes see which nodes this run may send to
-	if err := j.unchanged(s.ID, s.size); err != nil {
+	if err := handing(j).unchanged(s.ID, s.size); err != nil {
 		return Result{}, err
 	}
 	return j.begin(ctx, again.plan, s.ID)

@@ -63,6 +63,6 @@ func (c checkpoint) proofSentences() []string {
 }
 
 func (c checkpoint) proposal(plan batch.Plan) Proposal {
-	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: c.estimate(plan), Modes: c.estimates(plan),
+	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: noter(c).estimate(plan), Modes: noter(c).estimates(plan),
 		Guards: c.sentences(plan.Rolls())}
 }
