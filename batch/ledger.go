@@ -74,7 +74,9 @@ type ledger struct {
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
 	paused         bool
-	held           time.Time // until then no batch begins; zero: nothing is held back
+	held           time.Time    // until then no batch begins; zero: nothing is held back
+	asking         bool         // the gates are being asked
+	gates          []GateResult // of all lives
 	started, ended time.Time
 	resumes, late  int
 	replaced       int // absent canaries that another node took the place of
@@ -228,6 +230,8 @@ func (l *ledger) apply(r *Record) error {
 			last++
 		}
 	case KindSent, KindWithdrawn, KindReplies, KindBatchEnd:
+	case KindGate:
+		first = 0
 	default:
 		last = r.Batch
 		first = r.Batch
@@ -258,12 +262,14 @@ func (l *ledger) apply(r *Record) error {
 	case KindReplaced:
 		return l.applyReplaced(r)
 	case KindPaused, KindContinued:
-		l.paused = r.Kind == KindPaused
+		l.paused, l.asking = r.Kind == KindPaused, l.asking && r.By == ByGate
 	case KindSent:
 		l.applySent(r)
 	case KindHours:
 		l.held = r.Until
 	case KindLink, KindSlots, KindNote:
+	case KindGate:
+		return l.applyGate(r)
 	case KindWithdrawn:
 		return l.applyWithdrawn(r)
 	case KindOutcomes:
@@ -303,6 +309,7 @@ func (l *ledger) applyBegin(r *Record) error {
 		return fmt.Errorf("a %s record without its body", r.Kind)
 	}
 	l.begin.Rules, l.begin.Pace, l.begin.Proved = r.Begin.Rules, r.Begin.Pace, r.Begin.Proved
+	l.begin.Gates, l.asking = r.Begin.Gates, false
 	if r.Kind == KindPlan {
 		l.begun, l.started = true, r.Time
 		return nil
@@ -380,18 +387,4 @@ func (l *ledger) applyRunEnd(r *Record) error {
 		return fmt.Errorf("the run ended with other counts than its records give: %v, not %v", r.End.States.n, l.counts.all.n)
 	}
 	return nil
-}
-
-// intern keeps one copy of each reason: thousands of nodes have the same reason.
-func (l *ledger) intern(s string) string {
-	if s == "" {
-		return ""
-	}
-	if kept, ok := l.reasons[s]; ok {
-		return kept
-	}
-	if len(l.reasons) < 1000 {
-		l.reasons[s] = s
-	}
-	return s
 }

@@ -44,3 +44,17 @@ func (l *ledger) rollback() {
 	}
 	l.commit()
 }
+
+// intern keeps one copy of each reason: thousands of nodes have the same reason.
+func (l *ledger) intern(s string) string {
+	if s == "" {
+		return ""
+	}
+	if kept, ok := l.reasons[s]; ok {
+		return kept
+	}
+	if len(l.reasons) < 1000 {
+		l.reasons[s] = s
+	}
+	return s
+}

@@ -44,6 +44,7 @@ func (m *machine) inHours(at time.Time) bool {
 		return false
 	case !h.held:
 		h.held = true
+		m.closeGates() // what they said is too old by then
 		m.record(Record{Kind: KindHours, Time: at.Round(0), Until: next, Reason: reason})
 	}
 	if !h.timed {

@@ -3,6 +3,7 @@ package run
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"fleetctl/batch"
@@ -25,7 +26,7 @@ func (c checkpoint) sentences(rolling bool) []string {
 	if text := hoursSentence(c.pace(), time.Now()); text != "" {
 		out = append(out, text)
 	}
-	return append(append(out, RuleSentences(c.rules(), rolling)...), c.proofSentences()...)
+	return append(out, slices.Concat(RuleSentences(c.rules(), rolling), gatekeeping(c).sentences(), c.proofSentences())...)
 }
 
 // RuleSentences describe the stop rules, one sentence each.

@@ -58,6 +58,7 @@ func fromSeed(seed uint64) *spec {
 	}
 	s.randomWindow()
 	s.randomHours()
+	s.randomGates()
 	s.lives = append(s.lives, randomLife(r, s, "begin"))
 	for range r.IntN(5) {
 		kind := pick(r, "resume", "resume", "retry")
