@@ -95,10 +95,11 @@ type call struct {
 	chosen bool
 	start  time.Time
 	// clocks judge the times that come from records; lagging means that the record may lack requests that were sent.
-	clocks  []journal.Clock
-	lagging bool
-	keeper  batch.Gatekeeper // nil without gates
-	tokens  *tokenLook       // nil before the nodes' tokens were looked at
+	clocks     []journal.Clock
+	lagging    bool
+	keeper     batch.Gatekeeper // nil without gates
+	collateral *collateral      // nil without --max-collateral
+	tokens     *tokenLook       // nil before the nodes' tokens were looked at
 	// planned is closed when the plan of the run is recorded; nil: nothing waits for that.
 	planned io.Closer
 }

@@ -118,6 +118,7 @@ var (
 			w.expiring(time.Minute, time.Minute, time.Minute, time.Minute)
 		}},
 		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
+		{guard: collateralName, refusal: "cannot count starts of other nodes", not: map[string]string{"apply": "its gates are those of the plan"}, set: func(_ *world, r *Request) { r.Gates.Collateral = Count{0, true} }},
 		{guard: "approvals", refusal: "1 approval needed", set: func(w *world, _ *Request) {
 			w.settings.Approvals = []config.Approval{{Action: "restart", Need: 1}}
 		}},
