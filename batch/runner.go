@@ -73,9 +73,6 @@ func (r Runner) rolls() error {
 	return r.Rules.inBatches(r.Pace)
 }
 
-// maxGroup is how many events are handled before their records are kept.
-const maxGroup = 512
-
 // Run begins the plan of a fresh Progress, or resumes a replayed one: first proof
 // of what was accepted and probes of what is unknown, then the nodes never sent
 // to. It blocks until the run ends, and takes from over.
@@ -144,7 +141,10 @@ type execution struct {
 	events     chan event
 	abandon    <-chan struct{}
 	cause      func() error
-	pending    []Record
+	pending    []Record      // not durable yet, see flush
+	waiting    int           // nodes in them, of replies and proofs
+	urgent     bool          // one of them is about more than that
+	keepBy     time.Time     // when they are kept at the latest
 	targets    chan []Target // to the Verifier; nil until there is one
 	handed     []Target      // not taken by it yet
 	timers     []timerCmd
@@ -201,65 +201,6 @@ func (x *execution) do(commands []command) {
 			x.ended = true
 		}
 	}
-}
-
-// keep queues a record. Records of replies and of proofs grow to a group.
-func (x *execution) keep(r Record) {
-	if n := len(x.pending); n > 0 {
-		last := &x.pending[n-1]
-		if last.Kind == r.Kind && len(last.Outcomes)+len(last.Proofs) < groupSize {
-			switch r.Kind {
-			case KindOutcomes:
-				last.Outcomes = append(last.Outcomes, r.Outcomes...)
-				return
-			case KindProofs, KindProbed:
-				last.Proofs = append(last.Proofs, r.Proofs...)
-				return
-			}
-		}
-	}
-	x.pending = append(x.pending, r)
-}
-
-// flush makes the queued records durable, then shows them. When it returns
-// false the run is over.
-func (x *execution) flush() bool {
-	if x.failed != nil {
-		return false
-	}
-	if len(x.pending) == 0 {
-		return true
-	}
-	if x.Journal != nil {
-		if err := x.write(); err != nil {
-			x.failed = err
-			x.pending = nil
-			x.do(x.m.fail(journalEvent{time.Now(), err}))
-			x.ended = true
-			return false
-		}
-	}
-	x.m.l.commit()
-	if x.Observer != nil {
-		for _, r := range x.pending {
-			x.Observer.Observe(r)
-		}
-	}
-	clear(x.pending)
-	x.pending = x.pending[:0]
-	return true
-}
-
-func (x *execution) write() error {
-	lines := make([][]byte, len(x.pending))
-	for i, r := range x.pending {
-		line, err := encodeRecord(r)
-		if err != nil {
-			return err
-		}
-		lines[i] = line
-	}
-	return x.Journal.Append(lines...)
 }
 
 func (x *execution) act(c actCmd) {

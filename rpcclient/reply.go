@@ -1,7 +1,17 @@
 package rpcclient
 
-import "fleetctl/internal/choria"
+import (
+	"encoding/json"
+
+	"fleetctl/internal/choria"
+)
 
 // OK reports whether the node answered with RPC status 0: it did what was asked, or accepted to do it
 // (docs/protocol.md, bodies).
 func (r Reply) OK() bool { return r.Code == choria.OK }
+
+// Outputs are the outputs in Data, sorted by key; false when Data is no object. They share memory with Data.
+func (r Reply) Outputs() ([]Member, bool) { return choria.SortedMembers(r.Data) }
+
+// Text is the value of an output that is a string, false for another one.
+func Text(value json.RawMessage) (string, bool) { return choria.Text(value) }
