@@ -69,6 +69,7 @@ func stepRows() []flagRow[requested] {
 		row("--max-failed-batch 3", func(r *run.Request) { r.Rules.MaxFailedBatch = batch.Number(3) }),
 		row("--max-no-reply-batch 4%", func(r *run.Request) { r.Rules.MaxNoReplyBatch = batch.Amount{Millionths: 40_000} }),
 		row("--gate true --gate false", func(r *run.Request) { r.Gates.Commands = []string{"true", "false"} }),
+		row("--max-collateral 0", func(r *run.Request) { r.Gates.Collateral = run.Count{N: 0, Set: true} }),
 		row("--gate-promql up", func(r *run.Request) { r.Gates.Queries = []string{"up"} }),
 		row("--gate true --prometheus http://p", func(r *run.Request) { r.Gates.Commands = []string{"true"}; r.Gates.Server = "http://p" }),
 		row("--gate true --gate-for 2m", func(r *run.Request) { r.Gates.Commands = []string{"true"}; r.Gates.For = given(2 * time.Minute) }),

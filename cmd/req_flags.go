@@ -110,12 +110,14 @@ type gateOptions struct {
 	commands, queries         []string
 	server                    string
 	stable, every, wait, time seconds
+	collateral                nodeCount
 }
 
 func (g *gateOptions) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.commands, "gate", nil, "before the first batch and after each, run the shell `COMMAND`: 0 continues, 6, 8, 9, 75, 124, 126 and more pause, others stop the run; all gates must pass")
 	f.StringArrayVar(&g.queries, "gate-promql", nil, "also ask Prometheus: `EXPR` must give one number other than 0")
 	f.StringVar(&g.server, "prometheus", "", "`URL` of the Prometheus server (or prometheus in the settings)")
+	f.Var(&g.collateral, "max-collateral", "stop when more than `N` starts and ends of other nodes are heard between two batches")
 	f.Var(&g.stable, "gate-for", "gates must pass at every look for this long")
 	f.Var(&g.every, "gate-every", "how long to wait before gates are asked again (10s)")
 	f.Var(&g.wait, "gate-wait", "how long gates may be inconclusive before the run stops (10m)")
@@ -123,7 +125,7 @@ func (g *gateOptions) add(f *pflag.FlagSet) {
 }
 
 func (g *gateOptions) value() run.Gates {
-	return run.Gates{Commands: g.commands, Queries: g.queries, Server: g.server, For: g.stable.wait(), Every: g.every.wait(), Wait: g.wait.wait(), Timeout: g.time.wait()}
+	return run.Gates{Commands: g.commands, Queries: g.queries, Server: g.server, Collateral: g.collateral.count(), For: g.stable.wait(), Every: g.every.wait(), Wait: g.wait.wait(), Timeout: g.time.wait()}
 }
 
 // guardOptions are the flags that can refuse a run. The settings file can set the same limits.

@@ -48,6 +48,15 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
 	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned}
+	if k := c.collateral; k != nil {
+		k.begin(from)
+		stop, err := k.listen(ctx, c.fleet.Events())
+		if err != nil {
+			return Result{}, err
+		}
+		defer stop()
+		watch.collateral = k
+	}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
 		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
@@ -100,11 +109,12 @@ func (s *serial) Report(e Event) error {
 
 // observer turns the engine's records into events.
 type observer struct {
-	reporter Reporter
-	progress batch.Progress
-	err      error // the first of reporting
-	log      *stateLog
-	planned  io.Closer // closed after the plan is recorded; may be nil
+	reporter   Reporter
+	progress   batch.Progress
+	err        error // the first of reporting
+	log        *stateLog
+	collateral *collateral // may be nil
+	planned    io.Closer   // closed after the plan is recorded; may be nil
 }
 
 // Observe implements batch.Observer.
@@ -113,6 +123,9 @@ func (o *observer) Observe(r batch.Record) {
 		_ = o.planned.Close() // a lock: the end of the process frees it, too
 	}
 	o.log.record(r)
+	if o.collateral != nil {
+		o.collateral.observe(r, o.progress)
+	}
 	if err := o.reporter.Report(Recorded{Record: r, Progress: o.progress}); err != nil && o.err == nil {
 		o.err = err
 	}

@@ -58,7 +58,8 @@ type world struct {
 	seed     int64 // that a random limit drew
 	log      *slog.Logger
 	outlived int
-	bucket   lease.Store // of the brokers; nil: they have no streams
+	bucket   lease.Store  // of the brokers; nil: they have no streams
+	hears    fleet.Events // nil: none arrive
 
 	mu        sync.Mutex // guards what follows
 	nodes     map[string]*server
@@ -284,7 +285,14 @@ func (w *world) KeepTokens() {
 	client.KeepTokens()
 }
 
-func (w *world) Events() fleet.Events { return nil }
+func (w *world) Events() fleet.Events { return w.hears }
+
+// quiet are lifecycle events of which none comes.
+type quiet struct{}
+
+func (quiet) Subscribe(context.Context, string, func(choria.Message)) (func(), error) {
+	return func() {}, nil
+}
 
 func (w *world) Links() <-chan batch.Link { return nil }
 

@@ -179,6 +179,11 @@ func guards() []guard {
 			},
 		},
 		{
+			name:    collateralName,
+			applies: func(c checkpoint) bool { return c.req.Gates.Collateral.Set },
+			check:   func(ctx context.Context, c checkpoint, _ guardInput) error { return c.hearsEvents(ctx) },
+		},
+		{
 			name:     "approvals",
 			applies:  func(c checkpoint) bool { return c.changes() && len(c.Settings.Approvals) > 0 },
 			sentence: checkpoint.approvalsText,

@@ -87,6 +87,8 @@ var guardTests = []struct {
 		w.expiring(time.Hour) // without proof nothing looks at it again
 		w.nodes["n2"].frozen, r.Proof.None = true, true
 	}},
+	{"--max-collateral", "", "", "", func(w *world, r *Request) { w.hears, r.Gates.Collateral = quiet{}, Count{0, true} }},
+	{"--max-collateral", "", "cannot count starts of other nodes: lifecycle events do not cross federations", "leave out --max-collateral", func(_ *world, r *Request) { r.Gates.Collateral = Count{0, true} }},
 	{"approvals", "needs 1 approval: approvals in settings.yaml", "cannot restart 3 nodes: 1 approval needed (approvals in settings.yaml), 0 given", "--save-plan FILE",
 		func(w *world, _ *Request) { w.settings.Approvals = []config.Approval{{Action: "restart", Need: 1}} }},
 	{"approvals", "needs 2 approvals above 2 nodes, 1 approval: approvals in settings.yaml", "cannot restart 3 nodes: 2 approvals needed (approvals in settings.yaml), 0 given", "plan approve FILE",

@@ -162,6 +162,7 @@ var (
 		}},
 		{guard: lockGuard, refusal: "lock web ", set: func(w *world, _ *Request) { heldByBob(w) }},
 		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
+		{guard: collateralName, refusal: "cannot count starts of other nodes", not: map[string]string{"apply": "its gates are those of the plan"}, set: func(_ *world, r *Request) { r.Gates.Collateral = Count{0, true} }},
 		{guard: "approvals", refusal: "1 approval needed", set: func(w *world, _ *Request) {
 			w.settings.Approvals = []config.Approval{{Action: "restart", Need: 1}}
 		}},
