@@ -160,7 +160,7 @@ func (c job) takeLock(ctx context.Context, store lease.Store, name string, me le
 // heldText describes who holds a lock, and how fresh that is.
 func heldText(e *lease.HeldError) string {
 	text := plain.Line(e.Error())
-	if e.Renewed > 0 {
+	if e.Renewed >= time.Second {
 		text += fmt.Sprintf(", renewed %s ago", e.Renewed.Round(time.Second))
 	}
 	return text
