@@ -46,6 +46,7 @@ var table = []row{
 	{pkg: "internal/saved", ours: []string{"batch", "internal/choria", "internal/gate", "internal/secret", "internal/security"}},
 	{pkg: "internal/gate", ours: []string{"batch", "internal/hook", "internal/plain", "internal/secret"}},
 	{pkg: "internal/hook"},
+	{pkg: "internal/detached"},
 	{pkg: "rpcclient", ours: []string{"internal/choria"}},
 	{pkg: "batch"},
 	{pkg: "inventory", ours: []string{"internal/filter", "internal/plain", "rpcclient"}},

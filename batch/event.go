@@ -115,9 +115,10 @@ const (
 	timerDeadline                      // of the run
 	timerGather                        // freed slots are not gathered any longer
 	timerSlot                          // slots that are kept for a time may be free
+	timerHours                         // batches may begin again, or the clock was set
 )
 
-var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot"}
+var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot", "hours"}
 
 // String returns the timer's word; it works for every value.
 func (k timerKind) String() string {

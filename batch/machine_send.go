@@ -59,8 +59,8 @@ func (m *machine) refill(at time.Time) bool {
 	case !m.proved && m.inGrace(at): // there is no way to look whether servers are back
 		return false
 	case len(m.queue) == 0:
-		return m.win != nil && m.wake.IsZero() && m.startNodes(at)
-	case m.held() || !m.passGates(at):
+		return m.win != nil && m.wake.IsZero() && m.win.left > 0 && m.inHours(at) && m.startNodes(at)
+	case len(m.flights)+len(m.missing.nodes) > 0 || m.open(0) > 0 || !m.inHours(at) || m.held() || !m.passGates(at):
 		return false
 	}
 	m.gates.open = false // for this batch alone
@@ -82,7 +82,7 @@ func (m *machine) clear() bool { return m.up() && m.open(0) == 0 }
 // mayLeave reports whether a batch that was begun may still be sent.
 func (m *machine) mayLeave(at time.Time, f *flight) bool {
 	switch {
-	case !m.up(), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
+	case !m.hours.open(at), !m.up(), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
 		return false // what is known by then is too old
 	case m.gates.on && f.holdups != m.gates.holdups:
 		return false // what the gates said, too
@@ -173,6 +173,9 @@ func (m *machine) afterBaseline(at time.Time, f *flight) bool {
 		}
 	}
 	m.bar(at, f)
+	if m.skipYoung(at, f); p.question != 0 {
+		return true
+	}
 	if m.lookAtTokens(at, f); p.question != 0 {
 		return true
 	}

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -143,13 +144,24 @@ func runsFlags() []flagTable[runsOptions] {
 	dir := flagRow[runsOptions]{"--state-dir d", func(o *runsOptions) { o.record.dir = "d" }}
 	asJSON := []flagRow[runsOptions]{{"--json", func(o *runsOptions) { o.asJSON = true }}, {"-j", func(o *runsOptions) { o.asJSON = true }}}
 	all := []flagRow[runsOptions]{{"--all", func(o *runsOptions) { o.all = true }}, {"-a", func(o *runsOptions) { o.all = true }}}
+	chosen := []flagRow[runsOptions]{
+		{"--user ann", func(o *runsOptions) { o.filter.user = "ann" }},
+		{"--action restart", func(o *runsOptions) { o.filter.action = "restart" }},
+		{"--state died", func(o *runsOptions) { o.filter.state = "died" }},
+		{"--since 24h", func(o *runsOptions) { o.filter.since = moment{text: "24h", ago: 24 * time.Hour} }},
+		{"--since 2026-01-31T22:00:00Z", func(o *runsOptions) {
+			o.filter.since = moment{text: "2026-01-31T22:00:00Z", date: time.Date(2026, 1, 31, 22, 0, 0, 0, time.UTC)}
+		}},
+	}
 	return []flagTable[runsOptions]{
-		{command: "runs list", rows: append(append(asJSON, dir), all...),
+		{command: "runs list", rows: slices.Concat(asJSON, []flagRow[runsOptions]{dir}, all, chosen),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsList(a, see(o)) }},
 		{command: "runs show", words: "r", plain: runsOptions{name: "r"}, rows: append(asJSON, dir),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsShow(a, see(o)) }},
 		{command: "runs watch", plain: runsOptions{name: "last"}, rows: []flagRow[runsOptions]{dir, {"r", func(o *runsOptions) { o.name = "r" }}},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
+		{command: "runs wait", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWait(a, see(o)) }},
 		{command: "runs stop", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsStop(a, see(o)) }},
 		{command: "runs pause", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},

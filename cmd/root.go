@@ -85,7 +85,8 @@ Try it on a practice fleet, on this machine alone:
 		}
 		return usage(err, "see `"+c.CommandPath()+" --help`")
 	})
-	a.flags.add(root.PersistentFlags())
+	a.typed = root.PersistentFlags()
+	a.flags.add(a.typed)
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if err := emptyFlag(c.Flags()); err != nil {
 			return err

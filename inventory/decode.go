@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"fleetctl/rpcclient"
@@ -58,17 +57,17 @@ type fields struct {
 
 func readFields(node, action string, data json.RawMessage) *fields {
 	f := &fields{node: node, action: action}
-	var err error
-	if f.members, err = rpcclient.Members(make([]rpcclient.Member, 0, 16), data); err != nil {
+	var object bool
+	if f.members, object = (rpcclient.Reply{Data: data}).Outputs(); !object {
 		f.fail("", "not a JSON object")
 	}
 	return f
 }
 
-// member is the value of a field, the last one where it is repeated; nil where it is absent.
+// member is the value of a field; nil where it is absent.
 func (f *fields) member(field string) json.RawMessage {
-	for _, m := range slices.Backward(f.members) {
-		if string(m.Key) == field {
+	for _, m := range f.members {
+		if m.Name == field {
 			return m.Value
 		}
 	}

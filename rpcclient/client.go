@@ -148,14 +148,6 @@ type Reply struct {
 	Absent bool
 }
 
-// Member is one key of a reply's data and its value, which shares memory with the data.
-type Member = choria.Member
-
-// Members appends the members of a reply's data, in their order. An error: the data is no JSON object.
-func Members(list []Member, data json.RawMessage) ([]Member, error) {
-	return choria.Members(list, data)
-}
-
 // Sent is the result of sending a request.
 type Sent struct {
 	ID string

@@ -185,11 +185,11 @@ func textReply(w io.Writer, r rpcclient.Reply, o TextOptions) {
 func labelled(w io.Writer, r rpcclient.Reply, outputs map[string]Output) {
 	members, object := r.Outputs()
 	for name, out := range outputs {
-		if object && out.Defaulted && !slices.ContainsFunc(members, func(m rpcclient.Member) bool { return string(m.Key) == name }) {
-			members = append(members, rpcclient.Member{Key: []byte(name)})
+		if object && out.Defaulted && !slices.ContainsFunc(members, func(m rpcclient.Member) bool { return m.Name == name }) {
+			members = append(members, rpcclient.Member{Name: name})
 		}
 	}
-	slices.SortFunc(members, func(a, b rpcclient.Member) int { return bytes.Compare(a.Key, b.Key) })
+	slices.SortFunc(members, func(a, b rpcclient.Member) int { return strings.Compare(a.Name, b.Name) })
 	label := func(name string) string {
 		if as := outputs[name].DisplayAs; as != "" {
 			return oneLine(as)
@@ -198,11 +198,11 @@ func labelled(w io.Writer, r rpcclient.Reply, outputs map[string]Output) {
 	}
 	longest := 0
 	for _, m := range members {
-		longest = max(longest, utf8.RuneCountInString(label(string(m.Key))))
+		longest = max(longest, utf8.RuneCountInString(label(m.Name)))
 	}
 	margin := strings.Repeat(" ", longest+5)
 	for _, m := range members {
-		name := label(string(m.Key))
+		name := label(m.Name)
 		value := strings.TrimSpace(clean(valueText(m.Value, margin, prettyWidth)))
 		for _, part := range [...]string{margin[:longest+3-utf8.RuneCountInString(name)], name, ": ", value, "\n"} {
 			io.WriteString(w, part)

@@ -65,7 +65,7 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	plan.Notes = append(plan.Notes, j.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	whole, err := noter(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}

@@ -410,6 +410,12 @@ func (s *server) answer(body choria.RPCRequest) choria.RPCReply {
 			values[name] = json.RawMessage(text)
 		}
 		reply.Data, _ = json.Marshal(map[string]any{"values": values}) // of valid JSON
+	case body.Action == "inventory" && s.facts != nil:
+		facts := map[string]json.RawMessage{}
+		for name, text := range s.facts {
+			facts[name] = json.RawMessage(text)
+		}
+		reply.Data, _ = json.Marshal(map[string]any{"facts": facts}) // of valid JSON
 	case s.data != "":
 		reply.Data = json.RawMessage(s.data)
 	case body.Action == "restart" && s.code == choria.OK:

@@ -160,8 +160,8 @@ func (c job) takeLock(ctx context.Context, store lease.Store, name string, me le
 // heldText describes who holds a lock, and how fresh that is.
 func heldText(e *lease.HeldError) string {
 	text := plain.Line(e.Error())
-	if e.Renewed >= time.Second {
-		text += fmt.Sprintf(", renewed %s ago", e.Renewed.Round(time.Second))
+	if renewed := e.Renewed.Round(time.Second); renewed > 0 {
+		text += fmt.Sprintf(", renewed %s ago", renewed)
 	}
 	return text
 }
@@ -210,7 +210,10 @@ func (c *call) bucket(ctx context.Context, name string) (lease.Store, error) {
 // runID is the name of this run, chosen when it is first needed.
 func (c *call) runID() string {
 	if c.id == "" {
-		if c.id = newID(c.start); c.req.plan != nil {
+		switch c.id = newID(c.start); {
+		case c.req.handed != nil:
+			c.id = c.req.handed.ID
+		case c.req.plan != nil:
 			c.id = c.req.plan.Plan.ID
 		}
 	}

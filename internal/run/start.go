@@ -43,6 +43,9 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	if j.service() {
+		if r.Detach {
+			return Result{}, usage(fmt.Errorf("--detach is for runs over nodes: %s is a service, one server answers at once", r.Agent), "leave --detach out")
+		}
 		return j.askService(ctx, parsed)
 	}
 	return j.nodes(ctx, parsed)
@@ -79,7 +82,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	}
 	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
 	plan.Notes = append(plan.Notes, c.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
+	whole, err := noter(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
 	if err != nil {
 		return Result{}, err
 	}
@@ -135,6 +138,9 @@ func (c planner) absenceNotes(ctx context.Context) []string {
 
 // begin records a new run and runs it.
 func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
+	if c.req.Detach {
+		return Result{}, handing(c).over(ctx, "", plan, parent)
+	}
 	header, err := entry(c).header(parent)
 	if err != nil {
 		return Result{}, err

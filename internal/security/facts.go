@@ -16,12 +16,12 @@ type serverFacts struct {
 // read is json.Unmarshal, at a quarter of its cost for the claims that issuers of Choria write. All others are left to it,
 // so that every token means the same to both.
 func (c *serverFacts) read(claims []byte) error {
-	members, object := choria.SortedMembers(claims)
+	members, object := choria.Members(claims)
 	if !object {
 		return json.Unmarshal(claims, c)
 	}
 	for _, m := range members {
-		if !c.take(m.Key, m.Value) {
+		if !c.take(m.Name, m.Value) {
 			*c = serverFacts{}
 			return json.Unmarshal(claims, c)
 		}
@@ -30,10 +30,10 @@ func (c *serverFacts) read(claims []byte) error {
 }
 
 // take reads a member; false for one that is not as usual.
-func (c *serverFacts) take(key []byte, value json.RawMessage) bool {
+func (c *serverFacts) take(name string, value json.RawMessage) bool {
 	text, isText := choria.Text(value)
 	var into *string
-	switch string(key) {
+	switch name {
 	case "identity":
 		into = &c.Identity
 	case "ou":
@@ -59,10 +59,8 @@ func (c *serverFacts) take(key []byte, value json.RawMessage) bool {
 		return c.NotBefore.UnmarshalJSON(value) == nil
 	case "iat":
 		return c.IssuedAt.UnmarshalJSON(value) == nil
-	case "collectives", "permissions", "pub_subjects":
-		return true
 	default: // encoding/json takes other cases of the same letters for the same name
-		return false
+		return name == "collectives" || name == "permissions" || name == "pub_subjects"
 	}
 	*into = text
 	return isText
