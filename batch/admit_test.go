@@ -87,7 +87,7 @@ func TestARefusedAdmissionStopsTheRun(t *testing.T) {
 		}}
 		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Journal: &tape{}, Pace: calm, Admitter: d}, fleetPlan(4, Policy{Sizes: Sizes{Number(2)}}))
 		expect(t, s, Stopped, map[State]int{Verified: 2, NotSent: 2})
-		if s.Stop.Rule != RuleShared || s.Reason != "lock web was taken by bob" {
+		if s.Stop.Rule != ruleShared || s.Reason != "lock web was taken by bob" {
 			t.Errorf("stop %+v", s.Stop)
 		}
 	})

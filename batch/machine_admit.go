@@ -18,8 +18,8 @@ type Admitter interface {
 	Dismiss(nodes []string)
 }
 
-// RuleShared is the rule of a stop that an Admitter's error is.
-const RuleShared = "shared"
+// ruleShared is the rule of a stop that an Admitter's error is.
+const ruleShared = "shared"
 
 // admitting is what the machine knows of its Admitter.
 type admitting struct {
@@ -68,7 +68,7 @@ func (m *machine) admission(e admitEvent) {
 		return
 	case m.halt != haltNone:
 	case e.Err != nil:
-		m.stop(e.At, haltSoft, Stop{Kind: StopRule, Rule: RuleShared, Batch: f.batch, Reason: e.Err.Error()})
+		m.stop(e.At, haltSoft, Stop{Kind: StopRule, Rule: ruleShared, Batch: f.batch, Reason: e.Err.Error()})
 	default:
 		m.admitDecided(e.At, e.Question)
 		f.prep.tries = 0 // the baselines may have become old meanwhile
