@@ -83,8 +83,10 @@ func TestLockOnARealBroker(t *testing.T) {
 	if h, ok := errors.AsType[*HeldError](err); !ok || h.Holder.Run != "r1" {
 		t.Fatal("take a held lock:", err)
 	}
-	if !l.renew(t.Context()) || !l.renew(t.Context()) {
-		t.Fatal("it cannot be renewed")
+	for range 2 {
+		if !l.renew(t.Context()) {
+			t.Fatal("it cannot be renewed")
+		}
 	}
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
