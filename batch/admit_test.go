@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,14 +12,17 @@ import (
 
 // doorman is an Admitter.
 type doorman struct {
+	mu        sync.Mutex // guards asked and dismissed
 	admit     func(asked int) (after time.Duration, err error)
 	asked     [][]string
 	dismissed [][]string
 }
 
 func (d *doorman) Admit(ctx context.Context, nodes []string, waiting func(string)) error {
+	d.mu.Lock()
 	d.asked = append(d.asked, nodes)
 	after, err := d.admit(len(d.asked))
+	d.mu.Unlock()
 	if after > 0 {
 		waiting("lock web")
 	}
@@ -30,7 +34,11 @@ func (d *doorman) Admit(ctx context.Context, nodes []string, waiting func(string
 	}
 }
 
-func (d *doorman) Dismiss(nodes []string) { d.dismissed = append(d.dismissed, nodes) }
+func (d *doorman) Dismiss(nodes []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dismissed = append(d.dismissed, nodes)
+}
 
 // pauses are the records of pauses, in words.
 func pauses(t *testing.T, tp *tape) (words []string) {

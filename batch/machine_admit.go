@@ -12,7 +12,7 @@ type Admitter interface {
 	// Admit returns nil when the nodes may be sent to. It blocks until then, or until ctx ends, and calls waiting with what
 	// it waits for, a few words, when that takes long; the run shows as paused meanwhile, and replies and proof continue. An
 	// error stops the run, with its text as the reason; nothing of the batch is sent then. Nodes that were admitted before
-	// may be among them.
+	// may be among them. In a window it is called for several batches at once.
 	Admit(ctx context.Context, nodes []string, waiting func(what string)) error
 	// Dismiss takes back the admission of nodes that are not sent to for now. It must not block.
 	Dismiss(nodes []string)
