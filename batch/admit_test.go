@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,11 +68,11 @@ func TestNothingIsSentBeforeItIsAdmitted(t *testing.T) {
 			}}
 			r := Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Journal: tp, Pace: calm, Admitter: d}
 			r.Pace.SilentHold = time.Minute
-			var early int
-			time.AfterFunc(50*time.Second, func() { early = f.count("n3") })
+			var early atomic.Int64
+			time.AfterFunc(50*time.Second, func() { early.Store(int64(f.count("n3"))) })
 			s := run(t, r, fleetPlan(4, Policy{Sizes: Sizes{Number(2)}, Rolling: rolling}))
 			expect(t, s, Done, map[State]int{Verified: 4})
-			if early != 0 {
+			if early.Load() != 0 {
 				t.Error("sent to before it was admitted")
 			}
 			if got := pauses(t, tp); !slices.Equal(got, []string{"paused lock web", "continued lock web"}) {
