@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,14 +13,17 @@ import (
 
 // doorman is an Admitter.
 type doorman struct {
+	mu        sync.Mutex // guards asked and dismissed
 	admit     func(asked int) (after time.Duration, err error)
 	asked     [][]string
 	dismissed [][]string
 }
 
 func (d *doorman) Admit(ctx context.Context, nodes []string, waiting func(string)) error {
+	d.mu.Lock()
 	d.asked = append(d.asked, nodes)
 	after, err := d.admit(len(d.asked))
+	d.mu.Unlock()
 	if after > 0 {
 		waiting("lock web")
 	}
@@ -30,7 +35,11 @@ func (d *doorman) Admit(ctx context.Context, nodes []string, waiting func(string
 	}
 }
 
-func (d *doorman) Dismiss(nodes []string) { d.dismissed = append(d.dismissed, nodes) }
+func (d *doorman) Dismiss(nodes []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dismissed = append(d.dismissed, nodes)
+}
 
 // pauses are the records of pauses, in words.
 func pauses(t *testing.T, tp *tape) (words []string) {
@@ -59,11 +68,11 @@ func TestNothingIsSentBeforeItIsAdmitted(t *testing.T) {
 			}}
 			r := Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Journal: tp, Pace: calm, Admitter: d}
 			r.Pace.SilentHold = time.Minute
-			var early int
-			time.AfterFunc(50*time.Second, func() { early = f.count("n3") })
+			var early atomic.Int64
+			time.AfterFunc(50*time.Second, func() { early.Store(int64(f.count("n3"))) })
 			s := run(t, r, fleetPlan(4, Policy{Sizes: Sizes{Number(2)}, Rolling: rolling}))
 			expect(t, s, Done, map[State]int{Verified: 4})
-			if early != 0 {
+			if early.Load() != 0 {
 				t.Error("sent to before it was admitted")
 			}
 			if got := pauses(t, tp); !slices.Equal(got, []string{"paused lock web", "continued lock web"}) {
@@ -87,7 +96,7 @@ func TestARefusedAdmissionStopsTheRun(t *testing.T) {
 		}}
 		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Journal: &tape{}, Pace: calm, Admitter: d}, fleetPlan(4, Policy{Sizes: Sizes{Number(2)}}))
 		expect(t, s, Stopped, map[State]int{Verified: 2, NotSent: 2})
-		if s.Stop.Rule != RuleShared || s.Reason != "lock web was taken by bob" {
+		if s.Stop.Rule != ruleShared || s.Reason != "lock web was taken by bob" {
 			t.Errorf("stop %+v", s.Stop)
 		}
 	})

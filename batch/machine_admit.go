@@ -12,14 +12,14 @@ type Admitter interface {
 	// Admit returns nil when the nodes may be sent to. It blocks until then, or until ctx ends, and calls waiting with what
 	// it waits for, a few words, when that takes long; the run shows as paused meanwhile, and replies and proof continue. An
 	// error stops the run, with its text as the reason; nothing of the batch is sent then. Nodes that were admitted before
-	// may be among them.
+	// may be among them. In a window it is called for several batches at once.
 	Admit(ctx context.Context, nodes []string, waiting func(what string)) error
 	// Dismiss takes back the admission of nodes that are not sent to for now. It must not block.
 	Dismiss(nodes []string)
 }
 
-// RuleShared is the rule of a stop that an Admitter's error is.
-const RuleShared = "shared"
+// ruleShared is the rule of a stop that an Admitter's error is.
+const ruleShared = "shared"
 
 // admitting is what the machine knows of its Admitter.
 type admitting struct {
@@ -68,7 +68,7 @@ func (m *machine) admission(e admitEvent) {
 		return
 	case m.halt != haltNone:
 	case e.Err != nil:
-		m.stop(e.At, haltSoft, Stop{Kind: StopRule, Rule: RuleShared, Batch: f.batch, Reason: e.Err.Error()})
+		m.stop(e.At, haltSoft, Stop{Kind: StopRule, Rule: ruleShared, Batch: f.batch, Reason: e.Err.Error()})
 	default:
 		m.admitDecided(e.At, e.Question)
 		f.prep.tries = 0 // the baselines may have become old meanwhile

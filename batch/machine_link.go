@@ -169,7 +169,8 @@ func (m *machine) controlled(e controlEvent) {
 	m.paused = pause
 	if pause {
 		m.closeGates()
-		m.gates.waiting, m.admits.waiting = false, "" // their pause is the operator's now
+		m.gates.waiting = false // its pause is the operator's now
+		m.admits.waiting = ""   // and this one
 	}
 	kind := KindContinued
 	if pause {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -42,8 +41,10 @@ type Settings struct {
 // IsZero reports whether no setting is given.
 func (s Settings) IsZero() bool { return reflect.ValueOf(s).IsZero() }
 
-// lockName is the name of a lock of the brokers' streams.
-var lockName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+// lockName reports whether a text is the name of a lock of the brokers' streams.
+func lockName(text string) bool {
+	return text != "" && len(text) <= 64 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
+}
 
 // settingKey is one key of the settings file. set gets the value's node, and returns what it wants instead of a wrong value.
 // parse is for a key with keys of its own, and words its errors itself.
@@ -66,7 +67,7 @@ var limitKeys = []settingKey{
 	{name: "read_only", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.ReadOnly, v) }},
 	{name: "lock", set: func(s *Settings, v *yaml.Node) string {
 		s.Locks = []string{v.Value}
-		if v.Kind != yaml.ScalarNode || v.ShortTag() != "!!str" || !lockName.MatchString(v.Value) {
+		if v.Kind != yaml.ScalarNode || v.ShortTag() != "!!str" || !lockName(v.Value) {
 			return "the name of a lock: 1 to 64 letters, digits, _ and -"
 		}
 		return ""

@@ -81,7 +81,6 @@ const (
 const (
 	useStreams  = "streams_user"
 	useElection = "streams_user or election_user"
-	makeBucket  = `streams_admin, or streams_user with --publish '$JS.API.STREAM.CREATE.KV_FLEETCTL'`
 )
 
 const (
@@ -283,15 +282,4 @@ func (b *Bucket) Keys(ctx context.Context, prefix string) ([]string, error) {
 	}
 	slices.Sort(keys)
 	return keys, nil
-}
-
-// Make makes the bucket FLEETCTL with so many copies; one that exists is left as it is.
-func (b *Bucket) Make(ctx context.Context, replicas int) error {
-	config := map[string]any{
-		"name": b.stream(), "subjects": []string{b.subject(">")}, "retention": "limits", "storage": "file", "num_replicas": replicas,
-		"max_msgs_per_subject": 1, "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_msg_size": -1, "max_consumers": -1, "discard": "new",
-		"deny_delete": true, "allow_rollup_hdrs": true, "allow_direct": true,
-	}
-	var made info
-	return b.ask(ctx, "$JS.API.STREAM.CREATE."+b.stream(), nil, config, &made, makeBucket)
 }

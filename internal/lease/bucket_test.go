@@ -83,8 +83,10 @@ func TestLockOnARealBroker(t *testing.T) {
 	if h, ok := errors.AsType[*HeldError](err); !ok || h.Holder.Run != "r1" {
 		t.Fatal("take a held lock:", err)
 	}
-	if !l.renew(t.Context()) || !l.renew(t.Context()) {
-		t.Fatal("it cannot be renewed")
+	for range 2 {
+		if !l.renew(t.Context()) {
+			t.Fatal("it cannot be renewed")
+		}
 	}
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
@@ -100,7 +102,7 @@ func TestLockOnARealBroker(t *testing.T) {
 	if l.renew(t.Context()) {
 		t.Error("an evicted holder renewed")
 	}
-	if e, ok := errors.AsType[*LostError](l.May()); !ok || !e.Evicted {
+	if e, ok := errors.AsType[*lostError](l.May()); !ok || !e.Evicted {
 		t.Error("after the eviction:", l.May())
 	}
 	l, err = Take(t.Context(), store, "web", alice, requestTTL)
@@ -137,47 +139,10 @@ func TestBrokersThatCannot(t *testing.T) {
 	if e, ok := errors.AsType[*DeniedError](err); !ok || e.Permission != useElection {
 		t.Error("a token without permission:", err)
 	}
-	err = Open(connect(t, nothing, "limited"), Shared).Make(t.Context(), 1)
-	if e, ok := errors.AsType[*DeniedError](err); !ok || e.Permission != makeBucket {
-		t.Error("a token that may make no bucket:", err)
-	}
 	blind := broker(t, true, "$JS.API.STREAM.INFO.KV_CHORIA_LEADER_ELECTION", "$KV.CHORIA_LEADER_ELECTION.>")
 	elections(t, blind)
 	l, err := Take(t.Context(), Open(connect(t, blind, "limited"), Elections), "web", alice, requestTTL)
 	if err != nil || !l.Blind() || !l.renew(t.Context()) {
 		t.Errorf("a token with election_user alone: %v", err)
-	}
-}
-
-func TestMadeBucketIsACompareAndSetStore(t *testing.T) {
-	ns := broker(t, true)
-	b := Open(connect(t, ns, "all"), Shared)
-	for range 2 { // one that exists is left alone
-		if err := b.Make(t.Context(), 1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	at, err := b.Put(t.Context(), "budget", []byte("1"), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.Put(t.Context(), "budget", []byte("2"), 0); !errors.Is(err, ErrConflict) {
-		t.Error("a write that expected no key:", err)
-	}
-	if _, err := b.Put(t.Context(), "budget", []byte("2"), at); err != nil {
-		t.Error(err)
-	}
-	if _, err := b.Put(t.Context(), "budget", []byte("3"), at); !errors.Is(err, ErrConflict) {
-		t.Error("a write over a newer one:", err)
-	}
-	if e, err := b.Get(t.Context(), "budget"); err != nil || string(e.Value) != "2" || e.Deleted {
-		t.Error("read:", e, err)
-	}
-	if _, err := b.Get(t.Context(), "none"); !errors.Is(err, ErrNoKey) {
-		t.Error("read a key that does not exist:", err)
-	}
-	status, err := b.Status(t.Context())
-	if err != nil || status.TTL != 0 || status.Replicas != 1 || time.Since(status.Now).Abs() > time.Minute {
-		t.Error("status:", status, err)
 	}
 }

@@ -154,7 +154,7 @@ func (d *driver) hold(ctx context.Context, l *Lock) {
 	for range 1 + d.world.roll(20) {
 		wait(ctx, time.Duration(d.world.roll(8000))*time.Millisecond)
 		err := l.May()
-		if _, lost := errors.AsType[*LostError](err); lost || ctx.Err() != nil {
+		if _, lost := errors.AsType[*lostError](err); lost || ctx.Err() != nil {
 			return
 		}
 		if err != nil {

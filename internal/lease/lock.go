@@ -3,10 +3,8 @@ package lease
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -25,112 +23,6 @@ const (
 	valueMax = 700 // bytes of a value; the brokers' bucket takes 1,024 with headers
 	keyStart = "fleetctl_"
 )
-
-// Holder is what a key shows of who holds it.
-type Holder struct {
-	Version int       `json:"v"`
-	Run     string    `json:"run"`
-	Caller  string    `json:"caller"`
-	Host    string    `json:"host,omitempty"`
-	Action  string    `json:"action,omitempty"`
-	Nodes   int       `json:"nodes,omitempty"`
-	Since   time.Time `json:"since,omitzero"`
-	Nonce   string    `json:"nonce"` // of this hold alone
-}
-
-var lockName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-// CheckName returns what is wrong with the name of a lock, or nil.
-func CheckName(name string) error {
-	if !lockName.MatchString(name) {
-		return fmt.Errorf("lock %q: a name has 1 to 64 letters, digits, _ and -", name)
-	}
-	return nil
-}
-
-// HeldError reports that another holds a key.
-type HeldError struct {
-	Name   string
-	Holder Holder // its Caller is "" where it is not known
-	// Renewed is how long ago the holder renewed it; 0: not known.
-	Renewed time.Duration
-	// Hidden: our token may not read who it is.
-	Hidden bool
-}
-
-// Error implements error.
-func (e *HeldError) Error() string {
-	switch {
-	case e.Hidden:
-		return fmt.Sprintf("lock %s is held, by a holder that a token without streams_user cannot read", e.Name)
-	case e.Holder.Caller == "":
-		return fmt.Sprintf("lock %s is held", e.Name)
-	}
-	return fmt.Sprintf("lock %s is held by %s", e.Name, e.Holder)
-}
-
-// String describes a holder for people.
-func (h Holder) String() string {
-	text := h.Caller
-	if h.Host != "" {
-		text += " on " + h.Host
-	}
-	if h.Run != "" {
-		text += ", run " + h.Run
-	}
-	if h.Action != "" {
-		text += " (" + h.Action + ")"
-	}
-	if !h.Since.IsZero() {
-		text += ", since " + h.Since.UTC().Format("15:04:05 UTC")
-	}
-	return text
-}
-
-// LostError reports that we do not hold a key any more: another took it, or an operator evicted us.
-type LostError struct {
-	Name    string
-	Holder  Holder // the holder of now, Caller "" where there is none
-	Evicted bool
-	Expired bool // it was not renewed in time
-}
-
-// Error implements error.
-func (e *LostError) Error() string {
-	switch {
-	case e.Expired:
-		return fmt.Sprintf("lock %s has expired: the broker did not confirm it in time", e.Name)
-	case e.Evicted:
-		return fmt.Sprintf("lock %s was taken from this run by an eviction", e.Name)
-	case e.Holder.Caller == "":
-		return fmt.Sprintf("lock %s was lost", e.Name)
-	}
-	return fmt.Sprintf("lock %s was taken by %s", e.Name, e.Holder)
-}
-
-// StaleError reports that nothing may be sealed for now: the last renewal is too old, or an earlier holder's requests may
-// still act.
-type StaleError struct {
-	Name string
-	For  time.Duration // since the last renewal
-	Wait time.Duration // until the requests of an evicted holder are over; 0: it is the renewal that is missing
-}
-
-// Error implements error.
-func (e *StaleError) Error() string {
-	if e.Wait > 0 {
-		return fmt.Sprintf("lock %s: its last holder was evicted, and what that one has sent may act for %s more", e.Name, e.Wait.Round(time.Second))
-	}
-	return fmt.Sprintf("lock %s: the broker has not confirmed it for %s", e.Name, e.For.Round(time.Second))
-}
-
-// ShortError reports that a bucket's values do not live long enough for a fence.
-type ShortError struct{ TTL, Need time.Duration }
-
-// Error implements error.
-func (e *ShortError) Error() string {
-	return fmt.Sprintf("the bucket keeps a lock for %s: requests with this time to live need %s", e.TTL, e.Need)
-}
 
 // Lock is a key that we hold, as far as we know. Its methods are safe for concurrent use.
 type Lock struct {
@@ -178,27 +70,6 @@ func Take(ctx context.Context, store Store, name string, me Holder, ttl time.Dur
 		return nil, err
 	}
 	return l, nil
-}
-
-// encode writes a holder's value, and leaves out what does not fit.
-func encode(h Holder) ([]byte, error) {
-	for _, cut := range []func(){func() {}, func() { h.Action = "" }, func() { h.Host = "" }, func() { h.Caller = h.Caller[:min(len(h.Caller), 200)] }} {
-		cut()
-		value, err := json.Marshal(h)
-		if err != nil || len(value) <= valueMax {
-			return value, err
-		}
-	}
-	return nil, errors.New("the holder's name is too long for a lock")
-}
-
-// decode reads a holder. Other programs write other values, as a leader election does: they are its name.
-func decode(value []byte) Holder {
-	var h Holder
-	if json.Unmarshal(value, &h) != nil || h.Nonce == "" {
-		return Holder{Caller: string(value[:min(len(value), 100)])}
-	}
-	return h
 }
 
 // maxTakes bounds how often a key may change under our hands in one try.
@@ -272,7 +143,7 @@ func (l *Lock) Name() string { return l.name }
 // Blind reports that our token may not read who holds the lock: it is renewed without a look.
 func (l *Lock) Blind() bool { return l.blind }
 
-// May returns nil while a request may be sealed under the lock. The error is a *StaleError, which may pass, or a *LostError,
+// May returns nil while a request may be sealed under the lock. The error is a *StaleError, which may pass, or a *lostError,
 // which does not.
 func (l *Lock) May() error {
 	l.mu.Lock()
@@ -373,16 +244,16 @@ func (l *Lock) current(ctx context.Context) (uint64, bool) {
 	entry, err := l.store.Get(ctx, l.key)
 	switch {
 	case errors.Is(err, ErrNoKey): // it expired, and others may have held it meanwhile
-		l.lose(&LostError{Name: l.name, Expired: true})
+		l.lose(&lostError{Name: l.name, Expired: true})
 		return 0, false
 	case err != nil:
 		return 0, false
 	case entry.Deleted:
-		l.lose(&LostError{Name: l.name, Evicted: !entry.Released})
+		l.lose(&lostError{Name: l.name, Evicted: !entry.Released})
 		return 0, false
 	}
 	if h := decode(entry.Value); h.Nonce != l.me.Nonce {
-		l.lose(&LostError{Name: l.name, Holder: h})
+		l.lose(&lostError{Name: l.name, Holder: h})
 		return 0, false
 	}
 	return entry.Revision, true
@@ -393,7 +264,7 @@ func (l *Lock) guess() (uint64, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if batch.Longest(l.renewed, time.Now()) > l.life && l.lost == nil {
-		l.lost = &LostError{Name: l.name, Expired: true}
+		l.lost = &lostError{Name: l.name, Expired: true}
 	}
 	return l.revision, l.lost == nil
 }
@@ -428,6 +299,6 @@ func (l *Lock) Release(ctx context.Context) error {
 	if err := l.store.Delete(ctx, l.key, revision); err != nil {
 		return fmt.Errorf("give lock %s back: %w", l.name, err)
 	}
-	l.lose(&LostError{Name: l.name})
+	l.lose(&lostError{Name: l.name})
 	return nil
 }

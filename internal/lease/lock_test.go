@@ -122,7 +122,7 @@ func TestFrozenHolderFindsAnother(t *testing.T) {
 			t.Fatal("the fence is open beside another holder")
 		}
 		pass(t, 10*time.Second)
-		if e, ok := errors.AsType[*LostError](l.May()); !ok || e.Holder.Run != "r2" {
+		if e, ok := errors.AsType[*lostError](l.May()); !ok || e.Holder.Run != "r2" {
 			t.Fatal("after the renewal:", l.May())
 		}
 	})
@@ -136,7 +136,7 @@ func TestExpiredLockIsLost(t *testing.T) {
 		pass(t, 61*time.Second)
 		keep(t, l)
 		pass(t, 11*time.Second)
-		if e, ok := errors.AsType[*LostError](l.May()); !ok || !e.Expired {
+		if e, ok := errors.AsType[*lostError](l.May()); !ok || !e.Expired {
 			t.Error("after 72 s:", l.May())
 		}
 		if _, err := s.Get(t.Context(), LockKey("web")); !errors.Is(err, ErrNoKey) {
@@ -157,7 +157,7 @@ func TestNonceFindsReusedRevisions(t *testing.T) {
 		}
 		keep(t, l)
 		pass(t, 11*time.Second)
-		if _, ok := errors.AsType[*LostError](l.May()); !ok {
+		if _, ok := errors.AsType[*lostError](l.May()); !ok {
 			t.Error("the first holder still holds it:", l.May())
 		}
 		if h := decode(s.keys[LockKey("web")].Value); h.Run != "r2" {
@@ -177,7 +177,7 @@ func TestEvictionEndsAHolderAndHoldsTheNextOneBack(t *testing.T) {
 		second := mustTake(t, s, bob)
 		keep(t, second)
 		pass(t, 5*time.Second)
-		if e, ok := errors.AsType[*LostError](l.May()); !ok || e.Holder.Run != "r2" {
+		if e, ok := errors.AsType[*lostError](l.May()); !ok || e.Holder.Run != "r2" {
 			t.Error("the evicted holder:", l.May())
 		}
 		if e, ok := errors.AsType[*StaleError](second.May()); !ok || e.Wait != 50*time.Second {

@@ -50,7 +50,7 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	j := job{checked}
-	defer j.unlock(ctx)
+	defer sharing(j).unlock(ctx)
 	if err := errors.Join(j.oneFederation(), j.announce()); err != nil {
 		return Result{}, err
 	}
@@ -72,7 +72,7 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 	if r.DryRun {
 		return Result{}, j.rehearse(ctx, whole)
 	}
-	if err := j.clear(ctx, whole); err != nil {
+	if err := sharing(j).clear(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	return j.begin(ctx, whole.plan, "")

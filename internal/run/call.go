@@ -227,7 +227,7 @@ func (c *call) message() rpcclient.Request {
 		ttl = c.about.TTL
 	}
 	ttl = cmp.Or(ttl, rpcclient.DefaultTTL)
-	if len(c.lockNames()) > 0 {
+	if len(sharing{c}.lockNames()) > 0 {
 		ttl = min(ttl, lockTTL)
 	}
 	return rpcclient.Request{Agent: c.req.Agent, Action: c.req.Action, Data: c.data, Collective: c.about.Collective, TTL: ttl}

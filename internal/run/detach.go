@@ -56,7 +56,7 @@ func (c handing) over(ctx context.Context, resume string, plan batch.Plan, paren
 	case h.Saved != nil:
 		h.ID = h.Saved.Plan.ID
 	default:
-		h.ID = newID(c.start)
+		h.ID = c.runID()
 	}
 	for name, value := range c.inputs.secret {
 		h.Secret[name] = value.Reveal()
@@ -64,6 +64,11 @@ func (c handing) over(ctx context.Context, resume string, plan batch.Plan, paren
 	h.Request.Detach, h.Request.Record.Resume, h.Request.Record.On = false, false, true
 	if h.Request.Guards.ExpectFile == secret.Stdin { // it was read and judged here
 		h.Request.Guards.ExpectFile = ""
+	}
+	if c.locks != nil { // the process that drives it takes them anew: a lock has one holder
+		if err := sharing(c).giveBack(ctx); err != nil {
+			return err
+		}
 	}
 	return c.Detach(ctx, h)
 }
@@ -79,6 +84,7 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 		return Result{}, err
 	}
 	j := job{checked}
+	defer sharing(j).unlock(ctx)
 	j.start = h.Began
 	if err := errors.Join(j.announce(), j.canSend()); err != nil {
 		return Result{}, err
@@ -97,7 +103,7 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 		}
 		whole.stored, whole.retry = &parent, true
 	}
-	if err := j.checkpoint().pass(ctx, whole); err != nil {
+	if err := sharing(j).clear(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	if h.Parent != "" {

@@ -91,7 +91,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if res.Summary.Verdict == batch.Interrupted {
 		res.Signal = context.Cause(ctx)
 	}
-	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, c.release(ctx, from))
+	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, sharing(c).release(ctx, from))
 }
 
 // serial lets one event pass at a time.

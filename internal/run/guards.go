@@ -148,9 +148,9 @@ func guards() []guard {
 		},
 		{
 			name:     lockGuard,
-			applies:  func(c checkpoint) bool { return len(c.lockNames()) > 0 },
-			sentence: checkpoint.lockText,
-			check:    func(ctx context.Context, c checkpoint, _ guardInput) error { return c.lockFree(ctx) },
+			applies:  func(c checkpoint) bool { return len(sharing(c).lockNames()) > 0 },
+			sentence: func(c checkpoint) string { return sharing(c).lockText() },
+			check:    func(ctx context.Context, c checkpoint, _ guardInput) error { return sharing(c).lockFree(ctx) },
 		},
 		{
 			name:    "--confirm-each",

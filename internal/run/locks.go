@@ -67,7 +67,7 @@ func (s Shared) validate(r Request) error {
 }
 
 // lockNames are the locks of this run, sorted: those asked for, and that of the settings for what changes something.
-func (c *call) lockNames() []string {
+func (c sharing) lockNames() []string {
 	names := slices.Clone(c.req.Shared.Locks)
 	if c.changes() {
 		names = append(names, c.Settings.Locks...)
@@ -75,6 +75,9 @@ func (c *call) lockNames() []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
+
+// sharing is a call as one that shares with the runs of other operators.
+type sharing struct{ *call }
 
 // locks are what a run holds.
 type locks struct {
@@ -85,8 +88,16 @@ type locks struct {
 	over   bool // given back, or left to expire
 }
 
+// clear takes the run's locks and passes the guards: a plan that cannot start is not confirmed.
+func (c sharing) clear(ctx context.Context, p guardInput) error {
+	if err := c.takeLocks(ctx, p.nodes); err != nil {
+		return err
+	}
+	return c.checkpoint().pass(ctx, p)
+}
+
 // takeLocks takes the locks of the run, before the operator is asked. A run without any takes none.
-func (c job) takeLocks(ctx context.Context, nodes int) error {
+func (c sharing) takeLocks(ctx context.Context, nodes int) error {
 	names := c.lockNames()
 	if len(names) == 0 {
 		return nil
@@ -127,7 +138,7 @@ func (c job) takeLocks(ctx context.Context, nodes int) error {
 }
 
 // takeLock takes one lock, and waits for it as long as the operator allows.
-func (c job) takeLock(ctx context.Context, store lease.Store, name string, me lease.Holder) (*lease.Lock, error) {
+func (c sharing) takeLock(ctx context.Context, store lease.Store, name string, me lease.Holder) (*lease.Lock, error) {
 	end := time.Now().Add(c.req.Shared.Wait.D)
 	said := ""
 	for {
@@ -167,7 +178,7 @@ func heldText(e *lease.HeldError) string {
 }
 
 // lockError gives the errors of a lock the types that decide about exit codes.
-func (c *call) lockError(err error, name string) error {
+func (c sharing) lockError(err error, name string) error {
 	if held, ok := errors.AsType[*lease.HeldError](err); ok {
 		return &GuardError{
 			Guard: lockGuard, Err: errors.New(heldText(held)),
@@ -196,7 +207,7 @@ func SharedFailure(err error) error {
 }
 
 // bucket opens a bucket of the brokers. The provisioning account has none.
-func (c *call) bucket(ctx context.Context, name string) (lease.Store, error) {
+func (c sharing) bucket(ctx context.Context, name string) (lease.Store, error) {
 	if c.about.Collective == fleet.ProvisioningCollective {
 		return nil, &SharedError{Err: errors.New("the provisioning account has no streams"), Hint: "locks and shared runs work in the fleet's own collectives"}
 	}
@@ -250,14 +261,14 @@ func (k *locks) Admit(ctx context.Context, _ []string, waiting func(string)) err
 func (k *locks) Dismiss([]string) {}
 
 // unlock gives back what nothing was sealed under. It does nothing when the run has done so.
-func (c *call) unlock(ctx context.Context) {
+func (c sharing) unlock(ctx context.Context) {
 	if k := c.locks; k != nil && !k.over && !k.sealed {
 		_ = c.giveBack(ctx) // it expires
 	}
 }
 
 // giveBack ends the renewals and frees the locks.
-func (c *call) giveBack(ctx context.Context) error {
+func (c sharing) giveBack(ctx context.Context) error {
 	k := c.locks
 	k.over = true
 	k.stop()
@@ -273,7 +284,7 @@ func (c *call) giveBack(ctx context.Context) error {
 
 // release gives the locks of a run that has ended back, as soon as no request of it can act any more. When the operator
 // does not wait for that, they expire.
-func (c job) release(ctx context.Context, p batch.Progress) error {
+func (c sharing) release(ctx context.Context, p batch.Progress) error {
 	k := c.locks
 	if k == nil || k.over {
 		return nil
@@ -300,7 +311,7 @@ func (c job) release(ctx context.Context, p batch.Progress) error {
 }
 
 // quiet is when the last request of a run can act no more.
-func (c *call) quiet(p batch.Progress) time.Time {
+func (c sharing) quiet(p batch.Progress) time.Time {
 	longest := proof.LongestDelay(proof.Of(c.req.Agent, c.req.Action), c.splay())
 	var last time.Time
 	for r := range p.Results() {
@@ -323,7 +334,7 @@ func (c *call) quiet(p batch.Progress) time.Time {
 const lockGuard = "--lock"
 
 // lockText is the guard's sentence.
-func (c checkpoint) lockText() string {
+func (c sharing) lockText() string {
 	text := "holds lock " + strings.Join(c.lockNames(), ", ") + " while it runs"
 	if len(c.about.Federations) > 0 {
 		text += ", on the brokers of the federation"
@@ -332,7 +343,7 @@ func (c checkpoint) lockText() string {
 }
 
 // lockFree is the guard's check: a dry run takes no lock, and reports one that is held.
-func (c checkpoint) lockFree(ctx context.Context) error {
+func (c sharing) lockFree(ctx context.Context) error {
 	if c.locks != nil {
 		return nil
 	}

@@ -302,3 +302,36 @@ func TestLocksNeedAPlace(t *testing.T) {
 		t.Error("--ttl 60 is allowed with a lock")
 	}
 }
+
+// The process that drives a detached run holds the lock: the first process has given it back.
+func TestADetachedRunHoldsItsLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, b := newWorld(t, "n1"), newBucket()
+		w.bucket = b
+		r := locked("web")
+		r.Detach = true
+		var h Handover
+		c := w.context()
+		c.Detach = func(_ context.Context, given Handover) error { h = given; return nil }
+		if _, err := Start(t.Context(), c, r); err != nil {
+			t.Fatal(err)
+		}
+		var held string
+		w.events.hook = func(e Event) {
+			if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindSent {
+				locks, err := lease.Locks(t.Context(), b)
+				if err != nil || len(locks) != 1 {
+					t.Fatal(locks, err)
+				}
+				held = locks[0].Holder.Run
+			}
+		}
+		d := w.context()
+		d.Ready = func() error { return nil }
+		res, err := Drive(t.Context(), d, h)
+		if err != nil || res.Summary.Verdict != batch.Done || held != h.ID || held == "" {
+			t.Errorf("%v, %v, the lock was held by %q, the run is %q", res.Summary.Verdict, err, held, h.ID)
+		}
+		taken(t, b)
+	})
+}

@@ -59,7 +59,7 @@ func (c entry) meta() Meta {
 	m := Meta{
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
 		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
-		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: c.lockNames(),
+		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: sharing(c).lockNames(),
 		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
 	m.Site, m.Approved = c.Settings.Site, c.req.approved

@@ -122,6 +122,7 @@ func Resume(ctx context.Context, c Context, r Request, s Stored) (Result, error)
 		return Result{}, err
 	}
 	j := job{checked}
+	defer sharing(j).unlock(ctx)
 	if err := j.announce(); err != nil {
 		return Result{}, err
 	}
@@ -164,7 +165,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if c.lacking != nil && left.nodes > 0 {
 		return Result{}, c.lacking
 	}
-	if err := c.clear(ctx, left); err != nil {
+	if err := sharing(c).clear(ctx, left); err != nil {
 		return Result{}, err
 	}
 	if c.req.Detach {
@@ -258,6 +259,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	}
 	checked.req.approved = 0 // approvals were of the plan that the earlier run applied
 	j := job{checked}
+	defer sharing(j).unlock(ctx)
 	if j.lacking != nil {
 		return Result{}, j.lacking
 	}
@@ -292,7 +294,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
 	}
-	if err := j.clear(ctx, again); err != nil {
+	if err := sharing(j).clear(ctx, again); err != nil {
 		return Result{}, err
 	}
 	j.parentSize = s.size

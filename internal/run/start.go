@@ -25,7 +25,7 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	j := job{checked}
-	defer j.unlock(ctx)
+	defer sharing(j).unlock(ctx)
 	if err := j.oneFederation(); err != nil {
 		return Result{}, err
 	}
@@ -92,21 +92,13 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, whole)
 	}
-	if err := c.clear(ctx, whole); err != nil {
+	if err := sharing(c).clear(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {
 		return Result{}, c.forward(ctx, found.Nodes)
 	}
 	return c.begin(ctx, whole.plan, "")
-}
-
-// clear takes the run's locks and passes the guards: a plan that cannot start is not confirmed.
-func (c job) clear(ctx context.Context, p guardInput) error {
-	if err := c.takeLocks(ctx, p.nodes); err != nil {
-		return err
-	}
-	return c.checkpoint().pass(ctx, p)
 }
 
 // keepSeed puts the seed that --limit drew into the recorded command, so that it means the same nodes, and notes it in the

@@ -20,7 +20,7 @@ var lockMutants = []mutant{
 	{name: "lock: a lock that waits is given back", file: "internal/lease/lock.go", tests: byLease,
 		old: "if lost != nil || waits {", new: "if lost != nil || waits && false {"},
 	{name: "lock: an expired lock is taken again", file: "internal/lease/lock.go", tests: byLease,
-		old: "l.lose(&LostError{Name: l.name, Expired: true})\n\t\treturn 0, false", new: "return 0, true"},
+		old: "l.lose(&lostError{Name: l.name, Expired: true})\n\t\treturn 0, false", new: "return 0, true"},
 	{name: "lock: a request leaves after its fence", file: "rpcclient/publish.go", tests: []string{"-run", "OnceItIsSealed", "./rpcclient"},
 		old: "if err := p.sealed(); err != nil {", new: "if err := p.sealed(); false {"},
 	{name: "lock: the engine does not ask before the intent", file: "batch/machine_send.go", tests: byAdmit,
