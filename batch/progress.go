@@ -35,30 +35,55 @@ func Replay(lines iter.Seq2[[]byte, error]) (Progress, error) {
 
 // Follow is Replay for a run whose process is alive: states stay as recorded.
 func Follow(lines iter.Seq2[[]byte, error]) (Progress, error) {
-	var l *ledger
-	n := 0
-	for r, err := range Records(lines) {
+	var f Follower
+	for line, err := range lines {
+		if err == nil {
+			_, err = f.Add(line)
+		}
 		if err != nil {
 			return Progress{}, err
 		}
-		n++
-		if l == nil {
-			if r.Kind != KindPlan || r.Begin == nil {
-				return Progress{}, &RecordError{n, fmt.Errorf("the first record is %s, not a plan", r.Kind)}
-			}
-			if l, err = newLedger(*r.Begin); err != nil {
-				return Progress{}, &RecordError{n, err}
-			}
-		}
-		if err := l.apply(&r); err != nil {
-			return Progress{}, &RecordError{n, err}
-		}
-		l.commit()
 	}
-	if l == nil {
+	return f.Progress()
+}
+
+// Follower rebuilds the progress of a run line by line, as its journal grows. The zero value has no line yet. After an
+// error it is not to be used.
+type Follower struct {
+	l *ledger
+	n int
+}
+
+// Add takes the next line, and returns its record. Its error is a *RecordError.
+func (f *Follower) Add(line []byte) (Record, error) {
+	f.n++
+	r, err := decodeRecord(line)
+	if err == nil && f.l == nil {
+		if r.Kind != KindPlan || r.Begin == nil {
+			err = fmt.Errorf("the first record is %s, not a plan", r.Kind)
+		} else {
+			f.l, err = newLedger(*r.Begin)
+		}
+	}
+	if err == nil {
+		err = f.l.apply(&r)
+	}
+	if err != nil {
+		return Record{}, &RecordError{f.n, err}
+	}
+	f.l.commit()
+	return r, nil
+}
+
+// Lines is how many lines it has.
+func (f *Follower) Lines() int { return f.n }
+
+// Progress is where the run is by the lines so far, or ErrNoPlan. It changes with the next line.
+func (f *Follower) Progress() (Progress, error) {
+	if f.l == nil {
 		return Progress{}, ErrNoPlan
 	}
-	return Progress{l}, nil
+	return Progress{f.l}, nil
 }
 
 // Finished reports whether a journal's last line shows that the run ended and
@@ -162,6 +187,15 @@ func (p Progress) State(node string) State {
 		return 0
 	}
 	return p.l.rows[at].state
+}
+
+// Result is what is known of a node; zero for one that is not planned.
+func (p Progress) Result(node string) Result {
+	at, ok := p.l.index[node]
+	if !ok {
+		return Result{}
+	}
+	return p.l.result(at)
 }
 
 // InBatch yields the nodes that are in a batch now, with their states; batches count from 1.

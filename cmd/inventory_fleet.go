@@ -177,7 +177,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 	by, _ := inventory.Grouping(o.fleet.groupBy)
 	tally := inventory.NewTally(by)
 	var seen factsSeen
-	for node, err := range survey.Ask(ctx, client, nodes) {
+	for node, err := range counted(a.wait(len(nodes), "asking"), survey.Ask(ctx, client, nodes)) {
 		switch {
 		case err != nil:
 			return err

@@ -142,13 +142,9 @@ func StateGroups(s batch.Summary) []Group {
 	return gravestFirst(groups)
 }
 
-// BatchStep writes the result of a batch, before the next one: the counts, and the nodes that did not succeed, by their
-// state. Details has a line for each of those.
+// BatchStep writes what went wrong in a batch, before the next one: the nodes that did not succeed, by their state. Details has a line for each of those.
 func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	var out strings.Builder
-	if !details {
-		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plain.Count(s.Last.Nodes, "node"), plain.Count(s.Left, "node"))
-	}
 	groups := map[string][]string{}
 	var causes []string
 	for _, n := range s.Trouble {
