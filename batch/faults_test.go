@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"iter"
 	"testing"
 	"time"
 )
@@ -89,7 +88,7 @@ func TestASilentNodeKeepsWhatWasSeenOfIt(t *testing.T) {
 		}
 	}
 	proofs := 0
-	for r := range recordsOf(fromLines(s.audit.lines)) {
+	for r := range Records(fromLines(s.audit.lines)) {
 		if r.Kind == KindProofs && r.Proofs[0].Node == "n2" {
 			proofs++
 		}
@@ -193,25 +192,6 @@ func TestALateFlushKeepsItsIntent(t *testing.T) {
 	for name, l := range map[string]*ledger{"this process": s.m.l, "the next": s.reopen().l} {
 		if got := l.target(0); !got.Sent.Equal(intent) || !got.LeftBy().Equal(s.now) {
 			t.Errorf("%s: sent %s and left by %s, want %s and %s", name, got.Sent, got.LeftBy(), intent, s.now)
-		}
-	}
-}
-
-// recordsOf decodes a journal's lines. It stops at the first error.
-func recordsOf(lines iter.Seq2[[]byte, error]) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		n := 0
-		for line, err := range lines {
-			n++
-			var r Record
-			if err == nil {
-				if r, err = decodeRecord(line); err != nil {
-					err = &RecordError{Line: n, Err: err}
-				}
-			}
-			if !yield(r, err) || err != nil {
-				return
-			}
 		}
 	}
 }

@@ -36,9 +36,9 @@ func Replay(lines iter.Seq2[[]byte, error]) (Progress, error) {
 // Follow is Replay for a run whose process is alive: states stay as recorded.
 func Follow(lines iter.Seq2[[]byte, error]) (Progress, error) {
 	var f Follower
-	for line, err := range lines {
+	for r, err := range Records(lines) {
 		if err == nil {
-			_, err = f.Add(line)
+			err = f.take(&r)
 		}
 		if err != nil {
 			return Progress{}, err
@@ -56,23 +56,30 @@ type Follower struct {
 
 // Add takes the next line, and returns its record. Its error is a *RecordError.
 func (f *Follower) Add(line []byte) (Record, error) {
-	f.n++
 	r, err := decodeRecord(line)
-	if err == nil && f.l == nil {
-		if r.Kind != KindPlan || r.Begin == nil {
-			err = fmt.Errorf("the first record is %s, not a plan", r.Kind)
-		} else {
-			f.l, err = newLedger(*r.Begin)
-		}
-	}
-	if err == nil {
-		err = f.l.apply(&r)
-	}
 	if err != nil {
-		return Record{}, &RecordError{f.n, err}
+		return Record{}, &RecordError{f.n + 1, err}
+	}
+	return r, f.take(&r)
+}
+
+func (f *Follower) take(r *Record) error {
+	f.n++
+	if f.l == nil {
+		if r.Kind != KindPlan || r.Begin == nil {
+			return &RecordError{f.n, fmt.Errorf("the first record is %s, not a plan", r.Kind)}
+		}
+		l, err := newLedger(*r.Begin)
+		if err != nil {
+			return &RecordError{f.n, err}
+		}
+		f.l = l
+	}
+	if err := f.l.apply(r); err != nil {
+		return &RecordError{f.n, err}
 	}
 	f.l.commit()
-	return r, nil
+	return nil
 }
 
 // Lines is how many lines it has.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 )
 
@@ -132,4 +133,23 @@ func newer(what string, version, known int) error {
 	}
 	return fmt.Errorf("a newer fleetctl wrote this %s (version %d, this program reads up to %d): use that fleetctl, or a later one",
 		what, version, known)
+}
+
+// Records decodes a journal's lines, for rendering. It stops at the first error.
+func Records(lines iter.Seq2[[]byte, error]) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		n := 0
+		for line, err := range lines {
+			n++
+			var r Record
+			if err == nil {
+				if r, err = decodeRecord(line); err != nil {
+					err = &RecordError{Line: n, Err: err}
+				}
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
 }
