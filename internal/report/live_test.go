@@ -128,7 +128,7 @@ func TestAWatcherSeesTheRunFromItsRecord(t *testing.T) {
 			l.Observe(r)
 		}
 		l.End()
-		if got, want := logTime.ReplaceAllString(s.err.String(), ""), "batch 2  1 node  1 s  1 accepted\n"; got != want {
+		if got, want := logTime.ReplaceAllString(s.err.String(), ""), "batch 2/2  sent to 1 node\nbatch 2  1 node  1 s  1 accepted\n"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
