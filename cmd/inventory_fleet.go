@@ -146,6 +146,7 @@ func (o *inventoryOptions) shown(a *app, collective string, agentVersions bool) 
 		Out:  a.stream(a.io.out), Err: a.stream(a.io.err),
 	}
 	out.Order, _ = inventory.OrderOf(f.sort) // checked by validate, as the columns are
+	out.Chosen = len(f.columns) > 0
 	names := f.columns
 	if len(names) == 0 {
 		names = inventory.DefaultColumns

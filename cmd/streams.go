@@ -85,6 +85,14 @@ func widthOf(w any) int {
 	return widthUnknown
 }
 
+// fit is the width that tables on stdout have to fit into: the terminal's, 0 where there is none.
+func (a *app) fit() int {
+	if !isTerminal(a.io.out) {
+		return 0
+	}
+	return widthOf(a.io.out)
+}
+
 // stream is a stream with what the printers need to know of it.
 func (a *app) stream(w io.Writer) report.Stream {
 	return report.Stream{Writer: w, Terminal: isTerminal(w), Width: widthOf(w), Color: a.color(w)}

@@ -103,6 +103,24 @@ func counts(c batch.Counts) string {
 	return strings.Join(parts, ", ")
 }
 
+// SuccessGroups are the nodes on which the action succeeded, in one group; an accepted one did only where nothing is proved.
+func SuccessGroups(s batch.Summary, proves bool) []Group {
+	var names []string
+	for n := range s.Results() {
+		if n.State == batch.Verified || n.State == batch.Accepted && !proves {
+			names = append(names, n.Identity)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	word := batch.Accepted
+	if proves {
+		word = batch.Verified
+	}
+	return []Group{{Cause: word.String(), Nodes: names, Good: true}}
+}
+
 // StateGroups groups nodes by state and reason: unverified, absent, unknown and not-sent nodes, and accepted nodes
 // that have a reason. The footer lists the no-reply nodes, so they are included only if their reason is grave.
 func StateGroups(s batch.Summary) []Group {

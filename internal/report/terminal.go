@@ -183,25 +183,31 @@ func (t *Terminal) erase() {
 		return
 	}
 	columns, _ := t.o.Size()
-	t.write(t.back(columns) + "\x1b[J")
+	t.write("\r\x1b[K" + strings.Repeat("\x1b[1A\x1b[K", t.up(columns))) // tmux keeps what it erases to the end of the screen
 	t.drawn = nil
 }
 
 // back goes to the start of the first drawn line.
 func (t *Terminal) back(columns int) string {
-	if t.drawn == nil {
+	switch up := t.up(columns); {
+	case t.drawn == nil:
 		return ""
+	case up == 0:
+		return "\r"
+	default:
+		return fmt.Sprintf("\r\x1b[%dA", up)
 	}
+}
+
+// up is how many rows the first drawn line is above the cursor.
+func (t *Terminal) up(columns int) int {
 	up := len(t.drawn) - 1
 	if t.o.Rewraps && columns < t.wide {
 		for _, l := range t.drawn {
 			up += (max(render.Width(l), 1) - 1) / max(columns, 1)
 		}
 	}
-	if up == 0 {
-		return "\r"
-	}
-	return fmt.Sprintf("\r\x1b[%dA", up)
+	return up
 }
 
 func (t *Terminal) write(s string) {

@@ -28,6 +28,14 @@ type Stream struct {
 	Live *Terminal
 }
 
+// fit is the width that a table has to fit into, 0 for any.
+func (s Stream) fit() int {
+	if !s.Terminal {
+		return 0
+	}
+	return s.Width
+}
+
 // Options define what of a run is shown, and how.
 type Options struct {
 	Format        Format
@@ -124,6 +132,9 @@ func (w *Writer) Report(e run.Event) error {
 		w.call, w.start = e, time.Now()
 		w.heard.sums = e.Action.NewAggregator()
 		w.heard.display, _ = render.ParseDisplay(w.o.Display, e.Action.Display)
+		if w.foldsSuccesses() {
+			w.heard.display = render.DisplayDocFailed
+		}
 	case run.Searching:
 		w.searching(e)
 	case run.Found:
@@ -184,6 +195,11 @@ func (w *Writer) found(e run.Found) {
 		}
 		w.live.say("%d", e.Nodes)
 	}
+}
+
+// foldsSuccesses reports whether nodes on which the action succeeded are listed in one folded group, not one by one.
+func (w *Writer) foldsSuccesses() bool {
+	return w.call.Dangerous && w.o.Display == "" && !w.o.Verbose
 }
 
 // planOptions are how a plan is shown on a stream.
