@@ -261,7 +261,10 @@ func (v View) doing() string {
 		return "sends to " + plain.Count(v.Batch.Nodes, "node")
 	case Resting:
 		if left := v.Wake.Sub(v.Now); left > 0 {
-			return "next batch in " + clock(left)
+			return "done; next batch in " + clock(left)
+		}
+		if v.Proves && v.Batch.Number < v.Batch.Of {
+			return "done; asks the next nodes before sending"
 		}
 		return "done"
 	case Recovering:

@@ -135,7 +135,7 @@ func (m *meter) ended(r *batch.Record) {
 	if v.Wake.After(next) {
 		next = v.Wake
 	}
-	v.End = next.Add(next.Sub(m.began) / time.Duration(done) * time.Duration(left))
+	v.End = r.Time.Add(next.Sub(m.began) / time.Duration(done) * time.Duration(left)) // no sleep follows the last
 }
 
 // succeeded is how many nodes did what was asked.

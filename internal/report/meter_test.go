@@ -249,8 +249,8 @@ func TestTheMeterEstimatesTheEnd(t *testing.T) {
 		want    time.Duration // since the beginning; 0: no estimate
 	}{
 		{"before", nil, 0}, {"while the first is out", one(1, "a", 0, true)[:3], 0},
-		{"after the first", one(1, "a", 0, true), 44 * time.Second}, // 11 s each, with the sleep
-		{"after the second", slices.Concat(one(1, "a", 0, true), one(2, "b", 20*time.Second, true)), 62 * time.Second},
+		{"after the first", one(1, "a", 0, true), 38 * time.Second}, // 11 s each, with the sleep, and none after the last
+		{"after the second", slices.Concat(one(1, "a", 0, true), one(2, "b", 20*time.Second, true)), 56 * time.Second},
 		{"nothing is proved", one(1, "a", 0, false), 0},
 	} {
 		v, _ := metered(t, append([]batch.Record{plan}, tt.records...)...)
