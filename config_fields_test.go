@@ -26,8 +26,6 @@ var unreadFields = map[string]string{
 	"Config.PuppetCAHost":        "as PuppetServerHost",
 	"Config.PuppetCAPort":        "as PuppetServerHost",
 	"Security.IssuerNames":       "becomes Security.Issuers",
-	"Security.CertnameAllow":     "not documented: servers only; doctor shows it",
-	"Security.Privileged":        "not documented: servers only; doctor shows it",
 	"Security.SignReplies":       "not documented: servers only; doctor shows it",
 	"Security.PKCS11Driver":      "not documented: the provider is refused (ADR 0013); doctor shows it",
 	"Security.PKCS11Slot":        "as PKCS11Driver",

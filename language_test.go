@@ -23,50 +23,51 @@ import (
 type phrase struct {
 	bad   string // regular expression, matched on whole words in any case
 	use   string // what to write instead
+	bites string // a text that has it
 	pages bool   // checked in Markdown and help topics only, not in Go
 }
 
 var phrases = []phrase{
-	{bad: `mend(s|ed|ing)?`, use: "fix, or hint"},
-	{bad: `nobody|no one`, use: "the thing that is missing: no node, no process, no client"},
-	{bad: `(some|any)(body|one)( else)?`, use: "the actor: an operator, another user, a client, any process"},
-	{bad: `whoever|whomever`, use: "the actor: the operator, the process that"},
-	{bad: `whose turn`, use: "which side must act"},
-	{bad: `(go|goes|going|gone|went) on( with| and| until| after| without| when| where| there| later|[.,;:)])`, use: "resume, or continue"},
-	{bad: `going on`, use: "resuming, or in progress"},
-	{bad: `tells? (whether|if|that|how|what|which|who|where|why|when)`, use: "reports, or prints"},
-	{bad: `(is|are|was|were|be|been) told`, use: "is reported, sees, or gets"},
-	{bad: `what (became|becomes) of`, use: "the state of, or the result of"},
-	{bad: `guard's no|a no (is|was|at|to|from|of)`, use: "refusal"},
-	{bad: `good news|bad news|news of|the news`, use: "event, report or change"},
-	{bad: `tells?|told|untold`, use: "report, print or show", pages: true},
-	{bad: `by and by`, use: "later"},
-	{bad: `plain death`, use: "kills the process"},
-	{bad: `lets? (us|it|them|him|one|a client|the client) in|let in`, use: "accepts"},
-	{bad: `tidings|news to`, use: "change, or unknown"},
-	{bad: `(come|comes|came|coming) to (nothing|nought)`, use: "failed, or no node of it succeeded"},
-	{bad: `in vain`, use: "without effect, or needlessly"},
-	{bad: `for ever`, use: "forever, or without a limit"},
-	{bad: `all the same`, use: "anyway"},
-	{bad: `in silence|without a word`, use: "silently"},
-	{bad: `(is|are|was|were|and) said`, use: "is reported", pages: true},
-	{bad: `dead or alive`, use: "connected or not"},
-	{bad: `grow(n|s)? old`, use: "stale, or out of date"},
-	{bad: `fate`, use: "outcome, or state"},
-	{bad: `(that|which|what) (is|are) none`, use: "that is not a ..., with the noun"},
-	{bad: `lest|whereby|wherein|thereof|herein|hither|thither|nought|naught|befalls?|befell`, use: "a present-day word"},
-	{bad: `accounts? (of|for) (each|every|all|the) nodes?`, use: "state of each node"},
-	{bad: `(has|have) not to be`, use: "may be, or need not be"},
-	{bad: `(is|are|was|were) given nothing`, use: "has an empty value"},
-	{bad: `of old|as of old`, use: "earlier", pages: true},
+	{bad: `mend(s|ed|ing)?`, use: "fix, or hint", bites: "what to mend"},
+	{bad: `nobody|no one`, use: "the thing that is missing: no node, no process, no client", bites: "no one is asked"},
+	{bad: `(some|any)(body|one)( else)?`, use: "the actor: an operator, another user, a client, any process", bites: "someone else holds it"},
+	{bad: `whoever|whomever`, use: "the actor: the operator, the process that", bites: "whoever sends it"},
+	{bad: `whose turn`, use: "which side must act", bites: "whose turn it is"},
+	{bad: `(go|goes|going|gone|went) on( with| and| until| after| without| when| where| there| later|[.,;:)])`, use: "resume, or continue", bites: "the run went on after that"},
+	{bad: `going on`, use: "resuming, or in progress", bites: "what is going on"},
+	{bad: `tells? (whether|if|that|how|what|which|who|where|why|when)`, use: "reports, or prints", bites: "the reply tells what it did"},
+	{bad: `(is|are|was|were|be|been) told`, use: "is reported, sees, or gets", bites: "the operator was told"},
+	{bad: `what (became|becomes) of`, use: "the state of, or the result of", bites: "what became of the node"},
+	{bad: `guard's no|a no (is|was|at|to|from|of)`, use: "refusal", bites: "a guard's no"},
+	{bad: `good news|bad news|news of|the news`, use: "event, report or change", bites: "the news of the broker"},
+	{bad: `tells?|told|untold`, use: "report, print or show", bites: "the plan told it", pages: true},
+	{bad: `by and by`, use: "later", bites: "by and by it ends"},
+	{bad: `plain death`, use: "kills the process", bites: "the second is plain death"},
+	{bad: `lets? (us|it|them|him|one|a client|the client) in|let in`, use: "accepts", bites: "until one lets us in"},
+	{bad: `tidings|news to`, use: "change, or unknown", bites: "news to the operator"},
+	{bad: `(come|comes|came|coming) to (nothing|nought)`, use: "failed, or no node of it succeeded", bites: "the batch came to nothing"},
+	{bad: `in vain`, use: "without effect, or needlessly", bites: "it was sent in vain"},
+	{bad: `for ever`, use: "forever, or without a limit", bites: "it waits for ever"},
+	{bad: `all the same`, use: "anyway", bites: "it runs all the same"},
+	{bad: `in silence|without a word`, use: "silently", bites: "it is dropped in silence"},
+	{bad: `(is|are|was|were|and) said`, use: "is reported", bites: "the loss is said", pages: true},
+	{bad: `dead or alive`, use: "connected or not", bites: "a node, dead or alive"},
+	{bad: `grow(n|s)? old`, use: "stale, or out of date", bites: "records grow old"},
+	{bad: `fate`, use: "outcome, or state", bites: "the fate of a node"},
+	{bad: `(that|which|what) (is|are) none`, use: "that is not a ..., with the noun", bites: "a name that is none"},
+	{bad: `lest|whereby|wherein|thereof|herein|hither|thither|nought|naught|befalls?|befell`, use: "a present-day word", bites: "whereby it ends"},
+	{bad: `accounts? (of|for) (each|every|all|the) nodes?`, use: "state of each node", bites: "the account of every node"},
+	{bad: `(has|have) not to be`, use: "may be, or need not be", bites: "one that has not to be kept"},
+	{bad: `(is|are|was|were) given nothing`, use: "has an empty value", bites: "the flag is given nothing"},
+	{bad: `of old|as of old`, use: "earlier", bites: "as of old", pages: true},
 
 	// One spelling: that of the United States.
-	{bad: `(behavi|col|fav|hon|neighb|lab|flav|hum|rum|harb|vap)our(s|ed|ing|al|ful|able|ably|ite|less)?`, use: "the spelling with -or"},
-	{bad: `[a-z]*(recogn|organ|neutral|initial|normal|serial|synchron|author|summar|minim|maxim|optim|real|custom|final|util|general|special|local|capital|central|categor|character|visual|random|sanit|token|stabil|penal|apolog)is(e|es|ed|ing|er|ers|ation|ations)`, use: "the spelling with -ize"},
-	{bad: `(un|re)?(cancel|signal|label|dial|travel|model|marshal|level|total|fuel|channel|tunnel|panel|initial|quarrel)l(ed|ing|er|ers)`, use: "the spelling with one l"},
-	{bad: `(analy|paraly|cataly)s(e|es|ed|ing)`, use: "the spelling with -yze"},
-	{bad: `licences?|defences?|offences?|pretences?`, use: "the spelling with -se"},
-	{bad: `centres?|metres?|grey|catalogues?|judgement|fulfil|enrol|enrolment|artefacts?|programmes?|whilst|amongst|learnt|spelt|misspelt|burnt|dreamt|ageing|acknowledgement`, use: "the US spelling"},
+	{bad: `(behavi|col|fav|hon|neighb|lab|flav|hum|rum|harb|vap)our(s|ed|ing|al|ful|able|ably|ite|less)?`, use: "the spelling with -or", bites: "its behaviour"},
+	{bad: `[a-z]*(recogn|organ|neutral|initial|normal|serial|synchron|author|summar|minim|maxim|optim|real|custom|final|util|general|special|local|capital|central|categor|character|visual|random|sanit|token|stabil|penal|apolog)is(e|es|ed|ing|er|ers|ation|ations)`, use: "the spelling with -ize", bites: "it is recognised"},
+	{bad: `(un|re)?(cancel|signal|label|dial|travel|model|marshal|level|total|fuel|channel|tunnel|panel|initial|quarrel)l(ed|ing|er|ers)`, use: "the spelling with one l", bites: "it was relabelled"},
+	{bad: `(analy|paraly|cataly)s(e|es|ed|ing)`, use: "the spelling with -yze", bites: "to analyse it"},
+	{bad: `licences?|defences?|offences?|pretences?`, use: "the spelling with -se", bites: "an offence"},
+	{bad: `centres?|metres?|grey|catalogues?|judgement|fulfil|enrol|enrolment|artefacts?|programmes?|whilst|amongst|learnt|spelt|misspelt|burnt|dreamt|ageing|acknowledgement`, use: "the US spelling", bites: "learnt from it"},
 }
 
 // pageWidth is the width of Markdown in characters. Tables, code, and words that cannot be broken may be wider.
@@ -271,6 +272,21 @@ func TestPackagesKeepTheLanguage(t *testing.T) {
 		}
 		for _, problem := range problems {
 			t.Error(problem)
+		}
+	}
+}
+
+// Every phrase finds the text that it is meant for, and a phrase for pages leaves Go alone.
+func TestEveryPhraseBites(t *testing.T) {
+	for i, p := range phrases {
+		if p.bites == "" || !phraseFinders[i].MatchString(p.bites) {
+			t.Errorf("%s does not find %q", p.bad, p.bites)
+		}
+		if got := checkPhrases(p.bites, true); !slices.ContainsFunc(got, func(problem string) bool { return strings.HasSuffix(problem, ": write "+p.use) }) {
+			t.Errorf("%q: got %q, want a complaint with %q", p.bites, got, p.use)
+		}
+		if got := checkPhrases(p.bites, false); p.pages && len(got) > 0 {
+			t.Errorf("%q is for pages only: got %q", p.bites, got)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,11 +39,14 @@ func (p *program) Import(path string) (*types.Package, error) {
 	return p.outside.Import(path)
 }
 
-// loadProgram type-checks the product once for all tests that need it. `go list -deps` lists a package after its imports.
-var loadProgram = sync.OnceValues(func() (*program, error) {
+// loadProgram type-checks the product once for all tests that need it.
+var loadProgram = sync.OnceValues(func() (*program, error) { return load(".") })
+
+// load type-checks the module in a folder. `go list -deps` lists a package after its imports.
+func load(dir string) (*program, error) {
 	var stderr bytes.Buffer
 	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles", "./...")
-	cmd.Stderr = &stderr
+	cmd.Dir, cmd.Stderr = dir, &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w\n%s", err, &stderr)
@@ -81,7 +85,7 @@ var loadProgram = sync.OnceValues(func() (*program, error) {
 			return nil, fmt.Errorf("type-check %s: %w", c.ImportPath, err)
 		}
 	}
-})
+}
 
 // users says where the names of the product are used.
 type users struct {
@@ -249,6 +253,9 @@ func (u users) problem(o types.Object, mentioned map[types.Object]bool) string {
 	return "nothing uses it"
 }
 
+// notYet are packages that no command uses yet.
+var notYet = []string{modulePath + "/internal/gate"}
+
 // testKit is the package that serves the tests of all others.
 const testKit = modulePath + "/internal/lab"
 
@@ -340,23 +347,127 @@ func TestEveryExportedNameIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, names := usersOf(p, parseTests(t)), p.exportedNames()
-	if len(names) < 200 {
+	root, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := p.exportedNames(); len(names) < 200 {
 		t.Fatalf("found %d exported names: the walk misses packages", len(names))
 	}
+	for _, u := range p.unused(parseTests(t)) {
+		u.at.Filename = strings.TrimPrefix(u.at.Filename, root+"/")
+		t.Errorf("%s: %s: %s", u.at, u.name, u.problem)
+	}
+}
+
+// unusedName is an exported name that need not be one.
+type unusedName struct {
+	at            token.Position
+	name, problem string
+}
+
+// unused returns the exported names with a problem, in the order of the files.
+func (p *program) unused(tests map[string][]*ast.File) []unusedName {
+	u, names := usersOf(p, tests), p.exportedNames()
 	types := mentioned(names)
-	var problems []string
+	var found []unusedName
 	for _, o := range names {
+		if slices.Contains(notYet, o.Pkg().Path()) {
+			continue
+		}
 		if problem := u.problem(o, types); problem != "" {
-			at := p.fset.Position(o.Pos())
-			if root, err := os.Getwd(); err == nil {
-				at.Filename = strings.TrimPrefix(at.Filename, root+"/")
-			}
-			problems = append(problems, fmt.Sprintf("%s: %s: %s", at, o.Name(), problem))
+			found = append(found, unusedName{p.fset.Position(o.Pos()), o.Name(), problem})
 		}
 	}
-	slices.Sort(problems)
-	for _, problem := range problems {
-		t.Error(problem)
+	slices.SortFunc(found, func(a, b unusedName) int {
+		return cmp.Or(cmp.Compare(a.at.Filename, b.at.Filename), cmp.Compare(a.at.Line, b.at.Line))
+	})
+	return found
+}
+
+// A module with an unused name of every kind, beside the ones that may be exported.
+var unusedFixture = map[string]string{
+	"go.mod":  "module fleetctl\n\ngo 1.26\n",
+	"main.go": "package main\n\nimport \"fleetctl/a\"\n\nfunc main() { a.Used(); _ = a.One; a.T{}.Called() }\n",
+	"a/a.go": `package a
+
+import "errors"
+
+func Used() { Inside() }
+
+func Inside() {} // found
+
+func Nowhere() {} // found
+
+func ByTests() {} // found
+
+func ByTestsAndInside() {}
+
+func init() { ByTestsAndInside(); _ = ErrUsed }
+
+const (
+	One = iota
+	Two
+)
+
+const Lonely = 1 // found
+
+var ErrUsed = errors.New("a contract")
+
+var ErrUnused = errors.New("no contract") // found
+
+type T struct{ Field int }
+
+func (T) Called() {}
+
+func (T) Uncalled() {} // found
+
+func (T) Error() string { return "" }
+
+type Mentioned struct{}
+
+func (T) Returns() Mentioned { return Mentioned{} } // found
+
+type Unmentioned struct{} // found
+`,
+	"a/a_test.go": "package a\n\nfunc use() { Nowhere() }\n",
+	"b/b_test.go": "package b\n\nimport \"fleetctl/a\"\n\nfunc use() { a.ByTests(); a.ByTestsAndInside() }\n",
+}
+
+// TestUnusedNamesAreFound shows the check a module in which it must find the names that a comment marks, and no other.
+func TestUnusedNamesAreFound(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tests := map[string][]*ast.File{}
+	for name, text := range unusedFixture {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, "_test.go") {
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pkg := modulePath + "/" + filepath.Dir(name)
+			tests[pkg] = append(tests[pkg], file)
+		}
+	}
+	p, err := load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []int
+	for _, u := range p.unused(tests) {
+		got = append(got, u.at.Line)
+	}
+	line := 0
+	for text := range strings.Lines(unusedFixture["a/a.go"]) {
+		if line++; strings.Contains(text, "// found") {
+			want = append(want, line)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("names are found on lines %v of a/a.go, want %v", got, want)
 	}
 }

@@ -27,7 +27,7 @@ type audit struct {
 	away      bool // the connection
 	looked    bool // baselines were asked since it is back
 	now       time.Time
-	sentNow   map[string]bool // sent to in this life
+	sentNow   map[string]bool // sent to by this process
 }
 
 func newAudit(t testing.TB) *audit {

@@ -79,10 +79,15 @@ func (p Plan) batches() int {
 
 // rounds is how many batches the caps ask for at least.
 func (p Plan) rounds() int {
+	return max(p.CapRounds, capRounds(p.Policy.MaxPer, func(fact string) []string { return p.Facts[fact] }))
+}
+
+// capRounds is the same for nodes with these values of a fact.
+func capRounds(caps []MaxPer, values func(fact string) []string) int {
 	most := 0
-	for _, c := range p.Policy.MaxPer {
+	for _, c := range caps {
 		with := map[string]int{}
-		for _, v := range p.Facts[c.Fact] {
+		for _, v := range values(c.Fact) {
 			with[v]++
 			most = max(most, (with[v]+c.N-1)/c.N)
 		}

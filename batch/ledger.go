@@ -303,7 +303,7 @@ func (l *ledger) applyBegin(r *Record) error {
 	if err := l.unsend(); err != nil {
 		return err
 	}
-	for at := range l.rows { // a new life counts anew
+	for at := range l.rows { // a resume counts anew
 		if r := &l.rows[at]; r.fresh || r.waived {
 			l.recount(int32(at), func() { r.fresh, r.waived = false, false })
 		}

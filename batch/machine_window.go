@@ -20,7 +20,7 @@ const (
 	silentShare = 4
 )
 
-// openWindow counts what earlier lives left in flight: nodes that wait for proof,
+// openWindow counts what earlier processes left in flight: nodes that wait for proof,
 // are silent, or are going to be probed.
 func (m *machine) openWindow(at time.Time, elapsed func(since, now time.Time) time.Duration) {
 	w, hold := m.win, m.l.begin.Pace.SilentHold
@@ -121,19 +121,23 @@ func (m *machine) followSlot(at time.Time, row int32) {
 // size is how many nodes may be in flight now. Canaries, and nodes that were sent to
 // in an earlier run of the chain, are no steps of a ramp.
 func (m *machine) size() int {
-	c := m.l.counts
+	return m.l.begin.Plan.Policy.window(len(m.l.rows), m.l.rampProofs())
+}
+
+// rampProofs is how many proofs of nodes of the pool count for the steps of a ramp.
+func (l *ledger) rampProofs() int {
 	proved := func(c *nodeCounts) int {
 		n := c.Of(Verified)
-		if !m.proved {
+		if !l.begin.Proved {
 			n += c.Of(Accepted)
 		}
 		return n
 	}
-	n := proved(&c) - proved(&m.l.pool)
-	for _, b := range m.l.canaries {
-		n -= proved(&m.l.batches[b-1].counts)
+	n := proved(&l.counts) - proved(&l.pool)
+	for _, b := range l.canaries {
+		n -= proved(&l.batches[b-1].counts)
 	}
-	return m.l.begin.Plan.Policy.window(len(m.l.rows), n)
+	return n
 }
 
 // canariesSettled reports whether no canary is left to be sent to, proved or probed.
@@ -219,7 +223,7 @@ func (m *machine) inDoubt() bool {
 }
 
 // inARow counts the nodes around one that were sent to before and after it and
-// had no success, as this one; absent ones, and those of earlier lives, are passed
+// had no success, as this one; absent ones, and those of earlier processes, are passed
 // over. It is empty when there are fewer than the rule asks for. silent is how many
 // of them the Verifier has not looked at.
 func (m *machine) inARow(row int32) (t Tally, silent int) {

@@ -36,6 +36,10 @@ type Plan struct {
 	// their nodes: these nodes are probed first, and only one that is proved
 	// untouched is sent to. One without a time of sending cannot be probed.
 	Doubts []Target `json:"doubts,omitempty"`
+
+	// CapRounds is how many rounds the caps ask for at least, in a plan without Facts. Only for estimates: it is not
+	// recorded.
+	CapRounds int `json:"-"`
 }
 
 // Batch is one step of a plan.
@@ -94,7 +98,13 @@ func NewPlan(nodes []Node, p Policy) (Plan, error) {
 	if p.Rolling {
 		return rollingPlan(nodes, p, steps(0), notes), nil
 	}
-	plan := Plan{Version: batchesVersion, Policy: p, Notes: notes}
+	plan := Plan{Version: batchesVersion, Policy: p, Notes: notes, CapRounds: capRounds(p.MaxPer, func(fact string) []string {
+		values := make([]string, len(nodes))
+		for i, n := range nodes {
+			values[i] = n.Facts[fact]
+		}
+		return values
+	})}
 	deal := newDealer(nodes, p)
 	for left := len(nodes); left > 0; {
 		s := steps(len(plan.Batches))

@@ -45,13 +45,16 @@ func (p Plan) Rolls() bool { return p.Policy.Rolling }
 
 // window is how many nodes may be in flight after so many proofs of nodes of the
 // pool: each step but the last ends after as many proofs as it has nodes.
-func (p Policy) window(set, proofs int) int {
+func (p Policy) window(set, proofs int) int { return p.Sizes.At(p.rampStep(set, proofs), set) }
+
+// rampStep is the index of the size that is the window after so many proofs.
+func (p Policy) rampStep(set, proofs int) int {
 	for i := range len(p.Sizes) - 1 {
 		n := p.Sizes.At(i, set)
 		if proofs < n {
-			return n
+			return i
 		}
 		proofs -= n
 	}
-	return p.Sizes.At(len(p.Sizes)-1, set)
+	return len(p.Sizes) - 1
 }

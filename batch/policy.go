@@ -92,7 +92,7 @@ type Rules struct {
 	// accepted if nothing is proved). The batch must have two or more nodes, be
 	// a canary, or consist of refusals only. In a window the rule applies to as
 	// many consecutive nodes as the window has slots, at least two, in sending
-	// order without the absent ones. The rule is skipped if every node without
+	// order without the absent ones; nodes that were not sent to are not in it. The rule is skipped if every node without
 	// success is of a kind that has its own rule above. Callers set it for
 	// actions that change something.
 	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`

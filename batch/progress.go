@@ -140,10 +140,12 @@ func (p Progress) Batches() int { return len(p.l.batches) }
 func (p Progress) Open() int { return p.l.open() }
 
 // Remaining is what a resume would send to: the nodes never sent to, in their
-// batches. Its notes name the nodes that the resume looks at first.
+// batches. Its notes name the nodes that the resume looks at first. Its sizes are
+// numbers, because shares are of the whole plan; a ramp begins where the run was.
 func (p Progress) Remaining() Plan {
 	l := p.l
 	rest := Plan{Policy: l.begin.Plan.Policy}
+	rest.Policy.Sizes = l.sizesLeft()
 	note := func(n int, what string) {
 		if n > 0 {
 			rest.Notes = append(rest.Notes, fmt.Sprintf("first, without sending anything: %d %s", n, what))
@@ -172,8 +174,31 @@ func (p Progress) Remaining() Plan {
 				rest.Pool = append(rest.Pool, r.identity)
 			}
 		}
+	} else if len(rest.Policy.MaxPer) > 0 {
+		rest.CapRounds = len(rest.Batches) // each batch keeps the caps
+	}
+	if all := l.begin.Plan.Facts; len(all) > 0 {
+		rest.Facts = make(map[string][]string, len(all))
+		for _, name := range rest.Names() {
+			for fact, value := range l.facts(l.index[name]) {
+				rest.Facts[fact] = append(rest.Facts[fact], value)
+			}
+		}
 	}
 	return rest
+}
+
+// sizesLeft are the sizes of the plan as numbers of nodes; those of a window from its step on.
+func (l *ledger) sizesLeft() Sizes {
+	policy, set, first := l.begin.Plan.Policy, len(l.rows), 0
+	if policy.Rolling {
+		first = policy.rampStep(set, l.rampProofs())
+	}
+	var left Sizes
+	for i := first; i < len(policy.Sizes); i++ {
+		left = append(left, Number(policy.Sizes.At(i, set)))
+	}
+	return left
 }
 
 // Results yields the nodes in the order of the plan.

@@ -8,9 +8,18 @@ import (
 	"time"
 )
 
-// RecordVersion is the version of the records this package writes. It reads
-// this and earlier ones.
-const RecordVersion = 2
+// RecordVersion is the newest version of records. This package reads it and
+// earlier ones. A record carries the version that its kind came with, so that an
+// earlier program reads a run without such records, and refuses others with a hint.
+const RecordVersion = 3
+
+// version returns the version that a kind of record came with.
+func (k Kind) version() int {
+	if k == KindLeftOut {
+		return 3
+	}
+	return 2
+}
 
 // Kind reports what a record means. In JSON it is its word.
 type Kind string
@@ -107,7 +116,7 @@ func (e *RecordError) Unwrap() error { return e.Err }
 var ErrNoPlan = errors.New("the journal holds no plan: nothing was sent")
 
 func encodeRecord(r Record) ([]byte, error) {
-	r.Version = RecordVersion
+	r.Version = r.Kind.version()
 	line, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s record: %w", r.Kind, err)

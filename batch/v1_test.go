@@ -2,6 +2,7 @@ package batch
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,7 +114,7 @@ func TestNewerRecordsAndPlansAreRefusedInWords(t *testing.T) {
 	newer := []byte(`{"v":1,"k":"plan","plan":{"plan":{"version":4,"batches":[{"number":1,"nodes":["a"]}]}}}`)
 	_, ofPlan := Replay(fromLines([][]byte{newer}))
 	_, ofBegin := Begin(Header{}, Plan{Version: planVersion + 1, Batches: []Batch{{Number: 1, Nodes: []string{"a"}}}})
-	_, ofRecord := Replay(fromLines([][]byte{[]byte(`{"v":3,"k":"plan"}`)}))
+	_, ofRecord := Replay(fromLines([][]byte{fmt.Appendf(nil, `{"v":%d,"k":"plan"}`, RecordVersion+1)}))
 	for what, err := range map[string]error{"plan in a journal": ofPlan, "plan": ofBegin, "record": ofRecord} {
 		if err == nil || !strings.Contains(err.Error(), "use that fleetctl, or a later one") {
 			t.Errorf("%s: %v", what, err)

@@ -59,6 +59,8 @@ func completeFlags(a *app, c *cobra.Command) {
 			err = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault))
 		case f.Name == "wa":
 			err = c.RegisterFlagCompletionFunc(f.Name, always(a, completeAgents))
+		case f.Name == "site":
+			err = c.RegisterFlagCompletionFunc(f.Name, always(a, completeSites))
 		case f.Name == "target":
 			err = c.RegisterFlagCompletionFunc(f.Name, always(a, completeCollectives))
 		}

@@ -67,6 +67,11 @@ func runDoctor(ctx context.Context, a *app, o doctorOptions) error {
 	return ended(shown.ExitCode)
 }
 
+// stepStatuses are the words for how a step ended.
+var stepStatuses = map[doctor.Status]render.StepStatus{
+	doctor.Passed: render.StepPassed, doctor.Warned: render.StepWarned, doctor.Failed: render.StepFailed, doctor.Skipped: render.StepSkipped,
+}
+
 // checkupOf turns the report of the checks into a document, with the exit code of the first failure.
 func checkupOf(ctx context.Context, found doctor.Report) render.Checkup {
 	doc := render.Checkup{
@@ -94,7 +99,7 @@ func checkupOf(ctx context.Context, found doctor.Report) render.Checkup {
 	}
 	for _, s := range found.Steps {
 		step := render.Step{
-			Name: s.Name, Target: s.Target, Status: render.StepStatus(s.Status.String()), Detail: s.Detail, Fix: s.Fix, Milliseconds: s.Took.Milliseconds(),
+			Name: s.Name, Target: s.Target, Status: stepStatuses[s.Status], Detail: s.Detail, Fix: s.Fix, Milliseconds: s.Took.Milliseconds(),
 		}
 		if s.Err != nil {
 			_, say, hint := classifyStep(ctx, s.Err)

@@ -83,7 +83,7 @@ func (e environment) runsFolder(dir string) string {
 // fleetOptions are the way to the fleet, as flags and environment have it.
 func (a *app) fleetOptions() fleet.Options {
 	return fleet.Options{
-		ConfigFile: a.flags.config, Getenv: a.env.getenv, Home: a.env.home(), Stdin: a.io.in, Settings: a.env.settings,
+		ConfigFile: a.flags.config, Site: a.flags.site, Getenv: a.env.getenv, Home: a.env.home(), Stdin: a.io.in, Settings: a.env.settings,
 		ConnectTimeout: a.flags.connectTimeout.d, InsecureBroker: a.flags.insecureBroker, AllowUnsigned: a.flags.allowUnsigned,
 		CacheDir: a.env.folder("XDG_CACHE_HOME", ".cache"), SignerCA: a.flags.signerCA, InsecureSigner: a.flags.insecureSigner, Federations: a.flags.federations,
 		Logger: a.logger(), Tell: func(line string) { a.say("%s", line) },

@@ -17,6 +17,7 @@ import (
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/report"
 	"fleetctl/internal/run"
+	"fleetctl/internal/saved"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 	"fleetctl/inventory"
@@ -146,6 +147,9 @@ func refusalCode(err error) (code int, hint string, ok bool) {
 	if e, ok := errors.AsType[*run.GuardError](err); ok {
 		return exitGuard, e.Hint, true
 	}
+	if e, ok := errors.AsType[*saved.RefusedError](err); ok {
+		return exitGuard, e.Hint, true
+	}
 	if e, ok := errors.AsType[*run.RecordError](err); ok {
 		return exitFault, e.Hint, true
 	}
@@ -181,8 +185,15 @@ func failureCode(err error) (code int, hint string, ok bool) {
 	if _, ok := errors.AsType[*filter.SurpriseError](err); ok {
 		return exitUsage, "", true
 	}
+	if s, ok := errors.AsType[*config.UnknownSiteError](err); ok {
+		return exitUsage, s.Hint(), true
+	}
 	if _, ok := errors.AsType[*config.NotFoundError](err); ok {
-		return exitUsage, "name a Choria client configuration with --config or FLEETCTL_CONFIG; `fleetctl lab` makes a practice fleet with one", true
+		hint := "name a Choria client configuration with --config or FLEETCTL_CONFIG"
+		if withLab {
+			hint += "; `fleetctl lab` makes a practice fleet with one"
+		}
+		return exitUsage, hint, true
 	}
 	if errors.Is(err, inventory.ErrAbsent) {
 		return exitNoReply, "is the name right (case counts), is the server up, and is it in this collective (-T)?", true

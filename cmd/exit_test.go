@@ -22,6 +22,7 @@ import (
 	"fleetctl/internal/journal"
 	"fleetctl/internal/report"
 	"fleetctl/internal/run"
+	"fleetctl/internal/saved"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 	"fleetctl/inventory"
@@ -39,6 +40,7 @@ var errorCodes = []struct {
 	{&report.FileError{Err: errX, Hint: "h"}, 2, "h"},
 	{&ddl.InputError{Hint: "h"}, 2, "h"}, {&ddl.UnknownAgentError{Known: []string{"a", "b"}}, 2, "documents are available for a, b; documents of other agents are read from libdir"},
 	{&filter.SurpriseError{}, 2, ""}, {&secret.ReadError{Err: errX}, 2, ""},
+	{&config.UnknownSiteError{Name: "amz", Known: []string{"ams"}}, 2, "did you mean ams? there are ams"},
 	{&config.NotFoundError{}, 2, "name a Choria client configuration with --config or FLEETCTL_CONFIG; `fleetctl lab` makes a practice fleet with one"},
 	{&discovery.SourceError{Kind: discovery.Misuse, Err: errX, Hint: "h"}, 2, "h"},
 	{&discovery.SourceError{Kind: discovery.Fault, Err: errX}, 1, ""},
@@ -46,7 +48,7 @@ var errorCodes = []struct {
 	{&inventory.RefusedError{}, 3, ""},
 	{inventory.ErrNoReply, 4, "is the name right (case counts), is the server up, and is this caller allowed?"},
 	{&run.NoServiceError{Err: errX, Hint: "h"}, 4, "h"},
-	{&run.GuardError{Err: errX, Hint: "h"}, 7, "h"}, {refuse("h", "no"), 7, "h"},
+	{&run.GuardError{Err: errX, Hint: "h"}, 7, "h"}, {refuse("h", "no"), 7, "h"}, {&saved.RefusedError{Problem: "x", Hint: "h"}, 7, "h"},
 	{&fleet.FilterRequiredError{File: "f"}, 7, "name the nodes with a filter (-I /./ is one) or --nodes"},
 	{&fleet.NoNodesError{Hint: "h"}, 8, "h"}, {noNodes("h"), 8, "h"},
 	{&bus.Problem{What: "x", Hint: "h"}, 9, "h"}, {&security.CredentialError{Problem: "x", Hint: "h"}, 9, "h"}, {&security.RemoteError{Hint: "h"}, 9, "h"},

@@ -181,6 +181,35 @@ func reportFlags() flagTable[reportOptions] {
 	return ft
 }
 
+// planFlags are the commands about saved plans.
+func planFlags() []flagTable[planOptions] {
+	see := func(see func(planOptions)) func(context.Context, *app, planOptions) error {
+		return func(_ context.Context, _ *app, o planOptions) error { see(o); return nil }
+	}
+	plain := planOptions{file: "f"}
+	return []flagTable[planOptions]{
+		{command: "plan show", words: "f", plain: plain, rows: []flagRow[planOptions]{
+			{"--json", func(o *planOptions) { o.asJSON = true }}, {"-j", func(o *planOptions) { o.asJSON = true }}, {"--verbose", func(o *planOptions) { o.all = true }}, {"-v", func(o *planOptions) { o.all = true }},
+		}, build: func(a *app, o func(planOptions)) *cobra.Command { return newPlanShow(a, see(o)) }},
+		{command: "plan check", words: "f", plain: plain, build: func(a *app, o func(planOptions)) *cobra.Command { return newPlanCheck(a, see(o)) }},
+		{command: "plan approve", words: "f", plain: plain, rows: []flagRow[planOptions]{{"--yes", func(o *planOptions) { o.yes = true }}, {"-y", func(o *planOptions) { o.yes = true }}},
+			build: func(a *app, o func(planOptions)) *cobra.Command { return newPlanApprove(a, see(o)) }},
+	}
+}
+
+func diffFlags() flagTable[diffOptions] {
+	return flagTable[diffOptions]{
+		command: "runs diff", words: "a b", plain: diffOptions{from: "a", to: "b"},
+		build: func(a *app, see func(diffOptions)) *cobra.Command {
+			return newRunsDiff(a, func(_ context.Context, _ *app, o diffOptions) error { see(o); return nil })
+		},
+		rows: []flagRow[diffOptions]{
+			{"--state-dir d", func(o *diffOptions) { o.record.dir = "d" }},
+			{"--json", func(o *diffOptions) { o.asJSON = true }}, {"-j", func(o *diffOptions) { o.asJSON = true }},
+		},
+	}
+}
+
 func checkOtherFlags(t *testing.T, set setFlags) {
 	labFlags().check(t, set)
 	provisioningFlags().check(t, set)
@@ -191,7 +220,12 @@ func checkOtherFlags(t *testing.T, set setFlags) {
 		ft.check(t, set)
 	}
 	reportFlags().check(t, set)
+	diffFlags().check(t, set)
+	for _, ft := range planFlags() {
+		ft.check(t, set)
+	}
 	versionFlags().check(t, set)
+	sitesFlags().check(t, set)
 	// What is understood only to be refused: the refusal names it.
 	if code, _, errs := runApp(t, nil, "jwt", "provisioning", "f", "k", "--srv", "d", "--vault"); code == exitUsage && errs != "" {
 		set["fleetctl jwt provisioning --vault"] = true

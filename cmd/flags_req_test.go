@@ -25,6 +25,7 @@ type requested struct {
 	OnEvent  string
 	Name     string // of the recorded run
 	States   []batch.State
+	Drift    batch.Amount
 }
 
 // requestedBy is the request of the options, as `reopen` makes it; for req, `validate` has made the same.
@@ -182,10 +183,33 @@ func reqFlags(t *testing.T) flagTable[requested] {
 				row("--verify-expr ok()", func(r *run.Request) { r.Proof.Expr = "ok()" }),
 				row("--no-journal", func(r *run.Request) { r.Record.Off = true }),
 				row("--journal", func(r *run.Request) { r.Record.On = true }),
+				row("--save-plan /nowhere/f", func(r *run.Request) { r.Save.File = "/nowhere/f" }),
+				row("--save-plan /nowhere/f --plan-expires 2h", func(r *run.Request) { r.Save = run.Saving{File: "/nowhere/f", Life: given(2 * time.Hour)} }),
 				row("--resume", func(r *run.Request) { r.Record.Resume = true }),
 				row("--reply-to site.replies", func(r *run.Request) { r.ReplyTo = "site.replies" }),
 				row("-r site.replies", func(r *run.Request) { r.ReplyTo = "site.replies" }),
 			}),
+	}
+}
+
+func applyFlags(t *testing.T) flagTable[requested] {
+	return flagTable[requested]{
+		command: "apply", words: "f token=x",
+		build: func(a *app, see func(requested)) *cobra.Command {
+			return newApply(a, func(_ context.Context, _ *app, o applyOptions) error {
+				r := requestedBy(t, o.req)
+				r.Name, r.Drift = o.file, o.drift.Amount
+				see(r)
+				return nil
+			})
+		},
+		plain: requested{Request: run.Request{Inputs: map[string]string{"token": "x"}}, Name: "f", Output: reqOutput{formatFlags: formatFlags{kind: report.Text}}},
+		rows: slices.Concat(outputRows(), limitRows(), []flagRow[requested]{
+			dirRow(), row("--dry-run", func(r *run.Request) { r.DryRun = true }),
+			{"--on-event x", func(r *requested) { r.OnEvent = "x" }},
+			row("--allow-expiring", func(r *run.Request) { r.Guards.AllowExpiring = true }),
+			{"--accept-drift 5", func(r *requested) { r.Drift = batch.Number(5) }},
+		}),
 	}
 }
 
@@ -282,5 +306,6 @@ func checkRequestFlags(t *testing.T, set setFlags) {
 	req.check(t, set)
 	req.checkFederations(t, set)
 	resumeFlags(t).check(t, set)
+	applyFlags(t).check(t, set)
 	retryFlags(t).check(t, set)
 }

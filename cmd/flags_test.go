@@ -110,6 +110,7 @@ func globals() flagTable[globalFlags] {
 		},
 		rows: []flagRow[globalFlags]{
 			{"--config f", func(g *globalFlags) { g.config = "f" }},
+			{"--site s", func(g *globalFlags) { g.site = "s" }},
 			{"--debug", func(g *globalFlags) { g.debug = true }},
 			{"--log-file /dev/null", func(g *globalFlags) { g.logFile = "/dev/null" }},
 			{"--no-color", func(g *globalFlags) { g.noColor = true }},
@@ -150,6 +151,17 @@ func versionFlags() flagTable[bool] {
 		command: "version",
 		build: func(_ *app, see func(bool)) *cobra.Command {
 			return newVersion(func(_ io.Writer, asJSON bool) error { see(asJSON); return nil })
+		},
+		rows: []flagRow[bool]{{"--json", func(o *bool) { *o = true }}, {"-j", func(o *bool) { *o = true }}},
+	}
+}
+
+// sitesFlags is `fleetctl sites`, in the same way.
+func sitesFlags() flagTable[bool] {
+	return flagTable[bool]{
+		command: "sites",
+		build: func(a *app, see func(bool)) *cobra.Command {
+			return newSites(a, func(_ context.Context, _ *app, asJSON bool) error { see(asJSON); return nil })
 		},
 		rows: []flagRow[bool]{{"--json", func(o *bool) { *o = true }}, {"-j", func(o *bool) { *o = true }}},
 	}

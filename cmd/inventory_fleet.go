@@ -42,7 +42,7 @@ func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.save, "save", "", "save the answers of the nodes in `FILE`")
 	f.StringVar(&o.diff, "diff", "", "print what has changed since `FILE` was saved")
 	f.StringVar(&o.to, "to", "", "with --diff: compare with this saved `FILE`, not with the fleet")
-	f.StringArrayVar(&o.ignoreFacts, "ignore-fact", nil, "with --diff: leave out this `FACT`, and those below it")
+	f.Var((*texts)(&o.ignoreFacts), "ignore-fact", "with --diff: leave out this `FACT`, and those below it")
 }
 
 // given reports whether any of these flags was typed.

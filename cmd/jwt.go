@@ -69,7 +69,7 @@ The provisioning token is asked for without an echo, or given as --token @FILE, 
 	}
 	f := c.Flags()
 	f.StringVar(&o.token, "token", "", "the token that servers demand: `@FILE`, - for stdin, env:NAME, or itself (asked for when absent)")
-	f.StringArrayVar(&o.urls, "urls", nil, "`URL` of a broker for provisioning (repeat)")
+	f.Var((*texts)(&o.urls), "urls", "`URL` of a broker for provisioning (repeat)")
 	f.StringVar(&o.claims.SRVDomain, "srv", "", "`DOMAIN` whose SRV records name the brokers")
 	f.BoolVar(&o.upgrade, "upgrade", false, "servers may be upgraded during provisioning")
 	f.BoolVar(&o.update, "update", false, "the older name of --upgrade")

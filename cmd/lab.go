@@ -1,3 +1,5 @@
+//go:build !nolab
+
 package cmd
 
 import (
@@ -18,6 +20,9 @@ import (
 	"fleetctl/internal/lab"
 	"fleetctl/internal/plain"
 )
+
+// withLab says that this build has a practice fleet; see lab_none.go.
+const withLab = true
 
 // labOptions are the flags of `fleetctl lab`.
 type labOptions struct {
@@ -175,7 +180,7 @@ func runInLab(a *app, l *lab.Lab, command []string, signals <-chan os.Signal) er
 	}
 	c := exec.Command(name, command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.child(), a.io.err
-	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "FLEETCTL_SITE=", "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if err := c.Start(); err != nil {
 		return usage(fmt.Errorf("run %s: %w", command[0], err), "")
 	}

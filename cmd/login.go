@@ -110,8 +110,12 @@ func runLogin(ctx context.Context, a *app, o loginOptions) error {
 // external runs the site's own login. Only its exit code is known here.
 func external(ctx context.Context, a *app, program string) error {
 	args := []string{"login"}
-	if a.flags.config != "" {
-		args = append(args, "--config", a.flags.config)
+	if a.flags.config != "" || a.fleetOptions().SiteName() != "" {
+		path, err := a.fleetOptions().ConfigPath()
+		if err != nil {
+			return err
+		}
+		args = append(args, "--config", path)
 	}
 	a.say("running %s", program)
 	c := exec.CommandContext(ctx, program, args...)

@@ -40,6 +40,7 @@ type app struct {
 // globalFlags are the flags of every command.
 type globalFlags struct {
 	config         string
+	site           string
 	debug          bool
 	logFile        string
 	noColor        bool
@@ -106,7 +107,7 @@ func (a *app) dieBy(s os.Signal) {
 func (a *app) execute(ctx context.Context, args []string) int {
 	out := &stdout{Writer: a.io.out}
 	a.io.out = out
-	root := newRoot(a)
+	root := newRoot(a, args...)
 	root.SetArgs(args)
 	root.SetIn(a.io.in)
 	root.SetOut(a.io.out)

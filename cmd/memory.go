@@ -3,7 +3,6 @@ package cmd
 import (
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 )
 
 const (
@@ -23,17 +22,24 @@ func (e environment) tuneCollector() {
 		}
 	}
 	debug.SetGCPercent(mostFree)
-	watchCollector()
+	watchCollector(mostFree)
 }
 
-// watchCollector sets the pace each time that an object without a user is collected.
-func watchCollector() {
+// watchCollector sets the pace each time that an object without a user is collected. percent is the pace until then.
+func watchCollector(percent int) {
 	runtime.SetFinalizer(&struct{ _ [16]byte }{}, func(any) {
-		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		metrics.Read(live)
-		debug.SetGCPercent(freePercent(live[0].Value.Uint64()))
-		watchCollector()
+		next := freePercent(inUse(percent))
+		debug.SetGCPercent(next)
+		watchCollector(next)
 	})
+}
+
+// inUse is how many bytes the last collection found in use. The runtime reports the size at which it collects again, which
+// is that and percent of it. (Package runtime/metrics knows it as well, but every start pays for its tables.)
+func inUse(percent int) uint64 {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.NextGC * 100 / uint64(100+percent)
 }
 
 // freePercent is what may be filled before the next collection, in percent of what is in use, in bytes.

@@ -35,7 +35,8 @@ func full(t *testing.T) io.Writer {
 
 // silentCommands print nothing on stdout when all goes well, each with what it does.
 var silentCommands = map[string]string{
-	"fleetctl runs pause": "says on stderr that the run is paused", "fleetctl runs continue": "says on stderr that the run continues",
+	"fleetctl plan approve": "it reports on stderr",
+	"fleetctl runs pause":   "says on stderr that the run is paused", "fleetctl runs continue": "says on stderr that the run continues",
 	"fleetctl login": "TestALostTokenMessage", "fleetctl runs stop": "needs a live run; it ends as runs watch does",
 }
 
@@ -55,6 +56,10 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	if got := p.run("req rpcutil ping --journal -I " + all); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
+	plan, ping := savedPlan(t, nil), p.path("ping.plan")
+	if got := p.run("req rpcutil ping --save-plan " + ping); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
 	lines := []string{
 		"", "--version", "--help", "version", "version --json", "help", "help req", "help batches", "req --help", "runs", "jwt",
 		"completion bash", "completion zsh", "completion fish", "completion powershell",
@@ -67,10 +72,12 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"doctor --discovery-timeout 0.5", "doctor --json --discovery-timeout 0.5",
 		"req rpcutil ping -I " + all, "req rpcutil ping --dry-run -I " + all, "req rpcutil ping --dry-run --json -I " + all,
 		"req rpcutil ping --reply-to site.x -I " + all,
-		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last",
+		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last", "runs diff " + absent + " last", "runs diff --json " + absent + " last",
 		"runs resume last", "runs retry " + absent + " --absent --dry-run",
 		"jwt view " + k.path("made.jwt"), "jwt view --json " + k.path("made.jwt"), "jwt provisioning " + k.path("lost.jwt") + " " + k.path("issuer.seed") + " --token env:TOKEN --urls nats://a:4222 --default",
-		"lab --nodes 1 --protocol 2",
+		"lab --nodes 1 --protocol 2", "sites", "sites --json",
+		"plan", "plan show " + plan, "plan show --json " + plan, "plan check " + plan,
+		"apply --dry-run " + ping,
 	}
 	for _, format := range []string{"json", "jsonl", "table", "senders", "csv", "nodeset", "junit"} {
 		lines = append(lines, "req rpcutil ping --output "+format+" -I "+all)
@@ -78,7 +85,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	if got := k.run("provisioning %made.jwt %issuer.seed --token env:TOKEN --urls nats://a:4222 --default"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	env := withVariable(p.env(), "TOKEN", "s3cret")
+	env := withVariable(withVariable(p.env(), "TOKEN", "s3cret"), "FLEETCTL_SETTINGS", writeFile(t, "sites.yaml", "sites: {ams: {config: /etc/ams.conf}}"))
 	ran := map[string]bool{}
 	for _, line := range lines {
 		args := strings.Fields(line)

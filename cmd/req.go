@@ -48,6 +48,8 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	o.guard.add(f)
 	o.proof.add(f)
 	o.record.add(f)
+	f.StringVar(&o.savePlan, "save-plan", "", "save the plan in `FILE`, which must not exist, and stop, as --dry-run does")
+	f.Var(&o.planLife, "plan-expires", "how long a saved plan can be applied (1h, 24h at most)")
 	f.StringVarP(&o.replyTo, "reply-to", "r", "", "have the replies sent to `SUBJECT`, do not wait for them, print the request's id")
 	return c
 }
@@ -94,11 +96,11 @@ func runReq(ctx context.Context, a *app, o reqOptions) error {
 
 // withRun opens the fleet and the result's writer, calls work, and ends with its exit code.
 func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work func(run.Context) (run.Result, error)) error {
-	settings, err := a.env.settings()
+	options := a.fleetOptions()
+	settings, err := options.Own()
 	if err != nil {
 		return errorLine(a, o, err)
 	}
-	options := a.fleetOptions()
 	options.TTL = r.Pace.TTL.D
 	f, err := fleet.Open(ctx, options, r.Targets.Collective)
 	if err != nil {

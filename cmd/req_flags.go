@@ -39,6 +39,8 @@ type reqOptions struct {
 
 	failFast bool
 	dryRun   bool
+	savePlan string
+	planLife seconds
 	onEvent  string
 
 	replyTo string // where replies go in place of here
@@ -55,7 +57,7 @@ func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	completeWith(f, "mode", modeBarrier, modeRolling)
 	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
-	f.StringArrayVar(&o.maxPer, "max-per", nil, "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
+	f.Var((*texts)(&o.maxPer), "max-per", "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
 }
 
 // The values of --mode.
@@ -195,6 +197,7 @@ func (o *reqOptions) value() (run.Request, error) {
 	g, p := &o.guard, &o.proof
 	return run.Request{
 		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo,
+		Save: run.Saving{File: o.savePlan, Life: o.planLife.wait()},
 		Pace: run.Pace{
 			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.wait(), TTL: o.ttl.wait(),
 			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},

@@ -8,18 +8,56 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// newRoot is the visible list of all commands.
-func newRoot(a *app) *cobra.Command {
+// maker makes one command of the command line.
+type maker struct {
+	name string // as it is typed
+	make func() *cobra.Command
+}
+
+// commands is the visible list of all commands.
+func commands(a *app) []maker {
+	return []maker{
+		{"req", func() *cobra.Command { return newReq(a, runReq) }},
+		{"apply", func() *cobra.Command { return newApply(a, applyPlan) }},
+		{"plan", func() *cobra.Command { return newPlan(a) }},
+		{"runs", func() *cobra.Command { return newRuns(a) }},
+		{"inventory", func() *cobra.Command { return newInventory(a, runInventory) }},
+		{"discover", func() *cobra.Command { return newDiscover(a, runDiscover) }},
+		{"ping", func() *cobra.Command { return newPing(a, runPing) }},
+		{"facts", func() *cobra.Command { return newFacts(a, runFacts) }},
+		{"jwt", func() *cobra.Command { return newJWT(a) }},
+		{"lab", func() *cobra.Command { return newLab(a, runLab) }},
+		{"doctor", func() *cobra.Command { return newDoctor(a, runDoctor) }},
+		{"completion", func() *cobra.Command { return newCompletion(a) }},
+		{"login", func() *cobra.Command { return newLogin(a, runLogin) }},
+		{"sites", func() *cobra.Command { return newSites(a, listSites) }},
+		{"version", func() *cobra.Command { return newVersion(showVersion) }},
+	}
+}
+
+// addCommands adds the command that the line begins with, or all commands and help topics when it begins with none: the
+// flags of all commands take longer to make than most of them take to run.
+func addCommands(a *app, root *cobra.Command, args []string) {
+	for _, c := range commands(a) {
+		if len(args) > 0 && args[0] == c.name {
+			root.AddCommand(c.make())
+			return
+		}
+	}
+	for _, c := range commands(a) {
+		root.AddCommand(c.make())
+	}
+	root.AddCommand(newTopics()...)
+}
+
+// newRoot is the command line of the program, as far as these arguments need it. Without arguments it is all of it.
+func newRoot(a *app, args ...string) *cobra.Command {
 	var version bool
 	root := &cobra.Command{
 		Use:   "fleetctl",
 		Short: "Dangerous work on a Choria fleet, in batches, proved and resumable",
 		Long: `fleetctl restarts, reprovisions and shuts down Choria servers in batches, shows what happened on every node,
-and asks any other RPC action as well. It speaks to unmodified Choria brokers and servers.
-
-Try it on a practice fleet, on this machine alone:
-
-    fleetctl lab -- fleetctl req choria_provision restart token=s3cret --batch 20 --batch-sleep 3`,
+and asks any other RPC action as well. It speaks to unmodified Choria brokers and servers.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -29,6 +67,13 @@ Try it on a practice fleet, on this machine alone:
 			}
 			return c.Help()
 		},
+	}
+	if withLab {
+		root.Long += `
+
+Try it on a practice fleet, on this machine alone:
+
+    fleetctl lab -- fleetctl req choria_provision restart token=s3cret --batch 20 --batch-sleep 3`
 	}
 	root.Flags().BoolVar(&version, "version", false, "show the version")
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -46,23 +91,11 @@ Try it on a practice fleet, on this machine alone:
 		}
 		return a.openLog()
 	}
-	root.AddCommand(
-		newReq(a, runReq),
-		newRuns(a),
-		newInventory(a, runInventory),
-		newDiscover(a, runDiscover),
-		newPing(a, runPing),
-		newFacts(a, runFacts),
-		newJWT(a),
-		newLab(a, runLab),
-		newDoctor(a, runDoctor),
-		newCompletion(a),
-		newLogin(a, runLogin),
-		newVersion(showVersion),
-	)
-	root.AddCommand(newTopics()...)
+	addCommands(a, root, args)
 	root.SetHelpCommand(newHelp(a))
-	completeFlags(a, root)
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		completeFlags(a, root)
+	}
 	wrongArgumentsAreUsage(root)
 	fitHelp(a, root)
 	return root
@@ -71,6 +104,7 @@ Try it on a practice fleet, on this machine alone:
 // add declares the flags of every command.
 func (g *globalFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&g.config, "config", "", "Choria client configuration `FILE` (or FLEETCTL_CONFIG; else Choria's own search)")
+	f.StringVar(&g.site, "site", "", "the fleet that the settings call `NAME`: its configuration, and its limits (or FLEETCTL_SITE)")
 	f.BoolVar(&g.debug, "debug", false, "log what happens on stderr")
 	f.StringVar(&g.logFile, "log-file", "", "append a debug log to `FILE`, without secrets")
 	f.BoolVar(&g.noColor, "no-color", false, "no colors")

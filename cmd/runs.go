@@ -29,7 +29,7 @@ func newRuns(a *app) *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRunsList(a, listRuns), newRunsShow(a, showRun), newRunsReport(a, reportRun), newRunsWatch(a, watchRun),
-		newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun), newRunsRetry(a, retryRun))
+		newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun), newRunsRetry(a, retryRun), newRunsDiff(a, diffRuns))
 	return c
 }
 
@@ -252,6 +252,9 @@ func withStored(ctx context.Context, a *app, o *reqOptions, name string, work fu
 			return errorLine(a, o, refuse("name your own configuration with --config", "cannot use the configuration that the record of run %s names: it belongs to another user", stored.ID))
 		}
 		a.flags.config = stored.Meta.Config
+	}
+	if a.flags.site == "" && stored.Ours {
+		a.flags.site = stored.Meta.Site // its limits hold for what is left, too
 	}
 	a.flags.federations = stored.Meta.Federations // even when the configuration has changed: the nodes are in this collective
 	return withRun(ctx, a, o, request, func(c run.Context) (run.Result, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"fleetctl/internal/lab"
+	"fleetctl/internal/run"
 )
 
 const schemaDir = "../docs/schemas"
@@ -26,7 +27,7 @@ type schemas struct {
 
 func loadSchemas(t *testing.T) *schemas {
 	t.Helper()
-	s := &schemas{compiled: map[string]*jsonschema.Schema{}, used: map[string]bool{"defs": true}}
+	s := &schemas{compiled: map[string]*jsonschema.Schema{}, used: map[string]bool{"defs": true, "saved-plan": true}} // internal/saved holds its own
 	files, err := filepath.Glob(filepath.Join(schemaDir, "*.schema.json"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no schemas: %v", err)
@@ -145,6 +146,7 @@ var results = []output{
 	{"names", 4, "req rpcutil ping -I nosuch.example.net --reply-timeout 1 --senders --json"},
 	{"facts", 0, "facts country --json"},
 	{"version", 0, "version --json"},
+	{"sites", 0, "sites --json"},
 	{"doctor", 0, "doctor --json"},
 	{"doctor", 9, "doctor --json --config DIR/nobroker.conf --connect-timeout 1"},
 }
@@ -262,6 +264,14 @@ func interruptedOutput(t *testing.T, s *schemas) {
 		t.Errorf("not interrupted: %s", out)
 	}
 	p.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})
+	first, err := run.Store{Dir: p.path("state/runs")}.Find("last")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := p.run("req rpcutil ping --journal -I " + p.names[0]); r.code != 0 {
+		t.Errorf("another run: %s", r.err)
+	}
+	p.keepsSchema(s, output{"runs-diff", 0, "runs diff " + first + " last --json"})
 	p.write("state/runs/20990101-000000-abcde.journal", "no record\n")
 	p.keepsSchema(s, output{"runs-list", 0, "runs list --json"})
 }

@@ -27,21 +27,21 @@ func (t *targets) add(a *app, f *pflag.FlagSet) {
 }
 
 func (t *targets) addFilter(f *pflag.FlagSet) {
-	f.StringArrayVarP(&t.Filter.Facts, "wf", "F", nil, "nodes with a `FACT`, such as country=mt (repeat: all must hold)")
-	f.StringArrayVarP(&t.Filter.Classes, "wc", "C", nil, "nodes with a `CLASS` or /regex/ (repeat: all must hold)")
-	f.StringArrayVarP(&t.Filter.Agents, "wa", "A", nil, "nodes with an `AGENT` or /regex/ (repeat: all must hold)")
-	f.StringArrayVarP(&t.Filter.Identities, "wi", "I", nil, "nodes by `NAME`, node set such as web[01-12].ams, or /regex/ (repeat: any may hold)")
-	f.StringArrayVarP(&t.Filter.With, "with", "W", nil, "classes and facts, `PIECES` separated by spaces")
-	f.StringArrayVarP(&t.Filter.Select, "select", "S", nil, "a compound filter, `EXPR`, that each node evaluates for itself")
+	f.VarP((*texts)(&t.Filter.Facts), "wf", "F", "nodes with a `FACT`, such as country=mt (repeat: all must hold)")
+	f.VarP((*texts)(&t.Filter.Classes), "wc", "C", "nodes with a `CLASS` or /regex/ (repeat: all must hold)")
+	f.VarP((*texts)(&t.Filter.Agents), "wa", "A", "nodes with an `AGENT` or /regex/ (repeat: all must hold)")
+	f.VarP((*texts)(&t.Filter.Identities), "wi", "I", "nodes by `NAME`, node set such as web[01-12].ams, or /regex/ (repeat: any may hold)")
+	f.VarP((*texts)(&t.Filter.With), "with", "W", "classes and facts, `PIECES` separated by spaces")
+	f.VarP((*texts)(&t.Filter.Select), "select", "S", "a compound filter, `EXPR`, that each node evaluates for itself")
 	f.StringVarP(&t.Collective, "target", "T", "", "the sub-`COLLECTIVE` to address")
 }
 
 func (t *targets) addSource(f *pflag.FlagSet) {
 	f.StringVar(&t.NodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
-	f.StringArrayVar(&t.Exclude, "exclude", nil, "leave out `NODES`: a name, node set or /regex/ as -I takes them, or those of @FILE (repeat)")
+	f.Var((*texts)(&t.Exclude), "exclude", "leave out `NODES`: a name, node set or /regex/ as -I takes them, or those of @FILE (repeat)")
 	f.StringVar(&t.Method, "dm", "", "discovery `METHOD`: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
 	completeWith(f, "dm", discovery.MethodNames()...)
-	f.StringArrayVar(&t.Do, "do", nil, "an option of the discovery method: `KEY=VALUE`")
+	f.Var((*texts)(&t.Do), "do", "an option of the discovery method: `KEY=VALUE`")
 	f.Var(&t.timeout, "discovery-timeout", "wait this long for discovery (2s)")
 	f.BoolVar(&t.Window, "discovery-window", false, "end discovery when no new node has answered for 300ms, as choria does: misses slow nodes, and warns")
 	f.StringVar(&t.Known, "known", "", "end discovery when the nodes of `FILE` are accounted for (else those of the last one that was whole)")

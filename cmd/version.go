@@ -27,12 +27,13 @@ type buildFacts struct {
 	Go            string `json:"go"`
 	Platform      string `json:"platform"`
 	Protocols     []int  `json:"protocols"`
+	Lab           bool   `json:"lab"` // false in a build without the practice fleet
 }
 
 func build() buildFacts {
 	f := buildFacts{
 		SchemaVersion: 1, Version: version, Commit: commit, Date: date,
-		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Protocols: []int{1, 2},
+		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Protocols: []int{1, 2}, Lab: withLab,
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -69,6 +70,10 @@ func showVersion(out io.Writer, asJSON bool) error {
 	if asJSON {
 		return render.IndentedJSON(out, f)
 	}
-	_, err := fmt.Fprintf(out, "fleetctl %s (%s, %s)\n", f.Version, f.Go, f.Platform)
+	without := ""
+	if !f.Lab {
+		without = ", without lab"
+	}
+	_, err := fmt.Fprintf(out, "fleetctl %s (%s, %s%s)\n", f.Version, f.Go, f.Platform, without)
 	return err
 }

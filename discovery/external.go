@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fleetctl/internal/choria"
+	"fleetctl/internal/hook"
 )
 
 // The protocol of discovery programs (docs/protocol.md, discovery, external).
@@ -131,7 +132,7 @@ func (x exchange) run(ctx context.Context, query []byte) ([]byte, error) {
 		"CHORIA_EXTERNAL_PROTOCOL=" + externalRequest, "PATH=" + x.path}
 	cmd.Stderr = &said
 	cmd.WaitDelay = time.Second // for a child that keeps stderr open
-	ownGroup(cmd)
+	hook.OwnGroup(cmd)
 	err := cmd.Run()
 	if _, exited := errors.AsType[*exec.ExitError](err); exited {
 		more := ""

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"fleetctl/internal/filter"
 )
@@ -158,14 +159,14 @@ func unbalanced(query string) string {
 	return ""
 }
 
-var puppetClass = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*(::[A-Za-z][A-Za-z0-9_]*)*$`)
+var puppetClass = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*(::[A-Za-z][A-Za-z0-9_]*)*$`) })
 
 func pqlClass(class string) (string, error) {
 	if body, ok := slashed(class); ok {
 		pattern, err := anyCase("-C", class, body)
 		return `resources {type = "Class" and title ~ ` + pqlText(pattern) + `}`, err
 	}
-	if !puppetClass.MatchString(class) {
+	if !puppetClass().MatchString(class) {
 		return "", cannotAsk("-C", class, "no Puppet class has such a name")
 	}
 	parts := strings.Split(strings.ToLower(class), "::")
@@ -213,12 +214,12 @@ func anchored(body string) bool {
 }
 
 // factPath is what PuppetDB can look up: parts with dots between, each a name, a name in quotes, or match("regex").
-var factPath = regexp.MustCompile(`^(` + factPart + `)(\.(` + factPart + `))*$`)
+var factPath = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(` + factPart + `)(\.(` + factPart + `))*$`) })
 
 const factPart = `[^\s."',\[\]!<=>~(){}#|*?\\@]+(\[[0-9]+\])?|"[^"\\]+"|match\("[^"()]+"\)`
 
 func pqlFact(f filter.Fact) (string, error) {
-	if !factPath.MatchString(f.Name) || strings.HasPrefix(f.Name, "match(") {
+	if !factPath().MatchString(f.Name) || strings.HasPrefix(f.Name, "match(") {
 		return "", cannotAsk("-F", f.String(), fmt.Sprintf("%q is no fact that it can look up", f.Name))
 	}
 	name := "facts." + f.Name
@@ -256,7 +257,7 @@ func pqlEquals(name, value string) string {
 	return name + " = " + literal + " or " + name + " = " + pqlText(value)
 }
 
-var pqlLiteral = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+([eE][-+]?[0-9]+)?)?$`)
+var pqlLiteral = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-?[0-9]+(\.[0-9]+([eE][-+]?[0-9]+)?)?$`) })
 
 // pqlNumber writes a number as PQL has it; Choria sends 1e5, .5 and inf as they are, which are errors there.
 func pqlNumber(s string) (string, bool) {
@@ -264,10 +265,10 @@ func pqlNumber(s string) (string, bool) {
 	if err != nil || n != n || n-n != 0 {
 		return "", false
 	}
-	if pqlLiteral.MatchString(s) {
+	if pqlLiteral().MatchString(s) {
 		_, overflow := strconv.ParseInt(s, 10, 64)
 		return s, overflow == nil || strings.Contains(s, ".")
 	}
 	text := strconv.FormatFloat(n, 'f', -1, 64)
-	return text, pqlLiteral.MatchString(text) && len(text) < 19
+	return text, pqlLiteral().MatchString(text) && len(text) < 19
 }

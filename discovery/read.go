@@ -9,6 +9,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -148,7 +149,7 @@ func (l *nodeList) otherKind(line string, err error) error {
 	switch {
 	case strings.HasSuffix(line, ":"), strings.Contains(line, ": "):
 		kind = looksLikeMapping
-	case iniHeader.MatchString(line):
+	case iniHeader().MatchString(line):
 		kind = looksLikeINI
 	case strings.HasPrefix(line, "<"):
 		kind = "it looks like XML or HTML: write one name on a line"
@@ -168,7 +169,7 @@ func (l *nodeList) otherKind(line string, err error) error {
 const pathHint = "--do filter=PATH where PATH leads to an array of names, such as all.hosts.@keys"
 
 // iniHeader is the head of a section: [web], [web:children].
-var iniHeader = regexp.MustCompile(`^\[[A-Za-z_][A-Za-z0-9_.:-]*\]$`)
+var iniHeader = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\[[A-Za-z_][A-Za-z0-9_.:-]*\]$`) })
 
 const looksLikeINI = "it looks like an INI file, such as an Ansible inventory: write one name on a line, or use the output of `ansible-inventory --list`, with " + pathHint
 
@@ -179,7 +180,7 @@ func (l *nodeList) array() error {
 	if _, err := d.Token(); err != nil {
 		return l.jsonError(err)
 	}
-	if header, more, _ := strings.Cut(string(bytes.TrimSpace(l.content)), "\n"); more != "" && iniHeader.MatchString(strings.TrimSpace(header)) {
+	if header, more, _ := strings.Cut(string(bytes.TrimSpace(l.content)), "\n"); more != "" && iniHeader().MatchString(strings.TrimSpace(header)) {
 		return fmt.Errorf("line %d: %s", l.line(int64(bytes.IndexByte(l.content, '['))), looksLikeINI)
 	}
 	for d.More() {

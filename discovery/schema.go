@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // inventorySchema is what an inventory file says that it is.
@@ -29,23 +30,23 @@ const (
 	aText    = "a text"
 )
 
-var (
-	texts      = &shape{kind: anArray, item: &shape{kind: aText}}
-	groupShape = &shape{kind: anObject, required: []string{"name"}, keys: map[string]*shape{
+var inventoryShape = sync.OnceValue(func() *shape {
+	texts := &shape{kind: anArray, item: &shape{kind: aText}}
+	groupShape := &shape{kind: anObject, required: []string{"name"}, keys: map[string]*shape{
 		"name": {kind: aText, pattern: regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)},
 		"filter": {kind: anObject, keys: map[string]*shape{
 			"agents": texts, "classes": texts, "facts": texts, "identities": texts, "compound": {kind: aText},
 		}},
 	}}
-	nodeShape = &shape{kind: anObject, required: []string{"name", "collectives", "facts", "classes", "agents"}, keys: map[string]*shape{
+	nodeShape := &shape{kind: anObject, required: []string{"name", "collectives", "facts", "classes", "agents"}, keys: map[string]*shape{
 		"name": {kind: aText, pattern: regexp.MustCompile(`(?s).`)}, "collectives": texts, "facts": {kind: anObject}, "classes": texts, "agents": texts,
 	}}
-	inventoryShape = &shape{kind: anObject, required: []string{"$schema", "nodes"}, keys: map[string]*shape{
+	return &shape{kind: anObject, required: []string{"$schema", "nodes"}, keys: map[string]*shape{
 		"$schema": {kind: aText, only: inventorySchema},
 		"groups":  {kind: anArray, item: groupShape},
 		"nodes":   {kind: anArray, item: nodeShape},
 	}}
-)
+})
 
 // violation is one place where a file is not what it has to be.
 type violation struct {
@@ -190,7 +191,7 @@ func readInventory(content []byte, format string, validate bool) (*inventoryData
 		return nil, err
 	}
 	if validate {
-		if err := d.explain(inventoryShape.check(nil, d.tree)); err != nil {
+		if err := d.explain(inventoryShape().check(nil, d.tree)); err != nil {
 			return nil, err
 		}
 	}

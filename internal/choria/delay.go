@@ -3,6 +3,7 @@ package choria
 import (
 	"fmt"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -11,12 +12,12 @@ import (
 const MaxDelay = 600*time.Second + 11*time.Second
 
 // delayText is how a provisioning server announces when it will act.
-var delayText = regexp.MustCompile(`\bafter ([0-9]+[a-z0-9.]*)"`)
+var delayText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bafter ([0-9]+[a-z0-9.]*)"`) })
 
 // AnnouncedDelay reads from the outputs of a provisioning action when the server will act; zero without an announcement. An
 // error means that no server announces such a delay: the reply is malformed.
 func AnnouncedDelay(data []byte) (time.Duration, error) {
-	m := delayText.FindSubmatch(data)
+	m := delayText().FindSubmatch(data)
 	if m == nil {
 		return 0, nil
 	}

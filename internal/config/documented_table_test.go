@@ -84,6 +84,7 @@ var documentedNames = []documented{
 
 	variable("the Choria client configuration", "cmd/completion_test.go", "FLEETCTL_CONFIG"),
 	variable("our own settings file", "cmd/refusals_test.go", "FLEETCTL_SETTINGS"),
+	variable("the site, as `--site`", "cmd/sites_test.go", "FLEETCTL_SITE"),
 	variable("the provisioning token, for `choria_provision` only, when no `token=` is given", "secrets_test.go", "FLEETCTL_TOKEN"),
 	variable("where the records of runs are kept, below `runs/`; `--state-dir` wins", "crash_test.go", "FLEETCTL_STATE_DIR"),
 	variable("user name and password for `fleetctl login`", "cmd/login_test.go", "FLEETCTL_USERNAME", "FLEETCTL_PASSWORD"),
@@ -109,4 +110,6 @@ var documentedNames = []documented{
 	own("a CA file that verifies the certificates of request signer and login service", "signer_ca"),
 	own("`true`: do not verify them, and allow plain http", "insecure_signer"),
 	own("a command that runs at the events of every run that changes something: [notifications.md](notifications.md); `--on-event` names another", "on_event"),
+	own("what needs approvals of other operators: [below](#approvals)", "approvals"),
+	own("the fleets that `--site` chooses from: [below](#sites)", "sites"),
 }

@@ -122,7 +122,7 @@ func TestEveryDocumentedVariableIsShown(t *testing.T) {
 
 // TestEverySettingIsDocumentedAndChangesTheSettings walks both tables.
 func TestEverySettingIsDocumentedAndChangesTheSettings(t *testing.T) {
-	values := map[string]string{"max_nodes": "5", "signer_ca": "/ca", "on_event": "cat"}
+	values := map[string]string{"max_nodes": "5", "signer_ca": "/ca", "on_event": "cat", "approvals": "[{action: shutdown, need: 1}]", "sites": "{ams: {config: /etc/ams.conf}}"}
 	var documented, known []string
 	for _, d := range documentedNames {
 		if d.Place == Own {
@@ -135,7 +135,7 @@ func TestEverySettingIsDocumentedAndChangesTheSettings(t *testing.T) {
 		if value == "" {
 			value = "true"
 		}
-		if s, err := parseSettings([]byte(k.name + ": " + value)); err != nil || s == (Settings{}) {
+		if s, err := parseSettings([]byte(k.name + ": " + value)); err != nil || s.IsZero() {
 			t.Errorf("%s: %s gives %+v, %v", k.name, value, s, err)
 		}
 	}

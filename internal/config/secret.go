@@ -2,13 +2,14 @@ package config
 
 import (
 	"regexp"
+	"sync"
 
 	"fleetctl/internal/secret"
 )
 
 const redacted = secret.Redacted
 
-var userInfo = regexp.MustCompile(`://[^/@\s,]*@`)
+var userInfo = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`://[^/@\s,]*@`) })
 
 // display is a value as it may be shown: no part of a key that names a secret, and no user
 // information of a URL.
@@ -16,5 +17,5 @@ func display(key, text string) string {
 	if secret.Key(key, text) && text != "" {
 		return redacted
 	}
-	return userInfo.ReplaceAllString(text, "://"+redacted+"@")
+	return userInfo().ReplaceAllString(text, "://"+redacted+"@")
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -25,39 +27,61 @@ type Settings struct {
 	InsecureSigner bool   `yaml:"insecure_signer" json:"insecure_signer"` // do not verify their certificates
 
 	OnEvent string `yaml:"on_event" json:"on_event"` // a command that hears of every run that changes something
+
+	Approvals []Approval `yaml:"approvals" json:"approvals,omitempty"` // what needs approvals of other operators
+
+	Sites map[string]Site `yaml:"sites" json:"sites,omitempty"` // by name; callers must not change it
+	Site  string          `yaml:"-" json:"site,omitempty"`      // the one that At has applied; "" for none
 }
+
+// IsZero reports whether no setting is given.
+func (s Settings) IsZero() bool { return reflect.ValueOf(s).IsZero() }
 
 // settingKey is one key of the settings file. set gets the value's node, and returns what it wants instead of a wrong value.
+// parse is for a key with keys of its own, and words its errors itself.
 type settingKey struct {
-	name string
-	set  func(s *Settings, value *yaml.Node) (want string)
+	name  string
+	set   func(s *Settings, value *yaml.Node) (want string)
+	parse func(s *Settings, value *yaml.Node) error
 }
 
-// settingKeys is the table of all keys; docs/configuration.md lists the same.
-var settingKeys = []settingKey{
-	{"max_nodes", func(s *Settings, v *yaml.Node) string {
+// limitKeys are the limits, which a site can have of its own.
+var limitKeys = []settingKey{
+	{name: "max_nodes", set: func(s *Settings, v *yaml.Node) string {
 		if v.ShortTag() != "!!int" || v.Decode(&s.MaxNodes) != nil || s.MaxNodes < 0 {
 			return "a whole number, 0 for no limit"
 		}
 		return ""
 	}},
-	{"require_filter", func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.RequireFilter, v) }},
-	{"confirm", func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.Confirm, v) }},
-	{"read_only", func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.ReadOnly, v) }},
-	{"signer_ca", func(s *Settings, v *yaml.Node) string {
+	{name: "require_filter", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.RequireFilter, v) }},
+	{name: "confirm", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.Confirm, v) }},
+	{name: "read_only", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.ReadOnly, v) }},
+}
+
+// settingKeys is the table of all keys; docs/configuration.md lists the same.
+var settingKeys = append(slices.Clone(limitKeys), []settingKey{
+	{name: "signer_ca", set: func(s *Settings, v *yaml.Node) string {
 		if v.ShortTag() != "!!str" || v.Decode(&s.SignerCA) != nil || s.SignerCA == "" || plain.Line(s.SignerCA) != s.SignerCA {
 			return "the path of a file"
 		}
 		return ""
 	}},
-	{"insecure_signer", func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.InsecureSigner, v) }},
-	{"on_event", func(s *Settings, v *yaml.Node) string {
+	{name: "insecure_signer", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.InsecureSigner, v) }},
+	{name: "on_event", set: func(s *Settings, v *yaml.Node) string {
 		if v.ShortTag() != "!!str" || v.Decode(&s.OnEvent) != nil || strings.TrimSpace(s.OnEvent) == "" || plain.Text(s.OnEvent) != s.OnEvent {
 			return "a command for the shell"
 		}
 		return ""
 	}},
-}
+	{name: "approvals", parse: func(s *Settings, v *yaml.Node) (err error) {
+		s.Approvals, err = parseApprovals(v)
+		return err
+	}},
+	{name: "sites", parse: func(s *Settings, v *yaml.Node) (err error) {
+		s.Sites, err = parseSites(v)
+		return err
+	}},
+}...)
 
 func yesOrNo(to *bool, value *yaml.Node) (want string) {
 	if value.Kind != yaml.ScalarNode || value.Decode(to) != nil || value.ShortTag() == "!!null" {
@@ -81,6 +105,7 @@ func LoadSettings(path string) (Settings, error) {
 	if err != nil {
 		return Settings{}, fmt.Errorf("read settings %q: %w", path, err)
 	}
+	s.anchorSites(path)
 	return s, nil
 }
 
@@ -134,16 +159,8 @@ func parseSettings(text []byte) (Settings, error) {
 	if top.Kind != yaml.MappingNode {
 		return s, fmt.Errorf("line %d: expected key: value", top.Line)
 	}
-	seen := map[string]int{}
-	for i := 0; i+1 < len(top.Content); i += 2 {
-		key, value := top.Content[i], top.Content[i+1]
-		if line, twice := seen[key.Value]; twice {
-			return Settings{}, fmt.Errorf("line %d: %s is already set in line %d", key.Line, key.Value, line)
-		}
-		seen[key.Value] = key.Line
-		if err := s.set(key, value); err != nil {
-			return Settings{}, err
-		}
+	if err := eachKey(top, "", s.set); err != nil {
+		return Settings{}, err
 	}
 	return s, nil
 }
@@ -151,19 +168,31 @@ func parseSettings(text []byte) (Settings, error) {
 func (s *Settings) set(key, value *yaml.Node) error {
 	names := make([]string, len(settingKeys))
 	for i, k := range settingKeys {
-		if names[i] = k.name; k.name != key.Value {
-			continue
+		if names[i] = k.name; k.name == key.Value {
+			return k.apply(s, value)
 		}
-		if want := k.set(s, value); want != "" {
-			return fmt.Errorf("line %d: %s is %q: want %s", value.Line, k.name, value.Value, want)
-		}
-		return nil
 	}
+	return unknownKey(key, "", names)
+}
+
+// apply sets the key's field, or says in which line what is wanted.
+func (k settingKey) apply(s *Settings, value *yaml.Node) error {
+	if k.parse != nil {
+		return k.parse(s, value)
+	}
+	if want := k.set(s, value); want != "" {
+		return fmt.Errorf("line %d: %s is %q: want %s", value.Line, k.name, value.Value, want)
+	}
+	return nil
+}
+
+// unknownKey names what was likely meant.
+func unknownKey(key *yaml.Node, where string, names []string) error {
 	hint := "there are " + strings.Join(names, ", ")
 	if near := nearest(key.Value, names); near != "" {
 		hint = fmt.Sprintf("did you mean %s? ", near) + hint
 	}
-	return fmt.Errorf("line %d: unknown setting %s: %s", key.Line, quote("", key.Value), hint)
+	return fmt.Errorf("line %d: unknown setting %s%s: %s", key.Line, quote("", key.Value), where, hint)
 }
 
 // nearest is the name that was most likely meant: the one that takes the fewest letters to change, insert or delete, and

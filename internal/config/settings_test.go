@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -58,7 +59,7 @@ func TestSettings(t *testing.T) {
 		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(err.Error(), path)) {
 			t.Errorf("%q: error %v, want %q", tt.text, err, tt.err)
 		}
-		if got != tt.want {
+		if !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%q: %+v, want %+v", tt.text, got, tt.want)
 		}
 	}
@@ -72,7 +73,7 @@ func FuzzSettings(f *testing.F) {
 	f.Add("? [a]\n: b")
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := parseSettings([]byte(text))
-		if err != nil && s != (Settings{}) {
+		if err != nil && !s.IsZero() {
 			t.Errorf("settings %+v beside the error %v", s, err)
 		}
 		if s.MaxNodes < 0 {

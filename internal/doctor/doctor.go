@@ -19,7 +19,7 @@ import (
 	"fleetctl/rpcclient"
 )
 
-// Status is how a step ended.
+// Status is how a step ended. Package render has the words for it.
 type Status uint8
 
 // The statuses. Warned is passed, with something that should be fixed; skipped was not tried.
@@ -28,18 +28,7 @@ const (
 	Warned
 	Failed
 	Skipped
-	statuses
 )
-
-var statusNames = [statuses]string{"unset", "passed", "warning", "failed", "skipped"}
-
-// String returns the name; it works for every value.
-func (s Status) String() string {
-	if s >= statuses {
-		return "unknown"
-	}
-	return statusNames[s]
-}
 
 // Step is one step from the configuration to the fleet.
 type Step struct {
@@ -246,15 +235,19 @@ func asUsage(err error) error {
 }
 
 func (c *checkup) settings(ctx context.Context) finding {
-	s, err := patiently(ctx, "read settings", c.o.Fleet.Settings)
+	s, err := patiently(ctx, "read settings", c.o.Fleet.Own)
 	if err != nil {
 		return finding{err: asUsage(err)}
 	}
-	if s == (config.Settings{}) {
+	if s.IsZero() {
 		return finding{detail: "no limits of our own"}
 	}
-	detail := fmt.Sprintf("%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
-		c.o.SettingsFile, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)
+	site := ""
+	if s.Site != "" {
+		site = ", site " + s.Site
+	}
+	detail := fmt.Sprintf("%s%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
+		c.o.SettingsFile, site, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)
 	if s.OnEvent != "" { // the command itself may hold a key
 		detail += ", on_event set"
 	}

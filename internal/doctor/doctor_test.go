@@ -93,7 +93,7 @@ func TestTheWayToAHealthyFleet(t *testing.T) {
 		"discovery": "3 nodes answered, the last after ", "clocks": "3 clocks within 2s of ours",
 	} {
 		if s := stepOf(t, r, name); !strings.Contains(s.Detail, want) || s.Status != Passed && name != "credentials" {
-			t.Errorf("%s: %s %q, want %q", name, s.Status, s.Detail, want)
+			t.Errorf("%s: %d %q, want %q", name, s.Status, s.Detail, want)
 		}
 	}
 }
@@ -144,7 +144,7 @@ func TestTheWalkEndsAtTheFirstFailure(t *testing.T) {
 		_, after, _ := strings.Cut(names(r), tt.failed)
 		for name := range strings.FieldsSeq(after) {
 			if s := stepOf(t, r, name); s.Status != Skipped {
-				t.Errorf("%s: %s is %s", tt.name, name, s.Status)
+				t.Errorf("%s: %s has status %d", tt.name, name, s.Status)
 			}
 		}
 		if !strings.HasSuffix(names(r), "authentication replies events discovery clocks") {
@@ -236,11 +236,6 @@ func TestTheVerdictSumsUp(t *testing.T) {
 	} {
 		if got := (Report{Steps: steps}).Verdict(); got != want {
 			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-	for s := Status(0); s <= statuses; s++ {
-		if s.String() == "" {
-			t.Errorf("status %d has no word", s)
 		}
 	}
 }

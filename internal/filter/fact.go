@@ -5,13 +5,14 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 )
 
 // operators finds the comparison operators of a fact filter. The order of the
 // alternatives matters: the leftmost alternative that fits wins.
-var operators = regexp.MustCompile(`<=|>=|=>|=<|<|>|!=|=~|==|=`)
+var operators = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<=|>=|=>|=<|<|>|!=|=~|==|=`) })
 
 // operatorSpelling maps the spellings that have another canonical form.
 var operatorSpelling = map[string]string{"=": "==", "=<": "<=", "=>": ">="}
@@ -37,7 +38,7 @@ func ParseFact(text string) (Fact, error) {
 
 // splitFact cuts a fact filter at its right-most operator, as typed.
 func splitFact(text string) (name, op, value string, err error) {
-	found := operators.FindAllStringIndex(text, -1)
+	found := operators().FindAllStringIndex(text, -1)
 	if len(found) == 0 {
 		return "", "", "", fmt.Errorf("fact filter %q has no operator", text)
 	}

@@ -185,7 +185,7 @@ func factInstead(text string) string {
 
 // pieceInstead guesses what an unparsable piece was meant to be.
 func pieceInstead(text, piece string) string {
-	if fact, err := checkFact("-F", text); err == nil && operators.MatchString(text) && !strings.Contains(fact.Name, " ") {
+	if fact, err := checkFact("-F", text); err == nil && operators().MatchString(text) && !strings.Contains(fact.Name, " ") {
 		return "-F " + shellQuote(fact.String())
 	}
 	core := strings.Trim(piece, "=<>!~")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/Masterminds/semver/v3"
@@ -62,7 +63,7 @@ func isBoolWord(value string) bool {
 
 // operatorHere matches an operator at the very beginning: looking for one further on, at every place, takes minutes in a
 // long text.
-var operatorHere = regexp.MustCompile(`^(?:` + operators.String() + `)`)
+var operatorHere = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:` + operators().String() + `)`) })
 
 // bareOperator finds the first operator in a fact's name that is not part of a
 // gjson query, that is not in parentheses, quotes or behind a backslash.
@@ -80,7 +81,7 @@ func bareOperator(name string) []int {
 		case c == ')' || c == '}' || c == ']':
 			depth--
 		case depth <= 0:
-			if at := operatorHere.FindStringIndex(name[i:]); at != nil {
+			if at := operatorHere().FindStringIndex(name[i:]); at != nil {
 				return []int{i, i + at[1]}
 			}
 		}
@@ -96,7 +97,7 @@ func splitInstead(text string, op []int) string {
 	if name == "" || value == "" {
 		return "-F FACT=VALUE, with one operator"
 	}
-	if !operators.MatchString(value) {
+	if !operators().MatchString(value) {
 		if fact, err := checkFact("-F", name+typed+value); err == nil {
 			return "-F " + shellQuote(fact.String())
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/Masterminds/semver/v3"
 )
@@ -53,8 +54,8 @@ func CompareVersions(a, b string) int {
 }
 
 // nightly is how Choria numbers its builds between releases: a date as a fourth number.
-var nightly = regexp.MustCompile(`^(v?\d+\.\d+\.\d+)\.(\d+)$`)
+var nightly = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(v?\d+\.\d+\.\d+)\.(\d+)$`) })
 
 func parseVersion(text string) (*semver.Version, error) {
-	return semver.NewVersion(nightly.ReplaceAllString(text, "$1+$2"))
+	return semver.NewVersion(nightly().ReplaceAllString(text, "$1+$2"))
 }

@@ -25,7 +25,8 @@ const ProvisioningCollective = "provisioning"
 
 // Options are the parts of the command line and the environment that decide how the fleet is reached.
 type Options struct {
-	ConfigFile string // Choria's client configuration; empty: as Choria itself searches
+	ConfigFile string // Choria's client configuration; empty: as the site has it, or as Choria itself searches
+	Site       string // of our own settings; empty: as FLEETCTL_SITE has it
 	Getenv     func(name string) (string, bool)
 	Home       string    // the user's own folder
 	Stdin      io.Reader // for lists of nodes that are piped in
@@ -75,9 +76,9 @@ func usage(err error, hint string) error { return &UsageError{Err: err, Hint: hi
 // ReadConfig reads Choria's client configuration. fullName finds this host's name in the DNS; nil does without.
 // Errors are *config.NotFoundError and *UsageError.
 func (o Options) ReadConfig(fullName func() string) (*config.Config, error) {
-	path := o.ConfigFile
-	if path == "" {
-		path, _ = o.Getenv("FLEETCTL_CONFIG")
+	path, err := o.ConfigPath()
+	if err != nil {
+		return nil, err
 	}
 	dir, err := os.Getwd()
 	if err != nil {

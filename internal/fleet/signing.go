@@ -21,13 +21,13 @@ func (o Options) Security(cfg *config.Config) (security.Options, error) {
 		Provider: s.Provider, Identity: cfg.Identity, CertnameOverride: s.CertnameOverride, User: s.User,
 		Root: os.Geteuid() == 0, Home: o.Home,
 		Certificate: s.Certificate, Key: s.Key, CA: s.CA, TokenFile: s.TokenFile, SeedFile: s.SeedFile, SSLDir: s.SSLDir,
-		TrustedSigners: s.TrustedSigners, Issuers: s.Issuers,
+		TrustedSigners: s.TrustedSigners, Issuers: s.Issuers, CertnameAllow: s.CertnameAllow, Privileged: s.Privileged,
 		SignerURL: s.SignerURL, SignerService: s.SignerService, SignerTokenFile: s.SignerTokenFile, SignerSeedFile: s.SignerSeedFile,
 		CipherSuites: s.CipherSuites, Curves: s.Curves, LegacyCertificates: s.LegacyCertificates,
 		AnonTLS: s.AnonTLS, DisableTLS: s.DisableTLS, Insecure: s.Insecure,
 		InsecureBroker: o.InsecureBroker, AllowUnsignedReplies: o.AllowUnsigned,
 	}
-	own, err := o.Settings()
+	own, err := o.Own()
 	if err != nil {
 		return out, err
 	}

@@ -11,9 +11,9 @@ import (
 
 const shell = "/bin/sh"
 
-// ownGroup makes the end of the context kill the command together with its children, and keeps signals of our terminal
-// from it.
-func ownGroup(cmd *exec.Cmd) {
+// OwnGroup puts a command that has not started into a process group of its own: the end of its context kills the command
+// together with its children, and signals of our terminal do not reach it.
+func OwnGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error {
 		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)

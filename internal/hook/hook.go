@@ -25,6 +25,13 @@ type Command struct {
 	Timeout time.Duration
 }
 
+// Shell returns a command line for the shell, in a process group of its own (see OwnGroup). It is not started yet.
+func Shell(ctx context.Context, text string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, shell, "-c", text)
+	OwnGroup(cmd)
+	return cmd
+}
+
 // ErrTimeout says that a command did not end in its time, and was killed.
 var ErrTimeout = errors.New("did not end in time")
 
@@ -40,9 +47,8 @@ func (c Command) Run(ctx context.Context, input []byte) (said string, err error)
 	limited, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	var out tail
-	x := exec.CommandContext(limited, shell, "-c", c.Text)
+	x := Shell(limited, c.Text)
 	x.Env, x.Stdin, x.Stdout, x.Stderr, x.WaitDelay = append([]string{}, c.Env...), bytes.NewReader(input), &out, &out, pipeWait
-	ownGroup(x)
 	err = x.Run()
 	switch said = out.last(); {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):

@@ -18,13 +18,12 @@ const (
 	ownerKey  = "own"
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // prefixLen is the length of `{"sum":"1a2b3c4d","rec":`.
 const prefixLen = len(`{"sum":"1a2b3c4d","rec":`)
 
 // chain is the sum of a line that follows a line of sum before.
 func chain(before, key string, content []byte) string {
+	castagnoli := crc32.MakeTable(crc32.Castagnoli) // which makes it once, when first asked
 	c := crc32.Update(0, castagnoli, []byte(before))
 	c = crc32.Update(c, castagnoli, []byte(key))
 	return fmt.Sprintf("%08x", crc32.Update(c, castagnoli, content))

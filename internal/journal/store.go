@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -98,6 +99,28 @@ func (c *Contents) last() ([]byte, error) {
 		last = append(last[:0], line...)
 	}
 	return last, nil
+}
+
+// First returns a copy of a journal's first record without reading the rest, nil when there is none yet.
+func (m Machine) First(dir, id string) ([]byte, error) {
+	root, f, err := m.openFile(dir, id, os.O_RDONLY)
+	if err != nil {
+		return nil, fmt.Errorf("read journal %q: %w", id, err)
+	}
+	defer root.Close()
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read journal %q: %w", id, err)
+	}
+	s := newScan(f, info.Size(), id)
+	for line := range s.lines {
+		return bytes.Clone(line), nil
+	}
+	if s.err != nil {
+		return nil, fmt.Errorf("read journal %q: %w", id, s.err)
+	}
+	return nil, nil
 }
 
 // Info is what a listing knows of a run without reading its records.

@@ -121,7 +121,8 @@ func (l *loop) run(targets <-chan []batch.Target) {
 	}
 }
 
-// watch starts to watch a target. A target that is handed over again has replied meanwhile, and starts anew.
+// watch starts to watch a target. A target that is handed over again starts anew: it has replied meanwhile, or its silence is
+// to be looked at once more. A silent target does not replace one that has replied.
 func (l *loop) watch(t batch.Target) {
 	old, known := l.nodes[t.Node]
 	if l.stopped || known && old.replied && t.Replied.IsZero() {

@@ -90,8 +90,8 @@ func cause(r rpcclient.Reply) string {
 	return fmt.Sprintf("status code %d", r.Code)
 }
 
-// textGroups writes each group as its size and cause, and its nodes folded on lines of their own.
-func textGroups(w io.Writer, groups []Group, o TextOptions) error {
+// Groups writes each group as its size and cause, and its nodes folded on lines of their own.
+func Groups(w io.Writer, groups []Group, o TextOptions) error {
 	buf := bufio.NewWriter(w)
 	writeGroups(buf, groups, o)
 	return buf.Flush()

@@ -49,7 +49,7 @@ func documents() map[string]func(io.Writer) error {
 		},
 		"senders": func(w io.Writer) error { return Senders(w, r.Replies) },
 		"nodes":   func(w io.Writer) error { return errors.Join(Nodes(w, []string{enemy}), Nodeset(w, []string{enemy})) },
-		"groups":  func(w io.Writer) error { return textGroups(w, []Group{{Cause: enemy, Nodes: []string{enemy}}}, brief) },
+		"groups":  func(w io.Writer) error { return Groups(w, []Group{{Cause: enemy, Nodes: []string{enemy}}}, brief) },
 		"junit":   func(w io.Writer) error { return JUnit(w, suite) },
 		"plan": func(w io.Writer) error {
 			p := batch.Plan{Notes: []string{enemy}, Batches: []batch.Batch{{Number: 1, Nodes: []string{enemy}, Reason: enemy}}, Pool: []string{enemy}}

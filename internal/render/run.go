@@ -192,7 +192,7 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return textGroups(w, gravestFirst(list), TextOptions{Width: width})
+	return Groups(w, gravestFirst(list), TextOptions{Width: width})
 }
 
 // RunFacts are what is known of a run besides its nodes.
@@ -245,7 +245,7 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	if _, err := io.WriteString(w, "\n"); err != nil {
 		return err
 	}
-	return textGroups(w, groups, TextOptions{Width: width})
+	return Groups(w, groups, TextOptions{Width: width})
 }
 
 func when(t time.Time) string {

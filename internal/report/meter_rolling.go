@@ -12,6 +12,7 @@ type rolling struct {
 	front  int // batches before this one have no node in flight
 	began  time.Time
 	before int // nodes that had ended when this process began
+	proved int // and those on which the action had succeeded
 	held   []held
 
 	shown int       // nodes that had ended at the last line that stays
@@ -39,7 +40,7 @@ func (w *rolling) observe(m *meter, r *batch.Record) {
 		w.front, w.began, w.held, w.was, w.shown, w.last = 1, time.Time{}, nil, c, final, r.Time
 	case batch.KindIntent:
 		if w.began.IsZero() {
-			w.began, w.before = r.Time, final
+			w.began, w.before, w.proved = r.Time, final, m.succeeded()
 		}
 	case batch.KindReplies:
 		if n := m.progress.Batch(r.Batch).States.Of(batch.NoReply); n > 0 {
@@ -49,7 +50,7 @@ func (w *rolling) observe(m *meter, r *batch.Record) {
 		if done, took := final-w.before, r.Time.Sub(w.began); done > 0 && took > 0 && !w.began.IsZero() {
 			v.Window.Rate = float64(done) / took.Minutes()
 			v.End = time.Time{}
-			if m.succeeded() > 0 {
+			if m.succeeded() > w.proved { // how long a refusal takes says nothing about a success
 				v.End = r.Time.Add(took / time.Duration(done) * time.Duration(total-final))
 			}
 		}

@@ -308,6 +308,30 @@ func TestTheMeterFollowsAWindow(t *testing.T) {
 	}
 }
 
+// Refusals come at once: while nothing succeeds, there is no time to estimate from.
+func TestTheMeterOfRefusalsEstimatesNothing(t *testing.T) {
+	plan := batch.Plan{Policy: batch.Policy{Rolling: true, Sizes: batch.Sizes{batch.Number(2)}}, Pool: []string{"a", "b", "c", "d", "e"}}
+	records := []batch.Record{{Kind: batch.KindPlan, Time: begun, Begin: &batch.Beginning{Plan: &plan, Proved: true, Header: batch.Header{Run: "r", Created: begun}}}}
+	first, refused := intent(1, 0), outcomes(1, false, "a")
+	first.Nodes, refused.Time = []string{"a", "b"}, begun.Add(200*time.Millisecond)
+	for _, step := range []struct {
+		r   batch.Record
+		end time.Duration // since the beginning; 0: no estimate
+	}{
+		{first, 0}, {refused, 0}, {outcomes(1, true, "b"), 0}, {acted(time.Minute, "b"), 150 * time.Second},
+	} {
+		records = append(records, step.r)
+		v, _ := metered(t, records...)
+		got := time.Duration(0)
+		if !v.End.IsZero() {
+			got = v.End.Sub(begun)
+		}
+		if got != step.end {
+			t.Errorf("after %s: %s, want %s", step.r.Kind, got, step.end)
+		}
+	}
+}
+
 // storedRun is a recorded run: a did it, b refused, c was silent.
 func storedRun(t *testing.T) run.Stored {
 	return run.Stored{

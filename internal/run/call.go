@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"fleetctl/internal/journal"
 	"fleetctl/internal/proof"
 	"fleetctl/internal/secret"
+	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
 )
 
@@ -27,6 +29,7 @@ type Fleet interface {
 	About() fleet.About
 	Who() (fleet.Caller, error) // opens our credentials
 	Documents() ddl.Resolver
+	Identity() (*security.Identity, error) // what we sign plans and approvals with
 	Find(ctx context.Context, t fleet.Targets, parsed filter.Filter, agent string) (discovery.Result, error)
 	MethodName(t fleet.Targets, parsed filter.Filter) string
 	Dial(ctx context.Context) (*rpcclient.Client, error)
@@ -92,6 +95,8 @@ type call struct {
 	clocks  []journal.Clock
 	lagging bool
 	tokens  *tokenLook // nil before the nodes' tokens were looked at
+	// planned is closed when the plan of the run is recorded; nil: nothing waits for that.
+	planned io.Closer
 }
 
 // minTTL is the shortest time to live that servers of protocol v1 accept.
@@ -99,7 +104,7 @@ const minTTL = 30 * time.Second
 
 // prepare checks everything that can be checked without the nodes.
 func prepare(ctx context.Context, c Context, r Request) (*call, error) {
-	j := &call{Context: c, req: r, fleet: c.Fleet, about: c.Fleet.About(), start: time.Now(), chosen: r.stored || r.Targets.Chosen()}
+	j := &call{Context: c, req: r, fleet: c.Fleet, about: c.Fleet.About(), start: time.Now(), chosen: r.stored || r.plan != nil || r.Targets.Chosen()}
 	if err := j.resolve(ctx); err != nil {
 		return nil, err
 	}
@@ -149,9 +154,9 @@ func (c *call) resolve(ctx context.Context) error {
 	return err
 }
 
-// typed are the inputs on the command line: those of a recorded run are in its record.
+// typed are the inputs on the command line: those of a recorded run are in its record, those of a saved plan in its file.
 func (c *call) typed() map[string]string {
-	if !c.req.stored {
+	if !c.req.stored && c.req.plan == nil {
 		return c.req.Inputs
 	}
 	return c.req.given
@@ -205,6 +210,9 @@ func (c *call) message() rpcclient.Request {
 func (c *call) proves() proof.Action { return c.req.Proof.proves(c.req.Agent, c.req.Action) }
 
 func (c *call) pace() batch.Pace {
+	if c.req.plan != nil {
+		return c.req.plan.Plan.Pace
+	}
 	longest, settle, timeout := demand{c}.limits()
 	replies := fleet.ReplyTimeout(c.doc)
 	watch := c.proves() == proof.Update // most of its replies are dropped: proof is what is waited for
@@ -221,6 +229,10 @@ func (c *call) pace() batch.Pace {
 func (c *call) rules() batch.Rules {
 	r := c.req.Rules
 	r.StopWhenNothing = c.changes()
+	if c.req.plan != nil {
+		r = c.req.plan.Plan.Rules
+		r.TokenMargin = 0
+	}
 	if watch := (tokenWatch{c}); watch.refuses() {
 		r.TokenMargin = watch.margin()
 	}

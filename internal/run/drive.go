@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	interrupt := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
-	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from)}
+	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
 		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
@@ -95,10 +96,14 @@ type observer struct {
 	progress batch.Progress
 	err      error // the first of reporting
 	log      *stateLog
+	planned  io.Closer // closed after the plan is recorded; may be nil
 }
 
 // Observe implements batch.Observer.
 func (o *observer) Observe(r batch.Record) {
+	if r.Kind == batch.KindPlan && o.planned != nil {
+		_ = o.planned.Close() // a lock: the end of the process frees it, too
+	}
 	o.log.record(r)
 	if err := o.reporter.Report(Recorded{Record: r, Progress: o.progress}); err != nil && o.err == nil {
 		o.err = err

@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/plain"
-	"fleetctl/internal/proof"
 )
 
 // guardInput is what the guards check: a plan, or the remaining part of the plan of a resumed run.
@@ -22,8 +20,8 @@ type guardInput struct {
 	found    []string // the nodes of the discovery; of a resumed run, the nodes that it began with
 	excluded []discovery.Exclusion
 	open     []string // nodes that were sent to and may be sent to again, once a probe has proved them untouched
-	run      string   // the id of the resumed run; "" for a new run
-	copied   string   // why the record of that run may be an outdated copy; "" when there is no sign of one
+	stored   *Stored  // the run that is resumed or retried; nil for a new one
+	retry    bool     // with stored: it is retried
 }
 
 // checkpoint checks every request against the guards before anything is sent. run, resume and retry all use it.
@@ -68,7 +66,7 @@ func guards() []guard {
 		{
 			name: "require_client_filter",
 			applies: func(c checkpoint) bool {
-				return c.about.RequireFilter && !c.req.stored && !c.service() && !c.req.Targets.Narrowed()
+				return c.about.RequireFilter && !c.req.stored && c.req.plan == nil && !c.service() && !c.req.Targets.Narrowed()
 			},
 			sentence: func(c checkpoint) string {
 				return "refused without a filter: plugin.choria.require_client_filter in " + c.about.ConfigFile
@@ -135,7 +133,17 @@ func guards() []guard {
 			applies: func(c checkpoint) bool { return c.lagging && c.proves() == 0 },
 			check: func(_ context.Context, _ checkpoint, p guardInput) error {
 				return refuse("compare with the original record; if nothing is missing in this one: --trust-record",
-					"cannot resume run %s: its record may be an outdated copy (%s), and nothing can show what was really sent", p.run, p.copied)
+					"cannot resume run %s: its record may be an outdated copy (%s), and nothing can show what was really sent", p.stored.ID, p.stored.Copied)
+			},
+		},
+		{
+			name:    linkedGuard,
+			applies: func(c checkpoint) bool { return c.changes() },
+			check: func(_ context.Context, c checkpoint, p guardInput) error {
+				if p.stored == nil {
+					return nil
+				}
+				return c.unlinked(p)
 			},
 		},
 		{
@@ -165,6 +173,13 @@ func guards() []guard {
 			},
 		},
 		{
+			name:     "approvals",
+			applies:  func(c checkpoint) bool { return c.changes() && len(c.Settings.Approvals) > 0 },
+			sentence: checkpoint.approvalsText,
+			check:    func(_ context.Context, c checkpoint, p guardInput) error { return c.approvals(p) },
+			consent:  true,
+		},
+		{
 			name:     "consent",
 			applies:  func(c checkpoint) bool { return c.changes() && !c.req.Guards.Yes },
 			sentence: checkpoint.consentText,
@@ -182,56 +197,6 @@ func (c checkpoint) guarded(name string) bool {
 		}
 	}
 	return false
-}
-
-// sentences describe the guards, the stop rules and the proof of this run, one sentence each, for the plan.
-func (c checkpoint) sentences(rolling bool) []string {
-	out := []string{}
-	for _, g := range guards() {
-		if g.sentence != nil && g.applies(c) {
-			if text := g.sentence(c); text != "" {
-				out = append(out, text)
-			}
-		}
-	}
-	return append(append(out, ruleSentences(c.rules(), rolling)...), c.proofSentences()...)
-}
-
-func ruleSentences(r batch.Rules, rolling bool) []string {
-	var out []string
-	add := func(ok bool, format string, args ...any) {
-		if ok {
-			out = append(out, fmt.Sprintf(format, args...))
-		}
-	}
-	add(!r.MaxFailed.IsZero(), "stops at %s failed", r.MaxFailed)
-	add(r.FailFast, "stops at the first failure")
-	add(!r.MaxNoReply.IsZero(), "stops at %s without a reply", r.MaxNoReply)
-	add(!r.MaxAbsent.IsZero(), "stops at %s absent", r.MaxAbsent)
-	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
-	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
-	add(r.StopWhenNothing && !rolling, "stops when no node of a batch succeeds")
-	add(r.StopWhenNothing && rolling, "stops when none of as many nodes in a row as the window has slots succeeds")
-	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
-	return out
-}
-
-func (c checkpoint) proofSentences() []string {
-	switch version := demand(c).wanted(); {
-	case c.proves() == proof.Update:
-		_, _, timeout := demand(c).limits()
-		return []string{fmt.Sprintf("proves each node: a later start with version %s, within %s of the sending, with a reply or without", cmp.Or(version, "as --verify-expr has it"), timeout)}
-	case version != "":
-		return []string{fmt.Sprintf("proves each node: %s, and version %s", c.proves(), version)}
-	case c.proves() != 0:
-		return []string{fmt.Sprintf("proves each node: %s", c.proves())}
-	}
-	return nil
-}
-
-func (c checkpoint) proposal(plan batch.Plan) Proposal {
-	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Modes: plan.Estimates(c.pace()),
-		Guards: c.sentences(plan.Rolls())}
 }
 
 func (c checkpoint) atMost(limit, nodes int) error {
@@ -285,85 +250,4 @@ func (c checkpoint) canConfirm(p guardInput) error {
 		return refuse("leave out --confirm-each, or continue without asking: --yes", "cannot ask between batches: %v", cmp.Or(err, errNoInput))
 	}
 	return nil
-}
-
-// question is the kind of question of a prompt.
-type question uint8
-
-const (
-	noQuestion  question = iota
-	yesQuestion          // y or N
-	countNodes           // the number of nodes, typed
-)
-
-// asks returns the question that comes before an action. With always, a run that cannot ask is refused: a shutdown, and
-// every change where the settings have confirm. Without always, a run without a terminal starts without the question.
-func (c checkpoint) asks() (q question, always bool) {
-	switch a := proof.Of(c.req.Agent, c.req.Action); {
-	case a == proof.Shutdown:
-		return countNodes, true
-	case c.Settings.Confirm:
-		return yesQuestion, true
-	case a == proof.Restart, a == proof.Reprovision, a == proof.Update:
-		return yesQuestion, false
-	}
-	return noQuestion, false
-}
-
-func (c checkpoint) consentText() string {
-	switch q, always := c.asks(); {
-	case q == countNodes:
-		return "asks for the number of nodes to be typed; without a terminal needs --yes"
-	case q == yesQuestion && always:
-		return fmt.Sprintf("asks before it begins (confirm in %s)", c.SettingsFile)
-	case q == yesQuestion:
-		return "asks before it begins, at a terminal"
-	}
-	return ""
-}
-
-// consent prints the plan and asks the operator at the terminal. With --no-input at a terminal it refuses. Without a
-// terminal it refuses when asks returns always, and otherwise lets the run start: a script gave the command.
-func (c checkpoint) consent(ctx context.Context, p guardInput) error {
-	q, always := c.asks()
-	if q == noQuestion || p.nodes == 0 {
-		return nil
-	}
-	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput {
-		if always || err == nil {
-			return refuse("add --yes to confirm", "cannot %s %s without asking", verb(c.req.Action), plain.Count(p.nodes, "node"))
-		}
-		return nil
-	}
-	if err := c.Reporter.Report(Proposed{c.proposal(p.plan)}); err != nil {
-		return err
-	}
-	ok, err := c.ask(ctx, q, p.nodes)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return refuse("", "not confirmed: nothing was sent")
-	}
-	return nil
-}
-
-// ask asks the question of an action and reports whether the answer was yes.
-func (c checkpoint) ask(ctx context.Context, q question, nodes int) (bool, error) {
-	if q == countNodes {
-		text, err := c.Asker.Line(ctx, fmt.Sprintf("%s takes %s off the network for good. Type the number of nodes to confirm: ", c.req.Action, plain.Count(nodes, "node")))
-		return text == strconv.Itoa(nodes), err
-	}
-	return c.Asker.Yes(ctx, fmt.Sprintf("%s %s?", verb(c.req.Action), plain.Count(nodes, "node")))
-}
-
-// verb is the action as a verb in a message.
-func verb(action string) string {
-	switch action {
-	case "shutdown":
-		return "shut down"
-	case "release_update":
-		return "update"
-	}
-	return action
 }

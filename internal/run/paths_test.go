@@ -15,6 +15,9 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
+	"fleetctl/internal/config"
+	"fleetctl/internal/gate"
+	"fleetctl/internal/saved"
 )
 
 // sendingPath is one way by which requests leave for nodes.
@@ -24,6 +27,7 @@ type sendingPath struct {
 	again, stored bool
 	// offered: only an operator at a terminal who answers gets there, and a dry run does not.
 	offered bool
+	saved   bool             // a plan was saved before, and is applied
 	set     func(r *Request) // may be nil
 	send    func(ctx context.Context, c Context, r Request, s Stored) (Result, error)
 }
@@ -40,6 +44,9 @@ var sendingPaths = []sendingPath{
 	{name: "runs resume", again: true, stored: true, send: Resume},
 	{name: "runs retry", again: true, stored: true, send: func(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
 		return Retry(ctx, c, r, s, []batch.State{batch.NotSent})
+	}},
+	{name: "apply", saved: true, send: func(ctx context.Context, c Context, r Request, _ Stored) (Result, error) {
+		return Apply(ctx, c, r, gate.Places{})
 	}},
 }
 
@@ -76,13 +83,14 @@ type guardPath struct {
 }
 
 var (
-	chosen     = "the nodes of a named run were chosen when it began"
-	guardPaths = []guardPath{
+	planConsents = "the plan is the consent"
+	chosen       = "the nodes of a named run were chosen when it began"
+	guardPaths   = []guardPath{
 		{guard: "read_only", refusal: "only actions that change nothing are allowed here", set: func(w *world, _ *Request) { w.settings.ReadOnly = true }},
 		{guard: "require_filter", refusal: "cannot call choria_provision#restart on every node of the fleet", set: func(w *world, _ *Request) { w.settings.RequireFilter = true },
-			not: map[string]string{"runs resume": chosen, "runs retry": chosen}},
+			not: map[string]string{"runs resume": chosen, "runs retry": chosen, "apply": chosen}},
 		{guard: "require_client_filter", refusal: "plugin.choria.require_client_filter is set", set: func(w *world, _ *Request) { w.about.RequireFilter = true },
-			not: map[string]string{"runs resume": chosen, "runs retry": chosen}},
+			not: map[string]string{"runs resume": chosen, "runs retry": chosen, "apply": chosen}},
 		{guard: "max_nodes", refusal: "nodes: limit is 2", set: func(w *world, _ *Request) { w.settings.MaxNodes = 2 }},
 		{guard: "--max-nodes", refusal: "nodes: limit is 2", set: func(_ *world, r *Request) { r.Guards.MaxNodes = Count{2, true} }},
 		{guard: "--expect", refusal: "expected 9 nodes, found ", set: func(_ *world, r *Request) { r.Guards.Expect = Count{9, true} }},
@@ -93,11 +101,16 @@ var (
 			r.Targets.Exclude, w.excluded = []string{"n9"}, []discovery.Exclusion{{Spec: "n9"}}
 		}, not: map[string]string{
 			"the offered resume": "a run of the same command passed it when it began", "req --resume": "a run of the same command passed it when it began",
-			"runs resume": chosen, "runs retry": chosen,
+			"runs resume": chosen, "runs retry": chosen, "apply": chosen,
 		}},
 		{guard: "--trust-record", refusal: "its record may be an outdated copy", always: func(r *Request) { r.Proof.None = true },
 			set: func(w *world, _ *Request) { w.machine.Host = "another" },
-			not: map[string]string{"req": "there is no record", "req --reply-to": "there is no record", "runs retry": "nodes that a lagging record calls not-sent are no nodes to send to"}},
+			not: map[string]string{"apply": "there is no record", "req": "there is no record", "req --reply-to": "there is no record", "runs retry": "nodes that a lagging record calls not-sent are no nodes to send to"}},
+		{guard: linkedGuard, refusal: "which is linked to it by a retry, has sent or may have sent to 3 nodes of these: n[2-4]", set: func(w *world, _ *Request) {
+			if list, err := w.store().List(); err == nil && len(list) == 1 {
+				w.retry(list[0].ID, batch.NotSent)
+			}
+		}, not: map[string]string{"apply": "a new run is linked to none", "req": "a new run is linked to none", "req --reply-to": "a new run is linked to none"}},
 		{guard: "--confirm-each", refusal: "cannot ask between batches", set: func(_ *world, r *Request) {
 			r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
 		},
@@ -106,10 +119,13 @@ var (
 			w.expiring(time.Minute, time.Minute, time.Minute, time.Minute)
 		}},
 		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
-		{guard: "consent", variant: "restart", refusal: "", set: func(*world, *Request) {},
+		{guard: "approvals", refusal: "1 approval needed", set: func(w *world, _ *Request) {
+			w.settings.Approvals = []config.Approval{{Action: "restart", Need: 1}}
+		}},
+		{guard: "consent", variant: "restart", refusal: "", set: func(*world, *Request) {}, not: map[string]string{"apply": planConsents},
 			passes: func(m manner) bool { return m.guards.Yes || !m.terminal }},
 		{guard: "consent", variant: "shutdown", action: "shutdown", refusal: "", set: func(*world, *Request) {}, passes: func(m manner) bool { return m.guards.Yes }},
-		{guard: "consent", variant: "confirm", refusal: "", set: func(w *world, _ *Request) { w.settings.Confirm = true }, passes: func(m manner) bool { return m.guards.Yes }},
+		{guard: "consent", variant: "confirm", not: map[string]string{"apply": planConsents}, refusal: "", set: func(w *world, _ *Request) { w.settings.Confirm = true }, passes: func(m manner) bool { return m.guards.Yes }},
 	}
 )
 
@@ -150,13 +166,17 @@ func TestEveryGuardOnEveryPath(t *testing.T) {
 func walk(t *testing.T, g guardPath, p sendingPath, m manner) {
 	w := newWorld(t, "n1", "n2", "n3", "n4")
 	var s Stored
+	var plan *saved.File
+	if p.saved {
+		plan = savedBy(t, w, slowly(g.request()))
+	}
 	if p.again {
 		first := slowly(g.request())
 		first.Guards.Yes = true
 		s = interruptedOf(t, w, first)
 	}
 	r := slowly(g.request())
-	if p.stored {
+	if p.stored || p.saved {
 		r = Request{}
 	}
 	r.Guards = m.guards
@@ -165,12 +185,22 @@ func walk(t *testing.T, g guardPath, p sendingPath, m manner) {
 		p.set(&r)
 	}
 	if p.again {
-		s = w.last() // as this machine sees the record now
+		var err error
+		if s, err = w.store().Read(s.ID); err != nil { // as this machine sees the record now
+			t.Fatal(err)
+		}
 	}
 	if p.stored {
 		r.Inputs = map[string]string{"token": "s3cret"}
 		var err error
 		if r, err = r.Reopen(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.saved {
+		r.Inputs = map[string]string{"token": "s3cret"}
+		var err error
+		if r, err = r.FromPlan(plan, batch.Amount{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -195,7 +225,7 @@ func walk(t *testing.T, g guardPath, p sendingPath, m manner) {
 		}
 	}
 	passes := g.passes != nil && g.passes(m)
-	if g.guard != "consent" && !p.offered {
+	if g.guard != "consent" && g.guard != "approvals" && !p.offered { // of which a dry run asks nothing
 		dry := r
 		dry.DryRun = true
 		_, err := p.send(t.Context(), w.context(), dry, s)
@@ -221,6 +251,20 @@ func walk(t *testing.T, g guardPath, p sendingPath, m manner) {
 	if g.guard != "consent" && len(questions) > 0 {
 		t.Errorf("asked %q before it was refused", questions)
 	}
+}
+
+// savedBy saves the plan of a request.
+func savedBy(t *testing.T, w *world, r Request) *saved.File {
+	t.Helper()
+	r.Save.File = filepath.Join(t.TempDir(), "plan.json")
+	if _, err := w.start(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	f, err := saved.Read(r.Save.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 func (g guardPath) request() Request {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"fleetctl/internal/filter"
@@ -32,7 +33,7 @@ const (
 )
 
 // versionText is what a version looks like; it goes into an expression.
-var versionText = regexp.MustCompile(`^[0-9][0-9A-Za-z.+~-]*$`)
+var versionText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9][0-9A-Za-z.+~-]*$`) })
 
 // validate checks the options for an action.
 func (p *Proof) validate(agent, action string) error {
@@ -48,7 +49,7 @@ func (p *Proof) validate(agent, action string) error {
 		return usage(fmt.Errorf("--verify %s needs --verify-expr", p.Verify), "")
 	case p.Timeout.Set && p.Timeout.D == 0:
 		return usage(errors.New("--verify-timeout 0 leaves no time for proof"), "use --no-verify to believe the replies")
-	case p.Version != "" && !versionText.MatchString(p.Version):
+	case p.Version != "" && !versionText().MatchString(p.Version):
 		return usage(fmt.Errorf("--verify-version %q is not a version", p.Version), "write it as `fleetctl inventory` shows it, such as 0.29.4")
 	}
 	return p.validateExpr(agent, action)
@@ -132,7 +133,7 @@ func (c demand) wanted() string {
 
 // checkVersion refuses an update whose version cannot be proved.
 func (c demand) checkVersion() error {
-	if version := c.wanted(); version != "" && !versionText.MatchString(version) {
+	if version := c.wanted(); version != "" && !versionText().MatchString(version) {
 		return usage(fmt.Errorf("cannot prove an update to %q: that is not a version", version), "name the version with --verify-version, or use --no-verify")
 	}
 	return nil

@@ -37,7 +37,10 @@ type Meta struct {
 	SettleSet   bool              `json:"settle_set,omitempty"`
 	TTL         time.Duration     `json:"ttl"`
 	Command     []string          `json:"command"`
-	Mark        string            `json:"mark"` // the same command has the same mark
+	Mark        string            `json:"mark"`               // the same command has the same mark
+	Plan        string            `json:"plan,omitempty"`     // the digest of the saved plan that this run applies
+	Approved    int               `json:"approved,omitempty"` // how many approvals of that plan counted
+	Site        string            `json:"site,omitempty"`
 	User        string            `json:"user,omitempty"`
 	Host        string            `json:"host,omitempty"`
 	Version     string            `json:"version,omitempty"`
@@ -54,6 +57,10 @@ func (c entry) meta() Meta {
 		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL,
 		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
+	m.Site, m.Approved = c.Settings.Site, c.req.approved
+	if c.req.plan != nil {
+		m.Plan, m.Mark = c.req.plan.Digest, c.req.plan.Digest[:16] // no command line means the same nodes
+	}
 	slices.Sort(m.Secrets)
 	if who, err := c.fleet.Who(); err == nil {
 		m.Caller = who.ID
@@ -67,7 +74,11 @@ func (c entry) header(parent string) (batch.Header, error) {
 	if err != nil {
 		return batch.Header{}, fmt.Errorf("describe the run: %w", err)
 	}
-	return batch.Header{Run: newID(c.start), Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
+	id := newID(c.start)
+	if c.req.plan != nil {
+		id = c.req.plan.Plan.ID
+	}
+	return batch.Header{Run: id, Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
 }
 
 // mark identifies the same command, whatever its secrets and its output flags.

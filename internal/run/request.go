@@ -12,6 +12,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/saved"
 	"fleetctl/internal/secret"
 )
 
@@ -51,6 +52,7 @@ type Request struct {
 	Proof         Proof
 	Record        Record
 	DryRun        bool   // report the plan and stop
+	Save          Saving // save the plan and stop
 	ReplyTo       string // where replies go in place of here; "" is the rule
 	Protocol      bool   // keep each reply's protocol document
 
@@ -60,6 +62,10 @@ type Request struct {
 	stored  bool              // what a recorded run leaves is meant
 	given   map[string]string // with stored: the inputs that were typed now
 	secrets []string          // with stored: the names of its secret inputs
+	plan    *saved.File       // that is applied
+	drift   batch.Amount      // with plan: how many nodes may have changed; they are left out
+	// approved is how many approvals count, of the plan that is applied or of that of the recorded run.
+	approved int
 }
 
 // Pace reports how fast a run goes, as far as the operator has said so.
@@ -111,6 +117,9 @@ func (r Request) Validate() error {
 	}
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
+	}
+	if err := r.Save.validate(r); err != nil {
+		return err
 	}
 	if r.Record.Off && (r.Record.On || r.Record.Resume) {
 		return usage(errors.New("--no-journal excludes --journal and --resume"), "")
@@ -243,7 +252,7 @@ func keepRules(now *batch.Rules, recorded batch.Rules) {
 func (r *Request) fromRecord(m Meta) error {
 	r.Agent, r.Action, r.Targets.Collective = m.Agent, m.Action, m.Collective
 	given := r.Inputs
-	r.given, r.secrets = given, m.Secrets
+	r.given, r.secrets, r.approved = given, m.Secrets, m.Approved
 	r.Inputs = maps.Clone(m.Inputs)
 	if r.Inputs == nil {
 		r.Inputs = map[string]string{}

@@ -159,11 +159,21 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err := c.checkpoint().pass(ctx, left); err != nil {
 		return Result{}, err
 	}
-	file, from, err := c.Store.take(id)
+	file, from, err := c.take(ctx, left)
 	if err != nil {
 		return Result{}, err
 	}
 	return c.continueRun(ctx, run, from, file)
+}
+
+// take opens the record of the run to resume for this process alone, unless a linked run has sent to its nodes meanwhile.
+func (c job) take(ctx context.Context, left guardInput) (*journal.Journal, batch.Progress, error) {
+	unlock, err := c.checkpoint().lockLinks(ctx, left)
+	if err != nil {
+		return nil, batch.Progress{}, err
+	}
+	defer unlock.Close()
+	return c.Store.take(left.stored.ID)
 }
 
 // keep fills in the recorded pace and rules, and refuses what the run's mode has no use for.
@@ -181,7 +191,7 @@ func remaining(run Stored) guardInput {
 	plan, counts := run.Progress.Remaining(), run.Progress.Counts()
 	return guardInput{
 		plan: plan, nodes: plan.Nodes() + counts.Of(batch.Unknown) + counts.Of(batch.Sending),
-		found: run.Progress.Plan().Names(), open: openNodes(run.Progress), run: run.ID, copied: run.Copied,
+		found: run.Progress.Plan().Names(), open: openNodes(run.Progress), stored: &run,
 	}
 }
 
@@ -230,6 +240,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err != nil {
 		return Result{}, err
 	}
+	checked.req.approved = 0 // approvals were of the plan that the earlier run applied
 	j := job{checked}
 	if j.lacking != nil {
 		return Result{}, j.lacking
@@ -258,7 +269,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	again, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names(), stored: &s, retry: true})
 	if err != nil {
 		return Result{}, err
 	}
@@ -268,6 +279,12 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.checkpoint().pass(ctx, again); err != nil {
 		return Result{}, err
 	}
+	unlock, err := j.checkpoint().lockLinks(ctx, again)
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock.Close()
+	j.planned = unlock // from then on, other processes see which nodes this run may send to
 	if now, err := j.Store.Read(s.ID); err != nil {
 		return Result{}, err
 	} else if now.Live || now.size != s.size {

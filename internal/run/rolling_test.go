@@ -44,7 +44,7 @@ func TestAWindowIsPlannedWithBothEstimates(t *testing.T) {
 	})
 }
 
-// A node that was silent in the earlier life keeps its slot in the resume, which refuses what is about batches.
+// A node that was silent in the earlier process keeps its slot in the resume, which refuses what is about batches.
 func TestAWindowIsResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1", "n2", "n3", "n4")

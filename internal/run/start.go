@@ -83,6 +83,9 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if c.req.Save.File != "" {
+		return Result{}, application(c).save(ctx, whole)
+	}
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, whole)
 	}
@@ -141,6 +144,9 @@ func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result,
 		return c.drive(ctx, from, nil)
 	}
 	file, err := c.Store.create(header.Run, c.Reporter)
+	if errors.Is(err, journal.ErrExists) && c.req.plan != nil { // another process was faster
+		return Result{}, applied(header.Run)
+	}
 	if err != nil {
 		return Result{}, err
 	}

@@ -130,7 +130,7 @@ func (c tokenWatch) expiring(ctx context.Context, p guardInput) error {
 		return err
 	}
 	hint := func(nodes []string, first string) string {
-		if p.run != "" || c.req.stored {
+		if p.stored != nil {
 			return first + "or go ahead anyway: --allow-expiring"
 		}
 		return fmt.Sprintf("%sleave them out: --exclude '%s'; or go ahead anyway: --allow-expiring", first, discovery.Fold(nodes))

@@ -28,6 +28,11 @@ type Options struct {
 	TrustedSigners []string          // plugin.security.choria.trusted_signers: hex keys
 	Issuers        map[string]string // plugin.security.issuer.<name>.public: hex key by organization
 
+	// Which names of certificates callers may have in statements (VerifyStatement): regular
+	// expressions, as in NewV1Verifier.
+	CertnameAllow []string // plugin.choria.security.certname_whitelist
+	Privileged    []string // plugin.choria.security.privileged_users
+
 	SignerURL       string         // plugin.choria.security.request_signer.url
 	SignerService   bool           // plugin.choria.security.request_signer.service: wins over the URL
 	SignerTokenFile string         // plugin.choria.security.request_signer.token_file

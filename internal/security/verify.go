@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"fleetctl/internal/choria"
@@ -25,7 +26,7 @@ var (
 )
 
 // callerPattern finds the certificate's name in a caller id.
-var callerPattern = regexp.MustCompile(`^[a-z]+=([\w\.\-]+)`)
+var callerPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z]+=([\w\.\-]+)`) })
 
 // Caller is the caller of a verified request.
 type Caller struct {
@@ -113,7 +114,7 @@ func (v *RequestVerifier) verifyV1(sr choria.SecureRequest, caller string, now t
 	if err != nil {
 		return Caller{}, fmt.Errorf("request: %w", err)
 	}
-	match := callerPattern.FindStringSubmatch(caller)
+	match := callerPattern().FindStringSubmatch(caller)
 	if match == nil {
 		return Caller{}, fmt.Errorf("request: %w: caller id %q names no certificate", ErrNotAllowed, caller)
 	}

@@ -8,7 +8,7 @@ import (
 	"fleetctl/batch"
 )
 
-// The judge at the end of a life, of a run, and of a case.
+// The judge at the end of a process, of a run, and of a case.
 
 // acceptedOurs reports whether the node accepted any request of the case.
 func (n *node) acceptedOurs() bool {

@@ -104,7 +104,7 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 	}
 }
 
-// judgeRules counts what this life has found out, and compares it with the rules that it runs under.
+// judgeRules counts what this process has found out, and compares it with the rules that it runs under.
 func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 	rules := p.Rules()
 	failed, silent, absent, total := 0, 0, 0, 0
@@ -135,7 +135,7 @@ func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 			limit = c.limit.Of(total)
 		}
 		if limit > 0 && c.count >= limit {
-			w.violated("run %s: batch %d is begun although %s is %d and %d were met in this life", t.run.id, next, c.name, limit, c.count)
+			w.violated("run %s: batch %d is begun although %s is %d and %d were met in this process", t.run.id, next, c.name, limit, c.count)
 		}
 	}
 	if t.sent == 0 {

@@ -60,7 +60,7 @@ func (w *world) sentAt(request, name string) time.Time {
 	return time.Time{}
 }
 
-// judgeWindow: the nodes of an intent have room beside those in flight. first: it is the first of this life.
+// judgeWindow: the nodes of an intent have room beside those in flight. first: it is the first of this process.
 func (w *world) judgeWindow(r *run, p batch.Progress, next *intent, number int, first bool) {
 	canary := number <= p.Batches() && p.Batch(number).Canary
 	if !canary {

@@ -70,7 +70,7 @@ type files struct {
 	dir string
 }
 
-// realJournal is a run's file while a process holds it; between two lives no process does.
+// realJournal is a run's file while a process holds it; between two processes of the run, none does.
 type realJournal struct {
 	f    *files
 	id   string

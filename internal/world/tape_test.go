@@ -70,7 +70,7 @@ type tape struct {
 	resumed bool
 	base    map[string]batch.State
 	said    map[string]bool
-	sent    int // the batch that was sent last in this life
+	sent    int // the batch that was sent last by this process
 }
 
 // live begins a life.

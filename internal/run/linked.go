@@ -1,0 +1,170 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+	"fleetctl/internal/journal"
+	"fleetctl/internal/plain"
+)
+
+// A retry is linked to the run that it retries, its parent. Linked runs have nodes in common, and each record knows only
+// what its own run sent, and what the runs before it had sent when it began. So before a resume or a retry sends to a node,
+// the records of all linked runs show whether another one has sent to it.
+
+// unlinked refuses a resume or a retry that would send to a node which another linked run sent to, or may have, without the
+// knowledge of this one.
+func (c checkpoint) unlinked(p guardInput) error {
+	other, nodes, err := c.Store.sentByLinked(*p.stored, p.targets())
+	if err != nil {
+		return refuse("see `fleetctl runs list`", "cannot %s run %s: it is not known whether a linked run has sent to its nodes: %w", p.verb(), p.stored.ID, err)
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	hint := fmt.Sprintf("continue with that run: `fleetctl runs resume %s`, or `fleetctl runs retry %s`", other.ID, other.ID)
+	if other.Live {
+		hint = fmt.Sprintf("it is in progress: see `fleetctl runs watch %s`; when it has ended, resume or retry that run", other.ID)
+	}
+	return refuse(hint, "cannot %s run %s: run %s, which is linked to it by a retry, has sent or may have sent to %s of these: %s",
+		p.verb(), p.stored.ID, other.ID, plain.Count(len(nodes), "node"), discovery.Fold(nodes))
+}
+
+// sentByLinked returns the newest run that is linked to a run, and that sent or may have sent to some of the nodes without
+// the knowledge of that run; and these nodes, none when there is no such run.
+func (s Store) sentByLinked(of Stored, nodes []string) (Stored, []string, error) {
+	ids, parents, err := s.linked(of.ID)
+	if err != nil {
+		return Stored{}, nil, err
+	}
+	var before []string // the run's parent, the parent's parent and so on
+	for id := parents[of.ID]; id != "" && !slices.Contains(before, id); id = parents[id] {
+		before = append(before, id)
+	}
+	for _, id := range ids {
+		if slices.Contains(before, id) {
+			continue
+		}
+		other, err := s.Read(id)
+		if errors.Is(err, batch.ErrNoPlan) {
+			continue
+		}
+		if err != nil {
+			return Stored{}, nil, err
+		}
+		if sent := which(nodes, func(n string) bool { return other.Progress.MayReach(n, other.Live) }); len(sent) > 0 {
+			return other, sent, nil
+		}
+	}
+	child := of.Progress
+	for _, id := range before {
+		if !slices.Contains(ids, id) {
+			break // its record was deleted: it was finished
+		}
+		parent, err := s.Read(id)
+		if err != nil {
+			return Stored{}, nil, err
+		}
+		if sent := which(nodes, func(n string) bool { return !child.Knows(parent.Progress, n, parent.Live) }); len(sent) > 0 {
+			return parent, sent, nil
+		}
+		child = parent.Progress
+	}
+	return Stored{}, nil, nil
+}
+
+// which returns the nodes of which a report is true.
+func which(nodes []string, is func(string) bool) []string {
+	var out []string
+	for _, n := range nodes {
+		if is(n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// linked returns the other runs that are linked to a run by retries, the newest first, and the parents of all runs. A record
+// whose first line cannot be read is linked to none: nothing reads or resumes it.
+func (s Store) linked(id string) (ids []string, parents map[string]string, err error) {
+	list, err := s.List()
+	if err != nil {
+		return nil, nil, err
+	}
+	parents = map[string]string{}
+	for _, r := range list {
+		line, err := s.machine().First(s.Dir, r.ID)
+		if err != nil || line == nil {
+			continue
+		}
+		if header, err := batch.ReadHeader(line); err == nil {
+			parents[r.ID] = header.Parent
+		}
+	}
+	root := func(id string) string {
+		for range len(parents) { // a record may have been edited: no endless loop
+			if parents[id] == "" {
+				break
+			}
+			id = parents[id]
+		}
+		return id
+	}
+	for _, r := range list {
+		if _, known := parents[r.ID]; known && r.ID != id && root(r.ID) == root(id) {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids, parents, nil
+}
+
+// lockLinks keeps other processes from resuming or retrying linked runs until the lock is closed: what they have sent does
+// not change between the guard's look at them, which is repeated here, and the record of what this run may send to.
+func (c checkpoint) lockLinks(ctx context.Context, p guardInput) (io.Closer, error) {
+	lock, err := c.Store.machine().LockLinks(c.Store.Dir)
+	if errors.Is(err, journal.ErrBusy) {
+		return nil, refuse("type the command again", "cannot %s run %s: another process is about to resume or retry a run", p.verb(), p.stored.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range guards() {
+		if g.name != linkedGuard {
+			continue
+		}
+		if err := c.judge(ctx, g, p); err != nil {
+			return nil, errors.Join(err, lock.Close())
+		}
+	}
+	return &once{Closer: lock}, nil
+}
+
+// once closes a lock the first time only.
+type once struct {
+	io.Closer
+	closed bool
+}
+
+// Close implements io.Closer.
+func (o *once) Close() error {
+	if o.closed {
+		return nil
+	}
+	o.closed = true
+	return o.Closer.Close()
+}
+
+// verb is what is done with the recorded run.
+func (p guardInput) verb() string {
+	if p.retry {
+		return "retry"
+	}
+	return "resume"
+}
+
+const linkedGuard = "linked-runs"

@@ -1,0 +1,63 @@
+package run
+
+import (
+	"cmp"
+	"fmt"
+
+	"fleetctl/batch"
+	"fleetctl/internal/proof"
+)
+
+// sentences describe the guards, the stop rules and the proof of this run, one sentence each, for the plan.
+func (c checkpoint) sentences(rolling bool) []string {
+	out := []string{}
+	if c.Settings.Site != "" {
+		out = append(out, "site "+c.Settings.Site)
+	}
+	for _, g := range guards() {
+		if g.sentence != nil && g.applies(c) {
+			if text := g.sentence(c); text != "" {
+				out = append(out, text)
+			}
+		}
+	}
+	return append(append(out, RuleSentences(c.rules(), rolling)...), c.proofSentences()...)
+}
+
+// RuleSentences describe the stop rules, one sentence each.
+func RuleSentences(r batch.Rules, rolling bool) []string {
+	var out []string
+	add := func(ok bool, format string, args ...any) {
+		if ok {
+			out = append(out, fmt.Sprintf(format, args...))
+		}
+	}
+	add(!r.MaxFailed.IsZero(), "stops at %s failed", r.MaxFailed)
+	add(r.FailFast, "stops at the first failure")
+	add(!r.MaxNoReply.IsZero(), "stops at %s without a reply", r.MaxNoReply)
+	add(!r.MaxAbsent.IsZero(), "stops at %s absent", r.MaxAbsent)
+	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
+	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
+	add(r.StopWhenNothing && !rolling, "stops when no node of a batch succeeds")
+	add(r.StopWhenNothing && rolling, "stops when none of as many nodes in a row as the window has slots succeeds")
+	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
+	return out
+}
+
+func (c checkpoint) proofSentences() []string {
+	switch version := demand(c).wanted(); {
+	case c.proves() == proof.Update:
+		_, _, timeout := demand(c).limits()
+		return []string{fmt.Sprintf("proves each node: a later start with version %s, within %s of the sending, with a reply or without", cmp.Or(version, "as --verify-expr has it"), timeout)}
+	case version != "":
+		return []string{fmt.Sprintf("proves each node: %s, and version %s", c.proves(), version)}
+	case c.proves() != 0:
+		return []string{fmt.Sprintf("proves each node: %s", c.proves())}
+	}
+	return nil
+}
+
+func (c checkpoint) proposal(plan batch.Plan) Proposal {
+	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Modes: plan.Estimates(c.pace()),
+		Guards: c.sentences(plan.Rolls())}
+}

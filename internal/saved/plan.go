@@ -1,0 +1,165 @@
+package saved
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/choria"
+	"fleetctl/internal/gate"
+	"fleetctl/internal/secret"
+)
+
+// Every plan has a format and its version. A program reads the versions up to its own; a plan lives at most a day, so there
+// is no need to read older ones for long.
+const (
+	planFormat  = "fleetctl-plan"
+	planVersion = 1
+)
+
+// How long a plan can be applied after it was made, when nothing is said, and at most.
+const (
+	DefaultLife = time.Hour
+	LongestLife = 24 * time.Hour
+)
+
+// Plan is what is to be done, complete: the operator that applies it adds the secrets, and nothing else. Durations are nanoseconds
+// in JSON, times are in UTC.
+type Plan struct {
+	Format      string            `json:"format"`
+	Version     int               `json:"schema_version"`
+	ID          string            `json:"id"` // becomes the run's
+	Created     time.Time         `json:"created"`
+	Expires     time.Time         `json:"expires"`
+	Owner       string            `json:"owner"`              // the caller id of what signs for the owner, else of its requests
+	Program     string            `json:"fleetctl,omitempty"` // the version that made it
+	Command     []string          `json:"command,omitempty"`  // as it was typed, without secrets
+	Site        string            `json:"site,omitempty"`
+	Collective  string            `json:"collective"`
+	Federations []string          `json:"federations,omitempty"`
+	Agent       string            `json:"agent"`
+	Action      string            `json:"action"`
+	DDL         string            `json:"ddl,omitempty"` // the version of the agent's document
+	Inputs      map[string]string `json:"inputs,omitempty"`
+	Secrets     []string          `json:"secrets,omitempty"` // names of inputs that have to be given when it is applied
+	TTL         time.Duration     `json:"ttl"`
+	Nodes       []Node            `json:"nodes"` // in the order of the plan
+	Plan        batch.Plan        `json:"plan"`
+	Rules       batch.Rules       `json:"rules"`
+	Pace        batch.Pace        `json:"pace"`
+	Verify      Verify            `json:"verify,omitzero"`
+	Gates       []Gate            `json:"gates,omitempty"`
+	GatePolicy  GatePolicy        `json:"gate_policy,omitzero"`
+}
+
+// Node is a node as it was when the plan was made. One that did not answer then has a name only.
+type Node struct {
+	Identity string    `json:"identity"`
+	Started  time.Time `json:"started,omitzero"` // whole seconds, on the node's own clock
+	Version  string    `json:"version,omitempty"`
+}
+
+// Verify says how it is proved that nodes did it, as the options of req have it.
+type Verify struct {
+	Way     string         `json:"way,omitempty"` // --verify
+	None    bool           `json:"none,omitempty"`
+	Expr    string         `json:"expr,omitempty"`
+	Version string         `json:"version,omitempty"`
+	Timeout *time.Duration `json:"timeout,omitempty"`
+	Settle  *time.Duration `json:"settle,omitempty"`
+}
+
+// Gate is one gate: a command with the scripts that it names, or a query.
+type Gate struct {
+	Command string        `json:"command,omitempty"`
+	Scripts []gate.Script `json:"scripts,omitempty"`
+	PromQL  string        `json:"promql,omitempty"`
+}
+
+// GatePolicy is how gates are asked.
+type GatePolicy struct {
+	gate.Policy
+	Timeout time.Duration `json:"timeout"` // of one look
+}
+
+// runID is what ids of runs look like: they are names of files.
+var runID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-z][0-9a-z-]{0,63}$`) })
+
+// validate refuses what no fleetctl makes: a plan comes from a file, which any user may have written.
+func (p *Plan) validate() error {
+	for _, missing := range []struct{ name, value string }{{"owner", p.Owner}, {"collective", p.Collective}, {"agent", p.Agent}, {"action", p.Action}} {
+		if missing.value == "" {
+			return fmt.Errorf("it has no %s", missing.name)
+		}
+	}
+	switch life := p.Expires.Sub(p.Created); {
+	case !runID().MatchString(p.ID):
+		return fmt.Errorf("its id %q is not one of a run", p.ID)
+	case p.Created.IsZero(), life <= 0:
+		return errors.New("it does not say when it begins and expires")
+	case life > LongestLife:
+		return fmt.Errorf("it is valid for %s, and %s is the longest", life, LongestLife)
+	case p.TTL <= 0:
+		return errors.New("its requests have no time to live")
+	}
+	return errors.Join(p.validateInputs(), p.validateNodes(), p.validateGates(), p.Rules.Validate(), p.Pace.Validate())
+}
+
+func (p *Plan) validateInputs() error {
+	for name := range p.Inputs {
+		if secret.Name(name) || slices.Contains(p.Secrets, name) {
+			return fmt.Errorf("input %q is a secret, and has a value", name)
+		}
+	}
+	if !slices.IsSorted(p.Secrets) || len(slices.Compact(slices.Clone(p.Secrets))) != len(p.Secrets) {
+		return errors.New("the names of its secrets are not sorted, or one is there twice")
+	}
+	return nil
+}
+
+// validateNodes insists that nodes and batches are about the same nodes, each once.
+func (p *Plan) validateNodes() error {
+	switch {
+	case len(p.Nodes) == 0:
+		return errors.New("it has no nodes")
+	case len(p.Plan.Doubts) > 0:
+		return errors.New("it is about nodes that an earlier run may have reached")
+	}
+	begun, err := batch.Begin(batch.Header{}, p.Plan) // knows what a plan has to be
+	if err != nil {
+		return err
+	}
+	i := 0
+	for r := range begun.Results() {
+		if i >= len(p.Nodes) || p.Nodes[i].Identity != r.Identity {
+			return fmt.Errorf("its nodes and its batches differ at %q", r.Identity)
+		}
+		if err := choria.CheckIdentity(r.Identity); err != nil {
+			return err
+		}
+		i++
+	}
+	if i != len(p.Nodes) {
+		return fmt.Errorf("node %q is in no batch", p.Nodes[i].Identity)
+	}
+	return p.Plan.Policy.Validate()
+}
+
+func (p *Plan) validateGates() error {
+	for _, g := range p.Gates {
+		if (g.Command == "") == (g.PromQL == "") || g.PromQL != "" && g.Scripts != nil {
+			return errors.New("a gate is neither a command nor a query, or both")
+		}
+	}
+	if len(p.Gates) == 0 {
+		return nil
+	}
+	if p.GatePolicy.Timeout <= 0 {
+		return errors.New("a look at a gate has no time")
+	}
+	return p.GatePolicy.Validate()
+}
