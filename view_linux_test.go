@@ -16,7 +16,9 @@ func TestTheViewOfARunAtATerminal(t *testing.T) {
 	watched := make(chan result, 1)
 	watch := func() {
 		other := newTerminal(t)
-		go func() { watched <- f.walk(other, []step{{await: "Ctrl-C ends this view, not the run"}}, "runs", "watch") }()
+		go func() {
+			watched <- f.walk(other, []step{{await: "Ctrl-C ends this view, not the run"}}, "runs", "watch")
+		}()
 	}
 	steps := []step{
 		{await: "Discovering nodes using the mc method .... 2"}, {await: "space pauses, Ctrl-C stops", do: watch}, {await: "batch 1  1 node  "},

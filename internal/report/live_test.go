@@ -1,7 +1,12 @@
 package report
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -132,4 +137,46 @@ func TestAWatcherSeesTheRunFromItsRecord(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+}
+
+// BenchmarkViewOfALargeRun is what the view costs a run of 10,000 nodes in one batch whose replies and proofs come a few at a
+// time, drawn 80 times. It reports the time of the view alone.
+func BenchmarkViewOfALargeRun(b *testing.B) {
+	names := make([]string, 10_000)
+	for i := range names {
+		names[i] = fmt.Sprintf("node%05d.example.net", i)
+	}
+	records := []batch.Record{provedPlan(batch.Pace{ReplyTimeout: time.Minute, VerifyTimeout: time.Minute}, names), intent(1, 0), ofBatch(batch.KindSent, 1, 0)}
+	for group := range slices.Chunk(names, 4) {
+		records = append(records, outcomes(1, true, group...))
+	}
+	for group := range slices.Chunk(names, 4) {
+		records = append(records, acted(time.Second, group...))
+	}
+	var spent time.Duration
+	for b.Loop() {
+		var f batch.Follower
+		l := NewLive(Stream{Live: NewTerminal(TerminalOptions{Out: io.Discard, Size: func() (int, int) { return 100, 40 }})})
+		for i, r := range records {
+			line, err := json.Marshal(r)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := f.Add(bytes.Replace(line, []byte(`"v":0`), []byte(`"v":2`), 1)); err != nil {
+				b.Fatal(err)
+			}
+			began := time.Now()
+			if p, err := f.Progress(); i == 0 && err == nil {
+				l.BeginStored(p, "run", r)
+				l.Seen()
+			}
+			l.Observe(r)
+			if i%(len(records)/80) == 0 {
+				l.frame(began, 100, 40)
+			}
+			spent += time.Since(began)
+		}
+		l.End()
+	}
+	b.ReportMetric(spent.Seconds()*1000/float64(b.N), "view-ms/run")
 }

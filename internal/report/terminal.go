@@ -11,8 +11,8 @@ import (
 	"fleetctl/internal/render"
 )
 
-// Frame makes the lines that stand at the end of a terminal now. Each is narrower than columns.
-type Frame func(now time.Time, columns, rows int) []string
+// frame makes the lines that stand at the end of a terminal now. Each is narrower than columns.
+type frame func(now time.Time, columns, rows int) []string
 
 // TerminalOptions are what is known of a terminal.
 type TerminalOptions struct {
@@ -33,7 +33,7 @@ type Terminal struct {
 	o TerminalOptions
 
 	mu    sync.Mutex // guards everything below
-	frame Frame      // nil: nothing is shown
+	frame frame      // nil: nothing is shown
 	dirty bool
 	drawn []string  // the lines on the terminal now; the cursor is at the end of the last one
 	at    time.Time // when they were drawn
@@ -87,7 +87,7 @@ func (t *Terminal) above(w io.Writer, p []byte) (int, error) {
 }
 
 // show draws these lines from now on, first at the next look.
-func (t *Terminal) show(f Frame) {
+func (t *Terminal) show(f frame) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.frame, t.dirty = f, true

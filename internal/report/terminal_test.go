@@ -122,7 +122,7 @@ func (g *glass) terminal() *Terminal {
 func pass(d time.Duration) { <-time.After(d) }
 
 // counting shows the second, in three lines.
-func counting(began time.Time) Frame {
+func counting(began time.Time) frame {
 	return func(now time.Time, columns, rows int) []string {
 		s := int(now.Sub(began).Seconds())
 		return []string{strings.Repeat("=", columns-1), fmt.Sprintf("second %d", s), "end"}[:min(3, max(1, rows-1))]
