@@ -70,10 +70,10 @@ func (w *Writer) textOptions(s batch.Summary, verdict string) render.TextOptions
 		o.Outputs[name] = render.Output{DisplayAs: out.DisplayAs, Defaulted: out.Default != nil}
 	}
 	if s.Nodes > 0 {
+		o.Groups = render.StateGroups(s)
 		if w.foldsSuccesses() {
-			o.Groups = render.SuccessGroups(s, w.call.Proves != 0)
+			o.Groups = append(o.Groups, render.SuccessGroups(s, w.call.Proves != 0)...)
 		}
-		o.Groups = append(o.Groups, render.StateGroups(s)...)
 	}
 	return o
 }
