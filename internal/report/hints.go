@@ -87,14 +87,18 @@ func (l *Live) warnFilter(g *gathered) {
 	}
 }
 
-// tellRecord reports at once what the operator must not learn at the end only: the connection, and pauses.
+// tellRecord reports at once what the operator must not learn at the end only: the connection, pauses and gates.
 func (l *Live) tellRecord(r batch.Record) {
 	switch r.Kind {
 	case batch.KindLink, batch.KindSlots:
 		l.say("%s", r.Reason)
 	case batch.KindPaused:
-		l.say("paused by %s: nothing new is sent; replies and proof continue", r.By)
+		l.say("%s: nothing new is sent; replies and proof continue", pausedBy(r))
 	case batch.KindContinued:
-		l.say("continued by %s", r.By)
+		l.say("%s", pausedBy(r))
+	case batch.KindGate:
+		if lines := gateLines(r, &l.gate); len(lines) > 0 {
+			l.say("%s", strings.Join(lines, "\n"))
+		}
 	}
 }

@@ -19,6 +19,7 @@ type Live struct {
 	terminal *Terminal // nil: there are no lines to redraw
 	out      io.Writer // of what is said
 	color    bool
+	gate     string // why the gates have not decided, as said last
 
 	mu    sync.Mutex // guards everything below, and out
 	meter *meter     // nil: no run is shown

@@ -79,7 +79,7 @@ func (m *meter) step(r *batch.Record) {
 	switch r.Kind {
 	case batch.KindPlan, batch.KindResumed:
 		v.Proves, m.pace = r.Begin.Proved, r.Begin.Pace
-		v.Stopping, v.Lost, v.Paused, v.End, m.began = "", time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		v.Gate, v.Stopping, v.Lost, v.Paused, v.End, m.began = "", "", time.Time{}, time.Time{}, time.Time{}, time.Time{}
 		if v.Doing = render.Asking; r.Kind == batch.KindResumed || len(m.progress.Plan().Doubts) > 0 {
 			v.Doing = render.Recovering
 		}
@@ -105,8 +105,14 @@ func (m *meter) step(r *batch.Record) {
 		if v.Lost = r.Time; r.Up {
 			v.Lost = time.Time{}
 		}
+	case batch.KindGate:
+		if v.Gate = r.Gate.Reason; r.Gate.Decided {
+			v.Gate = ""
+		}
 	case batch.KindPaused:
-		v.Paused, v.PausedBy = r.Time, r.By
+		if r.By != batch.ByGate { // else the gate is what is shown
+			v.Paused, v.PausedBy = r.Time, r.By
+		}
 	case batch.KindContinued:
 		v.Paused = time.Time{}
 	case batch.KindRunEnd:

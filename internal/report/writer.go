@@ -296,10 +296,13 @@ func (w *Writer) hear(r rpcclient.Reply) {
 	}
 }
 
-// stream writes the JSON lines of a record: the proofs, and a batch that has ended.
+// stream writes the JSON lines of a record: the proofs, the gates, and a batch that has ended.
 func (w *Writer) stream(e run.Recorded) {
 	for _, p := range e.Record.Proofs {
 		w.keep(w.lines.Proof(render.Proof{Identity: p.Node, Found: p.Found, State: e.Progress.State(p.Node), Time: p.Time, Reason: p.Reason}))
+	}
+	if e.Record.Kind == batch.KindGate {
+		w.keep(w.lines.Gate(render.NewGateLine(e.Record)))
 	}
 	if e.Record.Kind == batch.KindBatchEnd {
 		w.keep(w.lines.Batch(e.Progress.Batch(e.Record.Batch)))
