@@ -36,30 +36,16 @@ func Replay(lines iter.Seq2[[]byte, error]) (Progress, error) {
 
 // Follow is Replay for a run whose process is alive: states stay as recorded.
 func Follow(lines iter.Seq2[[]byte, error]) (Progress, error) {
-	var l *ledger
-	n := 0
+	var f Follower
 	for r, err := range Records(lines) {
+		if err == nil {
+			err = f.take(&r)
+		}
 		if err != nil {
 			return Progress{}, err
 		}
-		n++
-		if l == nil {
-			if r.Kind != KindPlan || r.Begin == nil {
-				return Progress{}, &RecordError{n, fmt.Errorf("the first record is %s, not a plan", r.Kind)}
-			}
-			if l, err = newLedger(*r.Begin); err != nil {
-				return Progress{}, &RecordError{n, err}
-			}
-		}
-		if err := l.apply(&r); err != nil {
-			return Progress{}, &RecordError{n, err}
-		}
-		l.commit()
 	}
-	if l == nil {
-		return Progress{}, ErrNoPlan
-	}
-	return Progress{l}, nil
+	return f.Progress()
 }
 
 // Finished reports whether a journal's last line shows that the run ended and
@@ -191,6 +177,15 @@ func (p Progress) State(node string) State {
 		return 0
 	}
 	return p.l.rows[at].state
+}
+
+// Result is what is known of a node; zero for one that is not planned.
+func (p Progress) Result(node string) Result {
+	at, ok := p.l.index[node]
+	if !ok {
+		return Result{}
+	}
+	return p.l.result(at)
 }
 
 // InBatch yields the nodes that are in a batch now, with their states; batches count from 1.

@@ -146,6 +146,7 @@ func (o *inventoryOptions) shown(a *app, collective string, agentVersions bool) 
 		Out:  a.stream(a.io.out), Err: a.stream(a.io.err),
 	}
 	out.Order, _ = inventory.OrderOf(f.sort) // checked by validate, as the columns are
+	out.Chosen = len(f.columns) > 0
 	names := f.columns
 	if len(names) == 0 {
 		names = inventory.DefaultColumns
@@ -177,7 +178,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 	by, _ := inventory.Grouping(o.fleet.groupBy)
 	tally := inventory.NewTally(by)
 	var seen factsSeen
-	for node, err := range survey.Ask(ctx, client, nodes) {
+	for node, err := range counted(a.wait(len(nodes), "asking"), survey.Ask(ctx, client, nodes)) {
 		switch {
 		case err != nil:
 			return err

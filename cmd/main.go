@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetctl/internal/plain"
+	"fleetctl/internal/report"
 	"fleetctl/internal/secret"
 )
 
@@ -34,7 +35,9 @@ type app struct {
 	restore   atomic.Pointer[func()] // puts the terminal back as it was
 	// stopCommand ends the command of --on-event, for a process that is about to die.
 	stopCommand atomic.Pointer[func()]
-	scrub       secret.Scrubber // the secrets of this process: nothing that is written may hold them
+	screen      atomic.Pointer[report.Terminal] // whose last lines are redrawn; nil until something is shown
+	suspends    atomic.Bool                     // Ctrl-Z is seen to
+	scrub       secret.Scrubber                 // the secrets of this process: nothing that is written may hold them
 }
 
 // globalFlags are the flags of every command.
@@ -91,8 +94,11 @@ func (a *app) dieBy(s os.Signal) {
 	if restore := a.restore.Load(); restore != nil {
 		(*restore)()
 	}
+	if t := a.screen.Load(); t != nil {
+		t.Abandon()
+	}
 	if id := a.running.Load(); id != nil {
-		fmt.Fprintf(a.io.err, "\nrun %s is interrupted; resume it with: fleetctl runs resume %s\n", *id, *id)
+		fmt.Fprintf(os.Stderr, "\nrun %s is interrupted; resume it with: fleetctl runs resume %s\n", *id, *id)
 	}
 	if stop := a.stopCommand.Load(); stop != nil {
 		(*stop)()

@@ -155,10 +155,12 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 
 // newWriter opens the output of the result.
 func newWriter(a *app, o *reqOutput) (*report.Writer, error) {
+	screen := a.terminal() // before the streams are taken
 	wish := report.Options{
 		Format: o.kind, Verbose: o.verbose, Sort: o.sort, Display: o.display, Filter: o.expr,
-		Out: a.stream(a.io.out), Err: a.stream(a.io.err), NoProgress: a.flags.noProgress, Code: resultCode,
+		Out: a.stream(a.io.out), Err: a.stream(a.io.err), PauseKey: readsKeys(a), Code: resultCode,
 	}
+	wish.Err.Live = screen
 	if o.file != "" {
 		file, err := report.CreateFile(o.file)
 		if err != nil {

@@ -110,7 +110,7 @@ func (g *globalFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&g.debug, "debug", false, "log what happens on stderr")
 	f.StringVar(&g.logFile, "log-file", "", "append a debug log to `FILE`, without secrets")
 	f.BoolVar(&g.noColor, "no-color", false, "no colors")
-	f.BoolVar(&g.noProgress, "no-progress", false, "no progress bar")
+	f.BoolVar(&g.noProgress, "no-progress", false, "no lines that are redrawn: a line for each batch")
 	f.BoolVar(&g.noProgress, "np", false, "no progress bar, as in choria")
 	f.Var(&g.connectTimeout, "connect-timeout", "stop trying to connect to the broker after this time (5s)")
 	f.BoolVar(&g.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (every run prints a warning)")

@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -92,13 +91,7 @@ func runsTable(a *app, lines []report.RunLine) error {
 		}
 	}
 	header := []string{"Run", "Started", "Action", "Nodes", "Status"}
-	if isTerminal(a.io.out) && render.TableWidth(header, rows) > widthOf(a.io.out) { // an id begins with the time
-		header = slices.Delete(header, 1, 2)
-		for i := range rows {
-			rows[i] = slices.Delete(rows[i], 1, 2)
-		}
-	}
-	return render.Table(a.io.out, "", header, rows)
+	return render.FitTable(a.io.out, header, rows, a.fit(), "Started", "Nodes") // an id begins with the time
 }
 
 func lineOf(store run.Store, id string) report.RunLine {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/internal/plain"
 	"fleetctl/rpcclient"
 )
@@ -190,6 +191,7 @@ type line struct {
 	Batch            any             `json:"batch,omitempty"`
 	Gate             any             `json:"gate,omitempty"`
 	Node             any             `json:"node,omitempty"`
+	Proof            *Proof          `json:"proof,omitempty"`
 	Plan             any             `json:"plan,omitempty"`
 	Group            any             `json:"group,omitempty"`
 	Fleet            any             `json:"fleet,omitempty"`
@@ -249,6 +251,18 @@ func (l Lines) Plan(v any) error { return l.write(line{Kind: "plan", Plan: v}) }
 
 // Node writes the result of one node, as the key node.
 func (l Lines) Node(v any) error { return l.write(line{Kind: "node", Node: v}) }
+
+// Proof is what was found out about a node, and the state that the node is in by now.
+type Proof struct {
+	Identity string        `json:"identity"`
+	Found    batch.Finding `json:"found"`
+	State    batch.State   `json:"state"`
+	Time     time.Time     `json:"time,omitzero"`
+	Reason   string        `json:"reason,omitempty"`
+}
+
+// Proof writes a proof, as the key proof.
+func (l Lines) Proof(p Proof) error { return l.write(line{Kind: "proof", Proof: &p}) }
 
 // Group writes how many nodes share a value, as the key group.
 func (l Lines) Group(v any) error { return l.write(line{Kind: "group", Group: v}) }

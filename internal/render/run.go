@@ -114,6 +114,24 @@ func counts(c batch.Counts) string {
 	return strings.Join(parts, ", ")
 }
 
+// SuccessGroups are the nodes on which the action succeeded, in one group; an accepted one did only where nothing is proved.
+func SuccessGroups(s batch.Summary, proves bool) []Group {
+	var names []string
+	for n := range s.Results() {
+		if n.State == batch.Verified || n.State == batch.Accepted && !proves {
+			names = append(names, n.Identity)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	word := batch.Accepted
+	if proves {
+		word = batch.Verified
+	}
+	return []Group{{Cause: word.String(), Nodes: names, Good: true}}
+}
+
 // StateGroups groups nodes by state and reason: unverified, absent, unknown and not-sent nodes, and accepted nodes
 // that have a reason. The footer lists the no-reply nodes, so they are included only if their reason is grave.
 func StateGroups(s batch.Summary) []Group {
@@ -153,13 +171,9 @@ func StateGroups(s batch.Summary) []Group {
 	return gravestFirst(groups)
 }
 
-// BatchStep writes the result of a batch, before the next one: the counts, and the nodes that did not succeed, by their
-// state. Details has a line for each of those.
+// BatchStep writes what went wrong in a batch, before the next one: the nodes that did not succeed, by their state. Details has a line for each of those.
 func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	var out strings.Builder
-	if !details {
-		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plain.Count(s.Last.Nodes, "node"), plain.Count(s.Left, "node"))
-	}
 	groups := map[string][]string{}
 	var causes []string
 	for _, n := range s.Trouble {

@@ -44,4 +44,5 @@ type Result struct {
 type Group struct {
 	Cause string
 	Nodes []string
+	Good  bool // no failure
 }

@@ -63,7 +63,7 @@ func (w *Writer) stats(r run.Result) render.Stats {
 
 func (w *Writer) textOptions(s batch.Summary, verdict string) render.TextOptions {
 	o := render.TextOptions{
-		Display: w.display(), Verbose: w.o.Verbose, Color: w.o.Out.Color && w.o.File == nil, Width: w.o.Out.Width,
+		Display: w.heard.display, Verbose: w.o.Verbose, Color: w.o.Out.Color && w.o.File == nil, Width: w.o.Out.Width,
 		Outputs: make(map[string]render.Output, len(w.call.Action.Outputs)), Summaries: w.heard.sums.Text(), Verdict: verdict,
 	}
 	for name, out := range w.call.Action.Outputs {
@@ -71,6 +71,9 @@ func (w *Writer) textOptions(s batch.Summary, verdict string) render.TextOptions
 	}
 	if s.Nodes > 0 {
 		o.Groups = render.StateGroups(s)
+		if w.foldsSuccesses() {
+			o.Groups = append(o.Groups, render.SuccessGroups(s, w.call.Proves != 0)...)
+		}
 	}
 	return o
 }
@@ -87,7 +90,7 @@ func (w *Writer) answered(e run.Answered) error {
 	if !r.OK() {
 		node.State, node.Reason = batch.Refused, r.Message
 	}
-	w.warnFilter()
+	w.live.warnFilter(&w.heard)
 	result := render.Result{Agent: w.call.Agent, Action: w.call.Action.Name, Replies: w.heard.shown, Stats: stats, Summaries: w.heard.summaries()}
 	return w.write(account{result: result, text: w.textOptions(batch.Summary{}, ""), nodes: []batch.Result{node}, code: w.o.Code(e.Result())})
 }

@@ -146,7 +146,7 @@ func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 		return false, err
 	}
 	for {
-		text, err := c.Asker.Line(ctx, fmt.Sprintf("Send batch %d to %s? [y/N, d for details] ", s.Next, plain.Count(s.Nodes, "node")))
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("Send batch %d to %s (%d left)? [y/N, d for details] ", s.Next, plain.Count(s.Nodes, "node"), s.Left))
 		switch strings.ToLower(text) {
 		case "y", "yes":
 			return err == nil, err

@@ -25,10 +25,11 @@ type (
 
 	// Prepared: the request is checked, and the network comes next.
 	Prepared struct {
-		Agent   string
-		Action  *ddl.Action
-		Proves  proof.Action // 0: nothing
-		Changes bool         // the action changes something
+		Agent     string
+		Action    *ddl.Action
+		Proves    proof.Action // 0: nothing
+		Changes   bool         // the action changes something
+		Dangerous bool         // the action stops, restarts or replaces servers
 	}
 
 	// Searching: nodes are looked for.

@@ -291,7 +291,7 @@ func TestConfirmEachAsksBetweenBatches(t *testing.T) {
 		if err != nil || res.Summary.Verdict != batch.Stopped || len(w.sent()) != 2 {
 			t.Errorf("%v, %v, sent %q", res.Summary.Verdict, err, w.sent())
 		}
-		want := "Send batch 3 to 1 node? [y/N, d for details] "
+		want := "Send batch 3 to 1 node (1 left)? [y/N, d for details] "
 		if len(w.asker.asked) != 3 || w.asker.asked[2] != want {
 			t.Errorf("asked %q", w.asker.asked)
 		}

@@ -214,10 +214,15 @@ func (s Store) Read(id string) (Stored, error) {
 	if run.Progress, err = replay(c.Lines()); err != nil {
 		return run, fmt.Errorf("run %s: %w", id, err)
 	}
-	if err := json.Unmarshal(run.Progress.Header().Meta, &run.Meta); err != nil {
-		return run, fmt.Errorf("run %s: its description cannot be read: %w", id, err)
+	return run, run.describe()
+}
+
+// describe reads what the record says of the run besides its engine's records.
+func (s *Stored) describe() error {
+	if err := json.Unmarshal(s.Progress.Header().Meta, &s.Meta); err != nil {
+		return fmt.Errorf("run %s: its description cannot be read: %w", s.ID, err)
 	}
-	return run, nil
+	return nil
 }
 
 // recordError gives the journal's refusals the types that decide about exit codes.

@@ -10,6 +10,7 @@ import (
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/proof"
 )
 
 // Start does what the operator asks for: it checks, finds the nodes, plans, passes the guards, records and runs; or it
@@ -59,7 +60,7 @@ func (c *call) planner() planner       { return planner{c} }
 
 // announce reports that the checks are done.
 func (c job) announce() error {
-	return c.Reporter.Report(Prepared{Agent: c.req.Agent, Action: c.action, Proves: c.proves(), Changes: c.changes()})
+	return c.Reporter.Report(Prepared{Agent: c.req.Agent, Action: c.action, Proves: c.proves(), Changes: c.changes(), Dangerous: proof.Of(c.req.Agent, c.req.Action) != 0})
 }
 
 // nodes finds the nodes and runs the plan over them.

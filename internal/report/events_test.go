@@ -94,16 +94,6 @@ func TestAnInterruptionSaysWhatFlies(t *testing.T) {
 	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies still to come: 2 (a second signal kills it at once)\n") {
 		t.Errorf("stderr is %q", errs)
 	}
-	s := newStory(t)
-	w := s.writer(Options{Format: Senders, Err: Stream{Terminal: true}})
-	s.report(w, run.Began{Progress: progressOf(t)})
-	if !strings.Contains(s.err.String(), "0/3 nodes") {
-		t.Errorf("no bar: %q", s.err.String())
-	}
-	s.report(w, run.Asking{Step: batch.Step{Done: 1, Next: 2, Nodes: 1, Left: 1}})
-	if !strings.Contains(s.err.String(), " \rbatch 1: ") {
-		t.Errorf("the line is not free: %q", s.err.String())
-	}
 }
 
 // A loss while nodes were looked for was reported when it happened.
@@ -111,24 +101,14 @@ func TestTheConnectionIsReportedOnce(t *testing.T) {
 	s := newStory(t)
 	w := s.writer(Options{Format: Senders})
 	began := time.Now()
+	s.prepare(w)
 	s.report(w, run.Began{Progress: progressOf(t), Links: began})
+	defer w.live.End()
 	for _, at := range []time.Duration{-time.Minute, time.Minute} {
 		s.report(w, run.Recorded{Record: batch.Record{Kind: batch.KindLink, Time: began.Add(at), Reason: "lost at " + at.String()}, Progress: progressOf(t)})
 	}
 	if got := s.err.String(); strings.Contains(got, "lost at -1m0s") || !strings.Contains(got, "lost at 1m0s\n") {
 		t.Errorf("stderr is %q", got)
-	}
-}
-
-func TestProgressIsALineABatchElsewhere(t *testing.T) {
-	_, errs := told(t, Options{Format: Senders}, func(*story) {})
-	for _, want := range []string{"batch 1/2, 0/4 nodes", "batch 2/2, 2/4 nodes, 1 failed", "4/4 nodes"} {
-		if !strings.Contains(errs, want) {
-			t.Errorf("stderr lacks %q: %q", want, errs)
-		}
-	}
-	if _, errs := told(t, Options{Format: Senders, NoProgress: true}, func(*story) {}); strings.Contains(errs, "batch 1/2") {
-		t.Errorf("--no-progress: %q", errs)
 	}
 }
 
@@ -173,7 +153,7 @@ func TestTheWriterKnowsEveryEvent(t *testing.T) {
 func TestUnknownNodesAreNoDeadEnd(t *testing.T) {
 	s := newStory(t)
 	r := run.Result{ID: "20260101-000000-aaaaa", Summary: batch.Summary{States: batch.CountsOf(map[batch.State]int{batch.Verified: 3, batch.Unknown: 1})}}
-	s.writer(Options{Format: Senders}).printHint(r)
+	s.writer(Options{Format: Senders}).live.printHint(r)
 	if got := s.err.String(); !strings.HasPrefix(got, "hint: ") || !strings.Contains(got, "a new run that names them") {
 		t.Errorf("stderr is %q", got)
 	}
@@ -194,7 +174,7 @@ func TestTheNextCommandIsNamed(t *testing.T) {
 		{"all well", func(s *story) { s.result.ID, s.batches = id, [][]string{{"a"}} }, ""},
 		{"open", func(s *story) { s.result.ID, s.stop = id, true }, "hint: to resume: fleetctl runs resume " + id + "\n"},
 	} {
-		_, errs := told(t, Options{Format: Senders, NoProgress: true}, tt.set)
+		_, errs := told(t, Options{Format: Senders}, tt.set)
 		_, after, _ := strings.Cut(errs, " nodes")
 		if !strings.HasSuffix(errs, tt.want) || tt.want == "" && strings.Contains(after, "hint") {
 			t.Errorf("%s: stderr %q, want %q at its end", tt.name, errs, tt.want)
