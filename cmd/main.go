@@ -8,6 +8,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -31,6 +32,7 @@ type app struct {
 	restore   atomic.Pointer[func()] // puts the terminal back as it was
 	// stopCommand ends the command of --on-event, for a process that is about to die.
 	stopCommand atomic.Pointer[func()]
+	helpError   error           // of --help, which cobra has no place for
 	scrub       secret.Scrubber // the secrets of this process: nothing that is written may hold them
 }
 
@@ -106,7 +108,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetIn(a.io.in)
 	root.SetOut(a.io.out)
 	root.SetErr(a.io.err)
-	err := root.ExecuteContext(ctx)
+	err := cmp.Or(root.ExecuteContext(ctx), a.helpError)
 	if a.log != nil {
 		a.logger().Info("ended", "error", err)
 		if lost := a.log.close(); lost != nil {

@@ -52,10 +52,10 @@ type reqOptions struct {
 
 // addSplit adds the flags that split nodes into batches. A resumed run keeps its batches.
 func (o *reqOptions) addSplit(f *pflag.FlagSet) {
-	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
-	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier (the next batch begins when the last one is over), or rolling (--batch nodes in flight, the next starts when one is proved)")
+	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5%; the last of a list repeats")
+	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier or rolling; barrier: the next batch begins when the last one is over; rolling: --batch nodes in flight, the next starts when one is proved")
 	completeWith(f, "mode", modeBarrier, modeRolling)
-	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
+	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none; an action that takes a token begins with 1")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
 	f.Var((*texts)(&o.maxPer), "max-per", "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
 }
@@ -69,7 +69,7 @@ const (
 // addSteps adds the flags that set the pace and the stop rules.
 func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
-	f.Var(&o.batchSleep, "batch-sleep", "wait this long after the replies of a batch before the next batch (1s); rolling: keep a slot empty this long after a proof")
+	f.Var(&o.batchSleep, "batch-sleep", "wait between batches (1s); counted from the replies of a batch; rolling: keep a slot empty this long after a proof")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "start no batch after this time")
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
@@ -80,7 +80,7 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
-	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins, pauses, continues, stops and ends, with JSON on its stdin; \"none\" turns it off")
+	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins or ends; also when it pauses, continues and stops, with JSON on its stdin; \"none\" turns it off")
 	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
 }
@@ -122,7 +122,7 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	completeWith(f, "verify", run.VerifyAuto, run.VerifyNone)
 	f.BoolVar(&p.none, "no-verify", false, "trust the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
-	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: also require that nodes return with version `V`; for reprovision, raise --verify-timeout (such as 5m)")
+	f.StringVar(&p.version, "verify-version", "", "also require that nodes return with version `V`; after restart, reprovision and release_update; for reprovision, raise --verify-timeout (such as 5m)")
 	f.Var(&p.timeout, "verify-timeout", "how long to look for proof, counted from the end of the delay that a node announced (60s); for release_update, from the time the request was sent (5m)")
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
 }
@@ -140,7 +140,7 @@ func (r *recordOptions) add(f *pflag.FlagSet) {
 	r.addDir(f)
 	f.BoolVar(&r.off, "no-journal", false, "keep no record: nothing can be resumed, retried or looked up afterwards")
 	f.BoolVar(&r.on, "journal", false, "keep a record of an action that changes nothing, too")
-	f.BoolVar(&r.resume, "resume", false, "resume this command's interrupted run, if there is one")
+	f.BoolVar(&r.resume, "resume", false, "resume this command's interrupted run; begin a new one if there is none")
 	r.addTrust(f)
 }
 

@@ -25,7 +25,7 @@ func newRuns(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "runs",
 		Short: "List, show, resume, retry, pause and stop runs",
-		Args:  cobra.NoArgs,
+		Args:  subcommandOnly,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRunsList(a, listRuns), newRunsShow(a, showRun), newRunsReport(a, reportRun), newRunsWatch(a, watchRun),

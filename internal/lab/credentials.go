@@ -217,7 +217,7 @@ func (c *credentials) write(dir, url, provisionerPassword string) error {
 		}
 	}
 	common := []string{
-		"loglevel = warn", "color = false", "plugin.choria.use_srv = false",
+		"loglevel = warn", "color = false", "plugin.choria.use_srv = false", "plugin.fleetctl.practice = true",
 		"plugin.choria.middleware_hosts = " + url,
 	}
 	for _, line := range c.settings {
