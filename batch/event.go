@@ -54,6 +54,16 @@ type (
 		At time.Time
 		Link
 	}
+	gateEvent struct { // a round of the gates
+		At       time.Time
+		Question int // of the gateCmd that it answers
+		Round    GateRound
+	}
+	gateEnd struct { // the Gatekeeper has ended
+		At       time.Time
+		Question int
+		Err      error
+	}
 	controlEvent struct {
 		At time.Time
 		Control
@@ -79,6 +89,8 @@ func (e timerEvent) when() time.Time     { return e.At }
 func (e confirmEvent) when() time.Time   { return e.At }
 func (e interruptEvent) when() time.Time { return e.At }
 func (e linkEvent) when() time.Time      { return e.At }
+func (e gateEvent) when() time.Time      { return e.At }
+func (e gateEnd) when() time.Time        { return e.At }
 func (e controlEvent) when() time.Time   { return e.At }
 func (e abandonEvent) when() time.Time   { return e.At }
 
@@ -124,21 +136,28 @@ type (
 	verifyCmd  struct{ Targets []Target }
 	probeCmd   struct{ Targets []Target }
 	confirmCmd struct{ Step }
-	timerCmd   struct {
+	gateCmd    struct {
+		Question int // numbered from 1
+		Moment
+	}
+	gateCancelCmd struct{} // the question in flight is not needed any more
+	timerCmd      struct {
 		Timer timerKind
 		Batch int
 		At    time.Time
 	}
-	haltCmd struct{} // cut short what sends or prepares to send: act, baseline, probe, confirm
+	haltCmd struct{} // cut short what sends or prepares to send: act, baseline, probe, confirm, gate
 	endCmd  struct{} // the run is over
 )
 
-func (recordCmd) isCommand()   {}
-func (actCmd) isCommand()      {}
-func (baselineCmd) isCommand() {}
-func (verifyCmd) isCommand()   {}
-func (probeCmd) isCommand()    {}
-func (confirmCmd) isCommand()  {}
-func (timerCmd) isCommand()    {}
-func (haltCmd) isCommand()     {}
-func (endCmd) isCommand()      {}
+func (recordCmd) isCommand()     {}
+func (actCmd) isCommand()        {}
+func (baselineCmd) isCommand()   {}
+func (verifyCmd) isCommand()     {}
+func (probeCmd) isCommand()      {}
+func (confirmCmd) isCommand()    {}
+func (gateCmd) isCommand()       {}
+func (gateCancelCmd) isCommand() {}
+func (timerCmd) isCommand()      {}
+func (haltCmd) isCommand()       {}
+func (endCmd) isCommand()        {}

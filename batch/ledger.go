@@ -66,6 +66,8 @@ type ledger struct {
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
 	paused         bool
+	asking         bool         // the gates are being asked
+	gates          []GateResult // of all lives
 	started, ended time.Time
 	resumes, late  int
 	replaced       int // absent canaries that another node took the place of
@@ -219,6 +221,8 @@ func (l *ledger) apply(r *Record) error {
 			last++
 		}
 	case KindSent, KindWithdrawn, KindReplies, KindBatchEnd:
+	case KindGate:
+		first = 0
 	default:
 		last = r.Batch
 		first = r.Batch
@@ -247,10 +251,12 @@ func (l *ledger) apply(r *Record) error {
 	case KindReplaced:
 		return l.applyReplaced(r)
 	case KindPaused, KindContinued:
-		l.paused = r.Kind == KindPaused
+		l.paused, l.asking = r.Kind == KindPaused, l.asking && r.By == ByGate
 	case KindSent:
 		l.applySent(r)
 	case KindLink, KindSlots, KindNote:
+	case KindGate:
+		return l.applyGate(r)
 	case KindWithdrawn:
 		return l.applyWithdrawn(r)
 	case KindOutcomes:
@@ -290,6 +296,7 @@ func (l *ledger) applyBegin(r *Record) error {
 		return fmt.Errorf("a %s record without its body", r.Kind)
 	}
 	l.begin.Rules, l.begin.Pace, l.begin.Proved = r.Begin.Rules, r.Begin.Pace, r.Begin.Proved
+	l.begin.Gates, l.asking = r.Begin.Gates, false
 	if r.Kind == KindPlan {
 		l.begun, l.started = true, r.Time
 		return nil
@@ -381,18 +388,4 @@ func (l *ledger) intern(s string) string {
 		l.reasons[s] = s
 	}
 	return s
-}
-
-func unixNano(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixNano()
-}
-
-func timeOf(ns int64) time.Time {
-	if ns == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, ns).UTC()
 }

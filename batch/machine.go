@@ -44,6 +44,7 @@ type machine struct {
 	missing    missing
 	link       link
 	paused     bool
+	gates      gating
 }
 
 func newMachine(l *ledger, proved, canProbe bool, request func(int) string) *machine {
@@ -86,6 +87,10 @@ func (m *machine) step(e event) []command {
 		m.linked(e)
 	case controlEvent:
 		m.controlled(e)
+	case gateEvent:
+		m.gated(e)
+	case gateEnd:
+		m.gatesEnded(e)
 	case interruptEvent:
 		m.stop(e.At, haltFirm, Stop{Kind: StopSignal, Reason: e.Err.Error()})
 	case abandonEvent:
@@ -97,9 +102,9 @@ func (m *machine) step(e event) []command {
 
 // start begins or resumes the run. elapsed is how much time has passed for certain
 // since a recorded moment.
-func (m *machine) start(at time.Time, rules Rules, pace Pace, lagging bool, elapsed func(since, now time.Time) time.Duration) []command {
+func (m *machine) start(at time.Time, rules Rules, pace Pace, gates Gates, lagging bool, elapsed func(since, now time.Time) time.Duration) []command {
 	m.out = m.out[:0]
-	begin := Beginning{Rules: rules, Pace: pace, Proved: m.proved, Lagging: lagging && m.l.begun}
+	begin := Beginning{Rules: rules, Pace: pace, Gates: gates, Proved: m.proved, Lagging: lagging && m.l.begun}
 	kind := KindResumed
 	if !m.l.begun {
 		kind = KindPlan
@@ -109,6 +114,7 @@ func (m *machine) start(at time.Time, rules Rules, pace Pace, lagging bool, elap
 	if pace.Deadline > 0 {
 		m.emit(timerCmd{timerDeadline, 0, at.Add(pace.Deadline)})
 	}
+	m.openGates()
 	if m.win != nil {
 		m.openWindow(at, elapsed)
 	}

@@ -16,6 +16,7 @@ type flight struct {
 	rows      []int32 // of the pool: those that were chosen
 	prep      preparation
 	sent      time.Time // when Act returned
+	holdups   int       // of the gates, when it was begun
 	uncertain bool      // some nodes may not have been sent to
 }
 

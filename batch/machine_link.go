@@ -47,6 +47,7 @@ func (m *machine) linked(e linkEvent) {
 		m.stop(e.At, haltHard, Stop{Kind: StopLost, Reason: "the connection was lost and could not be made again" + because(e.Err)})
 	case !e.Up && k.down.IsZero():
 		k.down, k.questions = e.At, m.questions
+		m.closeGates()
 		m.record(Record{Kind: KindLink, Time: e.Time, Reason: LinkLost(e.Err)})
 	case e.Up && !k.down.IsZero():
 		away := Longest(k.down, e.At)
@@ -194,6 +195,10 @@ func (m *machine) controlled(e controlEvent) {
 		return
 	}
 	m.paused = pause
+	if pause {
+		m.closeGates()
+		m.gates.waiting = false // its pause is the operator's now
+	}
 	kind := KindContinued
 	if pause {
 		kind = KindPaused

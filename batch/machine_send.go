@@ -49,16 +49,25 @@ func (m *machine) refill(at time.Time) bool {
 	for len(m.queue) > 0 && m.l.batches[m.queue[0]-1].counts.Of(Planned) == 0 {
 		m.queue = m.queue[1:] // a request elsewhere did for its nodes, or they moved
 	}
+	if m.held() {
+		m.gates.open = m.gates.open && len(m.queue) == 0 // what passed before is too old for a batch that had to wait
+	}
 	switch {
 	case !m.proved && m.inGrace(at): // there is no way to look whether servers are back
 		return false
 	case len(m.queue) == 0:
 		return m.win != nil && m.wake.IsZero() && m.startNodes(at)
-	case len(m.flights)+len(m.missing.nodes) > 0 || m.open(0) > 0 || m.mustAsk() || !m.wake.IsZero():
+	case m.held() || !m.passGates(at):
 		return false
 	}
+	m.gates.open = false // for this batch alone
 	m.begin(at, &flight{batch: m.queue[0]})
 	return true
+}
+
+// held reports whether the next planned batch has to wait for the last one, or for the operator.
+func (m *machine) held() bool {
+	return len(m.flights)+len(m.missing.nodes) > 0 || m.open(0) > 0 || len(m.queue) > 0 && m.mustAsk() || !m.wake.IsZero()
 }
 
 // up reports whether nothing holds the run back: a pause, or the connection.
@@ -72,6 +81,8 @@ func (m *machine) mayLeave(at time.Time, f *flight) bool {
 	switch {
 	case !m.up(), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
 		return false // what is known by then is too old
+	case m.gates.on && f.holdups != m.gates.holdups:
+		return false // what the gates said, too
 	case m.win != nil && !m.alone(f) && m.inDoubt():
 		return false
 	}
@@ -80,7 +91,7 @@ func (m *machine) mayLeave(at time.Time, f *flight) bool {
 
 // begin puts a batch on its way.
 func (m *machine) begin(at time.Time, f *flight) {
-	f.stage, f.prep = stageAsking, preparation{said: map[string]Baseline{}}
+	f.stage, f.prep, f.holdups = stageAsking, preparation{said: map[string]Baseline{}}, m.gates.holdups
 	m.flights = append(m.flights, f)
 	if m.proved {
 		m.ask(at, f, m.aboard(f))

@@ -88,6 +88,9 @@ func (p Progress) Rules() Rules { return p.l.begin.Rules }
 // Pace returns the pace of the last start or resume.
 func (p Progress) Pace() Pace { return p.l.begin.Pace }
 
+// Gates returns the gates of the last start or resume.
+func (p Progress) Gates() Gates { return p.l.begin.Gates }
+
 // Counts returns how many nodes are in each state.
 func (p Progress) Counts() Counts { return p.l.counts.all }
 
@@ -208,7 +211,7 @@ func (p Progress) Summary() Summary {
 	l := p.l
 	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
 		Stop: l.stop(), Verdict: l.verdict(), Reason: l.reason(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
-		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Rolling: l.begin.Plan.Policy.Rolling, progress: p,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Gates: l.gates, Rolling: l.begin.Plan.Policy.Rolling, progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
 		s.Batches[i] = p.Batch(i + 1)

@@ -9,13 +9,14 @@ import (
 )
 
 // RecordVersion is the newest version of records. This package reads it and
-// earlier ones. A record carries the version that its kind came with, so that an
+// earlier ones. A record carries the version that its content came with, so that an
 // earlier program reads a run without such records, and refuses others with a hint.
 const RecordVersion = 3
 
-// version returns the version that a kind of record came with.
-func (k Kind) version() int {
-	if k == KindLeftOut {
+// version returns the version that the content of a record came with.
+func (r *Record) version() int {
+	gates := r.Kind == KindGate || r.Begin != nil && !r.Begin.Gates.IsZero() || r.Stop != nil && r.Stop.Kind == StopGate
+	if gates || r.Kind == KindLeftOut {
 		return 3
 	}
 	return 2
@@ -46,6 +47,7 @@ const (
 	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
 	KindPaused    Kind = "paused"    // nothing new is sent until continued
 	KindContinued Kind = "continued" // sending continues
+	KindGate      Kind = "gate"      // one look at every gate; changes no state
 	KindSlots     Kind = "slots"     // silent nodes hold slots of a window; changes no state
 	KindNote      Kind = "note"      // for people; changes no state
 	KindRunEnd    Kind = "run-end"   // planned became not-sent, sending unknown
@@ -68,7 +70,8 @@ type Record struct {
 	Uncertain bool              `json:"uncertain,omitempty"` // replies: silent nodes may not have been sent to, so they stay sending
 	Up        bool              `json:"up,omitempty"`        // link: it is back
 	Away      time.Duration     `json:"away,omitempty"`      // link: how long it was away
-	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked
+	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked, or gate
+	Gate      *GateRound        `json:"gate,omitempty"`      // gate; Batch is the one that ended last, 0 before the first
 	End       *Ending           `json:"end,omitempty"`
 }
 
@@ -78,6 +81,7 @@ type Beginning struct {
 	Plan   *Plan  `json:"plan,omitempty"`
 	Rules  Rules  `json:"rules"`
 	Pace   Pace   `json:"pace"`
+	Gates  Gates  `json:"gates,omitzero"`
 	Proved bool   `json:"proved,omitempty"` // accepted is not final: a Verifier is at work
 	// Lagging reports that the record may lack requests that were really sent: it is a copy.
 	Lagging bool `json:"lagging,omitempty"`
@@ -116,7 +120,7 @@ func (e *RecordError) Unwrap() error { return e.Err }
 var ErrNoPlan = errors.New("the journal holds no plan: nothing was sent")
 
 func encodeRecord(r Record) ([]byte, error) {
-	r.Version = r.Kind.version()
+	r.Version = r.version()
 	line, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s record: %w", r.Kind, err)

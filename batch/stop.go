@@ -16,10 +16,11 @@ const (
 	StopLost                         // the connection was lost for good, or a batch could not be sent
 	StopDeclined                     // the answer between batches was no
 	StopFault                        // a record could not be kept
+	StopGate                         // a gate failed, or was inconclusive for too long
 	stopEnd
 )
 
-var stopWords = [stopEnd]string{"none", "rule", "deadline", "signal", "lost", "declined", "fault"}
+var stopWords = [stopEnd]string{"none", "rule", "deadline", "signal", "lost", "declined", "fault", "gate"}
 
 // String returns the kind's word; it works for every value.
 func (k StopKind) String() string {

@@ -86,7 +86,7 @@ func applyPlan(ctx context.Context, a *app, o applyOptions) error {
 	}
 	a.flags.federations = f.Plan.Federations
 	return withRun(ctx, a, &o.req, request, func(c run.Context) (run.Result, error) {
-		return run.Apply(ctx, c, request, a.env.places())
+		return run.Apply(ctx, c, request)
 	})
 }
 

@@ -145,6 +145,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: events,
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
 		Settings: settings, SettingsFile: a.env.settingsFile(), User: a.env.user(), Host: hostName(), Version: build().Version, Logger: a.logger(),
+		Environ: childEnvironment(o, settings, f.About().ConfigFile), Places: a.env.places(),
 		Outlive: func(id string) <-chan batch.Control {
 			outlivePipes()
 			a.running.Store(&id)

@@ -19,6 +19,7 @@ type reqOptions struct {
 	guard   guardOptions
 	proof   proofOptions
 	record  recordOptions
+	gates   gateOptions
 
 	agent, action string
 	inputs        map[string]string // as typed
@@ -78,11 +79,33 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.maxAbsent, "max-absent", "stop when this many nodes are not connected")
 	f.Var(&o.maxFailedBatch, "max-failed-batch", "stop when this many nodes of one batch have failed")
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
+	o.gates.add(f)
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
 	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins or ends; also when it pauses, continues and stops, with JSON on its stdin; \"none\" turns it off")
 	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
+}
+
+// gateOptions are the flags of what is asked before the first batch and after each one.
+type gateOptions struct {
+	commands, queries         []string
+	server                    string
+	stable, every, wait, time seconds
+}
+
+func (g *gateOptions) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&g.commands, "gate", nil, "before the first batch and after each, run the shell `COMMAND`: 0 continues, 6, 8, 9, 75, 124, 126 and more pause, others stop the run; all gates must pass")
+	f.StringArrayVar(&g.queries, "gate-promql", nil, "also ask Prometheus: `EXPR` must give one number other than 0")
+	f.StringVar(&g.server, "prometheus", "", "`URL` of the Prometheus server (or prometheus in the settings)")
+	f.Var(&g.stable, "gate-for", "gates must pass at every look for this long")
+	f.Var(&g.every, "gate-every", "how long to wait before gates are asked again (10s)")
+	f.Var(&g.wait, "gate-wait", "how long gates may be inconclusive before the run stops (10m)")
+	f.Var(&g.time, "gate-timeout", "how long one gate may take to answer; then it is inconclusive (30s)")
+}
+
+func (g *gateOptions) value() run.Gates {
+	return run.Gates{Commands: g.commands, Queries: g.queries, Server: g.server, For: g.stable.wait(), Every: g.every.wait(), Wait: g.wait.wait(), Timeout: g.time.wait()}
 }
 
 // guardOptions are the flags that can refuse a run. The settings file can set the same limits.
@@ -210,6 +233,7 @@ func (o *reqOptions) value() (run.Request, error) {
 			MaxNodes: g.maxNodes.count(), Expect: g.expect.count(), ExpectFile: g.expectFile, Yes: g.yes, NoInput: g.noInput, InsecureToken: g.insecureToken,
 			AllowExpiring: g.allowExpiring,
 		},
+		Gates: o.gates.value(),
 		Proof: run.Proof{
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),
 		},

@@ -50,17 +50,19 @@ const (
 
 // pending is a request that was sent: the nodes asked, and whether each has answered.
 type pending struct {
+	id     string
 	agent  string
 	action string    // "" for the discovery agent's
 	sent   time.Time // when publishing began
 	open   bool      // any sender may answer: broadcasts and service requests
 	heard  map[string]heard
-	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, see keepStep, and is
-	// of the publishing goroutine alone.
+	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, until keepUntil, see
+	// keepStep. Both of these are of the publishing goroutine alone.
 	concluded int
 	keepsPace bool
+	keepUntil time.Time
 	nodes     []string // in the order of their tokens
-	tokens    []uint64 // see absentSubject; nil where no notice can come
+	tokens    []uint64 // see absentSubjects; nil where no notice can come
 }
 
 // newPending is a request to these nodes. With notices, the broker is asked to report those that are absent.
@@ -78,7 +80,7 @@ func newPending(agent string, nodes []string, notices bool) *pending {
 func (s *Session) register(id string, p *pending) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.sent = time.Now()
+	p.id, p.sent = id, time.Now()
 	s.pending[id] = p
 }
 
@@ -168,12 +170,14 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 
 // direct publishes a request to the nodes' own subjects.
 func (s *Session) direct(ctx context.Context, r choria.Request, action string, nodes []string) (Sent, error) {
+	every := choria.NodeSubject(r.Collective, "")
+	names := texts{n: len(nodes), append: func(text []byte, i int) []byte { return append(append(text, every...), nodes[i]...) }}
 	subjects := make([]string, len(nodes))
 	for i, n := range nodes {
 		if err := choria.CheckIdentity(n); err != nil {
 			return Sent{}, fmt.Errorf("cannot address node %q: %w", n, err)
 		}
-		subjects[i] = choria.NodeSubject(r.Collective, n)
+		subjects[i] = names.get(i)
 	}
 	before := s.client.link()
 	notices := s.elsewhere == "" && len(s.client.federations) == 0

@@ -111,6 +111,7 @@ var documentedNames = []documented{
 	own("a CA file that verifies the certificates of request signer and login service", "signer_ca"),
 	own("`true`: do not verify them, and allow plain http", "insecure_signer"),
 	own("a command that runs at the events of every run that changes something: [notifications.md](notifications.md); `--on-event` names another", "on_event"),
+	own("the Prometheus server of `--gate-promql`: an address, or a map with how to get in: [gates.md](gates.md#prometheus)", "prometheus"),
 	own("what needs approvals of other operators: [below](#approvals)", "approvals"),
 	own("the fleets that `--site` chooses from: [below](#sites)", "sites"),
 }

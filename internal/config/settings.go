@@ -28,6 +28,8 @@ type Settings struct {
 
 	OnEvent string `yaml:"on_event" json:"on_event"` // a command that hears of every run that changes something
 
+	Prometheus Prometheus `yaml:"prometheus" json:"prometheus,omitzero"` // where queries of gates are asked
+
 	Approvals []Approval `yaml:"approvals" json:"approvals,omitempty"` // what needs approvals of other operators
 
 	Sites map[string]Site `yaml:"sites" json:"sites,omitempty"` // by name; callers must not change it
@@ -72,6 +74,10 @@ var settingKeys = append(slices.Clone(limitKeys), []settingKey{
 			return "a command for the shell"
 		}
 		return ""
+	}},
+	{name: "prometheus", parse: func(s *Settings, v *yaml.Node) (err error) {
+		s.Prometheus, err = parsePrometheus(v)
+		return err
 	}},
 	{name: "approvals", parse: func(s *Settings, v *yaml.Node) (err error) {
 		s.Approvals, err = parseApprovals(v)

@@ -17,6 +17,7 @@ import (
 	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/gate"
 	"fleetctl/internal/journal"
 	"fleetctl/internal/proof"
 	"fleetctl/internal/secret"
@@ -68,6 +69,8 @@ type Context struct {
 	User         string // who runs this, for the record
 	Host         string
 	Version      string       // of this program
+	Environ      []string     // of the commands of gates: NAME=VALUE, none secret by its name
+	Places       gate.Places  // where the words of these commands lead
 	Logger       *slog.Logger // what happens, for --debug; nil: discarded
 	// Outlive is called before a recorded run begins: from then on the process must not end because a pipe is closed. It
 	// returns what pauses and continues the run, besides Store.Control; may be nil, and may return nil.
@@ -94,7 +97,8 @@ type call struct {
 	// clocks judge the times that come from records; lagging means that the record may lack requests that were sent.
 	clocks  []journal.Clock
 	lagging bool
-	tokens  *tokenLook // nil before the nodes' tokens were looked at
+	keeper  batch.Gatekeeper // nil without gates
+	tokens  *tokenLook       // nil before the nodes' tokens were looked at
 	// planned is closed when the plan of the run is recorded; nil: nothing waits for that.
 	planned io.Closer
 }
@@ -114,7 +118,7 @@ func prepare(ctx context.Context, c Context, r Request) (*call, error) {
 	if err := (demand{j}).checkVersion(); err != nil {
 		return nil, err
 	}
-	return j, nil
+	return j, gatekeeping{j}.open()
 }
 
 // resolve finds the agent's document and turns the inputs into data, before any other network work.

@@ -47,6 +47,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
 		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
+		Gates: gatekeeping(c).recorded(), Gatekeeper: c.keeper,
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier

@@ -16,7 +16,6 @@ import (
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/config"
-	"fleetctl/internal/gate"
 	"fleetctl/internal/saved"
 )
 
@@ -46,7 +45,7 @@ var sendingPaths = []sendingPath{
 		return Retry(ctx, c, r, s, []batch.State{batch.NotSent})
 	}},
 	{name: "apply", saved: true, send: func(ctx context.Context, c Context, r Request, _ Stored) (Result, error) {
-		return Apply(ctx, c, r, gate.Places{})
+		return Apply(ctx, c, r)
 	}},
 }
 

@@ -49,6 +49,7 @@ type Request struct {
 	Pace          Pace
 	Rules         batch.Rules // StopWhenNothing is filled in for actions that change something
 	Guards        Guards
+	Gates         Gates
 	Proof         Proof
 	Record        Record
 	DryRun        bool   // report the plan and stop
@@ -118,7 +119,7 @@ func (r Request) Validate() error {
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
 	}
-	if err := r.Save.validate(r); err != nil {
+	if err := errors.Join(r.Save.validate(r), r.Gates.validate(r)); err != nil {
 		return err
 	}
 	if r.Record.Off && (r.Record.On || r.Record.Resume) {
@@ -231,6 +232,7 @@ func (r *Request) keepPace(p batch.Progress) {
 		r.Pace.ConfirmEach = Wish{pace.ConfirmEach, pace.ConfirmEach}
 	}
 	keepRules(&r.Rules, rules)
+	r.Gates.keep(p.Gates())
 }
 
 // keepRules fills in every stop rule that was not given now.

@@ -86,6 +86,10 @@ func differences(r Request, p batch.Progress) []string {
 	add(!r.Rules.MaxFailedBatch.IsZero(), "--max-failed-batch", r.Rules.MaxFailedBatch, rules.MaxFailedBatch)
 	add(!r.Rules.MaxNoReplyBatch.IsZero(), "--max-no-reply-batch", r.Rules.MaxNoReplyBatch, rules.MaxNoReplyBatch)
 	add(r.Rules.FailFast, "--fail-fast", r.Rules.FailFast, rules.FailFast)
+	if g := p.Gates(); r.Gates.any() {
+		add(true, "--gate", strings.Join(r.Gates.Commands, ", "), strings.Join(g.Commands, ", "))
+		add(true, "--gate-promql", strings.Join(r.Gates.Queries, ", "), strings.Join(g.Queries, ", "))
+	}
 	return out
 }
 
@@ -176,13 +180,18 @@ func (c job) take(ctx context.Context, left guardInput) (*journal.Journal, batch
 	return c.Store.take(left.stored.ID)
 }
 
-// keep fills in the recorded pace and rules, and refuses what the run's mode has no use for.
+// keep fills in the recorded pace, rules and gates, and refuses what the run's mode has no use for.
 func (c job) keep(p batch.Progress) error {
 	c.req.keepPace(p)
 	if p.Plan().Rolls() {
-		return c.req.rolls()
+		if err := c.req.rolls(); err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := c.req.Gates.validate(c.req); err != nil {
+		return err
+	}
+	return gatekeeping(c).open()
 }
 
 // remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched. Those that

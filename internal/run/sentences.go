@@ -3,6 +3,7 @@ package run
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"fleetctl/batch"
 	"fleetctl/internal/proof"
@@ -21,7 +22,7 @@ func (c checkpoint) sentences(rolling bool) []string {
 			}
 		}
 	}
-	return append(append(out, RuleSentences(c.rules(), rolling)...), c.proofSentences()...)
+	return append(out, slices.Concat(RuleSentences(c.rules(), rolling), gatekeeping(c).sentences(), c.proofSentences())...)
 }
 
 // RuleSentences describe the stop rules, one sentence each.

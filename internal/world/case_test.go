@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -22,7 +23,8 @@ type spec struct {
 	noise   noise
 	nodes   []traits
 	policy  batch.Policy
-	racks   int // fact rack: the values, dealt out in turn; 0: no node has it
+	gated   bool // gates are asked
+	racks   int  // fact rack: the values, dealt out in turn; 0: no node has it
 	rules   batch.Rules
 	pace    batch.Pace
 
@@ -72,6 +74,7 @@ type process struct {
 	rules     batch.Rules
 	pace      batch.Pace
 	lagging   bool // the record may lack what was sent
+	gates     gates
 }
 
 // pausing asks for a pause, or for its end.
@@ -114,7 +117,7 @@ func (p *process) hold(pause bool) {
 	case p.control <- pausing{time.Now(), pause}:
 		p.pausedAt = time.Time{}
 		if pause {
-			p.pausedAt = time.Now()
+			p.pausedAt, p.gates.closed = time.Now(), time.Now()
 		}
 	default:
 	}
@@ -222,6 +225,7 @@ func (c *caseRun) live(l life) {
 		p.rules = *l.rules
 	}
 	p.pace.Deadline = l.deadline
+	p.gates.rng = rand.New(rand.NewPCG(c.s.seed, 5+uint64(len(c.runs))))
 	p.c.tape = r.tape
 	p.ctx, p.cancel = context.WithCancelCause(c.t.Context())
 	defer p.cancel(nil)

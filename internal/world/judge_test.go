@@ -55,6 +55,9 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindReplies:
 		w.logf("run     %s: the replies of batch %d are in", t.run.id, r.Batch)
 		w.judgeReplies(t, r.Batch)
+	case batch.KindGate:
+		w.logf("run     %s: gates %s, decided %v", t.run.id, r.Gate.Verdict, r.Gate.Decided)
+		w.saw("gates " + r.Gate.Verdict.String())
 	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
@@ -97,6 +100,7 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 		w.violated("run %s: batch %d is begun while paused", t.run.id, r.Batch)
 	}
 	w.judgeRules(t, before, r.Batch)
+	w.judgeGates(t, before.Plan(), r.Batch, len(nodes))
 	first := t.sent == 0
 	t.sent = r.Batch
 	if before.Plan().Rolls() {

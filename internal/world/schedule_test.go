@@ -56,6 +56,7 @@ func fromSeed(seed uint64) *spec {
 		s.noise = noise{lost: 0.1 * r.Float64(), late: 0.1 * r.Float64(), duplicate: 0.1 * r.Float64(), forged: 0.1 * r.Float64()}
 	}
 	s.randomWindow()
+	s.randomGates()
 	s.lives = append(s.lives, randomLife(r, s, "begin"))
 	for range r.IntN(5) {
 		kind := pick(r, "resume", "resume", "retry")
