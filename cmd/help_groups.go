@@ -19,7 +19,8 @@ type flagGroup struct {
 var flagGroups = []flagGroup{
 	targetGroup,
 	{"Batches", []string{"batch", "batch-sleep", "canary", "mode", "deadline"}, []string{"confirm-each", "max-per", "reply-timeout", "spread-by", "ttl"}},
-	{"Stop rules", []string{"max-failed", "max-no-reply", "fail-fast"}, []string{"max-absent", "max-failed-batch", "max-no-reply-batch"}},
+	{"Stop rules and gates", []string{"max-failed", "max-no-reply", "fail-fast", "gate"},
+		[]string{"gate-every", "gate-for", "gate-promql", "gate-timeout", "gate-wait", "max-absent", "max-failed-batch", "max-no-reply-batch", "prometheus"}},
 	{"Proof", []string{"verify-version", "no-verify"}, []string{"settle", "verify", "verify-expr", "verify-timeout"}},
 	{"Safety", []string{"dry-run", "save-plan", "max-nodes", "yes"}, []string{"allow-expiring", "expect", "expect-file", "insecure-token", "no-input", "plan-expires"}},
 	outputGroup,

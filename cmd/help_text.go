@@ -161,7 +161,7 @@ func (p *page) flags(c *cobra.Command) {
 		fmt.Fprintf(p, "All flags, in full: %s help %s --all\n", root.Name(), strings.TrimPrefix(c.CommandPath(), root.Name()+" "))
 	}
 	if c != root {
-		fmt.Fprintf(p, "Flags of every command, such as --config and --site: %s --help\n", root.Name())
+		fmt.Fprintf(p, "Global flags, such as --config and --site: %s --help\n", root.Name())
 	}
 }
 

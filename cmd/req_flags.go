@@ -95,7 +95,7 @@ type gateOptions struct {
 }
 
 func (g *gateOptions) add(f *pflag.FlagSet) {
-	f.StringArrayVar(&g.commands, "gate", nil, "before the first batch and after each, run the shell `COMMAND`: 0 continues, 6, 8, 9, 75, 124, 126 and more pause, others stop the run; all gates must pass")
+	f.StringArrayVar(&g.commands, "gate", nil, "run the shell `COMMAND` before the first batch and after each; 0 continues, 6, 8, 9, 75, 124, 126 and more pause, others stop the run; all gates must pass")
 	f.StringArrayVar(&g.queries, "gate-promql", nil, "also ask Prometheus: `EXPR` must give one number other than 0")
 	f.StringVar(&g.server, "prometheus", "", "`URL` of the Prometheus server (or prometheus in the settings)")
 	f.Var(&g.stable, "gate-for", "gates must pass at every look for this long")
