@@ -24,7 +24,7 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 		Use:     "req AGENT ACTION [key=value...]",
 		Aliases: []string{"rpc", "request"},
 		Short:   "Ask the chosen nodes for an action, in batches",
-		Long:    "req sends an action of an agent to the chosen nodes, in batches, and reports what became of each node.",
+		Long:    "req sends an action of an agent to the chosen nodes, in batches, and reports the state of each node.",
 		Example: `  fleetctl req rpcutil ping -F country=mt
   fleetctl req choria_provision restart token=@token.txt --batch 100 --batch-sleep 30
   fleetctl req choria_provision                  # its actions, and how dangerous each is
