@@ -18,13 +18,14 @@ type flagGroup struct {
 // stands in none of them fails TestEveryFlagOfReqHasAGroup.
 var flagGroups = []flagGroup{
 	targetGroup,
-	{"Batches", []string{"batch", "batch-sleep", "canary", "mode", "deadline"}, []string{"confirm-each", "max-per", "reply-timeout", "spread-by", "ttl"}},
+	{"Batches", []string{"batch", "batch-sleep", "canary", "mode", "deadline"}, []string{"confirm-each", "last-if", "max-per", "not-since", "outside", "reply-timeout", "spread-by", "ttl", "within"}},
 	{"Stop rules and gates", []string{"max-failed", "max-no-reply", "fail-fast", "gate"},
 		[]string{"gate-every", "gate-for", "gate-promql", "gate-timeout", "gate-wait", "max-absent", "max-failed-batch", "max-no-reply-batch", "prometheus"}},
 	{"Proof", []string{"verify-version", "no-verify"}, []string{"settle", "verify", "verify-expr", "verify-timeout"}},
 	{"Safety", []string{"dry-run", "save-plan", "max-nodes", "yes"}, []string{"allow-expiring", "expect", "expect-file", "insecure-token", "no-input", "plan-expires"}},
+	{"Several operators", []string{"lock"}, []string{"lock-wait"}},
 	outputGroup,
-	{"Record", []string{"resume", "on-event"}, []string{"journal", "no-journal", "state-dir", "trust-record"}},
+	{"Record", []string{"resume", "detach", "on-event"}, []string{"journal", "no-journal", "state-dir", "trust-record"}},
 }
 
 // targetGroup are the flags of every command that chooses nodes.
