@@ -43,9 +43,7 @@ func subcommandOnly(c *cobra.Command, args []string) error {
 	}
 	var known []string
 	for _, sub := range c.Commands() {
-		for _, name := range append([]string{sub.Name()}, sub.Aliases...) {
-			known = append(known, name)
-		}
+		known = append(append(known, sub.Name()), sub.Aliases...)
 		for _, below := range sub.Commands() { // `fleetctl resume` means `fleetctl runs resume`
 			if below.Name() == args[0] {
 				return usage(fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath()), "did you mean `"+below.CommandPath()+"`?")
