@@ -26,9 +26,9 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 		Short:   "Ask the chosen nodes for an action, in batches",
 		Long:    "req sends an action of an agent to the chosen nodes, in batches, and reports the state of each node.",
 		Example: `  fleetctl req rpcutil ping -F country=mt
-  fleetctl req choria_provision restart token=@token.txt --batch 100 --batch-sleep 30
-  fleetctl req choria_provision                  # its actions, and how dangerous each is
-  fleetctl req choria_provision restart --help   # its inputs, with types and limits`,
+  fleetctl req choria_provision restart token=@FILE --batch 100
+  fleetctl req choria_provision                  # its actions, their danger
+  fleetctl req choria_provision restart --help   # its inputs, their limits`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: completeRequest(a),
 		RunE: func(c *cobra.Command, args []string) error {
