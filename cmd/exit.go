@@ -133,7 +133,7 @@ func refusalCode(err error) (code int, hint string, ok bool) {
 		return exitUsage, e.Hint, true
 	}
 	if e, ok := errors.AsType[*report.FormatError](err); ok {
-		return exitUsage, "use one of " + report.FormatNames(e.Offered), true
+		return exitUsage, strings.TrimLeft(didYouMean(e.Name, strings.Split(report.FormatNames(e.Offered), ", "))+" use one of "+report.FormatNames(e.Offered), " "), true
 	}
 	if e, ok := errors.AsType[*report.FileError](err); ok {
 		return exitUsage, e.Hint, true

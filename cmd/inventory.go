@@ -131,6 +131,7 @@ func oneNode(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, wa
 	if err != nil && node.Identity == "" {
 		return err
 	}
+	n.KeepFacts(filter.FactNames(node.Facts))
 	var werr error
 	if o.asJSON {
 		werr = render.IndentedJSON(a.io.out, node)

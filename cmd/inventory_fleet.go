@@ -197,6 +197,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	n.KeepFacts(slices.Collect(maps.Keys(seen.names)))
 	if err := seen.checkGroup(o.fleet.groupBy, tally); err != nil {
 		return err
 	}

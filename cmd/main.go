@@ -8,6 +8,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -38,6 +39,7 @@ type app struct {
 	screen      atomic.Pointer[report.Terminal] // whose last lines are redrawn; nil until something is shown
 	suspends    atomic.Bool                     // Ctrl-Z is seen to
 	scrub       secret.Scrubber                 // the secrets of this process: nothing that is written may hold them
+	helpError   error                           // of --help, which cobra has no place for
 }
 
 // globalFlags are the flags of every command.
@@ -115,7 +117,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetIn(a.io.in)
 	root.SetOut(a.io.out)
 	root.SetErr(a.io.err)
-	err := root.ExecuteContext(ctx)
+	err := cmp.Or(root.ExecuteContext(ctx), a.helpError)
 	if a.log != nil {
 		a.logger().Info("ended", "error", err)
 		if lost := a.log.close(); lost != nil {

@@ -77,7 +77,8 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 		{args: restart + "--dm carrier-pigeon", says: "carrier-pigeon"},
 		{args: restart + "--nosuch", says: "unknown flag: --nosuch", hint: "fleetctl req --help"},
 		{args: "req choria_provision restart token=- --nodes -", says: "--nodes - and token=- all read stdin"},
-		{args: "req rpcutil", says: "an agent and an action are needed", hint: "fleetctl req AGENT ACTION"},
+		{args: "req", says: "an agent and an action are needed", hint: "fleetctl req AGENT ACTION"},
+		{args: "req rpcutil", says: "an action is missing", hint: "fleetctl req rpcutil ACTION"},
 		{args: ping + "x=1 x=2", says: `input "x" is given twice`},
 		{args: ping + "word", says: "input 1 is not key=value"},
 

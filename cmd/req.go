@@ -24,12 +24,17 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 		Use:     "req AGENT ACTION [key=value...]",
 		Aliases: []string{"rpc", "request"},
 		Short:   "Ask the chosen nodes for an action, in batches",
+		Long:    "req sends an action of an agent to the chosen nodes, in batches, and reports the state of each node.",
 		Example: `  fleetctl req rpcutil ping -F country=mt
-  fleetctl req choria_provision restart token=s3cret --batch 100 --batch-sleep 30
-  fleetctl req rpcutil get_fact fact=os.family --json`,
+  fleetctl req choria_provision restart token=@FILE --batch 100
+  fleetctl req choria_provision                  # its actions, their danger
+  fleetctl req choria_provision restart --help   # its inputs, their limits`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: completeRequest(a),
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return missingAction(a, args[0])
+			}
 			if err := o.arguments(args); err != nil {
 				return err
 			}
@@ -49,10 +54,24 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	o.shared.add(f)
 	o.proof.add(f)
 	o.record.add(f)
-	f.StringVar(&o.savePlan, "save-plan", "", "save the plan in `FILE`, which must not exist, and stop, as --dry-run does")
+	f.StringVar(&o.savePlan, "save-plan", "", "save the plan in `FILE` and stop, as --dry-run does; FILE must not exist")
 	f.Var(&o.planLife, "plan-expires", "how long a saved plan can be applied (1h, 24h at most)")
 	f.StringVarP(&o.replyTo, "reply-to", "r", "", "have the replies sent to `SUBJECT`, do not wait for them, print the request's id")
 	return c
+}
+
+// reqName is the name of the command, whose arguments help explains as well.
+const reqName = "req"
+
+// missingAction refuses a request without an action, and lists the actions of the agent.
+func missingAction(a *app, agent string) error {
+	_, documents := offline(a)
+	doc, err := documents.Resolve(context.Background(), agent)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(a.io.err, agentHelp(doc, widthOf(a.io.err))+"\n")
+	return usage(errors.New("an action is missing"), "write `fleetctl req "+agent+" ACTION [key=value...]`")
 }
 
 // arguments reads AGENT ACTION and the inputs. The first : or = splits a key from its value, as upstream has it.

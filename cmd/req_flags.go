@@ -60,10 +60,10 @@ type reqOptions struct {
 
 // addSplit adds the flags that split nodes into batches. A resumed run keeps its batches.
 func (o *reqOptions) addSplit(f *pflag.FlagSet) {
-	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
-	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier (the next batch begins when the last one is over), or rolling (--batch nodes in flight, the next starts when one is proved)")
+	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5%; the last of a list repeats")
+	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier or rolling; barrier: the next batch begins when the last one is over; rolling: --batch nodes in flight, the next starts when one is proved")
 	completeWith(f, "mode", modeBarrier, modeRolling)
-	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
+	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none; an action that takes a token begins with 1")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
 	f.StringVar(&o.lastIf, "last-if", "", "nodes for which `EXPR` holds go last, in batches of their own: 'fact(\"role\") == \"leader\"', as --select has it")
 	f.Var((*texts)(&o.maxPer), "max-per", "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
@@ -78,10 +78,10 @@ const (
 // addSteps adds the flags that set the pace and the stop rules.
 func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
-	f.Var(&o.batchSleep, "batch-sleep", "wait this long after the replies of a batch before the next batch (1s); rolling: keep a slot empty this long after a proof")
+	f.Var(&o.batchSleep, "batch-sleep", "wait between batches (1s); counted from the replies of a batch; rolling: keep a slot empty this long after a proof")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "start no batch after this time")
-	f.StringVar(&o.within, "within", "", "begin batches only within these `HOURS` of the week, such as 'Mon-Fri 01:00-05:00 Europe/Malta'; several with a semicolon; always for no limit")
+	f.StringVar(&o.within, "within", "", "begin batches only within these `HOURS` of the week, such as 'Mon-Fri 01:00-05:00 Europe/Malta'; several are separated by semicolons; always for no limit")
 	f.Var(&o.notSince, "not-since", "leave out nodes whose process started within this time, such as 24h")
 	f.StringVar(&o.outside, "outside", string(run.OutsideWait), "`HOW` the run behaves outside of --within: wait or stop")
 	completeWith(f, "outside", string(run.OutsideWait), string(run.OutsideStop))
@@ -95,14 +95,14 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
 	o.addDetach(f)
-	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins, pauses, continues, stops and ends, with JSON on its stdin; \"none\" turns it off")
+	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins or ends; also when it pauses, continues and stops, with JSON on its stdin; \"none\" turns it off")
 	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
 }
 
 // addDetach adds the flag that leaves a run to a background process.
 func (o *reqOptions) addDetach(f *pflag.FlagSet) {
-	f.BoolVar(&o.detach, "detach", false, "after the plan and the questions, leave the run to a background process that outlives the terminal; print the run's id")
+	f.BoolVar(&o.detach, "detach", false, "leave the run to a background process; it outlives the terminal, and begins after the plan and the questions; prints the run's id")
 }
 
 // gateOptions are the flags of what is asked before the first batch and after each one.
@@ -114,7 +114,7 @@ type gateOptions struct {
 }
 
 func (g *gateOptions) add(f *pflag.FlagSet) {
-	f.StringArrayVar(&g.commands, "gate", nil, "before the first batch and after each, run the shell `COMMAND`: 0 continues, 6, 8, 9, 75, 124, 126 and more pause, others stop the run; all gates must pass")
+	f.StringArrayVar(&g.commands, "gate", nil, "run the shell `COMMAND` before the first batch and after each; 0 continues, 6, 8, 9, 75, 124, 126 and more pause, others stop the run; all gates must pass")
 	f.StringArrayVar(&g.queries, "gate-promql", nil, "also ask Prometheus: `EXPR` must give one number other than 0")
 	f.StringVar(&g.server, "prometheus", "", "`URL` of the Prometheus server (or prometheus in the settings)")
 	f.Var(&g.collateral, "max-collateral", "stop when more than `N` starts and ends of other nodes are heard between two batches")
@@ -165,7 +165,7 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	completeWith(f, "verify", run.VerifyAuto, run.VerifyNone)
 	f.BoolVar(&p.none, "no-verify", false, "trust the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
-	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: also require that nodes return with version `V`; for reprovision, raise --verify-timeout (such as 5m)")
+	f.StringVar(&p.version, "verify-version", "", "also require that nodes return with version `V`; after restart, reprovision and release_update; for reprovision, raise --verify-timeout (such as 5m)")
 	f.Var(&p.timeout, "verify-timeout", "how long to look for proof, counted from the end of the delay that a node announced (60s); for release_update, from the time the request was sent (5m)")
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
 }
@@ -177,7 +177,7 @@ type sharedOptions struct {
 }
 
 func (s *sharedOptions) add(f *pflag.FlagSet) {
-	f.StringArrayVar(&s.locks, "lock", nil, "hold the lock `NAME` of the brokers' streams: no other run with it sends meanwhile")
+	f.StringArrayVar(&s.locks, "lock", nil, "hold the lock `NAME`: no other run with it sends; the brokers' streams keep it")
 	f.Var(&s.wait, "lock-wait", "wait this long for a lock that another holds (0s)")
 }
 
@@ -194,7 +194,7 @@ func (r *recordOptions) add(f *pflag.FlagSet) {
 	r.addDir(f)
 	f.BoolVar(&r.off, "no-journal", false, "keep no record: nothing can be resumed, retried or looked up afterwards")
 	f.BoolVar(&r.on, "journal", false, "keep a record of an action that changes nothing, too")
-	f.BoolVar(&r.resume, "resume", false, "resume this command's interrupted run, if there is one")
+	f.BoolVar(&r.resume, "resume", false, "resume this command's interrupted run; begin a new one if there is none")
 	r.addTrust(f)
 }
 

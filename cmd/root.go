@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -61,7 +62,7 @@ func newRoot(a *app, args ...string) *cobra.Command {
 and asks any other RPC action as well. It speaks to unmodified Choria brokers and servers.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          subcommandOnly,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if version {
 				return showVersion(c.OutOrStdout(), false)
@@ -83,7 +84,7 @@ Try it on a practice fleet, on this machine alone:
 		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok { // pflag prints the value and its own text before ours
 			err = fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
 		}
-		return usage(err, "see `"+c.CommandPath()+" --help`")
+		return usage(err, cmp.Or(unknownFlag(c, err), "see `"+c.CommandPath()+" --help`"))
 	})
 	a.typed = root.PersistentFlags()
 	a.flags.add(a.typed)
@@ -94,12 +95,11 @@ Try it on a practice fleet, on this machine alone:
 		return a.openLog()
 	}
 	addCommands(a, root, args)
-	root.SetHelpCommand(newHelp(a))
+	addHelp(a, root)
 	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
 		completeFlags(a, root)
 	}
 	wrongArgumentsAreUsage(root)
-	fitHelp(a, root)
 	return root
 }
 

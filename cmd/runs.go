@@ -26,7 +26,7 @@ func newRuns(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "runs",
 		Short: "List, show, resume, retry, pause and stop runs",
-		Args:  cobra.NoArgs,
+		Args:  subcommandOnly,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRunsList(a, listRuns), newRunsShow(a, showRun), newRunsReport(a, reportRun), newRunsWatch(a, watchRun),
@@ -42,11 +42,11 @@ func (a *app) store(o recordOptions) run.Store { return run.Store{Dir: a.env.run
 func storedCode(s batch.Summary) int { return verdictCode(s.Verdict) }
 
 // newOfRun makes a command that takes one run and the place of its record.
-func newOfRun(a *app, name, long, short string, do func(context.Context, *app, runsOptions) error) *cobra.Command {
+func newOfRun(a *app, name, long, short string, fits func(run.Stored) bool, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{
 		Use:               name + " RUN",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeRunThat(a, &o.record, fits),
 		Short:             short,
 		Long:              long,
 		Args:              aRun(1),
@@ -140,7 +140,7 @@ func newRunsResume(a *app, do func(context.Context, *app, reqOptions, string) er
 	var o reqOptions
 	c := &cobra.Command{
 		Use:               "resume RUN [key=value...]",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeRunThat(a, &o.record, openRun),
 		Short:             "Resume an interrupted run, without sending anything twice",
 		Long: `resume verifies again what was accepted, looks (read-only) at nodes whose state is unknown, and sends to those that
 were never sent to. Secrets are not in the record: give them again, as for req.`,
@@ -190,7 +190,7 @@ func newRunsRetry(a *app, do func(context.Context, *app, reqOptions, string, []b
 	var which retryStates
 	c := &cobra.Command{
 		Use:               "retry RUN [key=value...]",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeRunThat(a, &o.record, failedRun),
 		Short:             "Start a new run over nodes of an earlier run that did not succeed",
 		Long: `retry starts a linked run. A node that may have received the earlier request is checked first (read-only), and is sent to
 only when it is proved untouched. Secrets are not in the record: give them again, as for req.`,

@@ -23,7 +23,7 @@ func newRunsWatch(a *app, do func(context.Context, *app, runsOptions) error) *co
 	var o runsOptions
 	c := &cobra.Command{
 		Use:               "watch [RUN]",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeRunThat(a, &o.record, liveRun),
 		Short:             "Follow a run of another process until it ends",
 		Args:              cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -96,7 +96,7 @@ func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
-	return newOfRun(a, "stop", "", "Ask the process of a run to end it, as a first Ctrl-C does", do)
+	return newOfRun(a, "stop", "", "Ask the process of a run to end it, as a first Ctrl-C does", liveRun, do)
 }
 
 // stopWait is how long stop waits for the run to end by itself.

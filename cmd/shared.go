@@ -20,7 +20,7 @@ func newShared(a *app) *cobra.Command {
 		Short: "What runs of several operators share on the brokers' streams",
 		Long: `Runs of several operators share locks on the fleet's own brokers, where these have streams
 (plugin.choria.network.stream.store). They protect from mistakes, not from enemies.`,
-		Args: cobra.NoArgs,
+		Args: subcommandOnly,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newSharedLocks(a, listLocks))

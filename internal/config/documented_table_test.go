@@ -63,6 +63,7 @@ var documentedNames = []documented{
 	key("", "federations whose collectives are addressed; see below", "plugin.choria.federation.collectives"),
 	key("", "the federations' brokers, `host:port`; else SRV records, no default", "plugin.choria.federation_middleware_hosts"),
 	key("false", "requests need a filter", "plugin.choria.require_client_filter"),
+	key("false", "`true`, as in the configuration of `fleetctl lab`: no hint about a token on the command line", "plugin.fleetctl.practice"),
 	key("", "folder for agent documents that the network's registry gives; unset, it is not asked", "plugin.choria.services.registry.cache"),
 	key("false", "end discovery when nothing more comes", "plugin.choria.discovery.broadcast.windowed_timeout"),
 	key("", "the inventory file", "plugin.choria.discovery.inventory.source"),

@@ -259,7 +259,7 @@ func (c *credentials) write(dir string, urls []string, provisionerPassword strin
 		}
 	}
 	common := []string{
-		"loglevel = warn", "color = false", "plugin.choria.use_srv = false",
+		"loglevel = warn", "color = false", "plugin.choria.use_srv = false", "plugin.fleetctl.practice = true",
 		"plugin.choria.middleware_hosts = " + url,
 	}
 	for _, line := range c.settings {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -20,13 +21,33 @@ func TestWhatIsNotedGoesToStderr(t *testing.T) {
 	s := newStory(t)
 	w := s.writer(Options{Format: JSON})
 	for _, e := range []run.Event{
-		run.SecretTyped{Key: "token"}, run.Noted{Level: run.Warning, Text: "w"}, run.Noted{Level: run.Hint, Text: "h"}, run.Noted{Level: run.Plain, Text: "p"},
+		run.Noted{Level: run.Warning, Text: "w"}, run.Noted{Level: run.Hint, Text: "h"}, run.Noted{Level: run.Plain, Text: "p"},
 	} {
 		s.report(w, e)
 	}
-	want := "hint: token on a command line shows in process lists and histories; token=@FILE, token=- or token=env:NAME keep it out\nwarning: w\nhint: h\np\n"
+	want := "warning: w\nhint: h\np\n"
 	if s.err.String() != want || s.out.Len() > 0 {
 		t.Errorf("stderr %q, stdout %q", s.err.String(), s.out.String())
+	}
+}
+
+// A hint must not be the first line that a new operator reads, nor stand between an error and its fix.
+func TestHintOfATypedSecretComesAfterTheVerdict(t *testing.T) {
+	const hint = "hint: token on a command line shows in process lists and histories; token=@FILE, token=- or token=env:NAME keep it out\n"
+	typed := func(w *Writer, s *story) { s.report(w, run.SecretTyped{Key: "token"}) }
+	s := newStory(t)
+	w := s.writer(Options{Format: JSON})
+	typed(w, s)
+	s.report(w, run.Noted{Level: run.Plain, Text: "the verdict"})
+	if err := w.End(nil); err != nil || s.err.String() != "the verdict\n"+hint {
+		t.Errorf("error %v, stderr %q", err, s.err.String())
+	}
+	s = newStory(t)
+	w = s.writer(Options{Format: JSON})
+	typed(w, s)
+	refused := errors.New("refused")
+	if err := w.End(refused); err != refused || s.err.Len() > 0 {
+		t.Errorf("after an error: %v, stderr %q", err, s.err.String())
 	}
 }
 

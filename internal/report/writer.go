@@ -66,6 +66,7 @@ type Writer struct {
 	start    time.Time
 	links    time.Time // since when losses of the connection are ours to report
 	complete bool      // the whole result was written
+	typed    []string  // secrets that stand on the command line
 	err      error     // the first error of writing
 }
 
@@ -88,6 +89,11 @@ func (w *Writer) End(err error) error {
 	w.release(nil)
 	if w.o.Format == Lines && err != nil {
 		w.keep(w.lines.Error(err))
+	}
+	if err == nil { // after the verdict; an error needs the operator's eyes first
+		for _, key := range w.typed {
+			w.live.say("hint: %s", SecretHint(key))
+		}
 	}
 	written := w.err
 	if w.o.File != nil {
@@ -121,7 +127,7 @@ func (w *Writer) keep(err error) {
 func (w *Writer) Report(e run.Event) error {
 	switch e := e.(type) {
 	case run.SecretTyped:
-		w.live.say("hint: %s", SecretHint(e.Key))
+		w.typed = append(w.typed, e.Key)
 	case run.Noted:
 		if e.Level == run.Plain {
 			w.live.say("%s", e.Text)

@@ -20,7 +20,7 @@ type Reporter interface {
 type Event interface{ event() }
 
 type (
-	// SecretTyped: a secret stands on the command line, where process lists and histories show it.
+	// SecretTyped: a secret stands on the command line, where process lists and histories show it. Practice fleets have none.
 	SecretTyped struct{ Key string }
 
 	// Prepared: the request is checked, and the network comes next.
