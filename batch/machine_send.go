@@ -57,7 +57,7 @@ func (m *machine) refill(at time.Time) bool {
 		return false
 	case len(m.queue) == 0:
 		return m.win != nil && m.wake.IsZero() && m.startNodes(at)
-	case m.held() || !m.passGates(at):
+	case m.held() || !m.passGates():
 		return false
 	}
 	m.gates.open = false // for this batch alone

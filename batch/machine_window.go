@@ -164,7 +164,7 @@ func (m *machine) startNodes(at time.Time) bool {
 	if slices.ContainsFunc(m.flights, m.alone) {
 		return false
 	}
-	if m.gateDue(); !m.passGates(at) {
+	if m.gateDue(); !m.passGates() {
 		return false
 	}
 	size := m.size()
