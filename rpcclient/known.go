@@ -29,15 +29,16 @@ const (
 // roster tracks the known nodes during a discovery: which ones answered, are absent or do not match. Only the
 // goroutine of the gathering uses it.
 type roster struct {
-	known  *choria.Known
-	all    int
-	left   map[string]bool
-	asked  time.Time     // when the broadcast was, the last time
-	last   time.Time     // when the latest answer of any kind arrived; zero before
-	gap    time.Duration // the longest between two answers
-	named  bool          // those that were left have been asked by name
-	again  string        // the id of that request
-	byName string        // the id of the one without a filter that followed
+	known   *choria.Known
+	all     int
+	left    map[string]bool
+	asked   time.Time     // when the broadcast was, the last time
+	last    time.Time     // when the latest answer of any kind arrived; zero before
+	gap     time.Duration // the longest between two answers
+	named   bool          // those that were left have been asked by name
+	namedAt time.Time     // when that was
+	again   string        // the id of that request
+	byName  string        // the id of the one without a filter that followed
 }
 
 func newRoster(k *choria.Known) *roster {
@@ -50,7 +51,9 @@ func newRoster(k *choria.Known) *roster {
 }
 
 // begin notes that the broadcast has left, for the first time or again.
-func (r *roster) begin(at time.Time) { r.asked, r.named, r.again, r.byName = at, false, "", "" }
+func (r *roster) begin(at time.Time) {
+	r.asked, r.named, r.namedAt, r.again, r.byName = at, false, time.Time{}, "", ""
+}
 
 // heard notes a reply, and reports whether it answers the broadcast: others say that a node is absent, or is there and
 // does not match.
@@ -72,7 +75,7 @@ func (r *roster) heard(reply Reply) (matches bool) {
 // no node is missing.
 func (r *roster) due() (at time.Time, due bool) {
 	if n := len(r.left); n > fewNodes && n*10 > r.all {
-		return r.quiet(pause), !r.named
+		return earlier(r.quiet(pause), later(r.asked.Add(r.known.Longest), r.last.Add(pause))), !r.named
 	}
 	return r.quiet(leastQuiet), !r.named && len(r.left) > 0
 }
@@ -83,13 +86,13 @@ func (r *roster) quiet(least time.Duration) time.Time {
 	if r.last.IsZero() {
 		return r.asked.Add(pause)
 	}
-	return r.last.Add(max(least, gaps*r.gap))
+	return later(r.last, r.namedAt).Add(max(least, gaps*r.gap))
 }
 
 // end is when the window closes, as far as is known now.
 func (r *roster) end(timeout time.Duration) time.Time {
 	usual, longest := r.asked.Add(timeout), r.asked.Add(max(r.known.Longest, timeout))
-	if busy := r.last.Add(pause); busy.After(longest) {
+	if busy := later(r.last, r.namedAt).Add(pause); busy.After(longest) {
 		longest = later(longest, earlier(busy, r.asked.Add(longestBusy)))
 	}
 	quiet := r.quiet(leastQuiet)
@@ -134,6 +137,7 @@ func (r *roster) rest() []string {
 // token counts as accounted for.
 func (s *Session) askByName(ctx context.Context, r *roster, f choria.Filter) error {
 	r.named = true
+	defer func() { r.namedAt = time.Now() }() // and from now on they have as long as others to answer
 	var names []string
 	for _, n := range r.rest() {
 		if t, seen := s.client.Token(n); seen && !t.Believed {
@@ -147,11 +151,11 @@ func (s *Session) askByName(ctx context.Context, r *roster, f choria.Filter) err
 	}
 	request := s.nameRequest(f)
 	r.again = request.ID
-	if _, err := s.direct(ctx, request, "", names); err != nil || f.Empty() {
+	if _, err := s.direct(ctx, request, Request{}, names); err != nil || f.Empty() {
 		return err
 	}
 	request = s.nameRequest(choria.Filter{})
 	r.byName = request.ID
-	_, err := s.direct(ctx, request, "", names)
+	_, err := s.direct(ctx, request, Request{}, names)
 	return err
 }

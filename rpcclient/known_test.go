@@ -154,6 +154,34 @@ func TestAStallOfManyNodesIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Nodes that are asked by name after Longest have as long as others to answer: a fleet that read the broadcast too late is
+// found anyway.
+func TestNodesThatAreAskedLateMayAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := manyNodes(4000)
+		b := newFakeBus()
+		b.serve = func(b *fakeBus, m message) {
+			if strings.HasPrefix(m.subject, "mcollective.node.") {
+				crowd(t, nil, 300*time.Millisecond)(b, m)
+				return
+			}
+			for i := range 20 { // until 11 s, and then they drop it
+				crowd(t, nodes[i*100:(i+1)*100], time.Duration(i+1)*550*time.Millisecond)(b, m)
+			}
+		}
+		known, found := &choria.Known{Nodes: nodes, Longest: 10 * time.Second}, 0
+		for _, err := range New(b, fakeIdentity{version: choria.V2}).Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: 2 * time.Second, Known: known}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			found++
+		}
+		if found != len(nodes) || len(known.Missing) > 0 {
+			t.Errorf("%d of %d found, %d missing", found, len(nodes), len(known.Missing))
+		}
+	})
+}
+
 // A busy fleet may need longer than Longest: as long as its nodes answer, for a minute at most, the window is open.
 func TestABroadcastGoesOnWhileNodesAnswer(t *testing.T) {
 	for name, tt := range map[string]struct {

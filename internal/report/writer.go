@@ -308,7 +308,7 @@ func (w *Writer) tellRecord(r batch.Record) {
 			return // reported when it happened
 		}
 		text = r.Reason
-	case batch.KindSlots:
+	case batch.KindSlots, batch.KindHours:
 		text = r.Reason
 	case batch.KindPaused:
 		text = pausedBy(r) + ": nothing new is sent; replies and proof continue"
