@@ -1,4 +1,4 @@
-# What a developer and CI run. `make check` is the whole gate.
+# What a developer and CI run. `make check` runs all checks.
 
 FUZZTIME ?= 10s
 SEEDS    ?= 3000
@@ -16,7 +16,7 @@ LDFLAGS   = -s -w -X fleetctl/cmd.version=$(VERSION) -X fleetctl/cmd.commit=$(CO
 help: ## Show the targets, and what each does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-check: lint race ## The whole gate: format, vet, fix, staticcheck, tests with the race detector
+check: lint race ## All checks: format, vet, fix, staticcheck, tests with the race detector
 
 lint: format vet fix staticcheck ## The checks that run no test
 

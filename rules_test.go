@@ -43,7 +43,7 @@ var table = []row{
 	{pkg: "internal/fleet", ours: []string{"batch", "discovery", "internal/atomicfile", "internal/bus", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/lease", "internal/plain", "internal/security", "rpcclient"}},
 	{pkg: "internal/doctor", ours: []string{"discovery", "internal/bus", "internal/choria", "internal/config", "internal/filter", "internal/fleet", "internal/lease", "internal/plain", "internal/security", "rpcclient"}},
 	{pkg: "internal/secret"},
-	{pkg: "internal/saved", ours: []string{"batch", "internal/choria", "internal/gate", "internal/secret", "internal/security"}},
+	{pkg: "internal/saved", ours: []string{"batch", "internal/atomicfile", "internal/choria", "internal/gate", "internal/secret", "internal/security"}},
 	{pkg: "internal/gate", ours: []string{"batch", "internal/hook", "internal/plain", "internal/secret"}},
 	{pkg: "internal/hook"},
 	{pkg: "internal/detached"},

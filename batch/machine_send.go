@@ -60,7 +60,7 @@ func (m *machine) refill(at time.Time) bool {
 		return false
 	case len(m.queue) == 0:
 		return m.win != nil && m.wake.IsZero() && m.win.left > 0 && m.inHours(at) && m.startNodes(at)
-	case len(m.flights)+len(m.missing.nodes) > 0 || m.open(0) > 0 || !m.inHours(at) || m.held() || !m.passGates(at):
+	case len(m.flights)+len(m.missing.nodes) > 0 || m.open(0) > 0 || !m.inHours(at) || m.held() || !m.passGates():
 		return false
 	}
 	m.gates.open = false // for this batch alone

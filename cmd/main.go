@@ -1,10 +1,11 @@
 // Package cmd is the command line: it turns flags into values, runs the commands, and turns their results into output and
 // exit codes. It also holds help, completion and prompts.
 //
-// A command stands in the file of its name; the subcommands of runs and of jwt, and the flags of req and of a fleet's
-// inventory, have files of their own. Each command has an options value, and a function that runs it, which tests replace.
-// Wrong usage is refused before any network traffic: by the options' validate method, or while the flags are parsed.
-// Invariant: no package below this one knows flags, standard streams, the environment or exit codes.
+// Each command is in the file of its name; the subcommands of runs and of jwt, and the flags of req and of a fleet's
+// inventory, have files of their own. Each command has an options value and a function that runs it. Tests replace the
+// function. Wrong usage is refused before any network traffic: by the options' validate method, or while flags are parsed.
+//
+// Invariant: no package below this one parses flags, opens a standard stream, reads the environment or chooses an exit code.
 package cmd
 
 import (

@@ -1,9 +1,10 @@
-// Package bus is the connection to the broker. A process has one.
+// Package bus is the connection to the broker. A process has one connection.
 //
 // It knows NATS: dialing within a budget, TLS, tokens and the nonce, subscriptions with a plain callback, publishing
-// and the flush that confirms that the broker received the messages. It survives reconnects. It never keeps a message to send it later: the
-// reconnect buffer is off, so that a request cannot leave minutes after the connection was lost. Refusals of the broker
-// become a Problem, in words. It does not know Choria's messages, and it reads no configuration.
+// and the flush that confirms that the broker received the messages. It survives reconnects. It never keeps a message to
+// send it later: the reconnect buffer is off, so that a request cannot leave minutes after the connection was lost. A
+// refusal of the broker becomes a Problem, an error with a text and a hint for the operator. The package does not know
+// Choria's messages, and it reads no configuration.
 package bus
 
 import (

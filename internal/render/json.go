@@ -112,12 +112,8 @@ func JSON(w io.Writer, r Result) error {
 	d.print("],\n")
 	d.member("request_stats", r.Stats)
 	d.member("summaries", summaries(r.Summaries))
-	version := r.SchemaVersion
-	if version == 0 {
-		version = SchemaVersion
-	}
 	d.print(documentIndent + `"schema_version": `)
-	d.value(version, documentIndent)
+	d.value(SchemaVersion, documentIndent)
 	if r.Run != nil {
 		d.print(",\n" + documentIndent + `"run": `)
 		d.value(r.Run, documentIndent)

@@ -36,8 +36,6 @@ type Result struct {
 	Summaries json.RawMessage
 	// Run is the state of the run, marshaled as the last key; nil leaves the key out.
 	Run any
-	// SchemaVersion zero means the current one.
-	SchemaVersion int
 }
 
 // Group is a set of nodes that share one cause.

@@ -145,7 +145,7 @@ func (w *Writer) succeeded(nodes []batch.Result) []string {
 
 // succeeded reports whether a node did what was asked, proved when something is proved.
 func succeeded(n batch.Result, proved bool) bool {
-	return n.State == batch.Verified || n.State == batch.Accepted && !proved
+	return n.State.Succeeded(proved)
 }
 
 // tail writes the lines that end a stream of JSON lines: every node, the aggregates, the statistics, the run.
