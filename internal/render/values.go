@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/rpcclient"
 )
 
@@ -44,4 +45,5 @@ type Result struct {
 type Group struct {
 	Cause string
 	Nodes []string
+	Like  batch.Result // the first of the nodes of a run
 }

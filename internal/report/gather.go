@@ -22,7 +22,7 @@ type gathered struct {
 // keepsSuccesses reports whether replies without an error are kept until the end.
 func (w *Writer) keepsSuccesses() bool {
 	switch w.o.Format {
-	case Lines, JUnit:
+	case Lines, JUnit, Markdown, HTML:
 		return false
 	case Text:
 		return w.display().Shows(0, w.o.Verbose)
@@ -47,7 +47,7 @@ func (w *Writer) hear(r rpcclient.Reply) {
 	switch w.o.Format {
 	case Lines:
 		w.keep(w.lines.Result(r))
-	case JUnit: // counts nodes, not replies
+	case JUnit, Markdown, HTML: // count nodes, not replies
 	case Text:
 		if w.display().Shows(int(r.Code), w.o.Verbose) {
 			w.heard.shown = append(w.heard.shown, r)

@@ -221,6 +221,8 @@ func (w *Writer) planned(p run.Proposal) error {
 		return render.IndentedJSON(w.out, doc)
 	case Lines:
 		return w.lines.Plan(doc)
+	case Markdown, HTML:
+		return writePage(w.out, w.o.Format, planPage(p))
 	}
 	return render.Plan(w.out, p.Plan, p.Estimate, w.planOptions(w.o.Out, p))
 }

@@ -94,7 +94,8 @@ type call struct {
 	// clocks judge the times that come from records; lagging means that the record may lack requests that were sent.
 	clocks  []journal.Clock
 	lagging bool
-	tokens  *tokenLook // nil before the nodes' tokens were looked at
+	tokens  *tokenLook                   // nil before the nodes' tokens were looked at
+	known   map[string]map[string]string // the facts that the plan asked the nodes for, by node
 	// planned is closed when the plan of the run is recorded; nil: nothing waits for that.
 	planned io.Closer
 }

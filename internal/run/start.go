@@ -126,7 +126,7 @@ func (c planner) absenceNotes(ctx context.Context) []string {
 
 // begin records a new run and runs it.
 func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
-	header, err := entry(c).header(parent)
+	header, err := entry(c).header(parent, plan)
 	if err != nil {
 		return Result{}, err
 	}
