@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"fleetctl/internal/plain"
@@ -24,18 +25,23 @@ var (
 	script string
 )
 
-// policy allows this style and this script, and nothing else: no network, no frame, no form.
-var policy = fmt.Sprintf("default-src 'none'; img-src data:; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", hashOf(style), hashOf(script))
+// policyOf allows this style and this script, and nothing else: no network, no frame, no form.
+func policyOf(style, script string) string {
+	return fmt.Sprintf("default-src 'none'; img-src data:; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", hashOf(style), hashOf(script))
+}
 
 func hashOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"line": plain.Line, "time": offset, "link": link,
-	"only": func(key, value string) template.URL { return link([]Pair{{key, value}}) },
-}).Parse(layout))
+// page parses the layout when the first page is written: other commands do not wait for it.
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"line": plain.Line, "time": offset, "link": link,
+		"only": func(key, value string) template.URL { return link([]Pair{{key, value}}) },
+	}).Parse(layout))
+})
 
 // view is a document as the layout needs it.
 type view struct {
@@ -79,12 +85,13 @@ type dataColumn struct {
 	Key    string   `json:"key"`
 	Title  string   `json:"title"`
 	Kind   Kind     `json:"kind"`
+	Aside  bool     `json:"aside,omitempty"`
 	Values []string `json:"values,omitempty"`
 }
 
 // HTML writes a document as one file.
 func HTML(w io.Writer, d Document) error {
-	v := view{Document: d, Policy: policy, Style: template.CSS(style), Script: template.JS(script), Data: dataOf(d.Nodes)}
+	v := view{Document: d, Policy: policyOf(style, script), Style: template.CSS(style), Script: template.JS(script), Data: dataOf(d.Nodes)}
 	for _, h := range d.Nodes.heats() {
 		v.Heats = append(v.Heats, heatViewOf(h, d.Nodes))
 	}
@@ -92,7 +99,7 @@ func HTML(w io.Writer, d Document) error {
 	for _, b := range d.Bars {
 		v.Charts = append(v.Charts, barsViewOf(b))
 	}
-	if err := page.Execute(w, v); err != nil {
+	if err := page().Execute(w, v); err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
 	return nil
@@ -102,7 +109,7 @@ func dataOf(t Table) tableData {
 	d := tableData{By: t.at(t.By), Rows: make([][]any, len(t.Rows))}
 	places := make([]map[string]int, len(t.Columns))
 	for i, c := range t.Columns {
-		d.Columns = append(d.Columns, dataColumn{Key: plain.Line(c.Key), Title: plain.Line(c.Title), Kind: c.Kind})
+		d.Columns = append(d.Columns, dataColumn{Key: plain.Line(c.Key), Title: plain.Line(c.Title), Kind: c.Kind, Aside: c.Aside})
 		places[i] = map[string]int{}
 	}
 	for r, row := range t.Rows {
@@ -159,7 +166,7 @@ type heatCell struct {
 	Link  template.URL
 }
 
-// heatViewOf colors a cell by the share of its row, in ten steps.
+// heatViewOf colors a cell by the root of its share of the row, in ten steps: a few nodes with a problem are visible.
 func heatViewOf(h heat, t Table) heatView {
 	v := heatView{heat: h}
 	for _, r := range h.Rows {
@@ -168,7 +175,7 @@ func heatViewOf(h heat, t Table) heatView {
 		for i, n := range r.Cells {
 			c := heatCell{N: n, Link: link([]Pair{row, {t.By, h.Heads[i]}})}
 			if n > 0 {
-				c.Class = fmt.Sprintf("%s i%d", t.Tones[h.Heads[i]], (10*n+r.Total-1)/r.Total)
+				c.Class = fmt.Sprintf("%s i%d", t.Tones[h.Heads[i]], int(math.Ceil(10*math.Sqrt(float64(n)/float64(r.Total)))))
 			}
 			l.Cells = append(l.Cells, c)
 		}

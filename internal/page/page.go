@@ -92,6 +92,7 @@ type Column struct {
 	Key, Title string
 	Kind       Kind
 	Map        bool // shown as a heat map against the column By
+	Aside      bool // not shown in the table: one can only choose by it
 }
 
 // Table holds a row for each node. A cell is of its column's kind, or nil.

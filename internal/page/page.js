@@ -46,6 +46,7 @@
     const tr = document.createElement("tr");
     tr.setAttribute("role", "row");
     columns.forEach((c, i) => {
+      if (c.aside) return;
       const td = document.createElement("td");
       td.setAttribute("role", "cell");
       td.dataset.title = c.title;
@@ -80,7 +81,7 @@
     const sort = wish.get("sort") || "";
     element("sort").value = sort;
     columns.forEach((c, i) => {
-      element("heads").children[i].setAttribute("aria-sort", sort === c.key ? "ascending" : sort === "-" + c.key ? "descending" : "none");
+      if (heads[i]) heads[i].setAttribute("aria-sort", sort === c.key ? "ascending" : sort === "-" + c.key ? "descending" : "none");
     });
   }
 
@@ -105,7 +106,7 @@
     }
   }
 
-  columns.forEach((c, i) => {
+  function head(c) {
     const th = document.createElement("th"), button = document.createElement("button");
     th.setAttribute("role", "columnheader");
     th.scope = "col";
@@ -119,7 +120,12 @@
     element("heads").append(th);
     element("sort").add(new Option(c.title, c.key));
     element("sort").add(new Option(c.title + ", greatest first", "-" + c.key));
-    if (c.kind !== "choice" || !c.values || c.values.length < 2 || c.values.length > 500) return;
+    return th;
+  }
+  const heads = columns.map((c) => (c.aside ? null : head(c)));
+
+  for (const c of columns) {
+    if (c.kind !== "choice" || !c.values || c.values.length < 2 || c.values.length > 500) continue;
     const label = document.createElement("label"), select = document.createElement("select");
     select.name = c.key;
     select.add(new Option("all", ""));
@@ -127,7 +133,7 @@
     select.addEventListener("change", () => change(c.key, select.value ? select.value.slice(1) : null));
     label.append(c.title + " ", select);
     element("sort").parentNode.before(label);
-  });
+  }
   element("sort").addEventListener("change", (e) => change("sort", e.target.value || null));
   element("search").addEventListener("input", (e) => change("q", e.target.value || null));
   element("clear").addEventListener("click", () => {

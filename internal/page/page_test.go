@@ -137,7 +137,7 @@ func TestThePageShowsEveryPart(t *testing.T) {
 		"<h1>choria_provision#restart</h1>", `<p class="verdict bad">Failed: 1 refused of 3 nodes</p>`, `<a href="#state=verified"><b>2</b> verified</a>`,
 		"<dt>Command</dt><dd>req choria_provision restart</dd>", "<li>the plan&#39;s note</li>", `<a href="#reason=not%20today&amp;state=refused">1: refused: not today</a>`, "<code>web02</code>",
 		`x="0" width="250" height="10"`, `x="250" width="750" height="10"`, "median 2.0 s, 95% within 2.0 s, longest 3.0 s", "<h2>By rack</h2>",
-		`<td class="bad i5"><a href="#fact%3Arack=r2&amp;state=refused">1</a></td>`, `["web02",1,1,"not today",1,1]`, `"tones":["good","bad"]`,
+		`<td class="bad i8"><a href="#fact%3Arack=r2&amp;state=refused">1</a></td>`, `["web02",1,1,"not today",1,1]`, `"tones":["good","bad"]`,
 	} {
 		if !strings.Contains(text, piece) {
 			t.Errorf("the page lacks %s", piece)

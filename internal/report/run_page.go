@@ -245,8 +245,8 @@ const maxPlaces = 60
 
 // places groups nodes by their names, where these show groups: by the letters that they begin with, and by their domain.
 func places(nodes []batch.Result) []place {
-	kinds := place{page.Column{Key: "kind", Title: "Name", Kind: page.Choice, Map: true}, nil}
-	domains := place{page.Column{Key: "domain", Title: "Domain", Kind: page.Choice, Map: true}, nil}
+	kinds := place{page.Column{Key: "begins", Title: "name prefix", Kind: page.Choice, Map: true, Aside: true}, nil}
+	domains := place{page.Column{Key: "domain", Title: "domain", Kind: page.Choice, Map: true, Aside: true}, nil}
 	for _, n := range nodes {
 		host, domain, _ := strings.Cut(n.Identity, ".")
 		if digit := strings.IndexAny(host, "0123456789"); digit >= 0 {
