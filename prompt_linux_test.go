@@ -30,9 +30,15 @@ func newTerminal(t *testing.T) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
+	raw, err := master.SyscallConn() // not Fd, which would make Close wait for the reader
+	if err != nil {
+		t.Fatal(err)
+	}
 	ioctl := func(request uintptr, arg unsafe.Pointer) {
-		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, master.Fd(), request, uintptr(arg)); errno != 0 {
-			t.Fatal(errno)
+		var errno syscall.Errno
+		err := raw.Control(func(fd uintptr) { _, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, request, uintptr(arg)) })
+		if err != nil || errno != 0 {
+			t.Fatal(err, errno)
 		}
 	}
 	var unlock, number int32

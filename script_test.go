@@ -42,8 +42,13 @@ func waitSideBySide() {
 // TestScripts runs testdata/script/*.txtar: the whole program against a lab, as an operator or a script would.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	testscript.Run(t, scripts("testdata/script"))
+}
+
+// scripts are the scripts of a folder.
+func scripts(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Deadline:            time.Now().Add(patience), // programs that hang are ended
@@ -56,7 +61,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
 			return nil
 		},
-	})
+	}
 }
 
 // exits runs a program and demands an exit code: exits 3 fleetctl req ...

@@ -253,9 +253,6 @@ func (u users) problem(o types.Object, mentioned map[types.Object]bool) string {
 	return "nothing uses it"
 }
 
-// notYet are packages that no command uses yet.
-var notYet = []string{modulePath + "/internal/gate"}
-
 // testKit is the package that serves the tests of all others.
 const testKit = modulePath + "/internal/lab"
 
@@ -372,9 +369,6 @@ func (p *program) unused(tests map[string][]*ast.File) []unusedName {
 	types := mentioned(names)
 	var found []unusedName
 	for _, o := range names {
-		if slices.Contains(notYet, o.Pkg().Path()) {
-			continue
-		}
 		if problem := u.problem(o, types); problem != "" {
 			found = append(found, unusedName{p.fset.Position(o.Pos()), o.Name(), problem})
 		}

@@ -24,6 +24,8 @@ type audit struct {
 	untouched map[string]bool // proved by a probe since the last act
 	stopped   bool
 	paused    bool
+	passed    bool // the gates, for what is sent next
+	failed    bool // a gate, in this life
 	away      bool // the connection
 	looked    bool // baselines were asked since it is back
 	now       time.Time
@@ -45,10 +47,18 @@ func (a *audit) command(m *machine, c command) {
 		a.lines = append(a.lines, line)
 		a.stopped = a.stopped || c.Kind == KindStopped
 		switch c.Kind {
+		case KindPlan, KindResumed:
+			a.passed, a.failed = c.Begin.Gates.IsZero(), false
+		case KindGate:
+			a.passed = c.Gate.Decided && c.Gate.Verdict == GatePassed
+			a.failed = a.failed || c.Gate.Decided && !a.passed
 		case KindPaused, KindContinued:
-			a.paused = c.Kind == KindPaused
+			if a.paused = c.Kind == KindPaused; a.paused && m.gates.on {
+				a.passed = false
+			}
 		case KindLink:
 			a.away, a.looked = !c.Up, false
+			a.passed = a.passed && !m.gates.on
 		case KindWithdrawn:
 			for _, name := range c.Nodes {
 				a.untouched[name] = true
@@ -70,6 +80,10 @@ func (a *audit) act(m *machine, c actCmd) {
 	if a.stopped || a.paused || a.away || m.proved && !a.looked {
 		a.t.Errorf("batch %d is sent; stopped %v, paused %v, connection away %v, baselines asked since %v", c.Batch, a.stopped, a.paused, a.away, a.looked)
 	}
+	if !a.passed || a.failed {
+		a.t.Errorf("batch %d is sent; gates passed %v, one failed %v", c.Batch, a.passed, a.failed)
+	}
+	a.passed = !m.gates.on || m.win != nil // one batch for each pass; a window has many
 	p, err := Follow(fromLines(a.lines))
 	if err != nil {
 		a.t.Fatalf("batch %d is sent, and the journal does not replay: %v", c.Batch, err)

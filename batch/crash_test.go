@@ -133,3 +133,66 @@ func TestDeathAfterDeathIsSafe(t *testing.T) {
 		}
 	})
 }
+
+// TestDeathAfterAReplyIsSafe kills the process a moment after a reply, while it waits to be kept with others: what was
+// shown is on the tape, and a resume sends to no node twice.
+func TestDeathAfterAReplyIsSafe(t *testing.T) {
+	const total = 200
+	synctest.Test(t, func(t *testing.T) {
+		waited := 0
+		for k := 1; k < 150; k += 8 {
+			f, tp := crashFleet(), &tape{keep: writeNothing}
+			w := &watcher{tape: tp}
+			for k := range total { // replies trickle in
+				if name := fmt.Sprintf("n%d", k+1); f.replyIn[name] == 0 {
+					f.replyIn[name] = time.Duration(1+k%97*13) * time.Millisecond
+				}
+			}
+			kept := 0
+			kill := func() {
+				answered := f.answered()
+				tp.mu.Lock()
+				defer tp.mu.Unlock()
+				tp.dieAt, kept = tp.appends+1, len(tp.lines)
+				if answered > repliesOn(tp) {
+					waited++
+				}
+			}
+			f.recorded, f.replied = tp.intended, func(n int) {
+				if n == k {
+					time.AfterFunc(10*time.Millisecond, kill)
+				}
+			}
+			r := Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Prober: f, Journal: tp, Observer: w, Pace: calm}
+			_, err := r.Run(t.Context(), fleetPlan(total, crashPolicy))
+			if err == nil || w.early > 0 || w.records != kept || w.records != len(tp.lines) {
+				t.Errorf("killed after reply %d: %d records shown, %d of them early; %d kept then, %d now; error %v", k, w.records, w.early, kept, len(tp.lines), err)
+			}
+			<-time.After(time.Minute)
+			for len(f.outcomes) > 0 {
+				<-f.outcomes
+			}
+			tp.dieAt = 0
+			settledWell(t, f, life(t, f, tp, reborn(t, tp, total)), total)
+		}
+		if waited < 10 {
+			t.Errorf("%d deaths came while replies waited to be kept", waited)
+		}
+	})
+}
+
+// answered is how many replies have come in, and repliesOn how many are on a tape.
+func (f *fleet) answered() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.replies
+}
+
+func repliesOn(tp *tape) (n int) {
+	for _, line := range tp.lines {
+		if r, err := decodeRecord(line); err == nil {
+			n += len(r.Outcomes)
+		}
+	}
+	return n
+}

@@ -17,3 +17,17 @@ func Longest(since, now time.Time) time.Duration {
 func Shortest(since, now time.Time) time.Duration {
 	return min(now.Sub(since), now.Round(0).Sub(since.Round(0)))
 }
+
+func unixNano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func timeOf(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}

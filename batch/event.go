@@ -54,6 +54,23 @@ type (
 		At time.Time
 		Link
 	}
+	gateEvent struct { // a round of the gates
+		At       time.Time
+		Question int // of the gateCmd that it answers
+		Round    GateRound
+	}
+	gateEnd struct { // the Gatekeeper has ended
+		At       time.Time
+		Question int
+		Err      error
+	}
+	admitEvent struct { // the Admitter waits, or has decided
+		At       time.Time
+		Question int // of the admitCmd that it answers
+		Nodes    []string
+		Waiting  string // what for; "": it has decided
+		Err      error
+	}
 	controlEvent struct {
 		At time.Time
 		Control
@@ -79,6 +96,9 @@ func (e timerEvent) when() time.Time     { return e.At }
 func (e confirmEvent) when() time.Time   { return e.At }
 func (e interruptEvent) when() time.Time { return e.At }
 func (e linkEvent) when() time.Time      { return e.At }
+func (e gateEvent) when() time.Time      { return e.At }
+func (e gateEnd) when() time.Time        { return e.At }
+func (e admitEvent) when() time.Time     { return e.At }
 func (e controlEvent) when() time.Time   { return e.At }
 func (e abandonEvent) when() time.Time   { return e.At }
 
@@ -95,9 +115,10 @@ const (
 	timerDeadline                      // of the run
 	timerGather                        // freed slots are not gathered any longer
 	timerSlot                          // slots that are kept for a time may be free
+	timerHours                         // batches may begin again, or the clock was set
 )
 
-var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot"}
+var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot", "hours"}
 
 // String returns the timer's word; it works for every value.
 func (k timerKind) String() string {
@@ -124,21 +145,38 @@ type (
 	verifyCmd  struct{ Targets []Target }
 	probeCmd   struct{ Targets []Target }
 	confirmCmd struct{ Step }
-	timerCmd   struct {
+	gateCmd    struct {
+		Question int // numbered from 1
+		Moment
+	}
+	gateCancelCmd struct{} // the question in flight is not needed any more
+	admitCmd      struct {
+		Question int // numbered from 1
+		Nodes    []string
+	}
+	dismissCmd struct { // the nodes are not sent to for now
+		Question int // in flight, which is not needed any more; 0: none
+		Nodes    []string
+	}
+	timerCmd struct {
 		Timer timerKind
 		Batch int
 		At    time.Time
 	}
-	haltCmd struct{} // cut short what sends or prepares to send: act, baseline, probe, confirm
+	haltCmd struct{} // cut short what sends or prepares to send: act, baseline, probe, confirm, gate
 	endCmd  struct{} // the run is over
 )
 
-func (recordCmd) isCommand()   {}
-func (actCmd) isCommand()      {}
-func (baselineCmd) isCommand() {}
-func (verifyCmd) isCommand()   {}
-func (probeCmd) isCommand()    {}
-func (confirmCmd) isCommand()  {}
-func (timerCmd) isCommand()    {}
-func (haltCmd) isCommand()     {}
-func (endCmd) isCommand()      {}
+func (recordCmd) isCommand()     {}
+func (actCmd) isCommand()        {}
+func (baselineCmd) isCommand()   {}
+func (verifyCmd) isCommand()     {}
+func (probeCmd) isCommand()      {}
+func (confirmCmd) isCommand()    {}
+func (gateCmd) isCommand()       {}
+func (gateCancelCmd) isCommand() {}
+func (admitCmd) isCommand()      {}
+func (dismissCmd) isCommand()    {}
+func (timerCmd) isCommand()      {}
+func (haltCmd) isCommand()       {}
+func (endCmd) isCommand()        {}

@@ -53,7 +53,7 @@ func TestNodeIsJudgedByItsOwnAttempts(t *testing.T) {
 		}
 	}
 	s = newScript(t, again, Rules{})
-	for _, c := range s.m.start(s.now, Rules{}, calm, false, Shortest) {
+	for _, c := range s.m.start(s.now, Rules{}, calm, Gates{}, false, Shortest) {
 		probe, ok := c.(probeCmd)
 		if !ok {
 			continue

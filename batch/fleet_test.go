@@ -23,10 +23,12 @@ type fleet struct {
 	proofIn  time.Duration
 	perNode  time.Duration // to send to one node
 	grid     time.Duration // replies come in clumps at its multiples
+	replied  func(n int)   // called after the n-th reply; nil: nothing is
 
 	mu        sync.Mutex      // guards what follows
 	gone      map[string]bool // not connected
 	delivered map[string]int
+	replies   int                  // of nodes that were there
 	dead      bool                 // the process that sends is gone
 	recorded  func(batch int) bool // nil: not checked
 	unlawful  []string             // sent to without an intent on record
@@ -76,7 +78,15 @@ func (f *fleet) Act(ctx context.Context, batch int, nodes []string) error {
 		if !o.OK {
 			o.Code, o.Reason = 4, "Incorrect provision token supplied"
 		}
-		time.AfterFunc(in, func() { f.outcomes <- o })
+		time.AfterFunc(in, func() {
+			f.mu.Lock()
+			f.replies++
+			n := f.replies
+			f.mu.Unlock()
+			if f.outcomes <- o; f.replied != nil {
+				f.replied(n)
+			}
+		})
 	}
 	return nil
 }

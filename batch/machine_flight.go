@@ -16,6 +16,7 @@ type flight struct {
 	rows      []int32 // of the pool: those that were chosen
 	prep      preparation
 	sent      time.Time // when Act returned
+	holdups   int       // of the gates, when it was begun
 	uncertain bool      // some nodes may not have been sent to
 }
 
@@ -82,7 +83,8 @@ func (m *machine) leave(f *flight) {
 }
 
 // drop ends a flight that was not sent: its nodes may be chosen again.
-func (m *machine) drop(f *flight) {
+func (m *machine) drop(at time.Time, f *flight) {
+	m.dismiss(at, f)
 	m.leave(f)
 	if m.win == nil {
 		return
@@ -135,6 +137,9 @@ func (m *machine) sent(e sentEvent) {
 		why := e.Err
 		if not, ok := errors.AsType[*NotSentError](e.Err); ok {
 			m.withdraw(e, not)
+			if m.sendAgain(f, not) {
+				return
+			}
 			f.uncertain = not.Uncertain
 			why = not.Err
 		} else {

@@ -164,6 +164,9 @@ func (m *machine) startNodes(at time.Time) bool {
 	if slices.ContainsFunc(m.flights, m.alone) {
 		return false
 	}
+	if m.gateDue(); !m.passGates(at) {
+		return false
+	}
 	size := m.size()
 	enough := min((size+gatherShare-1)/gatherShare, w.left)
 	rows := w.pick(size - len(w.slots))

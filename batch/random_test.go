@@ -32,7 +32,7 @@ func playRandom(t *testing.T, seed uint64) {
 	if rolling {
 		plan = append(plan, "rolling", "hold="+pick("6s", "1m"), "rack=a,b", "max-per="+pick("", "1", "2"), pick("spread", "plain"))
 	}
-	for _, word := range []string{"verify", "probe", "confirm", "nothing", "deadline=2m"} {
+	for _, word := range []string{"verify", "probe", "confirm", "gates", "nothing", "deadline=2m"} {
 		if rng.IntN(3) > 0 && !(rolling && word == "confirm") {
 			plan = append(plan, word)
 		}
@@ -59,7 +59,7 @@ func (d *driver) random(rng *rand.Rand, pick func(...string) string) {
 	node := fmt.Sprintf("n%d", 1+rng.IntN(len(d.m.l.rows)))
 	batch := fmt.Sprint(1 + rng.IntN(max(1, len(d.m.l.batches))))
 	question := fmt.Sprint(max(d.m.questions-rng.IntN(3), 0))
-	switch rng.IntN(16) {
+	switch rng.IntN(18) {
 	case 0, 1, 2:
 		d.event("reply", []string{batch, node, pick("ok", "ok", "4"), "why"})
 	case 3:
@@ -87,6 +87,13 @@ func (d *driver) random(rng *rand.Rand, pick func(...string) string) {
 		d.event(pick("pause", "continue"), nil)
 	case 14:
 		d.event("confirm", []string{pick("yes", "yes", "yes", "no")})
+	case 16, 17:
+		asked := fmt.Sprint(max(d.m.gates.asked-rng.IntN(2), 0))
+		d.event("gate", [][]string{{asked, "passed", "decided"}, {asked, "passed", "decided"}, {asked, "passed", "decided"}, {asked, "inconclusive"}, {asked, "passed"},
+			{asked, pick("failed", "inconclusive"), "decided"}}[rng.IntN(6)])
+		if rng.IntN(20) == 0 {
+			d.event("gate-ended", []string{asked, "error"})
+		}
 	case 15:
 		switch rng.IntN(4) {
 		case 0:
@@ -112,6 +119,9 @@ func (d *driver) settle() {
 	d.event("confirm", []string{"yes"})
 	if d.m.last > 0 {
 		d.event("sent", []string{fmt.Sprint(d.m.last)})
+	}
+	if d.m.gates.round > 0 {
+		d.event("gate", []string{fmt.Sprint(d.m.gates.round), "passed", "decided"})
 	}
 	d.event("probe-ended", nil)
 	for i := range d.m.l.rows {

@@ -9,13 +9,14 @@ import (
 )
 
 // RecordVersion is the newest version of records. This package reads it and
-// earlier ones. A record carries the version that its kind came with, so that an
+// earlier ones. A record carries the version that its content came with, so that an
 // earlier program reads a run without such records, and refuses others with a hint.
 const RecordVersion = 3
 
-// version returns the version that a kind of record came with.
-func (k Kind) version() int {
-	if k == KindLeftOut {
+// version returns the version that the content of a record came with.
+func (r *Record) version() int {
+	gates := r.Kind == KindGate || r.Begin != nil && !r.Begin.Gates.IsZero() || r.Stop != nil && r.Stop.Kind == StopGate
+	if gates || r.Kind == KindLeftOut {
 		return 3
 	}
 	return 2
@@ -34,6 +35,7 @@ const (
 	KindReplaced  Kind = "replaced"  // planned nodes of later batches take the place of absent canaries
 	KindRestarted Kind = "restarted" // planned nodes whose process began after the run: not sent to, unknown
 	KindLeftOut   Kind = "left-out"  // planned nodes that must not be sent to as things are: not-sent, planned again in a resume
+	KindSkipped   Kind = "skipped"   // planned nodes that are left out on purpose: not-sent, also after a resume
 	KindBaseline  Kind = "baseline"  // how nodes were just before their batch
 	KindIntent    Kind = "intent"    // the batch may leave from now on; nodes of the pool become one with it
 	KindSent      Kind = "sent"      // the batch left, flushed
@@ -46,6 +48,8 @@ const (
 	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
 	KindPaused    Kind = "paused"    // nothing new is sent until continued
 	KindContinued Kind = "continued" // sending continues
+	KindHours     Kind = "hours"     // no batch begins before Until; without it: they may begin again
+	KindGate      Kind = "gate"      // one look at every gate; changes no state
 	KindSlots     Kind = "slots"     // silent nodes hold slots of a window; changes no state
 	KindNote      Kind = "note"      // for people; changes no state
 	KindRunEnd    Kind = "run-end"   // planned became not-sent, sending unknown
@@ -68,7 +72,9 @@ type Record struct {
 	Uncertain bool              `json:"uncertain,omitempty"` // replies: silent nodes may not have been sent to, so they stay sending
 	Up        bool              `json:"up,omitempty"`        // link: it is back
 	Away      time.Duration     `json:"away,omitempty"`      // link: how long it was away
-	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked
+	Until     time.Time         `json:"until,omitzero"`      // hours
+	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked, or gate
+	Gate      *GateRound        `json:"gate,omitempty"`      // gate; Batch is the one that ended last, 0 before the first
 	End       *Ending           `json:"end,omitempty"`
 }
 
@@ -78,6 +84,7 @@ type Beginning struct {
 	Plan   *Plan  `json:"plan,omitempty"`
 	Rules  Rules  `json:"rules"`
 	Pace   Pace   `json:"pace"`
+	Gates  Gates  `json:"gates,omitzero"`
 	Proved bool   `json:"proved,omitempty"` // accepted is not final: a Verifier is at work
 	// Lagging reports that the record may lack requests that were really sent: it is a copy.
 	Lagging bool `json:"lagging,omitempty"`
@@ -116,7 +123,7 @@ func (e *RecordError) Unwrap() error { return e.Err }
 var ErrNoPlan = errors.New("the journal holds no plan: nothing was sent")
 
 func encodeRecord(r Record) ([]byte, error) {
-	r.Version = r.Kind.version()
+	r.Version = r.version()
 	line, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s record: %w", r.Kind, err)

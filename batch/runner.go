@@ -26,6 +26,13 @@ type Runner struct {
 	// must return when ctx ends. An error counts as no.
 	Confirm func(ctx context.Context, s Step) (bool, error)
 
+	// Gates are for the record; Gatekeeper asks them. nil when there are none.
+	Gates      Gates
+	Gatekeeper Gatekeeper
+
+	// Admitter is asked before each intent; nil: all are admitted.
+	Admitter Admitter
+
 	// Interrupt delivers the first signal, as its cause: no new batch, replies
 	// in flight are still collected.
 	Interrupt <-chan error
@@ -55,6 +62,8 @@ func (r Runner) Validate() error {
 		return errors.New("cannot run without an actor")
 	case r.Pace.ConfirmEach && r.Confirm == nil:
 		return errors.New("cannot confirm each batch: there is no way to ask")
+	case r.Gates.IsZero() != (r.Gatekeeper == nil):
+		return errors.New("cannot keep gates: there is nothing that asks them, or nothing to ask")
 	}
 	return errors.Join(r.Rules.Validate(), r.Pace.Validate())
 }
@@ -66,9 +75,6 @@ func (r Runner) rolls() error {
 	}
 	return r.Rules.inBatches(r.Pace)
 }
-
-// maxGroup is how many events are handled before their records are kept.
-const maxGroup = 512
 
 // Run begins the plan of a fresh Progress, or resumes a replayed one: first proof
 // of what was accepted and probes of what is unknown, then the nodes never sent
@@ -103,10 +109,11 @@ func (r Runner) Run(ctx context.Context, from Progress) (Summary, error) {
 	x := &execution{
 		Runner: r, work: work, send: send, halt: halt,
 		m:      newMachine(from.l, r.Verifier != nil, r.Prober != nil, request),
-		events: make(chan event, maxGroup), timer: time.NewTimer(time.Hour),
+		events: make(chan event, maxGroup), unask: func() {}, admissions: map[int]context.CancelFunc{}, timer: time.NewTimer(time.Hour),
 		abandon: ctx.Done(), cause: func() error { return context.Cause(ctx) },
 	}
-	x.do(x.m.start(time.Now(), r.Rules, r.Pace, r.Lagging, elapsed))
+	x.m.admits.on = r.Admitter != nil
+	x.do(x.m.start(time.Now(), r.Rules, r.Pace, r.Gates, r.Lagging, elapsed))
 	x.flush()
 	for !x.ended {
 		x.handle(x.wait())
@@ -138,11 +145,16 @@ type execution struct {
 	events     chan event
 	abandon    <-chan struct{}
 	cause      func() error
-	pending    []Record
+	pending    []Record      // not durable yet, see flush
+	waiting    int           // nodes in them, of replies and proofs
+	urgent     bool          // one of them is about more than that
+	keepBy     time.Time     // when they are kept at the latest
 	targets    chan []Target // to the Verifier; nil until there is one
 	handed     []Target      // not taken by it yet
 	timers     []timerCmd
 	timer      *time.Timer
+	unask      context.CancelFunc // the gates that are being asked
+	admissions map[int]context.CancelFunc
 	ended      bool
 	failed     error // of the journal
 	abandoned  error
@@ -181,6 +193,17 @@ func (x *execution) do(commands []command) {
 					x.tell(confirmEvent{time.Now(), yes, err})
 				})
 			}
+		case gateCmd:
+			x.ask(c)
+		case gateCancelCmd:
+			x.unask()
+		case admitCmd:
+			x.admit(c)
+		case dismissCmd:
+			if cancel := x.admissions[c.Question]; cancel != nil {
+				cancel()
+			}
+			x.Admitter.Dismiss(c.Nodes)
 		case timerCmd:
 			x.timers = append(x.timers, c)
 		case haltCmd:
@@ -192,69 +215,35 @@ func (x *execution) do(commands []command) {
 	}
 }
 
-// keep queues a record. Records of replies and of proofs grow to a group.
-func (x *execution) keep(r Record) {
-	if n := len(x.pending); n > 0 {
-		last := &x.pending[n-1]
-		if last.Kind == r.Kind && len(last.Outcomes)+len(last.Proofs) < groupSize {
-			switch r.Kind {
-			case KindOutcomes:
-				last.Outcomes = append(last.Outcomes, r.Outcomes...)
-				return
-			case KindProofs, KindProbed:
-				last.Proofs = append(last.Proofs, r.Proofs...)
-				return
-			}
-		}
-	}
-	x.pending = append(x.pending, r)
-}
-
-// flush makes the queued records durable, then shows them. When it returns
-// false the run is over.
-func (x *execution) flush() bool {
-	if x.failed != nil {
-		return false
-	}
-	if len(x.pending) == 0 {
-		return true
-	}
-	if x.Journal != nil {
-		if err := x.write(); err != nil {
-			x.failed = err
-			x.pending = nil
-			x.do(x.m.fail(journalEvent{time.Now(), err}))
-			x.ended = true
-			return false
-		}
-	}
-	x.m.l.commit()
-	if x.Observer != nil {
-		for _, r := range x.pending {
-			x.Observer.Observe(r)
-		}
-	}
-	clear(x.pending)
-	x.pending = x.pending[:0]
-	return true
-}
-
-func (x *execution) write() error {
-	lines := make([][]byte, len(x.pending))
-	for i, r := range x.pending {
-		line, err := encodeRecord(r)
-		if err != nil {
-			return err
-		}
-		lines[i] = line
-	}
-	return x.Journal.Append(lines...)
-}
-
 func (x *execution) act(c actCmd) {
 	x.wg.Go(func() {
 		err := x.Actor.Act(x.send, c.Batch, c.Nodes)
 		x.tell(sentEvent{time.Now(), c.Batch, err})
+	})
+}
+
+// ask asks the gates, until they decide or are not needed any more.
+func (x *execution) ask(c gateCmd) {
+	x.unask()
+	ctx, cancel := context.WithCancel(x.send)
+	x.unask = cancel
+	x.wg.Go(func() {
+		defer cancel()
+		err := x.Gatekeeper.Keep(ctx, c.Moment, func(r GateRound) { x.tell(gateEvent{time.Now(), c.Question, r}) })
+		x.tell(gateEnd{time.Now(), c.Question, err})
+	})
+}
+
+// admit asks the Admitter.
+func (x *execution) admit(c admitCmd) {
+	ctx, cancel := context.WithCancel(x.send)
+	x.admissions[c.Question] = cancel
+	x.wg.Go(func() {
+		defer cancel()
+		err := x.Admitter.Admit(ctx, c.Nodes, func(what string) {
+			x.tell(admitEvent{At: time.Now(), Question: c.Question, Nodes: c.Nodes, Waiting: what})
+		})
+		x.tell(admitEvent{At: time.Now(), Question: c.Question, Nodes: c.Nodes, Err: err})
 	})
 }
 

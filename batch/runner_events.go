@@ -9,7 +9,7 @@ import (
 
 // The part of the runner that waits: what happens becomes events of the machine.
 
-// wait returns the next event, nil when only targets were handed on.
+// wait returns the next event, nil when only targets were handed on, or queued records have to be kept.
 func (x *execution) wait() event {
 	var hand chan []Target
 	if len(x.handed) > 0 {
@@ -67,7 +67,7 @@ func timeOr(t time.Time) time.Time {
 }
 
 // handle steps the machine by one event and by the others that are there
-// already, so that their records are kept as one group. Events of the connection and
+// already; their records are kept as one group, or with those of the next events. Events of the connection and
 // replies that are in go first: neither a timeout nor an interrupt may overtake
 // them.
 func (x *execution) handle(e event) {
@@ -86,7 +86,7 @@ func (x *execution) handle(e event) {
 	if x.takeReplies() < maxGroup {
 		x.takeEvents()
 	}
-	x.flush()
+	x.settle()
 }
 
 // takeLinks handles the events of the connection first: they explain what else happens.
@@ -150,12 +150,20 @@ func (x *execution) step(e event) {
 
 // setTimer arms the timer for the earliest wait; there are a handful at most.
 func (x *execution) setTimer() {
-	if len(x.timers) == 0 {
+	var first time.Time
+	if len(x.pending) > 0 {
+		first = x.keepBy
+	}
+	for _, t := range x.timers {
+		if first.IsZero() || t.At.Before(first) {
+			first = t.At
+		}
+	}
+	if first.IsZero() {
 		x.timer.Stop()
 		return
 	}
-	first := slices.MinFunc(x.timers, func(a, b timerCmd) int { return a.At.Compare(b.At) })
-	x.timer.Reset(time.Until(first.At))
+	x.timer.Reset(time.Until(first))
 }
 
 // due takes the earliest wait that is over. A reply timeout counts what arrived by

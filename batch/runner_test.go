@@ -229,6 +229,39 @@ func TestRepliesThatAreInAreKeptAsOneGroup(t *testing.T) {
 	})
 }
 
+// A reply that comes alone waits a moment for others, but no longer than groupTime, and nothing else waits for it.
+func TestRepliesAndProofsThatTrickleAreKeptInGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, tp := newFleet(), &tape{}
+		from := fleetPlan(4000, Policy{})
+		w := &punctual{}
+		begin := time.Now()
+		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Journal: tp, Observer: w, Pace: calm}, from)
+		expect(t, s, Done, map[State]int{Verified: 4000})
+		if took := time.Since(begin); took != 4*time.Second+f.proofIn {
+			t.Errorf("took %v", took)
+		}
+		if most := int(2*6*time.Second/groupTime) + 10; tp.appends > most {
+			t.Errorf("%d appends, want at most %d", tp.appends, most)
+		}
+		if w.worst > groupTime || w.worst == 0 {
+			t.Errorf("a reply or proof was kept after %v", w.worst)
+		}
+	})
+}
+
+// punctual measures how long replies and proofs waited to be kept.
+type punctual struct{ worst time.Duration }
+
+func (p *punctual) Observe(r Record) {
+	for _, o := range r.Outcomes {
+		p.worst = max(p.worst, time.Since(o.Time))
+	}
+	for _, o := range r.Proofs {
+		p.worst = max(p.worst, time.Since(o.Time))
+	}
+}
+
 func TestStrangeRepliesAreKeptHarmless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet()

@@ -37,7 +37,7 @@ func TestEngineIsSmallAt100000Nodes(t *testing.T) {
 	}
 	m := newMachine(p.l, true, false, nil)
 	now := time.Unix(1e9, 0)
-	m.start(now, Rules{}, Pace{ReplyTimeout: time.Minute}, false, Shortest)
+	m.start(now, Rules{}, Pace{ReplyTimeout: time.Minute}, Gates{}, false, Shortest)
 	for b := 1; b <= 10; b++ {
 		base := map[string]Baseline{}
 		for _, n := range m.l.batches[b-1].Nodes {

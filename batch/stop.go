@@ -16,10 +16,11 @@ const (
 	StopLost                         // the connection was lost for good, or a batch could not be sent
 	StopDeclined                     // the answer between batches was no
 	StopFault                        // a record could not be kept
+	StopGate                         // a gate failed, or was inconclusive for too long
 	stopEnd
 )
 
-var stopWords = [stopEnd]string{"none", "rule", "deadline", "signal", "lost", "declined", "fault"}
+var stopWords = [stopEnd]string{"none", "rule", "deadline", "signal", "lost", "declined", "fault", "gate"}
 
 // String returns the kind's word; it works for every value.
 func (k StopKind) String() string {
@@ -53,6 +54,7 @@ const (
 	RuleWholeBatch      = "whole-batch"
 	RuleInARow          = "in-a-row" // of a window: so many nodes, one after another
 	RuleTokens          = "expiring-tokens"
+	RuleHours           = "within"
 )
 
 // Stop is why a run ended early. Comparable; the zero value means that nothing
@@ -93,7 +95,7 @@ func (t Tally) fresh() Tally {
 }
 
 // decide judges every stop rule that counts nodes, and returns the first rule
-// that the counts meet. (The rule about expiring tokens is in machine_tokens.go.)
+// that the counts meet. (The rules about expiring tokens and about hours are in machine_tokens.go and machine_hours.go.)
 // Failures and silence (counted once the reply timeout is over)
 // are met for good, so a rule may be met while nodes of the batch are still
 // open; the rule about whole batches waits until none is. In a window, batch holds

@@ -24,8 +24,10 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 // invariants (see audit) are checked anyway, so read the diff for sense and
 // trust it for safety.
 //
-//	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] [watch] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
+//	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] [gates] [watch] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
 //	     [rolling] hold=60s rack=a,b [max-per=1] [spread]   node k has the k-th rack, over and over
+//	     [within=Mon-Fri_01:00-05:00_UTC] [stop-outside]   the clock starts on Thursday, 2026-01-01 00:00 UTC
+//	     [last=n1,n2]                   these go last
 //	start                                begin, or resume after kill
 //	reply BATCH NODE ok|CODE [REASON]    a reply comes in
 //	sent BATCH [unsent=a,b|error]        Act returns
@@ -36,6 +38,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	absent BATCH NODE                    the broker knew no subscriber
 //	link down|up|gone                    state of the connection
 //	confirm yes|no, interrupt, pause, continue, abandon, disk-full
+//	gate QUESTION VERDICT [decided]      a round of the gates: passed, failed, inconclusive; "gate-ended QUESTION [error]"
 //	kill                                 the process dies; the journal is replayed
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -90,6 +93,7 @@ type driver struct {
 	m      *machine
 	rules  Rules
 	pace   Pace
+	gates  Gates
 	verify bool
 	probe  bool
 	now    time.Time
@@ -113,7 +117,7 @@ func (d *driver) event(name string, args []string) {
 	case "plan":
 		d.plan(args)
 	case "start":
-		d.do(d.m.start(d.now, d.rules, d.pace, false, Shortest))
+		d.do(d.m.start(d.now, d.rules, d.pace, d.gates, false, Shortest))
 	case "reply":
 		o := Outcome{Batch: num(0), Node: args[1], Time: d.now, OK: args[2] == "ok", Reason: strings.Join(args[3:], " ")}
 		if !o.OK {
@@ -174,6 +178,18 @@ func (d *driver) event(name string, args []string) {
 		d.wait(args[0])
 	case "confirm":
 		d.step(confirmEvent{d.now, args[0] == "yes", nil})
+	case "gate":
+		r := GateRound{Reason: args[1], Decided: len(args) > 2}
+		if err := r.Verdict.UnmarshalText([]byte(args[1])); err != nil {
+			d.t.Fatal(err)
+		}
+		d.step(gateEvent{d.now, num(0), r})
+	case "gate-ended":
+		e := gateEnd{At: d.now, Question: num(0)}
+		if len(args) > 1 {
+			e.Err = why
+		}
+		d.step(e)
 	case "interrupt":
 		d.step(interruptEvent{d.now, errors.New("interrupt signal received")})
 	case "link":
@@ -238,16 +254,21 @@ func (d *driver) plan(args []string) {
 	_, nothing := set["nothing"]
 	_, confirm := set["confirm"]
 	_, watch := set["watch"]
+	if _, gated := set["gates"]; gated {
+		d.gates.Commands = []string{"true"}
+	}
 	_, d.verify = set["verify"]
 	_, d.probe = set["probe"]
 	d.rules = Rules{MaxFailed: amount("max-failed"), MaxNoReply: amount("max-no-reply"), MaxFailedBatch: amount("max-failed-batch"),
 		MaxNoReplyBatch: amount("max-no-reply-batch"), MaxAbsent: amount("max-absent"), StopWhenNothing: nothing,
-		TokenMargin: length("tokens", "0s")}
+		TokenMargin: length("tokens", "0s"), NotSince: length("not-since", "0s")}
 	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm,
-		SilentHold: length("hold", "1m"), Watch: watch}
+		SilentHold: length("hold", "1m"), Watch: watch, Within: Hours(strings.ReplaceAll(set["within"], "_", " "))}
+	_, d.pace.StopOutside = set["stop-outside"]
 	var nodes []Node
 	for i := range count {
-		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1), Facts: map[string]string{"rack": racks[i%len(racks)]}})
+		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1), Facts: map[string]string{"rack": racks[i%len(racks)]},
+			Last: slices.Contains(strings.Split(set["last"], ","), fmt.Sprintf("n%d", i+1))})
 	}
 	plan, err := NewPlan(nodes, p)
 	if err != nil {
@@ -301,7 +322,7 @@ func (d *driver) kill() {
 	}
 	d.timers = nil
 	d.m = newMachine(p.l, d.verify, d.probe, nil)
-	d.audit.stopped, d.audit.paused, d.audit.away, d.audit.sentNow = false, false, false, map[string]bool{}
+	d.audit.stopped, d.audit.paused, d.audit.away, d.audit.passed, d.audit.sentNow = false, false, false, false, map[string]bool{}
 	d.say("replayed: %s, open %d, %s", counts(p.Counts()), p.Open(), p.Summary().Verdict)
 }
 
@@ -343,6 +364,10 @@ func (d *driver) do(commands []command) {
 			d.say("probe %s", targets(c.Targets))
 		case confirmCmd:
 			d.say("confirm batch %d of %d nodes, %d left", c.Next, c.Nodes, c.Left)
+		case gateCmd:
+			d.say("gates %d after batch %d of %d: %s", c.Question, c.Batch, c.Batches, momentNodes(c.Nodes))
+		case gateCancelCmd:
+			d.say("gates canceled")
 		case timerCmd:
 			d.timers = append(d.timers, c)
 			d.say("timer %s in %v", c.Timer, c.At.Sub(d.now))
@@ -354,6 +379,14 @@ func (d *driver) do(commands []command) {
 		}
 	}
 	d.audit.account(d.m.l)
+}
+
+func momentNodes(all []MomentNode) string {
+	var words []string
+	for _, n := range all {
+		words = append(words, n.Identity+" "+n.State.String())
+	}
+	return strings.Join(words, ", ")
 }
 
 func targets(all []Target) string {
@@ -394,8 +427,11 @@ func describe(r Record) string {
 	if len(r.Nodes) > 0 {
 		b.WriteString(": " + strings.Join(r.Nodes, " "))
 	}
-	if r.Kind == KindLink || r.Kind == KindSlots || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.By != "" {
+	if r.Kind == KindLink || r.Kind == KindSlots || r.Kind == KindHours || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.Kind == KindSkipped || r.By != "" {
 		b.WriteString(" (" + r.Reason + r.By + ")")
+	}
+	if r.Gate != nil {
+		fmt.Fprintf(&b, " %s, decided %v", r.Gate.Verdict, r.Gate.Decided)
 	}
 	if r.Stop != nil {
 		fmt.Fprintf(&b, " by %s: %s", r.Stop.Kind, r.Stop.Reason)

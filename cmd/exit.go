@@ -150,6 +150,9 @@ func refusalCode(err error) (code int, hint string, ok bool) {
 	if e, ok := errors.AsType[*saved.RefusedError](err); ok {
 		return exitGuard, e.Hint, true
 	}
+	if e, ok := errors.AsType[*run.SharedError](err); ok {
+		return exitNetwork, e.Hint, true
+	}
 	if e, ok := errors.AsType[*run.RecordError](err); ok {
 		return exitFault, e.Hint, true
 	}

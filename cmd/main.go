@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/spf13/pflag"
+
 	"fleetctl/internal/plain"
 	"fleetctl/internal/secret"
 )
@@ -24,7 +26,8 @@ type app struct {
 	io    streams
 	env   environment
 	flags globalFlags
-	log   *logFile // --log-file, nil without
+	typed *pflag.FlagSet // the flags of every command; those that were typed are Changed
+	log   *logFile       // --log-file, nil without
 	// colorless is true when the configuration has color = false.
 	colorless bool
 	running   atomic.Pointer[string] // the id of the recorded run that this process drives, nil for none

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -27,18 +28,23 @@ func newNotifier(ctx context.Context, a *app, o *reqOptions, s config.Settings, 
 	if command == noEvents {
 		command = ""
 	}
-	ours := map[string]string{"FLEETCTL_CONFIG": file}
-	if o.record.dir != "" {
-		ours["FLEETCTL_STATE_DIR"] = o.record.dir
-	}
+	return report.NewNotifier(ctx, next, report.NotifierOptions{
+		Command: command, Changing: changing, Env: childEnvironment(o, s, file), Scrub: a.scrub.Text, Code: resultCode,
+	})
+}
+
+// childEnvironment is the environment of the commands that are started for the operator: a fleetctl among them acts on the same
+// fleet, and no variable is secret by its name.
+func childEnvironment(o *reqOptions, s config.Settings, file string) []string {
+	ours := map[string]string{"FLEETCTL_CONFIG": file, "FLEETCTL_SITE": s.Site, "FLEETCTL_STATE_DIR": o.record.dir}
 	env := slices.DeleteFunc(secret.Environment(os.Environ()), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		return ours[name] != ""
 	})
-	for name, value := range ours {
-		env = append(env, name+"="+value)
+	for _, name := range slices.Sorted(maps.Keys(ours)) {
+		if value := ours[name]; value != "" {
+			env = append(env, name+"="+value)
+		}
 	}
-	return report.NewNotifier(ctx, next, report.NotifierOptions{
-		Command: command, Changing: changing, Env: env, Scrub: a.scrub.Text, Code: resultCode,
-	})
+	return env
 }

@@ -182,6 +182,8 @@ func TestOtherCommandsRefuseWhatCannotBeMeant(t *testing.T) {
 		{args: "runs retry last", says: "no kind of nodes to retry is chosen", hint: "--failed, --no-reply, --absent, --not-sent or --unknown"},
 		{args: "runs resume last x", says: "input 1 is not key=value"},
 		{args: "runs resume last --batch 1", says: "unknown flag: --batch"},
+		{args: "runs list --state broken", says: `no run is ever "broken"`, hint: "use one of running"},
+		{args: "runs list --since yesterday", says: "neither a duration"},
 		{args: "runs show last", says: `no run "last"`, hint: "fleetctl runs list"},
 		{args: "runs stop 2026", says: `no run "2026"`},
 		{args: "runs diff last", says: "which two runs?", hint: "runs diff RUN RUN"},

@@ -46,6 +46,7 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	o.addSteps(f)
 	o.output.add(f)
 	o.guard.add(f)
+	o.shared.add(f)
 	o.proof.add(f)
 	o.record.add(f)
 	f.StringVar(&o.savePlan, "save-plan", "", "save the plan in `FILE`, which must not exist, and stop, as --dry-run does")
@@ -108,7 +109,12 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 	}
 	defer f.Close()
 	a.colorless = !f.Config.Color
-	w, err := newWriter(a, &o.output)
+	shown := o.output
+	if r.Detach {
+		shown.file, shown.kind = "", report.Text // the result is the background process's
+		a.warnOfLogout(r)
+	}
+	w, err := newWriter(a, &shown)
 	if err != nil {
 		return err
 	}
@@ -122,17 +128,23 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 		a.running.Store(nil)
 	})
 	defer release() // also after a panic: the terminal has another mode
-	res, err := work(run.Context{
+	c := run.Context{
 		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: events,
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
 		Settings: settings, SettingsFile: a.env.settingsFile(), User: a.env.user(), Host: hostName(), Version: build().Version, Logger: a.logger(),
+		Environ: childEnvironment(o, settings, f.About().ConfigFile), Places: a.env.places(),
 		Outlive: func(id string) <-chan batch.Control {
 			outlivePipes()
 			a.running.Store(&id)
 			ask.keys = readKeys(a)
 			return ask.keys.control()
 		},
-	})
+		Detach: func(ctx context.Context, h run.Handover) error { return a.handOver(ctx, o, f.About(), h) },
+	}
+	if o.driven != nil {
+		c.Ready, c.Reporter = o.driven.Ready, &announcer{next: events, driven: o.driven}
+	}
+	res, err := work(c)
 	release()
 	err = w.End(err) // the result is there before anything waits for the command of --on-event
 	if err := cmp.Or(err, events.Close()); err != nil {
@@ -173,6 +185,9 @@ func (o *reqOptions) validate() error {
 	}
 	var err error
 	if o.request, err = o.value(); err != nil {
+		return err
+	}
+	if err := o.detachable(); err != nil {
 		return err
 	}
 	if o.replyTo != "" && o.output.filter != "" {

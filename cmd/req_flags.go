@@ -19,6 +19,7 @@ type reqOptions struct {
 	guard   guardOptions
 	proof   proofOptions
 	record  recordOptions
+	gates   gateOptions
 
 	agent, action string
 	inputs        map[string]string // as typed
@@ -28,7 +29,11 @@ type reqOptions struct {
 	canary       canaryFlag
 	spreadBy     string
 	maxPer       []string
+	lastIf       string
 	confirmEach  bool
+	within       string
+	notSince     seconds
+	outside      string
 	batchSleep   seconds
 	replyTimeout seconds
 	deadline     seconds
@@ -39,14 +44,17 @@ type reqOptions struct {
 
 	failFast bool
 	dryRun   bool
+	detach   bool
 	savePlan string
 	planLife seconds
 	onEvent  string
+	shared   sharedOptions
 
 	replyTo string // where replies go in place of here
 
 	words   []string       // the command and its arguments, without inputs
 	flags   *pflag.FlagSet // those that were typed are Changed
+	driven  *driven        // in the process that --detach starts
 	request run.Request    // all flags as one value; set by validate
 }
 
@@ -57,6 +65,7 @@ func (o *reqOptions) addSplit(f *pflag.FlagSet) {
 	completeWith(f, "mode", modeBarrier, modeRolling)
 	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
+	f.StringVar(&o.lastIf, "last-if", "", "nodes for which `EXPR` holds go last, in batches of their own: 'fact(\"role\") == \"leader\"', as --select has it")
 	f.Var((*texts)(&o.maxPer), "max-per", "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
 }
 
@@ -72,17 +81,49 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.Var(&o.batchSleep, "batch-sleep", "wait this long after the replies of a batch before the next batch (1s); rolling: keep a slot empty this long after a proof")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "start no batch after this time")
+	f.StringVar(&o.within, "within", "", "begin batches only within these `HOURS` of the week, such as 'Mon-Fri 01:00-05:00 Europe/Malta'; several with a semicolon; always for no limit")
+	f.Var(&o.notSince, "not-since", "leave out nodes whose process started within this time, such as 24h")
+	f.StringVar(&o.outside, "outside", string(run.OutsideWait), "`HOW` the run behaves outside of --within: wait or stop")
+	completeWith(f, "outside", string(run.OutsideWait), string(run.OutsideStop))
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
 	f.Var(&o.maxFailed, "max-failed", "stop when this many nodes have failed")
 	f.Var(&o.maxNoReply, "max-no-reply", "stop when this many nodes have not replied")
 	f.Var(&o.maxAbsent, "max-absent", "stop when this many nodes are not connected")
 	f.Var(&o.maxFailedBatch, "max-failed-batch", "stop when this many nodes of one batch have failed")
 	f.Var(&o.maxNoReplyBatch, "max-no-reply-batch", "stop when this many nodes of one batch have not replied")
+	o.gates.add(f)
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
+	o.addDetach(f)
 	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins, pauses, continues, stops and ends, with JSON on its stdin; \"none\" turns it off")
 	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
+}
+
+// addDetach adds the flag that leaves a run to a background process.
+func (o *reqOptions) addDetach(f *pflag.FlagSet) {
+	f.BoolVar(&o.detach, "detach", false, "after the plan and the questions, leave the run to a background process that outlives the terminal; print the run's id")
+}
+
+// gateOptions are the flags of what is asked before the first batch and after each one.
+type gateOptions struct {
+	commands, queries         []string
+	server                    string
+	stable, every, wait, time seconds
+}
+
+func (g *gateOptions) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&g.commands, "gate", nil, "before the first batch and after each, run the shell `COMMAND`: 0 continues, 6, 8, 9, 75, 124, 126 and more pause, others stop the run; all gates must pass")
+	f.StringArrayVar(&g.queries, "gate-promql", nil, "also ask Prometheus: `EXPR` must give one number other than 0")
+	f.StringVar(&g.server, "prometheus", "", "`URL` of the Prometheus server (or prometheus in the settings)")
+	f.Var(&g.stable, "gate-for", "gates must pass at every look for this long")
+	f.Var(&g.every, "gate-every", "how long to wait before gates are asked again (10s)")
+	f.Var(&g.wait, "gate-wait", "how long gates may be inconclusive before the run stops (10m)")
+	f.Var(&g.time, "gate-timeout", "how long one gate may take to answer; then it is inconclusive (30s)")
+}
+
+func (g *gateOptions) value() run.Gates {
+	return run.Gates{Commands: g.commands, Queries: g.queries, Server: g.server, For: g.stable.wait(), Every: g.every.wait(), Wait: g.wait.wait(), Timeout: g.time.wait()}
 }
 
 // guardOptions are the flags that can refuse a run. The settings file can set the same limits.
@@ -125,6 +166,17 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: also require that nodes return with version `V`; for reprovision, raise --verify-timeout (such as 5m)")
 	f.Var(&p.timeout, "verify-timeout", "how long to look for proof, counted from the end of the delay that a node announced (60s); for release_update, from the time the request was sent (5m)")
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
+}
+
+// sharedOptions are the flags of what runs of several operators share.
+type sharedOptions struct {
+	locks []string
+	wait  seconds
+}
+
+func (s *sharedOptions) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&s.locks, "lock", nil, "hold the lock `NAME` of the brokers' streams: no other run with it sends meanwhile")
+	f.Var(&s.wait, "lock-wait", "wait this long for a lock that another holds (0s)")
 }
 
 // recordOptions are the flags that choose whether and where a run is recorded.
@@ -196,11 +248,12 @@ func (o *reqOptions) value() (run.Request, error) {
 	}
 	g, p := &o.guard, &o.proof
 	return run.Request{
-		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo,
+		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo, Detach: o.detach,
 		Save: run.Saving{File: o.savePlan, Life: o.planLife.wait()},
 		Pace: run.Pace{
 			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.wait(), TTL: o.ttl.wait(),
 			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},
+			Hours:       o.hours(), NotSince: o.notSince.wait(),
 		},
 		Rules: batch.Rules{
 			MaxFailed: o.maxFailed.Amount, MaxNoReply: o.maxNoReply.Amount, MaxAbsent: o.maxAbsent.Amount, MaxFailedBatch: o.maxFailedBatch.Amount,
@@ -210,13 +263,27 @@ func (o *reqOptions) value() (run.Request, error) {
 			MaxNodes: g.maxNodes.count(), Expect: g.expect.count(), ExpectFile: g.expectFile, Yes: g.yes, NoInput: g.noInput, InsecureToken: g.insecureToken,
 			AllowExpiring: g.allowExpiring,
 		},
+		Gates: o.gates.value(),
 		Proof: run.Proof{
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),
 		},
 		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume, Trust: o.record.trust},
+		Shared:   run.Shared{Locks: o.shared.locks, Wait: o.shared.wait.wait()},
 		Protocol: o.output.streams(),
 		Typed:    run.Typed{Words: o.words, Flags: typedFlags(o.flags)},
 	}, nil
+}
+
+// hours are the hours in which batches may begin.
+func (o *reqOptions) hours() run.Hours {
+	h := run.Hours{Within: batch.Hours(strings.TrimSpace(o.within)), Set: o.within != ""}
+	if strings.EqualFold(o.within, "always") {
+		h.Within = ""
+	}
+	if o.flags != nil && o.flags.Changed("outside") { // a resume keeps what the run was begun with
+		h.Outside = run.Outside(o.outside)
+	}
+	return h
 }
 
 // typedFlags are the flags that were typed, in the order of their names, each with its value. None holds a secret.
@@ -225,8 +292,8 @@ func typedFlags(flags *pflag.FlagSet) []string {
 	if flags == nil {
 		return nil
 	}
-	flags.Visit(func(f *pflag.Flag) {
-		if f.Name == onEventFlag {
+	flags.VisitAll(func(f *pflag.Flag) { // not Visit: the flags of every command are parsed in another set
+		if !f.Changed || f.Name == onEventFlag {
 			return
 		}
 		name := "--" + f.Name
@@ -258,7 +325,7 @@ func (o *reqOptions) policy() (batch.Policy, error) {
 	if o.mode != modeBarrier && o.mode != modeRolling && o.mode != "" { // runs resume has no --mode
 		return batch.Policy{}, usage(fmt.Errorf("unknown --mode %q", o.mode), "use barrier or rolling")
 	}
-	p := batch.Policy{Rolling: o.mode == modeRolling, Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy}
+	p := batch.Policy{Rolling: o.mode == modeRolling, Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy, LastIf: o.lastIf}
 	for _, text := range o.maxPer {
 		fact, count, ok := strings.Cut(text, "=")
 		n, err := strconv.Atoi(count)

@@ -21,6 +21,7 @@ func commands(a *app) []maker {
 		{"apply", func() *cobra.Command { return newApply(a, applyPlan) }},
 		{"plan", func() *cobra.Command { return newPlan(a) }},
 		{"runs", func() *cobra.Command { return newRuns(a) }},
+		{"shared", func() *cobra.Command { return newShared(a) }},
 		{"inventory", func() *cobra.Command { return newInventory(a, runInventory) }},
 		{"discover", func() *cobra.Command { return newDiscover(a, runDiscover) }},
 		{"ping", func() *cobra.Command { return newPing(a, runPing) }},
@@ -84,7 +85,8 @@ Try it on a practice fleet, on this machine alone:
 		}
 		return usage(err, "see `"+c.CommandPath()+" --help`")
 	})
-	a.flags.add(root.PersistentFlags())
+	a.typed = root.PersistentFlags()
+	a.flags.add(a.typed)
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if err := emptyFlag(c.Flags()); err != nil {
 			return err

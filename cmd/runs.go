@@ -18,6 +18,7 @@ type runsOptions struct {
 	record recordOptions
 	asJSON bool
 	all    bool
+	filter runsFilter
 }
 
 func newRuns(a *app) *cobra.Command {
@@ -28,7 +29,8 @@ func newRuns(a *app) *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRunsList(a, listRuns), newRunsShow(a, showRun), newRunsReport(a, reportRun), newRunsWatch(a, watchRun),
-		newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun), newRunsRetry(a, retryRun), newRunsDiff(a, diffRuns))
+		newRunsWait(a, waitRun), newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun),
+		newRunsRetry(a, retryRun), newRunsDiff(a, diffRuns), newRunsDrive(a, driveRun))
 	return c
 }
 
@@ -181,6 +183,7 @@ func (o *reqOptions) addResume(f *pflag.FlagSet) {
 	o.proof.add(f)
 	o.record.addDir(f)
 	o.record.addTrust(f)
+	o.shared.add(f)
 }
 
 // stored reads the arguments about a recorded run: RUN and the inputs that it needs again.
@@ -219,7 +222,7 @@ func reopen(a *app, o *reqOptions, name string) (run.Stored, run.Request, error)
 	if err != nil {
 		return stored, run.Request{}, err
 	}
-	if err := o.output.validate(); err != nil {
+	if err := errors.Join(o.output.validate(), o.detachable()); err != nil {
 		return stored, run.Request{}, err
 	}
 	o.words[len(o.words)-1] = stored.ID // "last" means another run later

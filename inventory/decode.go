@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"fleetctl/rpcclient"
 )
 
 // ErrNoReply reports that a node did not answer in time.
@@ -49,16 +51,27 @@ func (e *RefusedError) Error() string {
 // fields reads one payload and keeps the first problem, so that a decoder reads as a list of what it expects.
 type fields struct {
 	node, action string
-	members      map[string]json.RawMessage
+	members      []rpcclient.Member
 	err          error
 }
 
 func readFields(node, action string, data json.RawMessage) *fields {
 	f := &fields{node: node, action: action}
-	if err := json.Unmarshal(data, &f.members); err != nil || f.members == nil {
+	var object bool
+	if f.members, object = (rpcclient.Reply{Data: data}).Outputs(); !object {
 		f.fail("", "not a JSON object")
 	}
 	return f
+}
+
+// member is the value of a field; nil where it is absent.
+func (f *fields) member(field string) json.RawMessage {
+	for _, m := range f.members {
+		if m.Name == field {
+			return m.Value
+		}
+	}
+	return nil
 }
 
 func (f *fields) fail(field, problem string) {
@@ -70,10 +83,10 @@ func (f *fields) fail(field, problem string) {
 // need decodes a field that every server sends; want describes what it must be. Only a list may be null: servers send
 // null for an empty one.
 func (f *fields) need(field, want string, into any) {
-	if f.err == nil && f.members[field] == nil {
+	if f.err == nil && f.member(field) == nil {
 		f.fail(field, "missing")
 	}
-	if f.err == nil && want != textList && string(f.members[field]) == "null" {
+	if f.err == nil && want != textList && string(f.member(field)) == "null" {
 		f.fail(field, "is null, want "+want)
 	}
 	f.read(field, want, into)
@@ -81,7 +94,7 @@ func (f *fields) need(field, want string, into any) {
 
 // read decodes a field that may be absent or null; into then keeps its value.
 func (f *fields) read(field, want string, into any) {
-	raw := f.members[field]
+	raw := f.member(field)
 	if f.err != nil || raw == nil || quick(raw, into) {
 		return
 	}
@@ -125,7 +138,7 @@ func decodeInventory(node string, data json.RawMessage) (Node, error) {
 	f.read("data_plugins", textList, &n.DataPlugins)
 	f.read("upgradable", aBoolean, &n.Upgradable)
 	f.read("machines", "an array of objects with name, state and version", &n.Machines)
-	facts := f.members["facts"]
+	facts := f.member("facts")
 	if string(facts) == "null" {
 		facts = nil
 	}
@@ -187,7 +200,7 @@ func decodeFact(node string, data json.RawMessage) (string, error) {
 	if f.err != nil {
 		return "", f.err
 	}
-	raw := f.members["value"]
+	raw := f.member("value")
 	if len(raw) == 0 || string(raw) == "null" {
 		return "nil", nil
 	}

@@ -292,7 +292,7 @@ func decodeAgents(node string, data json.RawMessage) (map[string]string, error) 
 		Version string `json:"version"`
 	}
 	f := readFields(node, actionAgents, data)
-	if f.err == nil && f.members["agents"] == nil {
+	if f.err == nil && f.member("agents") == nil {
 		f.fail("agents", "missing")
 	}
 	f.read("agents", "an array of objects with agent and version", &list)

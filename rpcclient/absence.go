@@ -33,12 +33,15 @@ func newTokens(n int) []uint64 {
 	return tokens
 }
 
-// absentSubject is where the broker reports that the copy for node i had no subscriber.
-func absentSubject(prefix, id string, i int, token uint64) string {
-	text := make([]byte, 0, len(prefix)+len(id)+len("-100000-0123456789abcdef"))
-	text = append(append(append(text, prefix...), id...), '-')
-	text = append(strconv.AppendInt(text, int64(i), 10), '-')
-	return string(hex.AppendEncode(text, binary.BigEndian.AppendUint64(nil, token)))
+// absentSubjects are where the broker reports that the copy for a node had no subscriber, in the order of the nodes.
+func (p *pending) absentSubjects(prefix, id string) *texts {
+	prefix += id + "-"
+	return &texts{n: len(p.tokens), append: func(text []byte, i int) []byte {
+		var token [8]byte
+		binary.BigEndian.PutUint64(token[:], p.tokens[i])
+		text = append(strconv.AppendInt(append(text, prefix...), int64(i), 10), '-')
+		return hex.AppendEncode(text, token[:])
+	}}
 }
 
 // address splits the last token of a subject: into the request and, for a notice of absence, the rest, else "".
@@ -99,7 +102,7 @@ func (c *Client) probeAbsence(ctx context.Context, collective string) (bool, err
 	id := c.NewID()
 	p := newPending("", []string{node}, true)
 	s.register(id, p)
-	if err := c.conn.Publish(choria.NodeSubject(collective, node), absentSubject(s.prefix, id, 0, p.tokens[0]), nil); err != nil {
+	if err := c.conn.Publish(choria.NodeSubject(collective, node), p.absentSubjects(s.prefix, id).get(0), nil); err != nil {
 		return false, err
 	}
 	if err := c.conn.Flush(ctx); err != nil {

@@ -354,3 +354,87 @@ func TestACrowdedWindowIsKnown(t *testing.T) {
 		})
 	}
 }
+
+// lateBus is the bus of a process that does not get the CPU: what has come in is read when it catches up.
+type lateBus struct {
+	*fakeBus
+	wire []func() // what has come in
+}
+
+func (b *lateBus) CatchUp(context.Context) error {
+	for _, read := range b.wire {
+		read()
+	}
+	b.wire = nil
+	return nil
+}
+
+// A reply that this process has received and not come to read counts, also when it is read after the end.
+func TestWhatWasNotReadInTimeCounts(t *testing.T) {
+	late := func(t *testing.T, nodes ...string) *lateBus {
+		b := &lateBus{fakeBus: newFakeBus()}
+		b.serve = func(_ *fakeBus, m message) {
+			tr, req := request(t, m)
+			a := answer{sender: strings.TrimPrefix(m.subject, "mcollective.node."), id: req.ID, agent: req.Agent}
+			if req.Agent == discoveryAgent {
+				a.payload = choria.DiscoveryPong()
+			}
+			for _, n := range nodes {
+				if a.sender == n || strings.HasPrefix(m.subject, "mcollective.broadcast.") {
+					a.sender = n
+					data := a.encode(t, choria.V2)
+					b.wire = append(b.wire, func() { b.deliver(tr.ReplyTo, data) })
+				}
+			}
+		}
+		return b
+	}
+	window := choria.Window{Timeout: time.Second}
+	for name, ask := range map[string]func(ctx context.Context, c *Client) func(func(Reply, error) bool){
+		"Call": func(ctx context.Context, c *Client) func(func(Reply, error) bool) {
+			r := ping()
+			r.Wait = time.Second
+			return c.Call(ctx, r, []string{"a", "b", "silent"})
+		},
+		"Ping": func(ctx context.Context, c *Client) func(func(Reply, error) bool) {
+			return c.Ping(ctx, PingRequest{Collective: "mcollective", Window: window})
+		},
+		"Ping with a deadline": func(ctx context.Context, c *Client) func(func(Reply, error) bool) {
+			return func(yield func(Reply, error) bool) {
+				ctx, cancel := context.WithTimeout(ctx, time.Second)
+				defer cancel()
+				c.Ping(ctx, PingRequest{Collective: "mcollective"})(yield)
+			}
+		},
+		"Ping of names": func(ctx context.Context, c *Client) func(func(Reply, error) bool) {
+			return c.Ping(ctx, PingRequest{Collective: "mcollective", Nodes: []string{"a", "b", "silent"}, Window: window})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := 0
+				for _, err := range ask(t.Context(), New(late(t, "a", "b"), fakeIdentity{version: choria.V2})) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					got++
+				}
+				if got != 2 {
+					t.Errorf("%d of 2 replies taken", got)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := late(t, "a")
+		s := openSession(t, New(b, fakeIdentity{version: choria.V2}))
+		if _, err := s.Send(t.Context(), ping(), []string{"a"}); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now()
+		<-time.After(time.Millisecond)
+		if err := s.Settle(t.Context(), at); err != nil || len(s.Replies()) != 1 {
+			t.Errorf("Settle left the reply: %v", err)
+		}
+	})
+}

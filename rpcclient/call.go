@@ -206,12 +206,12 @@ func (s *Session) Ping(ctx context.Context, ping PingRequest) iter.Seq2[Reply, e
 		}
 		if ping.Nodes != nil {
 			s.each(ctx, ping.Window, ping.Nodes, func(ctx context.Context, nodes []string) error {
-				return tell(s.direct(ctx, s.nameRequest(ping.Filter), "", nodes))
+				return tell(s.direct(ctx, s.nameRequest(ping.Filter), Request{}, nodes))
 			}, yield)
 			return
 		}
 		seen, stopped := map[string]bool{}, false
-		g := &gathering{session: s, window: ping.Window, enough: func() bool { return stopped }}
+		g := &gathering{session: s, window: ping.Window, filter: ping.Filter, enough: func() bool { return stopped }}
 		g.ask = func(ctx context.Context) error { return tell(s.Broadcast(ctx, ping.Filter)) }
 		g.again = func() (time.Duration, bool) { return askAllEvery, true }
 		g.take = func(r Reply) bool {

@@ -33,7 +33,7 @@ func (s *Session) receive(m choria.Message) {
 	}
 	s.mu.Unlock()
 	if kind == 0 {
-		s.inbox.add(queued{Message: m, request: p, id: id, notice: notice})
+		s.inbox.add(queued{Message: m, request: p, notice: notice})
 	}
 }
 
@@ -99,7 +99,7 @@ func (s *Session) conclude(m *incoming) {
 		m.err = s.believe(m.request, &m.reply)
 	}
 	if m.err != nil {
-		s.logStray(m.id, m.reply.Node, m.err)
+		s.logStray(m.request.id, m.reply.Node, m.err)
 		s.stray(kindOf(m.err), m.reply.Node)
 		return
 	}
@@ -127,7 +127,7 @@ func (s *Session) absent(m queued) (Reply, bool) {
 	}
 	p.heard[node] = reportedAbsent
 	p.concluded++
-	return Reply{Node: node, RequestID: m.id, Code: choria.Absent, Absent: true, Sent: p.sent, Received: m.Arrived}, true
+	return Reply{Node: node, RequestID: p.id, Code: choria.Absent, Absent: true, Sent: p.sent, Received: m.Arrived}, true
 }
 
 // examine opens every layer of a group's messages, what is cheap first: the sender that the transport claims, the hash, the
@@ -181,12 +181,12 @@ func (s *Session) unwrap(o *choria.Opener, m *incoming) (choria.SecureReply, err
 	if secure.Version != t.Version {
 		return secure, fmt.Errorf("protocol %s inside a transport of %s", secure.Version, t.Version)
 	}
-	o.Known = append(o.Known[:0], m.id, t.Sender, m.request.agent)
+	o.Known = append(o.Known[:0], m.request.id, t.Sender, m.request.agent)
 	inner, err := choria.DecodeReply(t.Version, secure.Reply, o)
 	if err != nil {
 		return secure, err
 	}
-	if inner.RequestID != m.id {
+	if inner.RequestID != m.request.id {
 		return secure, strayError(WrongRequest)
 	}
 	if err := choria.CheckIdentity(inner.Sender); err != nil {
@@ -195,6 +195,9 @@ func (s *Session) unwrap(o *choria.Opener, m *incoming) (choria.SecureReply, err
 	m.payload = inner.Payload
 	m.reply = Reply{
 		Node: inner.Sender, RequestID: inner.RequestID, Agent: inner.Agent, Time: inner.Time, Received: m.Arrived, Protocol: secure.Reply,
+	}
+	if inner.Sender == t.Sender { // as nearly always
+		return secure, nil
 	}
 	return secure, s.plausible(m.request, inner.Sender)
 }
@@ -281,10 +284,10 @@ func (s *Session) believe(p *pending, r *Reply) error {
 	if r.Agent != p.agent {
 		return strayError(WrongRequest)
 	}
-	if p.heard[r.Node] == answered {
+	switch p.heard[r.Node] {
+	case answered:
 		return strayError(Duplicate)
-	}
-	if p.heard[r.Node] == silent {
+	case silent:
 		p.concluded++
 	}
 	p.heard[r.Node] = answered

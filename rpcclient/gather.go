@@ -36,13 +36,16 @@ type gathering struct {
 	// take handles a reply, and reports whether it was a new node; enough ends the gathering.
 	take   func(r Reply) (fresh bool)
 	enough func() bool
-	roster *roster // of the nodes that are expected; nil where none are
+	filter choria.Filter // of a broadcast
+	roster *roster       // of the nodes that are expected; nil where none are
 
 	link  link
 	asked time.Time // when the question was last asked
 	end   time.Time // of the window; zero when there is none
 	last  time.Time // when the last new node's reply arrived
+	read  time.Time // until when everything was read that the broker had sent when the window closed; zero before
 	late  int       // replies that arrived after the end
+	early []Reply   // that arrived while the question was published, not taken yet
 	lost  int       // how often the connection was
 	since time.Time // when it was first seen to be down; zero when it is not
 }
@@ -74,7 +77,7 @@ func (g *gathering) run(ctx context.Context) error {
 // send asks and opens the window. A failure caused by a lost connection is handled by tick.
 func (g *gathering) send(ctx context.Context) error {
 	g.link = g.session.client.link()
-	err := g.ask(ctx)
+	err := g.publish(func() error { return g.ask(ctx) })
 	now := time.Now()
 	g.asked = now
 	if g.roster != nil {
@@ -84,10 +87,37 @@ func (g *gathering) send(ctx context.Context) error {
 	if g.roster == nil && g.window.Timeout > 0 && now.Add(g.window.Timeout).After(g.end) {
 		g.end = now.Add(g.window.Timeout)
 	}
+	g.takeEarly()
 	if err == nil || ctx.Err() == nil && g.session.client.intact(g.link) != nil {
 		return nil
 	}
 	return err
+}
+
+// publish asks while it reads the replies: publishing waits until its answers are read, see keepStep.
+func (g *gathering) publish(ask func() error) error {
+	asked := make(chan error, 1)
+	go func() { asked <- ask() }()
+	for {
+		select {
+		case r := <-g.session.out:
+			g.early = append(g.early, r)
+		case err := <-asked:
+			return err
+		}
+	}
+}
+
+// takeEarly takes what arrived while a question was published.
+func (g *gathering) takeEarly() {
+	early := g.early
+	g.early = nil
+	for _, r := range early {
+		if g.enough() {
+			return
+		}
+		g.receive(r)
+	}
 }
 
 // settled is the moment from which absence counts; in the past when the connection was not lost lately.
@@ -135,7 +165,7 @@ func (g *gathering) untilNext() time.Duration {
 }
 
 func (g *gathering) receive(r Reply) {
-	if !g.end.IsZero() && r.Received.After(g.end) {
+	if !g.end.IsZero() && r.Received.After(later(g.end, g.read)) {
 		if g.roster == nil || r.RequestID != g.roster.byName {
 			g.late++
 		}
@@ -185,7 +215,7 @@ func (g *gathering) tick(ctx context.Context) (over bool, err error) {
 	if err := g.askByName(ctx, now); err != nil || g.end.IsZero() || now.Before(g.end) {
 		return false, err
 	}
-	if !g.close(ctx.Done()) {
+	if !g.close(ctx) {
 		return false, nil
 	}
 	return client.intact(g.link) == nil, nil
@@ -200,7 +230,8 @@ func (g *gathering) askByName(ctx context.Context, now time.Time) error {
 	if next, due := g.roster.due(); !due || now.Before(next) || !g.session.inbox.isSettled(now) {
 		return nil
 	}
-	err := g.session.askByName(ctx, g.roster)
+	err := g.publish(func() error { return g.session.askByName(ctx, g.roster, g.filter) })
+	g.takeEarly()
 	g.end = g.roster.end(g.window.Timeout)
 	if ctx.Err() != nil || g.session.client.intact(g.link) != nil {
 		return nil
@@ -223,10 +254,13 @@ func (g *gathering) wait(ctx context.Context) error {
 	return fmt.Errorf("%w, and did not come back within %v", err, patience)
 }
 
-// close takes what arrived before the end, however long its check takes. False: the end has moved.
-func (g *gathering) close(done <-chan struct{}) bool {
-	end := g.end
-	settled := g.session.inbox.settled(end)
+// close takes what arrived before the end, however long it takes to read and to check. False: the end has moved.
+func (g *gathering) close(ctx context.Context) bool {
+	end, done := g.end, ctx.Done()
+	if read, ok := g.session.catchUp(ctx); ok {
+		g.read = read
+	}
+	settled := g.session.inbox.settled(later(end, g.read))
 	for !g.enough() {
 		select {
 		case r := <-g.session.out:
@@ -259,7 +293,7 @@ func (g *gathering) cut(ctx context.Context) error {
 		deadline = now
 	}
 	g.end = deadline
-	g.close(nil)
+	g.close(context.WithoutCancel(ctx))
 	if g.enough() {
 		return nil
 	}

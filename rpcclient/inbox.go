@@ -49,7 +49,6 @@ type inbox struct {
 type queued struct {
 	choria.Message
 	request *pending // nil for a message of which only the sender is wanted
-	id      string   // of the request
 	notice  string   // what follows the id in the subject of a notice of absence; "" for a reply
 }
 
@@ -238,10 +237,14 @@ func (b *inbox) isSettled(at time.Time) bool {
 	return !b.behind(at)
 }
 
-// Settle returns when every message that arrived by at has been decoded, checked and put on Replies. at must not lie in
-// the future. The reader must keep reading meanwhile, and find the rest in the channel's buffer afterwards. An error: ctx
-// ended first, or the session was closed.
+// Settle returns when every message that arrived by at has been decoded, checked and put on Replies, and, where the
+// connection can catch up (a method CatchUp), all that the broker has sent to us by now. at must not lie in the future. The
+// reader must keep reading meanwhile, and find the rest in the channel's buffer afterwards. An error: ctx ended first, or
+// the session was closed.
 func (s *Session) Settle(ctx context.Context, at time.Time) error {
+	if now, ok := s.catchUp(ctx); ok {
+		at = now
+	}
 	select {
 	case <-s.inbox.settled(at):
 		return nil
@@ -250,6 +253,20 @@ func (s *Session) Settle(ctx context.Context, at time.Time) error {
 	case <-s.done:
 		return errClosed
 	}
+}
+
+// catchUp reads everything that the broker has sent to us, and returns until when. False: the connection cannot.
+func (s *Session) catchUp(ctx context.Context) (until time.Time, ok bool) {
+	conn, ok := s.client.conn.(interface {
+		CatchUp(ctx context.Context) error
+	})
+	if !ok {
+		return time.Time{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	ok = conn.CatchUp(ctx) == nil
+	return time.Now(), ok
 }
 
 // Behind is how far the session is behind the network: how many messages wait to be decoded and checked, and how long the

@@ -16,21 +16,29 @@ const (
 	gaps       = 4
 	// enoughKnown is the percentage of known nodes that must be accounted for at the usual timeout.
 	enoughKnown = 99
-	// firstAnswer is how long to wait for a first answer before the known nodes are asked by name.
-	firstAnswer = time.Second
+	// pause is the shortest silence that counts as one where a shorter one would cost much: before the first answer, before
+	// many nodes are asked by name, and after choria.Known's Longest.
+	pause = time.Second
+	// longestBusy bounds a discovery in which nodes still answer.
+	longestBusy = time.Minute
+	// More nodes than fewNodes, if they are more than a tenth, are many: they are late rather than absent, and to ask them
+	// again would double the work that delays them.
+	fewNodes = 1000
 )
 
 // roster tracks the known nodes during a discovery: which ones answered, are absent or do not match. Only the
 // goroutine of the gathering uses it.
 type roster struct {
-	known  *choria.Known
-	all    int
-	left   map[string]bool
-	asked  time.Time     // when the broadcast was, the last time
-	last   time.Time     // when the latest answer of any kind arrived; zero before
-	gap    time.Duration // the longest between two answers
-	named  bool          // those that were left have been asked by name
-	byName string        // the id of that request
+	known   *choria.Known
+	all     int
+	left    map[string]bool
+	asked   time.Time     // when the broadcast was, the last time
+	last    time.Time     // when the latest answer of any kind arrived; zero before
+	gap     time.Duration // the longest between two answers
+	named   bool          // those that were left have been asked by name
+	namedAt time.Time     // when that was
+	again   string        // the id of that request
+	byName  string        // the id of the one without a filter that followed
 }
 
 func newRoster(k *choria.Known) *roster {
@@ -43,7 +51,9 @@ func newRoster(k *choria.Known) *roster {
 }
 
 // begin notes that the broadcast has left, for the first time or again.
-func (r *roster) begin(at time.Time) { r.asked, r.named, r.byName = at, false, "" }
+func (r *roster) begin(at time.Time) {
+	r.asked, r.named, r.namedAt, r.again, r.byName = at, false, time.Time{}, "", ""
+}
 
 // heard notes a reply, and reports whether it answers the broadcast: others say that a node is absent, or is there and
 // does not match.
@@ -53,7 +63,7 @@ func (r *roster) heard(reply Reply) (matches bool) {
 	if at := reply.Received; r.last.IsZero() {
 		r.last = at
 	} else if at.After(r.last) {
-		if matches {
+		if matches && reply.RequestID != r.again {
 			r.gap = max(r.gap, at.Sub(r.last))
 		}
 		r.last = at
@@ -63,20 +73,29 @@ func (r *roster) heard(reply Reply) (matches bool) {
 
 // due returns the time at which the missing nodes are asked by name. due is false if they were already asked or if
 // no node is missing.
-func (r *roster) due() (at time.Time, due bool) { return r.quiet(), !r.named && len(r.left) > 0 }
-
-// quiet is the moment until which another answer may be on its way.
-func (r *roster) quiet() time.Time {
-	if r.last.IsZero() {
-		return r.asked.Add(firstAnswer)
+func (r *roster) due() (at time.Time, due bool) {
+	if n := len(r.left); n > fewNodes && n*10 > r.all {
+		return earlier(r.quiet(pause), later(r.asked.Add(r.known.Longest), r.last.Add(pause))), !r.named
 	}
-	return r.last.Add(max(leastQuiet, gaps*r.gap))
+	return r.quiet(leastQuiet), !r.named && len(r.left) > 0
+}
+
+// quiet is the moment until which another answer may be on its way: after a silence of four times the longest gap, and of
+// the least that is given.
+func (r *roster) quiet(least time.Duration) time.Time {
+	if r.last.IsZero() {
+		return r.asked.Add(pause)
+	}
+	return later(r.last, r.namedAt).Add(max(least, gaps*r.gap))
 }
 
 // end is when the window closes, as far as is known now.
 func (r *roster) end(timeout time.Duration) time.Time {
 	usual, longest := r.asked.Add(timeout), r.asked.Add(max(r.known.Longest, timeout))
-	quiet := r.quiet()
+	if busy := later(r.last, r.namedAt).Add(pause); busy.After(longest) {
+		longest = later(longest, earlier(busy, r.asked.Add(longestBusy)))
+	}
+	quiet := r.quiet(leastQuiet)
 	switch {
 	case len(r.left) == 0:
 		return earlier(quiet, longest)
@@ -95,6 +114,13 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // rest lists those that are not accounted for; nil for none.
 func (r *roster) rest() []string {
 	var rest []string
@@ -105,11 +131,13 @@ func (r *roster) rest() []string {
 	return rest
 }
 
-// askByName asks each missing node once on its own subject, without a filter. If the broker reports the node as
-// absent, it is absent. If the node answers, it is connected and does not match the filter. A node whose reply was
-// rejected because of its token counts as accounted for.
-func (s *Session) askByName(ctx context.Context, r *roster) error {
+// askByName asks each missing node once on its own subject. If the broker reports the node as absent, it is absent. A node
+// that answers with the filter is found: a busy server drops a broadcast that has expired before it comes to read it. One
+// that answers only without the filter is connected and does not match. A node whose reply was rejected because of its
+// token counts as accounted for.
+func (s *Session) askByName(ctx context.Context, r *roster, f choria.Filter) error {
 	r.named = true
+	defer func() { r.namedAt = time.Now() }() // and from now on they have as long as others to answer
 	var names []string
 	for _, n := range r.rest() {
 		if t, seen := s.client.Token(n); seen && !t.Believed {
@@ -121,8 +149,13 @@ func (s *Session) askByName(ctx context.Context, r *roster) error {
 	if len(names) == 0 {
 		return nil
 	}
-	request := s.nameRequest(choria.Filter{})
+	request := s.nameRequest(f)
+	r.again = request.ID
+	if _, err := s.direct(ctx, request, Request{}, names); err != nil || f.Empty() {
+		return err
+	}
+	request = s.nameRequest(choria.Filter{})
 	r.byName = request.ID
-	_, err := s.direct(ctx, request, "", names)
+	_, err := s.direct(ctx, request, Request{}, names)
 	return err
 }

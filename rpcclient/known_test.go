@@ -22,6 +22,7 @@ func TestABroadcastEndsWhenTheKnownNodesAreAccountedFor(t *testing.T) {
 		silent   int                      // how many of the last ones do not answer, unless by name
 		absent   bool                     // they are not connected
 		named    bool                     // they answer by name only: they do not match
+		expired  bool                     // they answer by name: they did not read the broadcast in time
 		again    bool                     // and then the broadcast as well, a little later
 		min, max time.Duration
 		missing  int
@@ -33,6 +34,7 @@ func TestABroadcastEndsWhenTheKnownNodesAreAccountedFor(t *testing.T) {
 		"one is absent":                      {silent: 1, absent: true, min: 250 * time.Millisecond, max: 350 * time.Millisecond, found: 199},
 		"half are absent":                    {silent: 100, absent: true, min: 250 * time.Millisecond, max: 400 * time.Millisecond, found: 100},
 		"half do not match":                  {silent: 100, named: true, min: 250 * time.Millisecond, max: 400 * time.Millisecond, found: 100},
+		"half read the broadcast too late":   {silent: 100, expired: true, min: 250 * time.Millisecond, max: 400 * time.Millisecond, found: 200},
 		"one is silent":                      {silent: 1, min: window, max: window + 50*time.Millisecond, missing: 1, found: 199},
 		"three of a hundred answer at 5 s":   {late: 5 * time.Second, min: 5 * time.Second, max: 10 * time.Second, found: 200},
 		"half are silent":                    {silent: 100, min: 10 * time.Second, max: 10*time.Second + 50*time.Millisecond, missing: 100, found: 100},
@@ -49,7 +51,7 @@ func TestABroadcastEndsWhenTheKnownNodesAreAccountedFor(t *testing.T) {
 				var broadcast []message
 				b.serve = func(b *fakeBus, m message) {
 					if node, direct := strings.CutPrefix(m.subject, "mcollective.node."); direct {
-						if tt.named {
+						if _, req := request(t, m); tt.named && req.Filter.Empty() || tt.expired && !req.Filter.Empty() {
 							crowd(t, []string{node}, 5*time.Millisecond)(b, m)
 						}
 						if tt.again {
@@ -71,7 +73,7 @@ func TestABroadcastEndsWhenTheKnownNodesAreAccountedFor(t *testing.T) {
 				known := &choria.Known{Nodes: nodes, Longest: 10 * time.Second}
 				start := time.Now()
 				var found []string
-				for name, err := range New(b, fakeIdentity{version: choria.V2}).Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: window, Known: known}) {
+				for name, err := range New(b, fakeIdentity{version: choria.V2}).Broadcast(t.Context(), "mcollective", choria.Filter{Class: []string{"web"}}, choria.Window{Timeout: window, Known: known}) {
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -96,6 +98,7 @@ func TestAKnownSetNeverAddsNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBus()
 		b.serve = crowd(t, []string{"a", "b"}, 10*time.Millisecond)
+		b.connect(false, "gone")
 		known := &choria.Known{Nodes: []string{"a", "gone", "not a name"}, Longest: 10 * time.Second}
 		var found []string
 		for name, err := range New(b, fakeIdentity{version: choria.V2}).Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: time.Second, Known: known}) {
@@ -109,4 +112,112 @@ func TestAKnownSetNeverAddsNodes(t *testing.T) {
 			t.Errorf("found %s", got)
 		}
 	})
+}
+
+// A stall of a large fleet is no absence: asking most of it by name would double the work that made it stall. Where few are
+// missing, or the fleet is small, they are asked at once.
+func TestAStallOfManyNodesIsWaitedFor(t *testing.T) {
+	for name, tt := range map[string]struct {
+		known, late int
+		named       bool
+	}{
+		"most of many": {known: 5000, late: 3000},
+		"few of many":  {known: 5000, late: 50, named: true},
+		"most of few":  {known: 200, late: 150, named: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nodes := manyNodes(tt.known)
+				b := newFakeBus()
+				asked := 0
+				b.serve = func(b *fakeBus, m message) {
+					if strings.HasPrefix(m.subject, "mcollective.node.") {
+						asked++
+						return
+					}
+					crowd(t, nodes[tt.late:], 50*time.Millisecond)(b, m)
+					crowd(t, nodes[:tt.late], 800*time.Millisecond)(b, m)
+				}
+				known := &choria.Known{Nodes: nodes, Longest: 10 * time.Second}
+				found := 0
+				for _, err := range New(b, fakeIdentity{version: choria.V2}).Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: 2 * time.Second, Known: known}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					found++
+				}
+				if found != tt.known || (asked > 0) != tt.named {
+					t.Errorf("%d of %d found, %d asked by name", found, tt.known, asked)
+				}
+			})
+		})
+	}
+}
+
+// Nodes that are asked by name after Longest have as long as others to answer: a fleet that read the broadcast too late is
+// found anyway.
+func TestNodesThatAreAskedLateMayAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := manyNodes(4000)
+		b := newFakeBus()
+		b.serve = func(b *fakeBus, m message) {
+			if strings.HasPrefix(m.subject, "mcollective.node.") {
+				crowd(t, nil, 300*time.Millisecond)(b, m)
+				return
+			}
+			for i := range 20 { // until 11 s, and then they drop it
+				crowd(t, nodes[i*100:(i+1)*100], time.Duration(i+1)*550*time.Millisecond)(b, m)
+			}
+		}
+		known, found := &choria.Known{Nodes: nodes, Longest: 10 * time.Second}, 0
+		for _, err := range New(b, fakeIdentity{version: choria.V2}).Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: 2 * time.Second, Known: known}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			found++
+		}
+		if found != len(nodes) || len(known.Missing) > 0 {
+			t.Errorf("%d of %d found, %d missing", found, len(nodes), len(known.Missing))
+		}
+	})
+}
+
+// A busy fleet may need longer than Longest: as long as its nodes answer, for a minute at most, the window is open.
+func TestABroadcastGoesOnWhileNodesAnswer(t *testing.T) {
+	for name, tt := range map[string]struct {
+		every, ends time.Duration
+		found       int
+	}{
+		"answers until 15 s":  {every: 75 * time.Millisecond, found: 200},
+		"answers without end": {every: 900 * time.Millisecond, ends: longestBusy, found: 66},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nodes := manyNodes(200)
+				b := newFakeBus()
+				b.serve = func(b *fakeBus, m message) {
+					if strings.HasPrefix(m.subject, "mcollective.node.") {
+						return
+					}
+					for i, n := range nodes {
+						crowd(t, []string{n}, time.Duration(i+1)*tt.every-time.Millisecond)(b, m)
+					}
+				}
+				known := &choria.Known{Nodes: nodes, Longest: 10 * time.Second}
+				start, found := time.Now(), 0
+				for _, err := range New(b, fakeIdentity{version: choria.V2}).Broadcast(t.Context(), "mcollective", choria.Filter{}, choria.Window{Timeout: 2 * time.Second, Known: known}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					found++
+				}
+				if found != tt.found {
+					t.Errorf("%d nodes found, want %d", found, tt.found)
+				}
+				if took := time.Since(start); tt.ends > 0 && took > tt.ends {
+					t.Errorf("took %v, want at most %v", took, tt.ends)
+				}
+			})
+		})
+	}
 }

@@ -108,9 +108,16 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 	if err != nil {
 		return Sent{}, -1, err
 	}
+	if p.sealed != nil {
+		if err := p.sealed(); err != nil {
+			return Sent{}, -1, err
+		}
+	}
 	before := s.client.link()
 	s.register(r.ID, p)
+	p.keepUntil = p.sent.Add(min(keepWhole, r.TTL/2))
 	sent = Sent{ID: r.ID, Start: p.sent}
+	notices := p.absentSubjects(s.prefix, r.ID)
 	for parcel, err := range s.client.parcels(l, subjects) {
 		if err == nil && parcel.index%publishStep == publishStep-1 {
 			s.keepStep(ctx, p, parcel.index)
@@ -121,7 +128,7 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 		if err == nil {
 			notice := ""
 			if p.tokens != nil {
-				notice = absentSubject(s.prefix, r.ID, parcel.index, p.tokens[parcel.index])
+				notice = notices.get(parcel.index)
 			}
 			err = s.client.conn.Publish(parcel.subject, notice, parcel.data)
 		}
@@ -146,7 +153,7 @@ const (
 	publishStep = 1024
 	maxFlying   = 16 * publishStep
 	// keepPatience is how long an answer is waited for: the rest may be silent. keepWhole bounds all that waiting within
-	// one request, far below what its time to live leaves.
+	// one request, and so does half of its time to live: servers drop older copies silently.
 	keepPatience = 250 * time.Millisecond
 	keepWhole    = 10 * time.Second
 )
@@ -158,7 +165,7 @@ func (s *Session) keepStep(ctx context.Context, p *pending, published int) {
 	}
 	quiet := time.NewTimer(keepPatience)
 	defer quiet.Stop()
-	for s.flying(p, published) > s.client.flying && time.Since(p.sent) < keepWhole {
+	for s.flying(p, published) > s.client.flying && time.Now().Before(p.keepUntil) {
 		quiet.Reset(keepPatience)
 		select {
 		case <-s.inbox.progress:

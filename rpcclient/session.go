@@ -50,17 +50,20 @@ const (
 
 // pending is a request that was sent: the nodes asked, and whether each has answered.
 type pending struct {
+	id     string
 	agent  string
-	action string    // "" for the discovery agent's
-	sent   time.Time // when publishing began
-	open   bool      // any sender may answer: broadcasts and service requests
+	action string       // "" for the discovery agent's
+	sent   time.Time    // when publishing began
+	sealed func() error // see Request.Sealed; may be nil
+	open   bool         // any sender may answer: broadcasts and service requests
 	heard  map[string]heard
-	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, see keepStep, and is
-	// of the publishing goroutine alone.
+	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, until keepUntil, see
+	// keepStep. Both of these are of the publishing goroutine alone.
 	concluded int
 	keepsPace bool
+	keepUntil time.Time
 	nodes     []string // in the order of their tokens
-	tokens    []uint64 // see absentSubject; nil where no notice can come
+	tokens    []uint64 // see absentSubjects; nil where no notice can come
 }
 
 // newPending is a request to these nodes. With notices, the broker is asked to report those that are absent.
@@ -78,7 +81,7 @@ func newPending(agent string, nodes []string, notices bool) *pending {
 func (s *Session) register(id string, p *pending) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.sent = time.Now()
+	p.id, p.sent = id, time.Now()
 	s.pending[id] = p
 }
 
@@ -163,23 +166,25 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 		return Sent{}, err
 	}
 	r.Filter = choria.Filter{Agent: []string{req.Agent}}
-	return s.direct(ctx, r, req.Action, nodes)
+	return s.direct(ctx, r, req, nodes)
 }
 
 // direct publishes a request to the nodes' own subjects.
-func (s *Session) direct(ctx context.Context, r choria.Request, action string, nodes []string) (Sent, error) {
+func (s *Session) direct(ctx context.Context, r choria.Request, req Request, nodes []string) (Sent, error) {
+	every := choria.NodeSubject(r.Collective, "")
+	names := texts{n: len(nodes), append: func(text []byte, i int) []byte { return append(append(text, every...), nodes[i]...) }}
 	subjects := make([]string, len(nodes))
 	for i, n := range nodes {
 		if err := choria.CheckIdentity(n); err != nil {
 			return Sent{}, fmt.Errorf("cannot address node %q: %w", n, err)
 		}
-		subjects[i] = choria.NodeSubject(r.Collective, n)
+		subjects[i] = names.get(i)
 	}
 	before := s.client.link()
 	notices := s.elsewhere == "" && len(s.client.federations) == 0
 	p := newPending(r.Agent, nodes, notices)
 	p.keepsPace = notices && s.client.checksReplies()
-	p.action = action
+	p.action, p.sealed = req.Action, req.Sealed
 	sent, published, err := s.publish(ctx, r, p, subjects)
 	switch {
 	case err == nil, published < 0:

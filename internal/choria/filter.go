@@ -18,6 +18,11 @@ type Filter struct {
 	Compound [][]CompoundFilter `json:"compound"`
 }
 
+// Empty reports that every node matches.
+func (f Filter) Empty() bool {
+	return len(f.Fact)+len(f.Class)+len(f.Agent)+len(f.Identity)+len(f.Compound) == 0
+}
+
 // FactFilter compares one fact. Operator is one of >= <= < > != == =~; neither
 // Fact nor Value may be empty.
 type FactFilter struct {

@@ -164,3 +164,12 @@ func IsDiscoveryPing(body []byte) bool { return bytes.Contains(body, []byte("pin
 
 // DiscoveryPong is the payload of a discovery reply.
 func DiscoveryPong() []byte { return []byte("pong") }
+
+// Integer returns a whole number of a reply's data, found by its key; false where there is none.
+func Integer(data []byte, key string) (int64, bool) {
+	fields := [...]field{{key: key}}
+	r := reader{layer: "RPC reply"}
+	r.scan(data, fields[:])
+	n := r.integer(&fields[0])
+	return n, r.err == nil && fields[0].kind == number
+}

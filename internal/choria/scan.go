@@ -49,16 +49,21 @@ func scanObject(data []byte, fields []field) error {
 		return fmt.Errorf("not a JSON object")
 	}
 	if !s.object(fields, 1) {
-		if s.over != "" {
-			return fmt.Errorf("%s at byte %d", s.over, s.pos)
-		}
-		return fmt.Errorf("not JSON at byte %d", s.pos)
+		return s.wrong()
 	}
 	s.space()
 	if s.pos != len(data) {
-		return fmt.Errorf("not JSON at byte %d", s.pos)
+		return s.wrong()
 	}
 	return nil
+}
+
+// wrong is the error of a scan that stopped.
+func (s *scanner) wrong() error {
+	if s.over != "" {
+		return fmt.Errorf("%s at byte %d", s.over, s.pos)
+	}
+	return fmt.Errorf("not JSON at byte %d", s.pos)
 }
 
 // object reads an object from its opening brace on. depth counts it.

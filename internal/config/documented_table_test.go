@@ -107,9 +107,11 @@ var documentedNames = []documented{
 	own("`true`: refuse runs without a filter or a list of nodes", "require_filter"),
 	own("`true`: ask before every action that changes something", "confirm"),
 	own("`true`: refuse every action that changes something", "read_only"),
+	own("a lock that every run holds which changes something, as with `--lock`: [shared.md](shared.md)", "lock"),
 	own("a CA file that verifies the certificates of request signer and login service", "signer_ca"),
 	own("`true`: do not verify them, and allow plain http", "insecure_signer"),
 	own("a command that runs at the events of every run that changes something: [notifications.md](notifications.md); `--on-event` names another", "on_event"),
+	own("the Prometheus server of `--gate-promql`: an address, or a map with how to get in: [gates.md](gates.md#prometheus)", "prometheus"),
 	own("what needs approvals of other operators: [below](#approvals)", "approvals"),
 	own("the fleets that `--site` chooses from: [below](#sites)", "sites"),
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,10 +24,14 @@ type Settings struct {
 	Confirm       bool `yaml:"confirm" json:"confirm"`               // ask before every action that changes something
 	ReadOnly      bool `yaml:"read_only" json:"read_only"`           // refuse every action that changes something
 
+	Locks []string `yaml:"lock" json:"locks,omitempty"` // that every run holds which changes something; callers must not change it
+
 	SignerCA       string `yaml:"signer_ca" json:"signer_ca"`             // CA file for request signer and login service; "" is the provider's
 	InsecureSigner bool   `yaml:"insecure_signer" json:"insecure_signer"` // do not verify their certificates
 
 	OnEvent string `yaml:"on_event" json:"on_event"` // a command that hears of every run that changes something
+
+	Prometheus Prometheus `yaml:"prometheus" json:"prometheus,omitzero"` // where queries of gates are asked
 
 	Approvals []Approval `yaml:"approvals" json:"approvals,omitempty"` // what needs approvals of other operators
 
@@ -36,6 +41,9 @@ type Settings struct {
 
 // IsZero reports whether no setting is given.
 func (s Settings) IsZero() bool { return reflect.ValueOf(s).IsZero() }
+
+// lockName is the name of a lock of the brokers' streams.
+var lockName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // settingKey is one key of the settings file. set gets the value's node, and returns what it wants instead of a wrong value.
 // parse is for a key with keys of its own, and words its errors itself.
@@ -56,6 +64,13 @@ var limitKeys = []settingKey{
 	{name: "require_filter", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.RequireFilter, v) }},
 	{name: "confirm", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.Confirm, v) }},
 	{name: "read_only", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.ReadOnly, v) }},
+	{name: "lock", set: func(s *Settings, v *yaml.Node) string {
+		s.Locks = []string{v.Value}
+		if v.Kind != yaml.ScalarNode || v.ShortTag() != "!!str" || !lockName.MatchString(v.Value) {
+			return "the name of a lock: 1 to 64 letters, digits, _ and -"
+		}
+		return ""
+	}},
 }
 
 // settingKeys is the table of all keys; docs/configuration.md lists the same.
@@ -72,6 +87,10 @@ var settingKeys = append(slices.Clone(limitKeys), []settingKey{
 			return "a command for the shell"
 		}
 		return ""
+	}},
+	{name: "prometheus", parse: func(s *Settings, v *yaml.Node) (err error) {
+		s.Prometheus, err = parsePrometheus(v)
+		return err
 	}},
 	{name: "approvals", parse: func(s *Settings, v *yaml.Node) (err error) {
 		s.Approvals, err = parseApprovals(v)

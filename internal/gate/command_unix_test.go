@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fleetctl/batch"
 	"fleetctl/internal/secret"
 )
 
@@ -25,14 +26,14 @@ func command(text string, env ...string) Command {
 }
 
 func TestTheExitCodeIsTheVerdict(t *testing.T) {
-	want := map[Verdict][]int{Passed: {0}, Inconclusive: {6, 8, 9, 75, 124, 126, 127, 128, 129, 137, 255}, Failed: {1, 2, 3, 4, 5, 7, 10, 74, 76, 123, 125}}
+	want := map[batch.GateVerdict][]int{batch.GatePassed: {0}, batch.GateInconclusive: {6, 8, 9, 75, 124, 126, 127, 128, 129, 137, 255}, batch.GateFailed: {1, 2, 3, 4, 5, 7, 10, 74, 76, 123, 125}}
 	for verdict, codes := range want {
 		for _, code := range codes {
 			look, err := command(fmt.Sprintf("exit %d", code)).Look(t.Context(), moment)
 			if err != nil || look.Verdict != verdict || look.Value != fmt.Sprint(code) {
 				t.Errorf("exit %d: %+v, %v", code, look, err)
 			}
-			if (look.Reason == "") != (verdict == Passed) {
+			if (look.Reason == "") != (verdict == batch.GatePassed) {
 				t.Errorf("exit %d: the reason is %q", code, look.Reason)
 			}
 		}
@@ -44,24 +45,24 @@ func TestWhatACommandSaysIsTheReason(t *testing.T) {
 	scrub.Add(secret.New("hunter2-hunter2"))
 	for _, tt := range []struct {
 		text, reason string
-		verdict      Verdict
+		verdict      batch.GateVerdict
 	}{
-		{"echo one; echo two >&2; exit 1", "two", Failed},
-		{"echo two >&2; echo one; echo; echo ' '; exit 1", "one", Failed},
-		{"echo 4 of 4", "4 of 4", Passed},
-		{"printf 'no newline'; exit 9", "no newline", Inconclusive},
-		{"echo the token is hunter2-hunter2; exit 1", "the token is [redacted]", Failed},
-		{`printf '\033[2Jgone\r\n'; exit 1`, `\x1b[2Jgone`, Failed},
-		{"printf 'a\\tb\\377\\n'; exit 1", `a\tb\xff`, Failed},
-		{"cat; echo; echo the end", "the end", Passed},
-		{"kill -9 $$", "ended by a signal", Inconclusive},
-		{"/no/such/program 2>/dev/null", "exit code 127, the command was not found", Inconclusive},
-		{"exit 3", "exit code 3", Failed},
-		{"sleep 100 & echo left a child behind", "left a child behind", Passed},
-		{"i=0; while [ $i -lt 2000 ]; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; i=$((i+1)); done; echo last", "last", Passed},
-		{"head -c 70000 /dev/zero | tr '\\0' y; exit 1", "its last line is too long to be shown", Failed},
-		{"head -c 400 /dev/zero | tr '\\0' z; exit 1", strings.Repeat("z", maxReason-3) + "...", Failed},
-		{"head -c 299 /dev/zero | tr '\\0' z; echo hunter2-hunter2; exit 1", strings.Repeat("z", maxReason-3) + "...", Failed}, // no part of it either
+		{"echo one; echo two >&2; exit 1", "two", batch.GateFailed},
+		{"echo two >&2; echo one; echo; echo ' '; exit 1", "one", batch.GateFailed},
+		{"echo 4 of 4", "4 of 4", batch.GatePassed},
+		{"printf 'no newline'; exit 9", "no newline", batch.GateInconclusive},
+		{"echo the token is hunter2-hunter2; exit 1", "the token is [redacted]", batch.GateFailed},
+		{`printf '\033[2Jgone\r\n'; exit 1`, `\x1b[2Jgone`, batch.GateFailed},
+		{"printf 'a\\tb\\377\\n'; exit 1", `a\tb\xff`, batch.GateFailed},
+		{"cat; echo; echo the end", "the end", batch.GatePassed},
+		{"kill -9 $$", "ended by a signal", batch.GateInconclusive},
+		{"/no/such/program 2>/dev/null", "exit code 127, the command was not found", batch.GateInconclusive},
+		{"exit 3", "exit code 3", batch.GateFailed},
+		{"sleep 100 & echo left a child behind", "left a child behind", batch.GatePassed},
+		{"i=0; while [ $i -lt 2000 ]; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; i=$((i+1)); done; echo last", "last", batch.GatePassed},
+		{"head -c 70000 /dev/zero | tr '\\0' y; exit 1", "its last line is too long to be shown", batch.GateFailed},
+		{"head -c 400 /dev/zero | tr '\\0' z; exit 1", strings.Repeat("z", maxReason-3) + "...", batch.GateFailed},
+		{"head -c 299 /dev/zero | tr '\\0' z; echo hunter2-hunter2; exit 1", strings.Repeat("z", maxReason-3) + "...", batch.GateFailed}, // no part of it either
 	} {
 		c := command(tt.text)
 		c.Scrub = scrub.Text
@@ -79,27 +80,27 @@ func TestACommandGetsTheMomentAndNoSecret(t *testing.T) {
 	scrub.Add(secret.New("hunter2-hunter2"))
 	file := filepath.Join(t.TempDir(), "got")
 	environ := []string{"FILE=" + file, "PATH=/bin:/usr/bin", "FLEETCTL_TOKEN=a", "DB_PASSWORD=b", "PLAIN=c", "PROVISION=hunter2-hunter2", "FLEETCTL_CONFIG=/other", "FLEETCTL_RUN=old"}
-	c := Command{Text: `cat > "$FILE"; env | sort >> "$FILE"`, Env: Environment(environ, "/etc/choria/client.conf", scrub.Text), Timeout: time.Minute}
-	if look, err := c.Look(t.Context(), moment); err != nil || look.Verdict != Passed {
+	c := Command{Text: `cat > "$FILE"; env | sort >> "$FILE"`, Env: append(secret.Environment(environ), "FLEETCTL_CONFIG=/etc/choria/client.conf"), Timeout: time.Minute, Scrub: scrub.Text}
+	if look, err := c.Look(t.Context(), moment); err != nil || look.Verdict != batch.GatePassed {
 		t.Fatalf("%+v, %v", look, err)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	document, env, _ := strings.Cut(string(text), "\n")
+	input, env, _ := strings.Cut(string(text), "\n")
 	var got struct {
 		Version        int `json:"schema_version"`
 		Run            string
 		Batch, Batches int
-		Nodes          []Node
+		Nodes          []batch.MomentNode
 		States         map[string]int
 	}
-	if err := json.Unmarshal([]byte(document), &got); err != nil {
+	if err := json.Unmarshal([]byte(input), &got); err != nil {
 		t.Fatal(err)
 	}
 	if got.Version != 1 || got.Run != "r1" || got.Batch != 2 || got.Batches != 3 || !slices.Equal(got.Nodes, moment.Nodes) || got.States["verified"] != 3 {
-		t.Errorf("stdin is %s", document)
+		t.Errorf("stdin is %s", input)
 	}
 	for _, line := range []string{"FLEETCTL_RUN=r1", "FLEETCTL_BATCH=2", "FLEETCTL_BATCHES=3", "FLEETCTL_CONFIG=/etc/choria/client.conf", "PLAIN=c"} {
 		if !strings.Contains("\n"+env, "\n"+line+"\n") {
@@ -111,8 +112,8 @@ func TestACommandGetsTheMomentAndNoSecret(t *testing.T) {
 			t.Errorf("%s in\n%s", name, env)
 		}
 	}
-	empty, err := Moment{}.document()
-	if d := cmp.Diff(`{"schema_version":1,"run":"","batch":0,"batches":0,"nodes":[],"states":{}}`+"\n", string(empty)); d != "" || err != nil {
+	empty, err := document(batch.Moment{})
+	if d := cmp.Diff(`{"schema_version":1,"run":"","batch":0,"batches":0,"nodes":[],"states":{"planned":0,"sending":0,"accepted":0,"refused":0,"absent":0,"no-reply":0,"verified":0,"unverified":0,"unknown":0,"not-sent":0}}`+"\n", string(empty)); d != "" || err != nil {
 		t.Errorf("before the first batch: %s, %v", d, err)
 	}
 }
@@ -121,10 +122,10 @@ func TestACommandGetsTheMomentAndNoSecret(t *testing.T) {
 func TestAGateMayIgnoreItsStdin(t *testing.T) {
 	m := moment
 	for range 20000 {
-		m.Nodes = append(m.Nodes, Node{"node-with-a-long-name.example.net", "verified"})
+		m.Nodes = append(m.Nodes, batch.MomentNode{Identity: "node-with-a-long-name.example.net", State: batch.Verified})
 	}
 	for _, text := range []string{"true", "exec <&-; true", "head -c 10 > /dev/null", "exec < /dev/null; cat"} {
-		if look, err := command(text).Look(t.Context(), m); err != nil || look.Verdict != Passed {
+		if look, err := command(text).Look(t.Context(), m); err != nil || look.Verdict != batch.GatePassed {
 			t.Errorf("%s: %+v, %v", text, look, err)
 		}
 	}
@@ -159,7 +160,7 @@ func TestAGateThatHangsIsKilledWithItsGroup(t *testing.T) {
 		switch {
 		case byRun && !errors.Is(err, over):
 			t.Errorf("error %v", err)
-		case !byRun && (err != nil || look.Verdict != Inconclusive || look.Reason != "no answer within 500ms"):
+		case !byRun && (err != nil || look.Verdict != batch.GateInconclusive || look.Reason != "no answer within 500ms"):
 			t.Errorf("%+v, %v", look, err)
 		}
 		select {
@@ -187,24 +188,24 @@ func TestAPinnedScriptMustNotChange(t *testing.T) {
 	}
 	c := command(script + " -v")
 	c.Pinned = &Pins{Places: places, Saved: saved}
-	look := func() Look {
+	look := func() batch.GateLook {
 		l, err := c.Look(t.Context(), moment)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return l
 	}
-	if l := look(); l.Verdict != Passed {
+	if l := look(); l.Verdict != batch.GatePassed {
 		t.Errorf("unchanged: %+v", l)
 	}
 	write("#!/bin/sh\nexit  0\n")
-	if l := look(); l.Verdict != Failed || !strings.Contains(l.Reason, "has changed since the plan was saved") {
+	if l := look(); l.Verdict != batch.GateFailed || !strings.Contains(l.Reason, "has changed since the plan was saved") {
 		t.Errorf("changed: %+v", l)
 	}
 	if err := os.Remove(script); err != nil {
 		t.Fatal(err)
 	}
-	if l := look(); l.Verdict != Failed || !strings.Contains(l.Reason, "is not now") {
+	if l := look(); l.Verdict != batch.GateFailed || !strings.Contains(l.Reason, "is not now") {
 		t.Errorf("gone: %+v", l)
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"fleetctl/batch"
 )
 
-// Policy says how verdicts over time become a decision.
+// Policy defines how verdicts over time become a decision.
 type Policy struct {
 	For   time.Duration `json:"for,omitempty"` // must pass at every look for this long; 0: at one
 	Every time.Duration `json:"every"`         // between two looks
@@ -20,77 +22,73 @@ const (
 	DefaultWait  = 10 * time.Minute
 )
 
-// Validate refuses times that mean nothing.
+// leastEvery is the shortest time between two looks: each is a record.
+const leastEvery = time.Second
+
+// Validate refuses times without a meaning.
 func (p Policy) Validate() error {
 	switch {
 	case p.For < 0, p.Wait < 0, p.Every < 0:
 		return fmt.Errorf("cannot keep a gate for a time below zero")
-	case p.Every == 0:
-		return fmt.Errorf("cannot ask a gate again after no time")
+	case p.Every < leastEvery:
+		return fmt.Errorf("cannot ask a gate again after %s: %s is the shortest time", p.Every, leastEvery)
 	}
 	return nil
 }
 
 // Gate is what can be asked. Both kinds are: Command and PromQL.
 type Gate interface {
-	// Name is the gate as it may be shown.
-	Name() string
 	// Look asks it once. An error is the context's cause, or a fault of ours: there is no verdict.
-	Look(ctx context.Context, m Moment) (Look, error)
+	Look(ctx context.Context, m batch.Moment) (batch.GateLook, error)
 }
 
-// Decision is what gates came to at one place of a run.
-type Decision struct {
-	// Verdict is Passed, Failed, or Inconclusive when it was so for all of Policy.Wait: the run stops.
-	Verdict Verdict
-	Reason  string // for people; "" when they passed
-	Rounds  int
-	Took    time.Duration // from the first question to the decision
-}
-
-// Keeper asks gates until they decide. It does not change, and is safe for concurrent use.
+// Keeper asks gates until they decide; it is a batch.Gatekeeper. It does not change, and is safe for concurrent use.
 type Keeper struct {
 	Gates  []Gate
 	Policy Policy
 }
 
-// Keep asks all gates, at once and then again and again, until they decide. report gets every round, with what is to
-// come, in the goroutine of the caller; its error ends the keeping. The error is report's, a gate's, or the cause of ctx.
-func (k Keeper) Keep(ctx context.Context, m Moment, report func(Round, Next) error) (Decision, error) {
-	began := time.Now()
-	watch := newStreak(k.Policy, began)
-	for rounds := 1; ; rounds++ {
+// Keep implements batch.Gatekeeper. report runs in the goroutine of the caller. The error is a gate's, or the cause of ctx.
+func (k Keeper) Keep(ctx context.Context, m batch.Moment, report func(batch.GateRound)) error {
+	watch := streak{policy: k.Policy, last: time.Now()}
+	for {
 		round, err := k.round(ctx, m)
 		if err != nil {
-			return Decision{}, err
+			return err
 		}
-		next := watch.take(round)
-		if err := report(round, next); err != nil {
-			return Decision{}, err
+		round = watch.take(time.Now(), round)
+		if report(round); round.Decided {
+			return nil
 		}
-		if next.Verdict != 0 {
-			return Decision{Verdict: next.Verdict, Reason: next.Reason, Rounds: rounds, Took: round.Time.Sub(began)}, nil
-		}
-		if err := sleep(ctx, time.Until(next.At)); err != nil {
-			return Decision{}, err
+		if err := sleep(ctx, time.Until(round.Next)); err != nil {
+			return err
 		}
 	}
 }
 
-// round asks every gate, side by side.
-func (k Keeper) round(ctx context.Context, m Moment) (Round, error) {
-	looks, faults := make([]Look, len(k.Gates)), make([]error, len(k.Gates))
+// round asks every gate, side by side. Without a gate the round passes.
+func (k Keeper) round(ctx context.Context, m batch.Moment) (batch.GateRound, error) {
+	r := batch.GateRound{Looks: make([]batch.GateLook, len(k.Gates)), Verdict: batch.GatePassed}
+	faults := make([]error, len(k.Gates))
 	var all sync.WaitGroup
 	for i, g := range k.Gates {
-		all.Go(func() { looks[i], faults[i] = g.Look(ctx, m) })
+		all.Go(func() { r.Looks[i], faults[i] = g.Look(ctx, m) })
 	}
 	all.Wait()
 	for _, err := range faults {
 		if err != nil {
-			return Round{}, err
+			return r, err
 		}
 	}
-	return newRound(time.Now(), looks), nil
+	for _, worst := range []batch.GateVerdict{batch.GateFailed, batch.GateInconclusive} {
+		for _, l := range r.Looks {
+			if l.Verdict == worst {
+				r.Verdict, r.Reason = worst, l.String()
+				return r, nil
+			}
+		}
+	}
+	return r, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -104,15 +102,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Next is what follows a round.
-type Next struct {
-	Verdict Verdict   // of the whole; unset while nothing is decided
-	Reason  string    // for people
-	At      time.Time // of the next look; zero when it is decided
-	Paused  bool      // the run waits for a gate that is inconclusive
-	Left    time.Duration
-}
-
 // streak follows the verdicts of one place of a run.
 type streak struct {
 	policy  Policy
@@ -121,34 +110,30 @@ type streak struct {
 	unclear time.Duration // how long they were inconclusive, in all: gates that come and go must end, too
 }
 
-func newStreak(p Policy, asked time.Time) *streak { return &streak{policy: p, last: asked} }
-
-// take decides after a round.
-func (s *streak) take(r Round) Next {
-	since := r.Time.Sub(s.last)
-	s.last = r.Time
+// take decides after a round, whose last answer came in at a time.
+func (s *streak) take(at time.Time, r batch.GateRound) batch.GateRound {
+	since := at.Sub(s.last)
+	s.last = at
+	left := time.Duration(0)
 	switch r.Verdict {
-	case Passed:
+	case batch.GatePassed:
 		if s.since.IsZero() {
-			s.since = r.Time
+			s.since = at
 		}
-		left := s.policy.For - r.Time.Sub(s.since)
-		if left <= 0 {
-			return Next{Verdict: Passed}
+		if left = s.policy.For - at.Sub(s.since); left > 0 {
+			r.Reason = fmt.Sprintf("passes; %s left", left.Round(time.Second))
 		}
-		return Next{Reason: fmt.Sprintf("passes; %s left", left.Round(time.Second)), At: r.Time.Add(min(s.policy.Every, left)), Left: left}
-	case Failed:
-		return Next{Verdict: Failed, Reason: r.Reason}
+	case batch.GateInconclusive:
+		s.since = time.Time{}
+		s.unclear += since
+		if left = s.policy.Wait - s.unclear; left <= 0 && s.policy.Wait > 0 {
+			r.Reason = fmt.Sprintf("%s, for %s", r.Reason, s.unclear.Round(time.Second))
+		}
 	}
-	s.since = time.Time{}
-	s.unclear += since
-	left := s.policy.Wait - s.unclear
 	if left <= 0 {
-		reason := r.Reason
-		if s.policy.Wait > 0 {
-			reason = fmt.Sprintf("%s, for %s", reason, s.unclear.Round(time.Second))
-		}
-		return Next{Verdict: Inconclusive, Reason: reason}
+		r.Decided = true
+		return r
 	}
-	return Next{Reason: r.Reason, At: r.Time.Add(min(s.policy.Every, left)), Paused: true, Left: left}
+	r.Next, r.Until = at.Add(min(s.policy.Every, left)).Round(0), at.Add(left).Round(0)
+	return r
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"fleetctl/batch"
 )
 
 // PromQL is a gate that asks a Prometheus server an instant query. Exactly one number is wanted: another than zero passes,
@@ -30,14 +32,11 @@ type PromQL struct {
 // maxAnswer is the size of an answer in bytes: one number has hardly a thousand.
 const maxAnswer = 1 << 20
 
-// Name is the expression, as it may be shown.
-func (q PromQL) Name() string { return q.Scrub.words(q.Expr) }
-
 // Look asks once. The error is the context's cause: there is no verdict.
-func (q PromQL) Look(ctx context.Context, _ Moment) (Look, error) {
-	look := Look{Gate: q.Name(), Verdict: Inconclusive}
+func (q PromQL) Look(ctx context.Context, _ batch.Moment) (batch.GateLook, error) {
+	look := batch.GateLook{Gate: q.Scrub.words(q.Expr), Verdict: batch.GateInconclusive}
 	began := time.Now()
-	limited, cancel := context.WithTimeoutCause(ctx, q.Timeout, errTime)
+	limited, cancel := context.WithTimeout(ctx, q.Timeout)
 	defer cancel()
 	value, err := q.ask(limited)
 	look.Took = time.Since(began)
@@ -56,8 +55,8 @@ func (q PromQL) Look(ctx context.Context, _ Moment) (Look, error) {
 	}
 	look.Value = strconv.FormatFloat(value, 'g', -1, 64)
 	look.Reason = "it is " + look.Value
-	if look.Verdict = Passed; value == 0 {
-		if look.Verdict = Failed; q.Hint() != "" {
+	if look.Verdict = batch.GatePassed; value == 0 {
+		if look.Verdict = batch.GateFailed; q.Hint() != "" {
 			look.Reason += " (" + q.Hint() + ")"
 		}
 	}

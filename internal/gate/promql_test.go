@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/internal/secret"
 )
 
@@ -35,47 +36,47 @@ func TestWhatAQueryMayGive(t *testing.T) {
 	for _, tt := range []struct {
 		status  int
 		body    string
-		verdict Verdict
+		verdict batch.GateVerdict
 		value   string
 		reason  string
 	}{
-		{200, vector("1"), Passed, "1", "it is 1"},
-		{200, vector("0.25"), Passed, "0.25", "it is 0.25"},
-		{200, vector("-3"), Passed, "-3", "it is -3"},
-		{200, vector("0"), Failed, "0", "it is 0"},
-		{200, vector("-0"), Failed, "-0", "it is -0"},
-		{200, result("scalar", `[1.5,"7e3"]`), Passed, "7000", "it is 7000"},
-		{200, result("scalar", `[1.5,"0"]`), Failed, "0", "it is 0"},
-		{200, vector(), Inconclusive, "", "no series: it is empty"},
-		{200, vector("1", "1"), Inconclusive, "", "2 series, and exactly one is wanted"},
-		{200, vector("NaN"), Inconclusive, "", "NaN"},
-		{200, vector("+Inf"), Inconclusive, "", "infinite"},
-		{200, vector("one"), Inconclusive, "", "no number"},
-		{200, vector(""), Inconclusive, "", "no number"},
-		{200, result("vector", `[{"metric":{},"value":[1,1]}]`), Inconclusive, "", bad},
-		{200, result("vector", `[{"metric":{},"value":["1"]}]`), Inconclusive, "", bad},
-		{200, result("vector", `[{"metric":{},"value":[1,"1","0"]}]`), Inconclusive, "", bad},
-		{200, result("vector", `[{"metric":{}}]`), Inconclusive, "", bad},
-		{200, result("vector", `{"metric":{}}`), Inconclusive, "", bad},
-		{200, result("vector", `[{"metric":{},"histogram":[1,{"count":"1"}]}]`), Inconclusive, "", "a histogram"},
-		{200, result("matrix", `[]`), Inconclusive, "", `type "matrix"`},
-		{200, result("string", `[1,"1"]`), Inconclusive, "", `type "string"`},
-		{200, strings.Replace(vector("1"), `"status"`, `"warnings":["a store is away"],"status"`, 1), Inconclusive, "", "the server says: warning: a store is away"},
-		{200, strings.Replace(vector("1"), `"status"`, `"infos":["might be no counter"],"status"`, 1), Passed, "1", "it is 1"},
-		{200, strings.Replace(vector("1"), `"success"`, `"error"`, 1), Inconclusive, "", "the server says: an error"},
-		{200, strings.Replace(vector("1"), `"success"`, `"well"`, 1), Inconclusive, "", bad},
-		{200, vector("1") + "{}", Inconclusive, "", bad},
-		{200, "", Inconclusive, "", bad},
-		{200, "null", Inconclusive, "", bad},
-		{200, `{"status":"success"}`, Inconclusive, "", bad},
-		{200, "<html>", Inconclusive, "", bad},
-		{200, strings.Repeat(" ", maxAnswer+1), Inconclusive, "", "longer than"},
-		{400, `{"status":"error","errorType":"bad_data","error":"parse error: \u001b[2J"}`, Inconclusive, "", `the server says: parse error: \x1b[2J`},
-		{422, `{"status":"error","errorType":"execution"}`, Inconclusive, "", "the server says: execution"},
-		{500, "oops", Inconclusive, "", "the server answered 500 Internal Server Error"},
-		{503, vector("1"), Inconclusive, "", "the server answered 503"}, // its number does not count
-		{401, `{"status":"error","error":"token hunter2-hunter2 is wrong"}`, Inconclusive, "", "token [redacted] is wrong"},
-		{204, "", Inconclusive, "", "204"},
+		{200, vector("1"), batch.GatePassed, "1", "it is 1"},
+		{200, vector("0.25"), batch.GatePassed, "0.25", "it is 0.25"},
+		{200, vector("-3"), batch.GatePassed, "-3", "it is -3"},
+		{200, vector("0"), batch.GateFailed, "0", "it is 0"},
+		{200, vector("-0"), batch.GateFailed, "-0", "it is -0"},
+		{200, result("scalar", `[1.5,"7e3"]`), batch.GatePassed, "7000", "it is 7000"},
+		{200, result("scalar", `[1.5,"0"]`), batch.GateFailed, "0", "it is 0"},
+		{200, vector(), batch.GateInconclusive, "", "no series: it is empty"},
+		{200, vector("1", "1"), batch.GateInconclusive, "", "2 series, and exactly one is wanted"},
+		{200, vector("NaN"), batch.GateInconclusive, "", "NaN"},
+		{200, vector("+Inf"), batch.GateInconclusive, "", "infinite"},
+		{200, vector("one"), batch.GateInconclusive, "", "no number"},
+		{200, vector(""), batch.GateInconclusive, "", "no number"},
+		{200, result("vector", `[{"metric":{},"value":[1,1]}]`), batch.GateInconclusive, "", bad},
+		{200, result("vector", `[{"metric":{},"value":["1"]}]`), batch.GateInconclusive, "", bad},
+		{200, result("vector", `[{"metric":{},"value":[1,"1","0"]}]`), batch.GateInconclusive, "", bad},
+		{200, result("vector", `[{"metric":{}}]`), batch.GateInconclusive, "", bad},
+		{200, result("vector", `{"metric":{}}`), batch.GateInconclusive, "", bad},
+		{200, result("vector", `[{"metric":{},"histogram":[1,{"count":"1"}]}]`), batch.GateInconclusive, "", "a histogram"},
+		{200, result("matrix", `[]`), batch.GateInconclusive, "", `type "matrix"`},
+		{200, result("string", `[1,"1"]`), batch.GateInconclusive, "", `type "string"`},
+		{200, strings.Replace(vector("1"), `"status"`, `"warnings":["a store is away"],"status"`, 1), batch.GateInconclusive, "", "the server says: warning: a store is away"},
+		{200, strings.Replace(vector("1"), `"status"`, `"infos":["might be no counter"],"status"`, 1), batch.GatePassed, "1", "it is 1"},
+		{200, strings.Replace(vector("1"), `"success"`, `"error"`, 1), batch.GateInconclusive, "", "the server says: an error"},
+		{200, strings.Replace(vector("1"), `"success"`, `"well"`, 1), batch.GateInconclusive, "", bad},
+		{200, vector("1") + "{}", batch.GateInconclusive, "", bad},
+		{200, "", batch.GateInconclusive, "", bad},
+		{200, "null", batch.GateInconclusive, "", bad},
+		{200, `{"status":"success"}`, batch.GateInconclusive, "", bad},
+		{200, "<html>", batch.GateInconclusive, "", bad},
+		{200, strings.Repeat(" ", maxAnswer+1), batch.GateInconclusive, "", "longer than"},
+		{400, `{"status":"error","errorType":"bad_data","error":"parse error: \u001b[2J"}`, batch.GateInconclusive, "", `the server says: parse error: \x1b[2J`},
+		{422, `{"status":"error","errorType":"execution"}`, batch.GateInconclusive, "", "the server says: execution"},
+		{500, "oops", batch.GateInconclusive, "", "the server answered 500 Internal Server Error"},
+		{503, vector("1"), batch.GateInconclusive, "", "the server answered 503"}, // its number does not count
+		{401, `{"status":"error","error":"token hunter2-hunter2 is wrong"}`, batch.GateInconclusive, "", "token [redacted] is wrong"},
+		{204, "", batch.GateInconclusive, "", "204"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/prom/api/v1/query" || r.FormValue("query") != `sum(up{job="x"})` || r.FormValue("timeout") != "60s" || r.Header.Get("Authorization") != "" {
@@ -115,12 +116,12 @@ func TestAComparisonWithoutBoolGetsAHint(t *testing.T) {
 			t.Errorf("%s: %q", expr, got)
 		}
 	}
-	for body, verdict := range map[string]Verdict{vector(): Inconclusive, vector("0"): Failed, vector("0.001"): Passed} {
+	for body, verdict := range map[string]batch.GateVerdict{vector(): batch.GateInconclusive, vector("0"): batch.GateFailed, vector("0.001"): batch.GatePassed} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
 		q := query(t, ServerOptions{URL: server.URL})
 		q.Expr = "errors < 0.01"
 		look, err := q.Look(t.Context(), moment)
-		if err != nil || look.Verdict != verdict || strings.Contains(look.Reason, "bool") != (verdict != Passed) {
+		if err != nil || look.Verdict != verdict || strings.Contains(look.Reason, "bool") != (verdict != batch.GatePassed) {
 			t.Errorf("%s: %+v, %v", body, look, err)
 		}
 		server.Close()
@@ -136,7 +137,7 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 	defer close(hang)
 	q := query(t, ServerOptions{URL: server.URL})
 	q.Timeout = 50 * time.Millisecond
-	if look, err := q.Look(t.Context(), moment); err != nil || look.Verdict != Inconclusive || look.Reason != "no answer within 50ms" {
+	if look, err := q.Look(t.Context(), moment); err != nil || look.Verdict != batch.GateInconclusive || look.Reason != "no answer within 50ms" {
 		t.Errorf("slow: %+v, %v", look, err)
 	}
 	<-asked
@@ -148,14 +149,14 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 	}
 	moved := httptest.NewServer(http.RedirectHandler(server.URL, http.StatusFound))
 	defer moved.Close()
-	if look, err := query(t, ServerOptions{URL: moved.URL}).Look(t.Context(), moment); err != nil || look.Verdict != Inconclusive || look.Reason != "the server answered 302 Found" {
+	if look, err := query(t, ServerOptions{URL: moved.URL}).Look(t.Context(), moment); err != nil || look.Verdict != batch.GateInconclusive || look.Reason != "the server answered 302 Found" {
 		t.Errorf("redirect: %+v, %v", look, err)
 	}
 	gone := httptest.NewServer(http.NotFoundHandler())
 	address := gone.URL
 	gone.Close()
 	look, err := query(t, ServerOptions{URL: strings.Replace(address, "://", "://prom:hunter2-hunter2@", 1)}).Look(t.Context(), moment)
-	if err != nil || look.Verdict != Inconclusive || !strings.Contains(look.Reason, "connection refused") || strings.Contains(look.Reason, "hunter2") {
+	if err != nil || look.Verdict != batch.GateInconclusive || !strings.Contains(look.Reason, "connection refused") || strings.Contains(look.Reason, "hunter2") {
 		t.Errorf("away: %+v, %v", look, err)
 	}
 }
@@ -185,17 +186,17 @@ func TestWhoMayAskTheServer(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		o       ServerOptions
-		verdict Verdict
+		verdict batch.GateVerdict
 		reason  string
 	}{
-		{"token", ServerOptions{URL: server.URL, CA: ca, TokenFile: token}, Passed, ""},
-		{"password", ServerOptions{URL: strings.Replace(server.URL, "://", "://prom:hunter2@", 1), CA: ca}, Passed, ""},
-		{"no token", ServerOptions{URL: server.URL, CA: ca}, Inconclusive, "the server says: not with  or"},
-		{"wrong token", ServerOptions{URL: server.URL, CA: ca, TokenFile: write("wrong", "hunter2-hunter2")}, Inconclusive, "not with Bearer [redacted]"},
-		{"wrong password", ServerOptions{URL: strings.Replace(server.URL, "://", "://bob:hunter2@", 1), CA: ca}, Inconclusive, "not with Basic [redacted] or [redacted]"},
-		{"no authority", ServerOptions{URL: server.URL, TokenFile: token}, Inconclusive, "certificate"},
-		{"not verified", ServerOptions{URL: server.URL, TokenFile: token, Insecure: true}, Passed, ""},
-		{"token file is gone", ServerOptions{URL: server.URL, CA: ca, TokenFile: filepath.Join(dir, "none")}, Inconclusive, "no such file"},
+		{"token", ServerOptions{URL: server.URL, CA: ca, TokenFile: token}, batch.GatePassed, ""},
+		{"password", ServerOptions{URL: strings.Replace(server.URL, "://", "://prom:hunter2@", 1), CA: ca}, batch.GatePassed, ""},
+		{"no token", ServerOptions{URL: server.URL, CA: ca}, batch.GateInconclusive, "the server says: not with  or"},
+		{"wrong token", ServerOptions{URL: server.URL, CA: ca, TokenFile: write("wrong", "hunter2-hunter2")}, batch.GateInconclusive, "not with Bearer [redacted]"},
+		{"wrong password", ServerOptions{URL: strings.Replace(server.URL, "://", "://bob:hunter2@", 1), CA: ca}, batch.GateInconclusive, "not with Basic [redacted] or [redacted]"},
+		{"no authority", ServerOptions{URL: server.URL, TokenFile: token}, batch.GateInconclusive, "certificate"},
+		{"not verified", ServerOptions{URL: server.URL, TokenFile: token, Insecure: true}, batch.GatePassed, ""},
+		{"token file is gone", ServerOptions{URL: server.URL, CA: ca, TokenFile: filepath.Join(dir, "none")}, batch.GateInconclusive, "no such file"},
 	} {
 		look, err := query(t, tt.o).Look(t.Context(), moment)
 		if err != nil || look.Verdict != tt.verdict || !strings.Contains(look.Reason, tt.reason) || strings.Contains(look.Reason, "hunter2") {

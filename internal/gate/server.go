@@ -82,6 +82,16 @@ func NewServer(o ServerOptions) (*Server, error) {
 // name is the server as it is shown: without what its address holds of secrets.
 func (s *Server) name() string { return strings.TrimSuffix(s.url.Redacted(), "/") }
 
+// Name is the address without user and password, as it may be recorded; "" for none, and for what is no address.
+func (o ServerOptions) Name() string {
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	return strings.TrimSuffix(u.String(), "/")
+}
+
 // request is the question. A token that cannot be read is an error, and nothing is asked.
 func (s *Server) request(ctx context.Context, expr string, limit time.Duration) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address(expr, limit), nil)

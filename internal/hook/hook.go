@@ -8,6 +8,7 @@ package hook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,12 +22,14 @@ type Command struct {
 	Text string
 	// Env is its whole environment, of the form NAME=VALUE; empty is none. The caller leaves secrets out.
 	Env []string
+	// Scrub takes secrets out of what it wrote; nil takes none out.
+	Scrub func(text string) string
 	// Timeout is how long it may take; it must be positive.
 	Timeout time.Duration
 }
 
-// Shell returns a command line for the shell, in a process group of its own (see OwnGroup). It is not started yet.
-func Shell(ctx context.Context, text string) *exec.Cmd {
+// shellCommand returns a command line for the shell, in a process group of its own (see OwnGroup). It is not started yet.
+func shellCommand(ctx context.Context, text string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, shell, "-c", text)
 	OwnGroup(cmd)
 	return cmd
@@ -36,22 +39,22 @@ func Shell(ctx context.Context, text string) *exec.Cmd {
 var ErrTimeout = errors.New("did not end in time")
 
 const (
-	keptOutput = 4 << 10     // bytes of what the command writes
+	keptOutput = 64 << 10    // bytes of what the command writes: more than the longest line that is shown
 	pipeWait   = time.Second // for a child that was left behind and keeps a stream open
 )
 
 // Run runs the command once with input on its stdin, which it need not read, and waits for its end. said is the last line
-// that it wrote on either stream, raw. The error is ErrTimeout (wrapped), the context's cause, *exec.ExitError (wrapped)
+// that it wrote on either stream, without secrets and otherwise raw. The error is ErrTimeout (wrapped), the context's cause, *exec.ExitError (wrapped)
 // when it ended with another code than 0, or that it could not be started.
 func (c Command) Run(ctx context.Context, input []byte) (said string, err error) {
 	limited, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	var out tail
-	x := Shell(limited, c.Text)
+	x := shellCommand(limited, c.Text)
 	x.Env, x.Stdin, x.Stdout, x.Stderr, x.WaitDelay = append([]string{}, c.Env...), bytes.NewReader(input), &out, &out, pipeWait
 	err = x.Run()
-	switch said = out.last(); {
-	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+	switch said = out.last(c.Scrub); {
+	case err == nil, errors.Is(err, exec.ErrWaitDelay) && limited.Err() == nil:
 		return said, nil
 	case ctx.Err() != nil:
 		return said, context.Cause(ctx)
@@ -62,19 +65,39 @@ func (c Command) Run(ctx context.Context, input []byte) (said string, err error)
 }
 
 // tail keeps the end of what is written to it.
-type tail struct{ text []byte }
+type tail struct {
+	text []byte
+	cut  bool // something was written before text
+}
 
 // Write never fails, so that the command is not disturbed.
 func (t *tail) Write(p []byte) (int, error) {
 	t.text = append(t.text, p...)
 	if extra := len(t.text) - keptOutput; extra > 0 {
-		t.text = append(t.text[:0], t.text[extra:]...)
+		t.text, t.cut = append(t.text[:0], t.text[extra:]...), true
 	}
 	return len(p), nil
 }
 
-// last is the last line that is not blank.
-func (t *tail) last() string {
-	text := strings.TrimRight(string(t.text), " \t\r\n")
-	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
+// last is the last line that is not blank. A line whose beginning is lost is not shown: it may begin within a secret.
+func (t *tail) last(scrub func(string) string) string {
+	text := string(t.text)
+	if scrub != nil {
+		text = scrub(text)
+	}
+	last := ""
+	for {
+		text = strings.TrimRight(text, " \t\r\n")
+		at := strings.LastIndexByte(text, '\n')
+		line := strings.TrimSpace(text[at+1:])
+		switch {
+		case at < 0 && t.cut:
+			return cmp.Or(last, "its last line is too long to be shown")
+		case !strings.HasPrefix(line, "hint: "): // what a fleetctl adds to its error
+			return cmp.Or(line, last)
+		case at < 0:
+			return line
+		}
+		last, text = cmp.Or(last, line), text[:at]
+	}
 }

@@ -43,6 +43,8 @@ func TestTheEndOfACommand(t *testing.T) {
 	}{
 		{"does not read its input", "exit 0", long, 0, ""},
 		{"fails", "echo one; echo no such channel; exit 7", nil, 7, "no such channel"},
+		{"fails and hints", "echo no such node; echo hint: try another; exit 7", nil, 7, "no such node"},
+		{"only hints", "echo hint: try another; exit 7", nil, 7, "hint: try another"},
 		{"is no program", "/no/such/program", nil, 127, "found"},
 		{"kills itself", "kill -9 $$", nil, -1, ""},
 		{"writes a lot", "cat; echo; echo the end", long, 0, "the end"},

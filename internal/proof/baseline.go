@@ -2,9 +2,10 @@ package proof
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"fleetctl/batch"
@@ -19,17 +20,30 @@ type baseline struct {
 	took  time.Duration // until the answer was in
 }
 
-const baselineForm = "%d %d %d %d" // start in seconds; clock, asked and took in milliseconds
-
+// text is the start in seconds; clock, asked and took in milliseconds.
 func (b baseline) text() string {
+	out := strconv.AppendInt(make([]byte, 0, 48), b.start, 10)
 	// Rounded up: a round trip that looks shorter than it was would claim too much precision.
-	return fmt.Sprintf(baselineForm, b.start, b.clock.UnixMilli(), b.asked.UnixMilli(), (b.took + 2*time.Millisecond).Milliseconds())
+	for _, n := range [...]int64{b.clock.UnixMilli(), b.asked.UnixMilli(), (b.took + 2*time.Millisecond).Milliseconds()} {
+		out = strconv.AppendInt(append(out, ' '), n, 10)
+	}
+	return string(out)
 }
 
 // parseBaseline reads what text wrote, and the bare start time that earlier versions wrote.
 func parseBaseline(text string) (b baseline, ok bool) {
-	var clock, asked, took int64
-	switch n, _ := fmt.Sscanf(text, baselineForm, &b.start, &clock, &asked, &took); {
+	var numbers [4]int64 // start, clock, asked, took
+	n := 0
+	for word := range strings.FieldsSeq(text) {
+		number, err := strconv.ParseInt(word, 10, 64)
+		if err != nil || n == len(numbers) {
+			return baseline{}, false
+		}
+		numbers[n] = number
+		n++
+	}
+	b.start = numbers[0]
+	switch clock, asked, took := numbers[1], numbers[2], numbers[3]; {
 	case n == 4 && clock > 0 && asked > 0 && took >= 0:
 		b.clock, b.asked, b.took = time.UnixMilli(clock), time.UnixMilli(asked), time.Duration(took)*time.Millisecond
 	case n != 1:

@@ -34,11 +34,11 @@ func (l *loop) event(e startup) {
 		}
 		return
 	}
-	look := l.now()
+	look := max(e.arrived.Sub(l.base), 0)
 	if w.asked != never {
 		look = max(look, w.asked+firstPause)
 	}
-	if look = grid(look); look < w.next {
+	if look = coarse(look); look < w.next {
 		w.next, w.pause = look, firstPause
 		l.fix(w)
 	}

@@ -323,11 +323,11 @@ func TestClocksThatAreSetProveNothing(t *testing.T) {
 	}{
 		{"an age, set back between two looks", func(f *fleet) {
 			f.in(delay, "n", restart)
-			f.in(5900*time.Millisecond, "n", step(-20*sec))
+			f.in(6300*time.Millisecond, "n", step(-20*sec))
 		}, neither, batch.Unproved},
 		{"an age, set forward between two looks", func(f *fleet) {
 			f.in(delay, "n", restart)
-			f.in(5900*time.Millisecond, "n", step(20*sec))
+			f.in(6300*time.Millisecond, "n", step(20*sec))
 		}, neither, batch.Unproved},
 		{"an old process whose clock was set back", func(f *fleet) { f.in(sec, "n", step(-time.Hour)) }, neither, batch.Unproved},
 		{"set back before its reply, restarted by hand before", func(f *fleet) {

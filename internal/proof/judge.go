@@ -15,13 +15,11 @@ const provisionComponent = "provision_mode_server"
 
 // startTime reads rpcutil#daemon_stats.
 func startTime(r rpcclient.Reply) (int64, bool) {
-	var body struct {
-		StartTime int64 `json:"starttime"`
-	}
-	if r.Code != choria.OK || json.Unmarshal(r.Data, &body) != nil || body.StartTime <= 0 {
+	if r.Code != choria.OK {
 		return 0, false
 	}
-	return body.StartTime, true
+	start, ok := choria.Integer(r.Data, "starttime")
+	return start, ok && start > 0
 }
 
 // sighting is what the last answer of a node showed.

@@ -32,6 +32,7 @@ type loop struct {
 	sentAt  map[string]sentPoll // by request id
 	slowest time.Duration       // the longest that an answer took so far
 	rest    moment              // nothing is asked before: answers are read between large polls
+	breath  moment              // answers and events are read again from then on
 	yield   func(batch.Proof) bool
 	stopped bool // the consumer has left
 
@@ -97,7 +98,12 @@ func (l *loop) run(targets <-chan []batch.Target) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for !l.stopped && (targets != nil || l.open > 0) {
-		timer.Reset(l.untilNext())
+		wait := l.untilNext()
+		replies, wake := l.replies, l.inbox.wake
+		if rest := l.breath - l.now(); rest > 0 {
+			replies, wake, wait = nil, nil, min(wait, rest)
+		}
+		timer.Reset(wait)
 		select {
 		case <-l.ctx.Done():
 			return
@@ -109,12 +115,11 @@ func (l *loop) run(targets <-chan []batch.Target) {
 			for _, t := range group {
 				l.watch(t)
 			}
-		case r := <-l.replies:
+		case r := <-replies:
 			l.reply(r)
-		case <-l.inbox.wake:
-			for _, e := range l.inbox.take() {
-				l.event(e)
-			}
+			l.rests(1 + l.takeReplies())
+		case <-wake:
+			l.rests(l.takeEvents())
 		case <-timer.C:
 			l.tick()
 		}
@@ -165,6 +170,7 @@ func (l *loop) untilNext() time.Duration {
 // tick looks at the nodes whose time has come, as many as one request asks. The rest follow soon, after what came in
 // meanwhile: the answers of a large fleet must not wait behind the next questions.
 func (l *loop) tick() {
+	l.takeEvents()
 	now, drained := l.now(), false
 	var ask []*watched
 	for len(l.queue) > 0 && l.queue[0].next <= now && len(ask) < maxPoll && !l.stopped {

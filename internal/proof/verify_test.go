@@ -121,7 +121,7 @@ func TestRestart(t *testing.T) {
 	}
 	timeout := delay + defaultTimeout
 	run(t, Restart, []trial{
-		{name: "a later start time", act: restarts, want: batch.Acted, reason: "started 00:00:05, was 1999-12-31 23:00:00", by: 6 * sec},
+		{name: "a later start time", act: restarts, want: batch.Acted, reason: "started 00:00:05, was 1999-12-31 23:00:00", by: 6*sec + breath},
 		{name: "no baseline", act: restarts, target: noBaseline, want: batch.Acted, reason: "started 00:00:05, after its reply of 00:00:00"},
 		{name: "no stamp", act: restarts, target: noStamp, want: batch.Acted, reason: "started 00:00:05"},
 		{name: "neither: its age proves it", act: restarts, target: neither, want: batch.Acted, reason: "younger than the request", by: 8 * sec},
@@ -269,7 +269,7 @@ func TestShutdown(t *testing.T) {
 
 func TestExpression(t *testing.T) {
 	run(t, Expression, []trial{
-		{name: "holds", expr: `data("version") == "0.29.3"`, want: batch.Acted, by: 6 * sec},
+		{name: "holds", expr: `data("version") == "0.29.3"`, want: batch.Acted, by: 6*sec + breath},
 		{name: "holds later", act: func(f *fleet) { f.in(20*sec, "n", func(s *server) { s.version = "0.29.4" }) }, expr: `data("version") == "0.29.4"`,
 			want: batch.Acted, after: 20 * sec, by: 25 * sec},
 		{name: "does not hold", expr: `data("version") == "0.29.4"`, want: batch.Unproved, reason: "the expression does not hold: version 0.29.3"},

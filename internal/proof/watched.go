@@ -12,6 +12,7 @@ const (
 	firstPause = 500 * time.Millisecond
 	maxPause   = 4 * time.Second
 	window     = 200 * time.Millisecond // nodes that are due within it are asked with one request, one signature
+	together   = 3 * window             // the same for nodes that are to have started again: they are due all the time
 	lastGrace  = 2 * time.Second        // for the answer to the last poll
 )
 
@@ -81,14 +82,22 @@ func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 			w.deadline = due
 		}
 	}
-	if w.next = grid(max(due, now) + firstPause); !w.replied {
+	switch first := max(due, now) + firstPause; {
+	case !w.replied:
 		w.next = now
+	case v.o.Action == Shutdown:
+		w.next = grid(first)
+	default:
+		w.next = coarse(first)
 	}
 	return w
 }
 
-// grid rounds moments, so that few requests ask many nodes.
-func grid(m moment) moment { return (m + window - 1) / window * window }
+// grid rounds moments, so that few requests ask many nodes; coarse makes them fewer.
+func grid(m moment) moment   { return roundUp(m, window) }
+func coarse(m moment) moment { return roundUp(m, together) }
+
+func roundUp(m, step moment) moment { return (m + step - 1) / step * step }
 
 // silent reports whether the last poll has no answer yet.
 func (w *watched) silent() bool { return w.heard == never || w.asked > w.heard }

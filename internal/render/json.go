@@ -188,6 +188,7 @@ type line struct {
 	Error            string          `json:"err,omitempty"`
 	Run              any             `json:"run,omitempty"`
 	Batch            any             `json:"batch,omitempty"`
+	Gate             any             `json:"gate,omitempty"`
 	Node             any             `json:"node,omitempty"`
 	Plan             any             `json:"plan,omitempty"`
 	Group            any             `json:"group,omitempty"`
@@ -239,6 +240,9 @@ func (l Lines) Run(v any) error { return l.write(line{Kind: "run", Run: v}) }
 
 // Batch writes the result of one batch, as the key batch.
 func (l Lines) Batch(v any) error { return l.write(line{Kind: "batch", Batch: v}) }
+
+// Gate writes a round of the gates, as the key gate.
+func (l Lines) Gate(v any) error { return l.write(line{Kind: "gate", Gate: v}) }
 
 // Plan writes what a run would do, as the key plan.
 func (l Lines) Plan(v any) error { return l.write(line{Kind: "plan", Plan: v}) }

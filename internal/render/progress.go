@@ -25,6 +25,8 @@ type Snapshot struct {
 	Accepted, Verified, Failed, NoReply, Absent int
 	// Left is the estimated time to the end; zero when there is no estimate.
 	Left time.Duration
+	// Held: no batch begins before, because of --within; zero: nothing is held back.
+	Held time.Time
 	// Paused: nothing new is sent until an operator continues the run.
 	Paused bool
 	// Waiting reports what the run waits for, such as "12 replies"; empty for nothing.
@@ -161,6 +163,9 @@ func batchOf(s Snapshot) string {
 // for. Zero counts of bad things are left out.
 func parts(s Snapshot) (list []string, essential int) {
 	list = []string{batchOf(s), fmt.Sprintf("%d/%d nodes", s.Done, s.Planned)}
+	if !s.Held.IsZero() {
+		list = append(list, "waits until "+s.Held.Local().Format("Mon 15:04"))
+	}
 	if s.Paused {
 		list = append(list, "paused")
 	}

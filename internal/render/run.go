@@ -21,6 +21,7 @@ type Run struct {
 	Rolling  bool                `json:"rolling,omitempty"` // nodes started one by one: Batches are what was sent at once
 	Nodes    []batch.Result      `json:"nodes"`
 	Batches  []batch.BatchResult `json:"batches"`
+	Gates    []batch.GateResult  `json:"gates,omitempty"` // what the gates came to, at each place where they were asked
 	Strays   map[string]int      `json:"strays,omitempty"`
 }
 
@@ -28,7 +29,7 @@ type Run struct {
 func NewRun(s batch.Summary, exitCode int, strays map[string]int) Run {
 	r := Run{
 		ID: s.Run, ExitCode: exitCode, Verdict: s.Verdict.String(), States: s.States, Rolling: s.Rolling, Nodes: make([]batch.Result, 0, s.Nodes),
-		Batches: s.Batches, Strays: strays,
+		Batches: s.Batches, Gates: s.Gates, Strays: strays,
 	}
 	if s.Stop != (batch.Stop{}) {
 		r.Stop = &s.Stop
@@ -52,6 +53,16 @@ type RunLine struct {
 	Stop          *batch.Stop    `json:"stop,omitempty"`
 	Strays        map[string]int `json:"strays,omitempty"`
 }
+
+// GateLine is a round of the gates in JSON lines.
+type GateLine struct {
+	Batch int       `json:"batch"` // the batch that had ended last; 0 before the first
+	Time  time.Time `json:"time"`
+	batch.GateRound
+}
+
+// NewGateLine makes the line of a record of a gate.
+func NewGateLine(r batch.Record) GateLine { return GateLine{r.Batch, r.Time.UTC(), *r.Gate} }
 
 // runBegun is the first JSON line of a run.
 type runBegun struct {
@@ -207,6 +218,9 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	if s.Resumes > 0 {
 		line("Resumed", plain.Count(s.Resumes, "time"))
 	}
+	for _, text := range gateReport(s.Gates) {
+		line("Gates", text)
+	}
 	line("Stop", s.Stop.Reason)
 	if s.Stop.Reason == "" {
 		line("Reason", s.Reason)
@@ -225,6 +239,36 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 		return err
 	}
 	return Groups(w, groups, TextOptions{Width: width})
+}
+
+// maxGateLines is how many places at which gates did not simply pass are shown.
+const maxGateLines = 20
+
+// gateReport sums up the gates of a run: how often they passed, and each place at which they did not, or not at once.
+func gateReport(gates []batch.GateResult) (lines []string) {
+	passed := 0
+	for _, g := range gates {
+		if g.Decided && g.Verdict == batch.GatePassed && g.Rounds == 1 {
+			passed++
+			continue
+		}
+		where := "before the first batch"
+		if g.Batch > 0 {
+			where = fmt.Sprintf("after batch %d", g.Batch)
+		}
+		text := fmt.Sprintf("%s: %s, %s in %s", where, g.Verdict, plain.Count(g.Rounds, "round"), g.Time.Sub(g.Began).Round(time.Second))
+		if g.Reason != "" {
+			text += ": " + g.Reason
+		}
+		lines = append(lines, text)
+	}
+	if n := len(lines) - maxGateLines; n > 0 {
+		lines = append([]string{fmt.Sprintf("%d more", n)}, lines[n:]...)
+	}
+	if passed > 0 {
+		lines = append([]string{fmt.Sprintf("passed at once at %s", plain.Count(passed, "place"))}, lines...)
+	}
+	return lines
 }
 
 // When is a time with its zone, that of this machine; empty for none.

@@ -177,20 +177,19 @@ func textReply(w io.Writer, r rpcclient.Reply, o TextOptions) {
 		}
 		fmt.Fprintf(w, "%s%s\n", documentIndent, clean(string(text)))
 	case code == 0:
-		labelled(w, r.Data, o.Outputs)
+		labelled(w, r, o.Outputs)
 	}
 }
 
-// labeled writes the members of data, sorted by output name, with right-aligned labels.
-func labelled(w io.Writer, data json.RawMessage, outputs map[string]Output) {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(data, &members) == nil {
-		for name, out := range outputs {
-			if _, ok := members[name]; !ok && out.Defaulted && members != nil {
-				members[name] = nil
-			}
+// labeled writes the outputs of a reply, sorted by output name, with right-aligned labels.
+func labelled(w io.Writer, r rpcclient.Reply, outputs map[string]Output) {
+	members, object := r.Outputs()
+	for name, out := range outputs {
+		if object && out.Defaulted && !slices.ContainsFunc(members, func(m rpcclient.Member) bool { return m.Name == name }) {
+			members = append(members, rpcclient.Member{Name: name})
 		}
 	}
+	slices.SortFunc(members, func(a, b rpcclient.Member) int { return strings.Compare(a.Name, b.Name) })
 	label := func(name string) string {
 		if as := outputs[name].DisplayAs; as != "" {
 			return oneLine(as)
@@ -198,15 +197,18 @@ func labelled(w io.Writer, data json.RawMessage, outputs map[string]Output) {
 		return oneLine(name)
 	}
 	longest := 0
-	for name := range members {
-		longest = max(longest, utf8.RuneCountInString(label(name)))
+	for _, m := range members {
+		longest = max(longest, utf8.RuneCountInString(label(m.Name)))
 	}
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		prefix := strings.Repeat(" ", longest+5)
-		value := strings.TrimSpace(clean(valueText(members[name], prefix, prettyWidth)))
-		fmt.Fprintf(w, "%*s: %s\n", longest+3, label(name), value)
+	margin := strings.Repeat(" ", longest+5)
+	for _, m := range members {
+		name := label(m.Name)
+		value := strings.TrimSpace(clean(valueText(m.Value, margin, prettyWidth)))
+		for _, part := range [...]string{margin[:longest+3-utf8.RuneCountInString(name)], name, ": ", value, "\n"} {
+			io.WriteString(w, part)
+		}
 	}
-	fmt.Fprintln(w)
+	io.WriteString(w, "\n")
 }
 
 // valueText is a JSON value as people read it: strings bare, null empty, arrays and objects pretty.
@@ -219,8 +221,7 @@ func valueText(raw json.RawMessage, prefix string, width int) string {
 	case c == '{' || c == '[':
 		return string(prettyJSON(raw, prefix, width))
 	case c == '"':
-		var s string
-		if json.Unmarshal(raw, &s) == nil {
+		if s, ok := rpcclient.Text(raw); ok {
 			return s
 		}
 	case bytes.ContainsAny(raw, ".eE") && c != 't' && c != 'f':

@@ -27,6 +27,9 @@ func (m *meter) snapshot() render.Snapshot {
 		Verified: c.Of(batch.Verified), Failed: c.Failed(), NoReply: c.Of(batch.NoReply), Absent: c.Of(batch.Absent),
 		Waiting: m.waiting, Left: m.left,
 	}
+	if s.Held = m.progress.Held(); !s.Held.IsZero() {
+		s.Left = 0
+	}
 	if m.progress.Paused() {
 		s.Paused, s.Left = true, 0
 	}

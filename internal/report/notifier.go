@@ -76,6 +76,7 @@ type Notifier struct {
 	off         bool   // the command gets no events of this run
 	notice      Notice // fields that all events of the run share; Run is "" until the run begins
 	held        hold   // why the run is paused now
+	gate        string // what the gates said last, where they did not pass
 	dropped     int    // events that did not fit into the queue
 	queue       chan Notice
 	done        chan struct{}           // closed when the queue is done with
@@ -185,9 +186,10 @@ func (n *Notifier) begin(e run.Began) {
 type hold uint8
 
 const (
-	holdOperator hold = 1 << iota // an operator paused it
+	holdOperator hold = 1 << iota // an operator or a gate paused it
 	holdLink                      // there is no connection
 	holdQuestion                  // the operator is asked between batches
+	holdHours                     // it is outside of the hours in which batches begin
 )
 
 // hold sends the event that the run pauses. A run that has met a stop rule sends nothing new in any case: then there is nothing to
@@ -222,19 +224,27 @@ func (n *Notifier) recorded(r batch.Record) {
 		n.lost = batch.Record{}
 	}
 	switch r.Kind {
+	case batch.KindGate:
+		n.gate = r.Gate.Reason
 	case batch.KindPlan:
 		n.send(noticeBegin, r.Time, "")
 	case batch.KindResumed:
 		n.send(noticeBegin, r.Time, "resumed")
 	case batch.KindPaused:
-		n.hold(holdOperator, r.Time, "paused by "+r.By)
+		n.hold(holdOperator, r.Time, n.why(r))
 	case batch.KindContinued:
-		n.release(holdOperator, r.Time, "continued by "+r.By)
+		n.release(holdOperator, r.Time, pausedBy(r))
 	case batch.KindLink:
 		if r.Up {
 			n.release(holdLink, r.Time, r.Reason)
 		} else {
 			n.hold(holdLink, r.Time, r.Reason)
+		}
+	case batch.KindHours:
+		if r.Until.IsZero() {
+			n.release(holdHours, r.Time, r.Reason)
+		} else {
+			n.hold(holdHours, r.Time, r.Reason)
 		}
 	case batch.KindIntent:
 		n.release(holdQuestion, r.Time, fmt.Sprintf("batch %d was confirmed", r.Batch))
@@ -244,6 +254,14 @@ func (n *Notifier) recorded(r batch.Record) {
 		n.notice.Stop, n.held = &stop, 0
 		n.send(noticeStop, r.Time, stop.Reason)
 	}
+}
+
+// why is the reason of a pause: of one by a gate, what that said.
+func (n *Notifier) why(r batch.Record) string {
+	if r.By == batch.ByGate && n.gate != "" {
+		return n.gate
+	}
+	return pausedBy(r)
 }
 
 func (n *Notifier) finished(r run.Result) {
@@ -332,7 +350,7 @@ func (n *Notifier) tell(ctx context.Context, notice Notice) {
 	if notice.ExitCode != nil {
 		env = append(env, "FLEETCTL_EXIT_CODE="+strconv.Itoa(*notice.ExitCode))
 	}
-	said, err := hook.Command{Text: n.o.Command, Env: env, Timeout: notifyTimeout}.Run(ctx, append(document, '\n'))
+	said, err := hook.Command{Text: n.o.Command, Env: env, Scrub: n.o.Scrub, Timeout: notifyTimeout}.Run(ctx, append(document, '\n'))
 	if err == nil {
 		return
 	}

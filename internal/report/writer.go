@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"fleetctl/batch"
@@ -56,6 +57,7 @@ type Writer struct {
 	progress *render.Progress
 	start    time.Time
 	links    time.Time // since when losses of the connection are ours to report
+	gate     string    // why the gates have not decided, as shown last
 	complete bool      // the whole result was written
 	err      error     // the first error of writing
 }
@@ -287,6 +289,9 @@ func (w *Writer) recorded(e run.Recorded) {
 	if r.Kind == batch.KindBatchEnd && w.o.Format == Lines {
 		w.keep(w.lines.Batch(e.Progress.Batch(r.Batch)))
 	}
+	if r.Kind == batch.KindGate && w.o.Format == Lines {
+		w.keep(w.lines.Gate(render.NewGateLine(r)))
+	}
 	if flying := e.Progress.Counts().Of(batch.Sending); r.Kind == batch.KindStopped && r.Stop.Kind == batch.StopSignal && flying > 0 {
 		w.progress.Clear()
 		w.say("%s: nothing more is sent; replies still to come: %d (a second signal kills it at once)", r.Stop.Reason, flying)
@@ -305,13 +310,16 @@ func (w *Writer) tellRecord(r batch.Record) {
 			return // reported when it happened
 		}
 		text = r.Reason
-	case batch.KindSlots:
+	case batch.KindSlots, batch.KindHours:
 		text = r.Reason
 	case batch.KindPaused:
-		text = "paused by " + r.By + ": nothing new is sent; replies and proof continue"
+		text = pausedBy(r) + ": nothing new is sent; replies and proof continue"
 	case batch.KindContinued:
-		text = "continued by " + r.By
-	default:
+		text = pausedBy(r)
+	case batch.KindGate:
+		text = strings.Join(gateLines(r, &w.gate), "\n")
+	}
+	if text == "" {
 		return
 	}
 	w.progress.Clear()

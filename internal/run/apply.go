@@ -11,7 +11,6 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
-	"fleetctl/internal/gate"
 	"fleetctl/internal/plain"
 	"fleetctl/internal/saved"
 )
@@ -39,25 +38,26 @@ func (r Request) FromPlan(f *saved.File, drift batch.Amount) (Request, error) {
 	if d := p.Verify.Settle; d != nil {
 		r.Proof.Settle = Wait{*d, true}
 	}
+	r.Gates = gatesOf(&f.Plan)
 	r.plan, r.drift, r.given = f, drift, given
 	return r, r.Validate()
 }
 
-// Apply runs a saved plan, once: its id becomes the run's. r comes from FromPlan; places are where the words of its gates
-// lead. A refusal leaves no record, so that the plan can still be applied.
-func Apply(ctx context.Context, c Context, r Request, places gate.Places) (Result, error) {
+// Apply runs a saved plan, once: its id becomes the run's. r comes from FromPlan. A refusal leaves no record, so that the plan can still be applied.
+func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 	checked, err := prepare(ctx, c, r)
 	if err != nil {
 		return Result{}, err
 	}
 	j := job{checked}
+	defer j.unlock(ctx)
 	if err := errors.Join(j.oneFederation(), j.announce()); err != nil {
 		return Result{}, err
 	}
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	if err := (application{checked}).admit(places); err != nil {
+	if err := (application{checked}).admit(); err != nil {
 		return Result{}, err
 	}
 	plan, err := application{checked}.current(ctx)
@@ -65,14 +65,14 @@ func Apply(ctx context.Context, c Context, r Request, places gate.Places) (Resul
 		return Result{}, err
 	}
 	plan.Notes = append(plan.Notes, j.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	whole, err := noter(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}
 	if r.DryRun {
 		return Result{}, j.rehearse(ctx, whole)
 	}
-	if err := j.checkpoint().pass(ctx, whole); err != nil {
+	if err := j.clear(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	return j.begin(ctx, whole.plan, "")
@@ -87,7 +87,7 @@ func applied(id string) error {
 }
 
 // admit judges the plan itself: its time, its owner, its gates, its approvals, and that it was not applied.
-func (c application) admit(places gate.Places) error {
+func (c application) admit() error {
 	f := c.req.plan
 	if _, err := c.Store.Find(f.Plan.ID); err == nil {
 		return applied(f.Plan.ID)
@@ -107,11 +107,8 @@ func (c application) admit(places gate.Places) error {
 	if err := f.Runnable(id, callers, !signs); err != nil {
 		return err
 	}
-	if err := f.Unchanged(places); err != nil {
+	if err := f.Unchanged(c.Places); err != nil {
 		return err
-	}
-	if len(f.Plan.Gates) > 0 {
-		return refuse("", "cannot apply the plan: it has gates, which this version does not ask")
 	}
 	for _, judged := range f.Judge(id, callers, time.Now()) {
 		if judged.Why == "" {

@@ -22,7 +22,11 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if err != nil {
 		return Result{}, err
 	}
-	actor, err := newActor(ctx, client, c.message(), c.Scrub, c.req.Protocol)
+	message := c.message()
+	if c.locks != nil {
+		c.locks.sealed, message.Sealed = true, c.locks.may
+	}
+	actor, err := newActor(ctx, client, message, c.Scrub, c.req.Protocol)
 	if err != nil {
 		return Result{}, err
 	}
@@ -47,6 +51,10 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
 		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
+		Gates: gatekeeping(c).recorded(), Gatekeeper: c.keeper,
+	}
+	if c.locks != nil {
+		runner.Admitter = c.locks
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
@@ -74,7 +82,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if res.Summary.Verdict == batch.Interrupted {
 		res.Signal = context.Cause(ctx)
 	}
-	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err)
+	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, c.release(ctx, from))
 }
 
 // serial lets one event pass at a time.

@@ -147,6 +147,12 @@ func guards() []guard {
 			},
 		},
 		{
+			name:     lockGuard,
+			applies:  func(c checkpoint) bool { return len(c.lockNames()) > 0 },
+			sentence: checkpoint.lockText,
+			check:    func(ctx context.Context, c checkpoint, _ guardInput) error { return c.lockFree(ctx) },
+		},
+		{
 			name:    "--confirm-each",
 			applies: func(c checkpoint) bool { return c.req.Pace.ConfirmEach.On && !c.req.Guards.Yes },
 			check:   func(_ context.Context, c checkpoint, p guardInput) error { return c.canConfirm(p) },

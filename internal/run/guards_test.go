@@ -99,6 +99,9 @@ var guardTests = []struct {
 	{"approvals", "", "", "", func(w *world, r *Request) {
 		w.settings.Approvals, *r = []config.Approval{{NodesOver: 0, Need: 1}}, ping()
 	}},
+	{lockGuard, "holds lock web while it runs", "lock web is held by choria=bob", "wait for it with --lock-wait", func(w *world, _ *Request) { heldByBob(w) }},
+	{lockGuard, "holds lock db while it runs", "", "", func(w *world, r *Request) { w.bucket, r.Shared.Locks = newBucket(), []string{"db"} }},
+	{lockGuard, "", "", "", func(w *world, r *Request) { heldByBob(w); *r = ping() }},
 	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "add --yes to confirm",
 		func(_ *world, r *Request) { r.Action = "shutdown" }},
 	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "add --yes to confirm",
@@ -195,10 +198,12 @@ func TestAPlanWithoutGuardsHasNoSentences(t *testing.T) {
 func TestEveryRuleHasItsSentence(t *testing.T) {
 	r := batch.Rules{
 		MaxFailed: batch.Number(1), MaxAbsent: batch.Number(5), MaxNoReply: batch.Amount{Millionths: 20_000}, MaxFailedBatch: batch.Number(3), MaxNoReplyBatch: batch.Amount{Millionths: 40_000}, FailFast: true, StopWhenNothing: true,
+		NotSince: time.Hour,
 	}
 	want := []string{
 		"stops at 1 failed", "stops at the first failure", "stops at 2% without a reply", "stops at 5 absent", "stops at 3 failed in one batch",
 		"stops at 4% without a reply in one batch", "stops when no node of a batch succeeds",
+		"leaves out nodes that started within 1h0m0s: --not-since",
 	}
 	if got := RuleSentences(r, false); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)

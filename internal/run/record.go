@@ -7,7 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +40,7 @@ type Meta struct {
 	Settle      time.Duration     `json:"settle,omitempty"`
 	SettleSet   bool              `json:"settle_set,omitempty"`
 	TTL         time.Duration     `json:"ttl"`
+	Locks       []string          `json:"locks,omitempty"` // that the run holds
 	Command     []string          `json:"command"`
 	Mark        string            `json:"mark"`               // the same command has the same mark
 	Plan        string            `json:"plan,omitempty"`     // the digest of the saved plan that this run applies
@@ -57,7 +62,7 @@ func (c entry) meta() Meta {
 	m := Meta{
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
 		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
-		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL,
+		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: c.lockNames(),
 		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
 	m.Site, m.Approved = c.Settings.Site, c.req.approved
@@ -79,11 +84,7 @@ func (c entry) header(parent string, plan batch.Plan) (batch.Header, error) {
 	if err != nil {
 		return batch.Header{}, fmt.Errorf("describe the run: %w", err)
 	}
-	id := newID(c.start)
-	if c.req.plan != nil {
-		id = c.req.plan.Plan.ID
-	}
-	return batch.Header{Run: id, Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
+	return batch.Header{Run: c.runID(), Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
 }
 
 // factsOf returns what is known of the nodes of a plan that does not hold their facts itself; nil for nothing.
@@ -155,6 +156,8 @@ func (s Stored) Status() string {
 	switch {
 	case s.Live && sum.Paused:
 		return "paused"
+	case s.Live && !sum.Held.IsZero():
+		return "waiting"
 	case s.Live:
 		return "running"
 	case sum.Ended.IsZero():
@@ -176,7 +179,12 @@ func (s Stored) Facts() map[string][]string {
 
 // create makes the record of a new run, and deletes what is long finished.
 func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
-	if _, err := s.machine().Prune(s.Dir, journal.Retention{MaxAge: keepAge, Keep: keepRuns, Finished: batch.Finished}, time.Now()); err != nil {
+	gone, err := s.machine().Prune(s.Dir, journal.Retention{MaxAge: keepAge, Keep: keepRuns, Finished: batch.Finished}, time.Now())
+	for _, old := range gone {
+		for n := 1; os.Remove(s.outputFile(old, n)) == nil; n++ { // most runs have none
+		}
+	}
+	if err != nil {
 		_ = report.Report(Noted{Warning, err.Error()}) // the run itself is not concerned
 	}
 	file, err := s.machine().Create(s.Dir, id)
@@ -187,6 +195,33 @@ func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
 		}
 	}
 	return file, nil
+}
+
+// outputFile is the name of a file with what a background run prints; the second is of its first resume in the background.
+func (s Store) outputFile(id string, n int) string {
+	if n > 1 {
+		id += "." + strconv.Itoa(n)
+	}
+	return filepath.Join(s.Dir, id+".log")
+}
+
+// CreateOutput makes a file, of mode 0600 and beside its record, for what a background run prints. It is deleted with the
+// record.
+func (s Store) CreateOutput(id string) (*os.File, error) {
+	f, err := s.machine().CreateBeside(s.outputFile(id, 1))
+	for n := 2; errors.Is(err, fs.ErrExist) && n < 1000; n++ {
+		f, err = s.machine().CreateBeside(s.outputFile(id, n))
+	}
+	if err != nil {
+		return nil, &RecordError{Err: fmt.Errorf("cannot keep what a background run prints: %w", err), Hint: "nothing was sent; name another --state-dir"}
+	}
+	return f, nil
+}
+
+// Live reports whether a process drives the run.
+func (s Store) Live(id string) (bool, error) {
+	live, err := s.machine().Held(s.Dir, id)
+	return live, recordError(err)
 }
 
 // Read reads a run without taking it. A live run is returned as recorded, a dead one as a resume would see it.

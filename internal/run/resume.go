@@ -79,6 +79,9 @@ func differences(r Request, p batch.Progress) []string {
 	add(r.Pace.Sleep.Set, "--batch-sleep", r.Pace.Sleep.D, pace.Sleep)
 	add(r.Pace.ReplyTimeout.Set, "--reply-timeout", r.Pace.ReplyTimeout.D, pace.ReplyTimeout)
 	add(r.Pace.Deadline.Set, "--deadline", r.Pace.Deadline.D, pace.Deadline)
+	add(r.Pace.NotSince.Set, "--not-since", r.Pace.NotSince.D, rules.NotSince)
+	add(r.Pace.NotSince.Set, "--not-since", r.Pace.NotSince.D, rules.NotSince)
+	add(r.Pace.Hours.Set, "--within", r.Pace.Hours.Within, pace.Within)
 	add(r.Pace.ConfirmEach.Set, "--confirm-each", r.Pace.ConfirmEach.On, pace.ConfirmEach)
 	add(!r.Rules.MaxFailed.IsZero(), "--max-failed", r.Rules.MaxFailed, rules.MaxFailed)
 	add(!r.Rules.MaxNoReply.IsZero(), "--max-no-reply", r.Rules.MaxNoReply, rules.MaxNoReply)
@@ -86,6 +89,10 @@ func differences(r Request, p batch.Progress) []string {
 	add(!r.Rules.MaxFailedBatch.IsZero(), "--max-failed-batch", r.Rules.MaxFailedBatch, rules.MaxFailedBatch)
 	add(!r.Rules.MaxNoReplyBatch.IsZero(), "--max-no-reply-batch", r.Rules.MaxNoReplyBatch, rules.MaxNoReplyBatch)
 	add(r.Rules.FailFast, "--fail-fast", r.Rules.FailFast, rules.FailFast)
+	if g := p.Gates(); r.Gates.any() {
+		add(true, "--gate", strings.Join(r.Gates.Commands, ", "), strings.Join(g.Commands, ", "))
+		add(true, "--gate-promql", strings.Join(r.Gates.Queries, ", "), strings.Join(g.Queries, ", "))
+	}
 	return out
 }
 
@@ -128,6 +135,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	c.id = id
 	switch {
 	case run.Live:
 		return Result{}, busy(run)
@@ -141,7 +149,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 		return Result{}, err
 	}
 	c.lagging = run.Copied != "" && !c.req.Record.Trust
-	left, err := tokenWatch(c).noted(ctx, remaining(run))
+	left, err := noter(c).noted(ctx, remaining(run))
 	if err != nil {
 		return Result{}, err
 	}
@@ -156,8 +164,11 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if c.lacking != nil && left.nodes > 0 {
 		return Result{}, c.lacking
 	}
-	if err := c.checkpoint().pass(ctx, left); err != nil {
+	if err := c.clear(ctx, left); err != nil {
 		return Result{}, err
+	}
+	if c.req.Detach {
+		return Result{}, handing(c).over(ctx, id, batch.Plan{}, "")
 	}
 	file, from, err := c.take(ctx, left)
 	if err != nil {
@@ -176,13 +187,18 @@ func (c job) take(ctx context.Context, left guardInput) (*journal.Journal, batch
 	return c.Store.take(left.stored.ID)
 }
 
-// keep fills in the recorded pace and rules, and refuses what the run's mode has no use for.
+// keep fills in the recorded pace, rules and gates, and refuses what the run's mode has no use for.
 func (c job) keep(p batch.Progress) error {
 	c.req.keepPace(p)
 	if p.Plan().Rolls() {
-		return c.req.rolls()
+		if err := c.req.rolls(); err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := c.req.Gates.validate(c.req); err != nil {
+		return err
+	}
+	return gatekeeping(c).open()
 }
 
 // remaining is what a resume may send to: the nodes never sent to, and those that a probe may prove untouched. Those that
@@ -269,15 +285,19 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names(), stored: &s, retry: true})
+	again, err := noter(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names(), stored: &s, retry: true})
 	if err != nil {
 		return Result{}, err
 	}
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
 	}
-	if err := j.checkpoint().pass(ctx, again); err != nil {
+	if err := j.clear(ctx, again); err != nil {
 		return Result{}, err
+	}
+	j.parentSize = s.size
+	if j.req.Detach { // the process that drives it locks and looks
+		return j.begin(ctx, again.plan, s.ID)
 	}
 	unlock, err := j.checkpoint().lockLinks(ctx, again)
 	if err != nil {
@@ -285,10 +305,8 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	}
 	defer unlock.Close()
 	j.planned = unlock // from then on, other processes see which nodes this run may send to
-	if now, err := j.Store.Read(s.ID); err != nil {
+	if err := handing(j).unchanged(s.ID, s.size); err != nil {
 		return Result{}, err
-	} else if now.Live || now.size != s.size {
-		return Result{}, resumedMeanwhile("retry", s.ID)
 	}
 	return j.begin(ctx, again.plan, s.ID)
 }

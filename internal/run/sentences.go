@@ -3,6 +3,8 @@ package run
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"time"
 
 	"fleetctl/batch"
 	"fleetctl/internal/proof"
@@ -21,7 +23,10 @@ func (c checkpoint) sentences(rolling bool) []string {
 			}
 		}
 	}
-	return append(append(out, RuleSentences(c.rules(), rolling)...), c.proofSentences()...)
+	if text := hoursSentence(c.pace(), time.Now()); text != "" {
+		out = append(out, text)
+	}
+	return append(out, slices.Concat(RuleSentences(c.rules(), rolling), gatekeeping(c).sentences(), c.proofSentences())...)
 }
 
 // RuleSentences describe the stop rules, one sentence each.
@@ -40,6 +45,7 @@ func RuleSentences(r batch.Rules, rolling bool) []string {
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
 	add(r.StopWhenNothing && !rolling, "stops when no node of a batch succeeds")
 	add(r.StopWhenNothing && rolling, "stops when none of as many nodes in a row as the window has slots succeeds")
+	add(r.NotSince > 0, "leaves out nodes that started within %s: --not-since", r.NotSince)
 	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
 	return out
 }
@@ -58,6 +64,6 @@ func (c checkpoint) proofSentences() []string {
 }
 
 func (c checkpoint) proposal(plan batch.Plan) Proposal {
-	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Modes: plan.Estimates(c.pace()),
+	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: noter(c).estimate(plan), Modes: noter(c).estimates(plan),
 		Guards: c.sentences(plan.Rolls())}
 }

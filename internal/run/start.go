@@ -25,6 +25,7 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	j := job{checked}
+	defer j.unlock(ctx)
 	if err := j.oneFederation(); err != nil {
 		return Result{}, err
 	}
@@ -42,6 +43,9 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	if j.service() {
+		if r.Detach {
+			return Result{}, usage(fmt.Errorf("--detach is for runs over nodes: %s is a service, one server answers at once", r.Agent), "leave --detach out")
+		}
 		return j.askService(ctx, parsed)
 	}
 	return j.nodes(ctx, parsed)
@@ -78,7 +82,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	}
 	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
 	plan.Notes = append(plan.Notes, c.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
+	whole, err := noter(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
 	if err != nil {
 		return Result{}, err
 	}
@@ -88,13 +92,21 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, whole)
 	}
-	if err := c.checkpoint().pass(ctx, whole); err != nil {
+	if err := c.clear(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {
 		return Result{}, c.forward(ctx, found.Nodes)
 	}
 	return c.begin(ctx, whole.plan, "")
+}
+
+// clear takes the run's locks and passes the guards: a plan that cannot start is not confirmed.
+func (c job) clear(ctx context.Context, p guardInput) error {
+	if err := c.takeLocks(ctx, p.nodes); err != nil {
+		return err
+	}
+	return c.checkpoint().pass(ctx, p)
 }
 
 // keepSeed puts the seed that --limit drew into the recorded command, so that it means the same nodes, and notes it in the
@@ -126,6 +138,9 @@ func (c planner) absenceNotes(ctx context.Context) []string {
 
 // begin records a new run and runs it.
 func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
+	if c.req.Detach {
+		return Result{}, handing(c).over(ctx, "", plan, parent)
+	}
 	header, err := entry(c).header(parent, plan)
 	if err != nil {
 		return Result{}, err

@@ -83,7 +83,22 @@ type Gate struct {
 // GatePolicy is how gates are asked.
 type GatePolicy struct {
 	gate.Policy
-	Timeout time.Duration `json:"timeout"` // of one look
+	Timeout time.Duration `json:"timeout"`              // of one look
+	Server  string        `json:"prometheus,omitempty"` // where queries are asked, without user and password
+}
+
+// Scripts are those of a gate: the nth of the commands, counted from 0.
+func (p *Plan) Scripts(n int) []gate.Script {
+	for _, g := range p.Gates {
+		if g.Command == "" {
+			continue
+		}
+		if n == 0 {
+			return g.Scripts
+		}
+		n--
+	}
+	return nil
 }
 
 // runID is what ids of runs look like: they are names of files.

@@ -96,6 +96,8 @@ func (i *Identity) recall(now time.Time) {
 
 // load takes the entries of a file whose MAC is good.
 func (c *tokenCache) load(entries []byte, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for len(entries) >= entrySize {
 		var id tokenID
 		var s verifiedServer
@@ -108,10 +110,9 @@ func (c *tokenCache) load(entries []byte, now time.Time) {
 		}
 		s.identity, entries = string(rest[:length]), rest[length:]
 		if s.validAt(now) == nil {
-			c.put(id, s)
+			c.add(id, s)
 		}
 	}
-	c.fresh = 0
 }
 
 // SaveTokens keeps the tokens that verified for later runs, where RememberTokens was

@@ -10,8 +10,33 @@ import (
 // signature is one ed25519 signature to verify. Key has the right length.
 type signature struct {
 	key            ed25519.PublicKey
+	expanded       *batch.ExpandedPublicKey // the key, where it has signed others as well; nil where not
 	message, bytes []byte
 	good           bool
+}
+
+// expand reads an issuer's key once, and not again for each token that it has signed. Nil for one that is no point.
+func (i *Identity) expand(key ed25519.PublicKey) *batch.ExpandedPublicKey {
+	if known, ok := i.expanded.Load(string(key)); ok {
+		return known.(*batch.ExpandedPublicKey)
+	}
+	expanded, err := batch.NewExpandedPublicKey(batch.PublicKey(key))
+	if err != nil {
+		return nil
+	}
+	i.expanded.Store(string(key), expanded)
+	return expanded
+}
+
+// verify judges a signature alone.
+func (s *signature) verify() bool {
+	switch {
+	case len(s.bytes) != ed25519.SignatureSize:
+		return false
+	case s.expanded != nil:
+		return batch.VerifyExpandedWithOptions(s.expanded, s.message, s.bytes, rule)
+	}
+	return batch.VerifyWithOptions(batch.PublicKey(s.key), s.message, s.bytes, rule)
 }
 
 // rule is the one by which signatures are good, alone and in groups alike, so that no
@@ -51,12 +76,16 @@ func (i *Identity) verifyAll(list []signature) {
 func verifyGroup(list []signature) bool {
 	n := len(list)
 	if n == 1 {
-		s := &list[0]
-		s.good = len(s.bytes) == ed25519.SignatureSize && batch.VerifyWithOptions(batch.PublicKey(s.key), s.message, s.bytes, rule)
-		return s.good
+		list[0].good = list[0].verify()
+		return list[0].good
 	}
-	v := batch.NewBatchVerifierWithCapacity(n).ForceNoPublicKeyExpansion()
+	v := batch.NewBatchVerifierWithCapacity(n)
 	for _, s := range list {
+		if s.expanded != nil {
+			v.AddExpandedWithOptions(s.expanded, s.message, s.bytes, rule)
+			continue
+		}
+		v.ForceNoPublicKeyExpansion()
 		v.AddWithOptions(batch.PublicKey(s.key), s.message, s.bytes, rule)
 	}
 	if n <= smallGroup {

@@ -137,10 +137,18 @@ func TestEdgeSignatures(t *testing.T) {
 				list[k] = signature{key: numbered(k).Public().(ed25519.PublicKey), message: good[k].Reply.Reply, bytes: good[k].Reply.Signature}
 			}
 			list[size/2] = signature{key: key, message: message, bytes: bytes}
-			new(Identity).verifyAll(list)
-			for k, s := range list {
-				if want := k != size/2 || c.Ours; s.good != want {
-					t.Errorf("%s, among %d: signature %d is good: %v, want %v", c.What, size, k, s.good, want)
+			for _, expanded := range []string{"no", "one", "all"} { // nor on how a key is kept
+				i := new(Identity)
+				for k := range list {
+					if list[k].good = false; expanded == "all" || expanded == "one" && k == size/2 {
+						list[k].expanded = i.expand(list[k].key)
+					}
+				}
+				i.verifyAll(list)
+				for k, s := range list {
+					if want := k != size/2 || c.Ours; s.good != want {
+						t.Errorf("%s, among %d, keys expanded: %s: signature %d is good: %v, want %v", c.What, size, expanded, k, s.good, want)
+					}
 				}
 			}
 		}

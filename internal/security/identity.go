@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,11 +39,12 @@ type Identity struct {
 	delegate *requestSigner // nil: we sign ourselves
 
 	// version 2, and version 1 with a remote signer
-	token   string
-	seed    ed25519.PrivateKey
-	issuers issuers
-	tokens  *tokenCache // verified ones
-	ends    *tokenCache // those that were only read
+	token    string
+	seed     ed25519.PrivateKey
+	issuers  issuers
+	expanded sync.Map    // keys of issuers, see expand
+	tokens   *tokenCache // verified ones
+	ends     *tokenCache // those that were only read
 	// remembered are those of earlier runs.
 	remembered remembered
 	// suspicious is for how many signatures more forgeries are expected; not more than 0: none are.

@@ -185,6 +185,8 @@ func (i *Identity) readServer(token string, now time.Time) (verifiedServer, *sig
 		if _, err := parseServer(token, now, clientLeeway, keys); err != nil {
 			return s, nil, err
 		}
+	} else {
+		issued.expanded = i.expand(issued.key)
 	}
 	key, err := claims.Key()
 	copy(s.key[:], key)

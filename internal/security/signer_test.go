@@ -94,6 +94,9 @@ func (d *signingDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	d.asked++
 	d.mu.Unlock()
+	// The body is read first: a server that closes a connection with unread data resets it,
+	// and the client may lose the end of the answer.
+	body, err := io.ReadAll(r.Body)
 	if d.before != nil && d.before(w) {
 		return
 	}
@@ -102,7 +105,6 @@ func (d *signingDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Request   []byte `json:"request"`
 		Signature string `json:"signature"`
 	}
-	body, err := io.ReadAll(r.Body)
 	if err == nil {
 		err = json.Unmarshal(body, &in)
 	}

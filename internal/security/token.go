@@ -93,7 +93,7 @@ func readServerToken(token string) (serverFacts, *signature, error) {
 	if body, made, _ := strings.Cut(rest, "."); header == eddsaHeader {
 		claims, cerr := strictBase64.DecodeString(body)
 		bytes, serr := strictBase64.DecodeString(made)
-		if cerr != nil || serr != nil || json.Unmarshal(claims, &c) != nil {
+		if cerr != nil || serr != nil || c.read(claims) != nil {
 			return c, nil, ErrTokenMalformed
 		}
 		issued = &signature{message: []byte(token[:len(token)-len(made)-1]), bytes: bytes}
@@ -107,13 +107,6 @@ func readServerToken(token string) (serverFacts, *signature, error) {
 }
 
 var strictBase64 = base64.RawURLEncoding.Strict()
-
-// serverFacts are those of ServerClaims that a client needs.
-type serverFacts struct {
-	Identity     string `json:"identity"`
-	Organization string `json:"ou,omitempty"`
-	StandardClaims
-}
 
 // verify checks the token's signature with one key, and fills claims. std points
 // into claims; chained reports whether a chain of trust may stand between them.

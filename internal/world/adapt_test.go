@@ -97,6 +97,9 @@ func (p *process) drive(id identity, from batch.Progress) (batch.Summary, error)
 		Actor: a, Outcomes: a.outcomes, Verifier: v, Prober: v, Journal: p.tape, Rules: p.rules, Pace: p.pace, Interrupt: p.interrupt,
 		Link: link, Control: control, Lagging: p.lagging,
 	}
+	if p.s.gated {
+		runner.Gates, runner.Gatekeeper = batch.Gates{Commands: []string{"world"}}, p
+	}
 	if p.s.plain {
 		runner.Actor = struct {
 			batch.Actor
@@ -112,6 +115,11 @@ func (p *process) news(done chan struct{}, link chan<- batch.Link, control chan<
 	for {
 		select {
 		case l := <-p.c.links:
+			if !l.up {
+				p.w.mu.Lock()
+				p.gates.closed = time.Now()
+				p.w.mu.Unlock()
+			}
 			link <- batch.Link{Time: l.at, Up: l.up, Err: l.err}
 		case c := <-p.control:
 			control <- batch.Control{Time: c.at, Pause: c.pause, By: "operator"}

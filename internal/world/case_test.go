@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -22,9 +23,11 @@ type spec struct {
 	noise   noise
 	nodes   []traits
 	policy  batch.Policy
-	racks   int // fact rack: the values, dealt out in turn; 0: no node has it
+	gated   bool // gates are asked
+	racks   int  // fact rack: the values, dealt out in turn; 0: no node has it
 	rules   batch.Rules
 	pace    batch.Pace
+	hours   [][2]int // minutes of a day in UTC in which batches may begin; nil: always. pace.Within says the same
 
 	verifyTimeout time.Duration
 	settle        time.Duration
@@ -72,6 +75,7 @@ type process struct {
 	rules     batch.Rules
 	pace      batch.Pace
 	lagging   bool // the record may lack what was sent
+	gates     gates
 }
 
 // pausing asks for a pause, or for its end.
@@ -114,7 +118,7 @@ func (p *process) hold(pause bool) {
 	case p.control <- pausing{time.Now(), pause}:
 		p.pausedAt = time.Time{}
 		if pause {
-			p.pausedAt = time.Now()
+			p.pausedAt, p.gates.closed = time.Now(), time.Now()
 		}
 	default:
 	}
@@ -138,7 +142,7 @@ const maxLife = 8 * time.Hour
 // play runs a case in the bubble of the caller, and returns its world: what the judge found is in it.
 func play(t *testing.T, s *spec) *world {
 	w := newWorld(s.version, s.action, s.seed)
-	w.noise, w.mute503, w.unjudged = s.noise, s.mute503, s.unjudged
+	w.noise, w.mute503, w.unjudged, w.within = s.noise, s.mute503, s.unjudged, s.within
 	w.patience.verify, w.patience.silent = s.verifyTimeout, s.ttl+11*time.Second+s.verifyTimeout
 	c := &caseRun{t: t, s: s, w: w, id: nullIdentity{version: s.version, slow: s.slowCheck}}
 	if s.real {
@@ -222,6 +226,7 @@ func (c *caseRun) live(l life) {
 		p.rules = *l.rules
 	}
 	p.pace.Deadline = l.deadline
+	p.gates.rng = rand.New(rand.NewPCG(c.s.seed, 5+uint64(len(c.runs))))
 	p.c.tape = r.tape
 	p.ctx, p.cancel = context.WithCancelCause(c.t.Context())
 	defer p.cancel(nil)
