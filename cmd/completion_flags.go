@@ -23,7 +23,7 @@ func completeWith(f *pflag.FlagSet, name string, words ...string) {
 
 // completeFlags registers the completion of every flag of a command and of the commands below it.
 func completeFlags(a *app, c *cobra.Command) {
-	files := []string{"config", "log-file", "nodes", "known", "expect-file", "output-file", "junit", "dir", "state-dir", "signer-ca"}
+	files := []string{"config", "log-file", "nodes", "known", "expect-file", "output-file", "junit", "facts", "dir", "state-dir", "signer-ca"}
 	register := func(f *pflag.Flag) {
 		_, usage := pflag.UnquoteUsage(f) // cobra offers the text as it is, with its backquotes
 		f.Usage, _, _ = strings.Cut(usage, "; ")

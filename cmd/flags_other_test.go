@@ -186,6 +186,10 @@ func reportFlags() flagTable[reportOptions] {
 			{"--state-dir d", func(o *reportOptions) { o.record.dir = "d" }},
 			{"--output-file f", func(o *reportOptions) { o.file = "f" }},
 			{"-o f", func(o *reportOptions) { o.file = "f" }},
+			{"--output html --by site,rack", func(o *reportOptions) { o.output, o.kind, o.by = "html", report.HTML, []string{"site", "rack"} }},
+			{"--output markdown --by site --facts f", func(o *reportOptions) {
+				o.output, o.kind, o.by, o.facts = "markdown", report.Markdown, []string{"site"}, "f"
+			}},
 		},
 	}
 	for _, f := range report.StoredFormats[1:] {

@@ -80,7 +80,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"plan", "plan show " + plan, "plan show --json " + plan, "plan check " + plan,
 		"apply --dry-run " + ping,
 	}
-	for _, format := range []string{"json", "jsonl", "table", "senders", "csv", "nodeset", "junit"} {
+	for _, format := range []string{"json", "jsonl", "table", "senders", "csv", "nodeset", "junit", "markdown", "html"} {
 		lines = append(lines, "req rpcutil ping --output "+format+" -I "+all)
 	}
 	if got := k.run("provisioning %made.jwt %issuer.seed --token env:TOKEN --urls nats://a:4222 --default"); got.code != 0 {

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 
@@ -86,54 +85,7 @@ func showRun(_ context.Context, a *app, o runsOptions) error {
 	if o.asJSON {
 		format = report.JSON
 	}
-	return report.WriteStored(a.io.out, format, r, storedCode(r.Progress.Summary()), widthOf(a.io.out))
-}
-
-// reportOptions are the flags of `runs report`.
-type reportOptions struct {
-	runsOptions
-	output, file string
-	kind         report.Format // of output
-}
-
-func newRunsReport(a *app, do func(context.Context, *app, reportOptions) error) *cobra.Command {
-	var o reportOptions
-	c := &cobra.Command{
-		Use:               "report RUN",
-		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Write the outcome of every node of a run, for people, CI and other programs",
-		Long: `report reads the record of a run, without using the network, and writes it as text (as runs show), as JSON, as a JUnit report, or as
-the node set of the nodes that succeeded. For a run in progress, the report covers what has happened so far.`,
-		Example: "  fleetctl runs report last --output junit -o report.xml",
-		Args:    aRun(1),
-		RunE: func(c *cobra.Command, args []string) (err error) {
-			o.name = args[0]
-			if o.kind, err = report.ParseFormat(cmp.Or(o.output, report.Text.String()), report.StoredFormats...); err != nil {
-				return err
-			}
-			return do(c.Context(), a, o)
-		},
-	}
-	o.record.addDir(c.Flags())
-	addOutput(c.Flags(), &o.output, report.StoredFormats)
-	c.Flags().StringVarP(&o.file, "output-file", "o", "", "write the report to `FILE`")
-	return c
-}
-
-func reportRun(_ context.Context, a *app, o reportOptions) error {
-	r, err := a.store(o.record).Named(o.name)
-	if err != nil {
-		return err
-	}
-	code := storedCode(r.Progress.Summary())
-	if o.file == "" {
-		return report.WriteStored(a.io.out, o.kind, r, code, widthOf(a.io.out))
-	}
-	file, err := report.CreateFile(o.file)
-	if err != nil {
-		return usage(err, "")
-	}
-	return file.Commit(report.WriteStored(file, o.kind, r, code, widthOf(file)))
+	return report.WriteStored(a.io.out, r, report.StoredOptions{Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out)})
 }
 
 func newRunsResume(a *app, do func(context.Context, *app, reqOptions, string) error) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/rpcclient"
 )
 
@@ -42,5 +43,6 @@ type Result struct {
 type Group struct {
 	Cause string
 	Nodes []string
-	Good  bool // no failure
+	Good  bool         // no failure
+	Like  batch.Result // the first of the nodes of a run
 }

@@ -181,8 +181,8 @@ func (v View) Plain() string {
 	return strings.Join(append([]string{v.status(0)}, strings.Join(append(append([]string{v.share()}, good...), bad...), ", ")), "; ")
 }
 
-// Cause is why a node failed, in words: of one that refused its own, else its state and what is known.
-func Cause(r batch.Result) string {
+// FailureCause is why a node failed, in words: of one that refused its own, else its state and what is known.
+func FailureCause(r batch.Result) string {
 	reason := explain(r.Reason)
 	switch {
 	case reason == "":

@@ -118,6 +118,8 @@ func (w *Writer) print(a account) error {
 		return render.CSV(w.out, a.result, a.text.Outputs)
 	case Nodeset:
 		return render.Nodeset(w.out, w.succeeded(a.nodes))
+	case Markdown, HTML:
+		return writePage(w.out, w.o.Format, w.page(a))
 	case JUnit:
 		return render.JUnit(w.out, render.Suite{
 			Agent: w.call.Agent, Action: w.call.Action.Name, Run: a.id, Verdict: a.verdict, ExitCode: a.code,

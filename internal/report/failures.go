@@ -30,10 +30,10 @@ func (f *failures) note(r batch.Result) {
 	text := ""
 	switch r.State {
 	case batch.Refused, batch.Unverified, batch.NoReply, batch.Absent, batch.Unknown:
-		text = render.Cause(r)
+		text = render.FailureCause(r)
 	case batch.NotSent:
 		if r.Reason != "" {
-			text = render.Cause(r)
+			text = render.FailureCause(r)
 		}
 	}
 	before := f.of[r.Identity]

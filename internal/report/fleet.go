@@ -13,13 +13,13 @@ import (
 )
 
 // FleetFormats are what an inventory of a fleet can be written as.
-var FleetFormats = []Format{Text, Table, JSON, Lines, CSV, Nodeset}
+var FleetFormats = []Format{Text, Table, JSON, Lines, CSV, Nodeset, Markdown, HTML}
 
 // FleetOptions define what of a fleet's inventory is shown, and how.
 type FleetOptions struct {
 	Format      Format // unset: text, unless the inventory is only saved
 	GroupBy     string
-	Columns     []inventory.Column // of the table and of CSV
+	Columns     []inventory.Column // of the table, of CSV and of pages
 	Chosen      bool               // the columns were asked for by name
 	Order       inventory.Order
 	Facts       bool   // show the facts, in JSON and lines
@@ -119,6 +119,9 @@ func newFleetSink(o FleetOptions) (fleetSink, error) {
 			options.Bars = o.Out.Width
 		}
 		return textSink{o.Out, options}, nil
+	}
+	if o.Format.Paged() {
+		return &pageSink{o: o}, nil
 	}
 	if o.GroupBy != "" {
 		return groupSink{o}, nil

@@ -24,7 +24,7 @@ type gathered struct {
 // keepsSuccesses reports whether replies without an error are kept until the end.
 func (g *gathered) keepsSuccesses() bool {
 	switch g.o.Format {
-	case Lines, JUnit:
+	case Lines, JUnit, Markdown, HTML:
 		return false
 	case Text:
 		return g.display.Shows(0, g.o.Verbose)
@@ -47,7 +47,7 @@ func (g *gathered) hear(r rpcclient.Reply) bool {
 	}
 	g.sums.Add(r.Data)
 	switch g.o.Format {
-	case Lines, JUnit: // the former are written at once, the latter counts nodes, not replies
+	case Lines, JUnit, Markdown, HTML: // the former are written at once, the others count nodes, not replies
 	case Text:
 		if g.display.Shows(int(r.Code), g.o.Verbose) {
 			g.shown = append(g.shown, r)

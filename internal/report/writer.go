@@ -62,7 +62,8 @@ type Writer struct {
 	took     time.Duration
 	lineOpen bool // the count of discovered nodes is still to come on stderr's last line
 	heard    gathered
-	live     *Live // what stderr shows
+	live     *Live          // what stderr shows
+	progress batch.Progress // of the run that is followed
 	start    time.Time
 	links    time.Time // since when losses of the connection are ours to report
 	complete bool      // the whole result was written
@@ -235,6 +236,8 @@ func (w *Writer) planned(p run.Proposal) error {
 		return render.IndentedJSON(w.out, doc)
 	case Lines:
 		return w.lines.Plan(doc)
+	case Markdown, HTML:
+		return writePage(w.out, w.o.Format, planPage(p))
 	}
 	return render.Plan(w.out, p.Plan, p.Estimate, w.planOptions(w.o.Out, p))
 }
@@ -246,6 +249,7 @@ func (w *Writer) began(e run.Began) {
 	if w.heard.keepsSuccesses() { // growing step by step copies the replies of large fleets several times
 		w.heard.shown = slices.Grow(w.heard.shown, min(e.Progress.Counts().Total(), maxGrown))
 	}
+	w.progress = e.Progress
 	w.live.begin(e.Progress, render.View{
 		Run: e.ID, What: w.call.Action.Name, Began: w.start, Keys: render.Keys{Pause: w.o.PauseKey && e.ID != ""}, Proves: w.call.Proves != 0,
 	})

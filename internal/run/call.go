@@ -104,12 +104,13 @@ type call struct {
 	// clocks judge the times that come from records; lagging means that the record may lack requests that were sent.
 	clocks     []journal.Clock
 	lagging    bool
-	id         string           // of this run, once it is needed
-	locks      *locks           // nil while none is held
-	keeper     batch.Gatekeeper // nil without gates
-	collateral *collateral      // nil without --max-collateral
-	tokens     *tokenLook       // nil before the nodes' tokens were looked at
-	passed     guardInput       // what the guards have let pass
+	id         string                       // of this run, once it is needed
+	locks      *locks                       // nil while none is held
+	keeper     batch.Gatekeeper             // nil without gates
+	collateral *collateral                  // nil without --max-collateral
+	tokens     *tokenLook                   // nil before the nodes' tokens were looked at
+	known      map[string]map[string]string // the facts that the plan asked the nodes for, by node
+	passed     guardInput                   // what the guards have let pass
 	// parentSize is the length of the record of the run that a retry repeats, in bytes.
 	parentSize int64
 	// planned is closed when the plan of the run is recorded; nil: nothing waits for that.

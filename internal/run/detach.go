@@ -35,6 +35,8 @@ type Handover struct {
 	// Parent is the run that a retry repeats, and ParentSize the length of its record: it must not have grown.
 	Parent     string
 	ParentSize int64
+	// Known are the facts that the plan asked the nodes for, by node, for the record.
+	Known map[string]map[string]string
 	// Saved is the plan that is applied, with the number of its approvals that counted; nil for none.
 	Saved    *saved.File
 	Approved int
@@ -49,7 +51,7 @@ func (c handing) over(ctx context.Context, resume string, plan batch.Plan, paren
 	h := Handover{
 		ID: resume, Request: c.req, Timeout: c.req.Proof.Timeout, Settle: c.req.Proof.Settle, Stored: c.req.stored, Plain: c.inputs.plain, Secret: map[string]string{},
 		Data: c.data, Command: c.command, Began: c.start, Resume: resume != "", Plan: plan, Found: c.passed.found, Excluded: c.passed.excluded, Parent: parent,
-		ParentSize: c.parentSize, Saved: c.req.plan, Approved: c.req.approved,
+		ParentSize: c.parentSize, Known: c.known, Saved: c.req.plan, Approved: c.req.approved,
 	}
 	switch {
 	case h.Resume:
@@ -95,6 +97,7 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 	if h.Resume {
 		return j.resume(ctx, h.ID)
 	}
+	j.known = h.Known
 	whole := guardInput{plan: h.Plan, nodes: h.Plan.Nodes(), found: h.Found, excluded: h.Excluded}
 	if h.Parent != "" {
 		parent, err := c.Store.Read(h.Parent)

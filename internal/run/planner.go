@@ -35,6 +35,7 @@ func (c planner) describe(ctx context.Context, names, wanted []string) ([]batch.
 	if err != nil {
 		return nil, err
 	}
+	c.known = values
 	for i := range nodes {
 		nodes[i].Facts = values[nodes[i].Identity]
 	}

@@ -49,6 +49,9 @@ type Meta struct {
 	User        string            `json:"user,omitempty"`
 	Host        string            `json:"host,omitempty"`
 	Version     string            `json:"version,omitempty"`
+	// Facts are the values that the plan asked the nodes for, by fact, in the order of the plan; "" where a node has none.
+	// Those of a window are in its plan.
+	Facts map[string][]string `json:"facts,omitempty"`
 }
 
 // entry is a call as its record describes it.
@@ -74,12 +77,30 @@ func (c entry) meta() Meta {
 }
 
 // header is what the engine writes about the run. With a record the run has a name, and can be found again.
-func (c entry) header(parent string) (batch.Header, error) {
-	meta, err := json.Marshal(c.meta())
+func (c entry) header(parent string, plan batch.Plan) (batch.Header, error) {
+	m := c.meta()
+	m.Facts = c.factsOf(plan)
+	meta, err := json.Marshal(m)
 	if err != nil {
 		return batch.Header{}, fmt.Errorf("describe the run: %w", err)
 	}
 	return batch.Header{Run: c.runID(), Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
+}
+
+// factsOf returns what is known of the nodes of a plan that does not hold their facts itself; nil for nothing.
+func (c entry) factsOf(plan batch.Plan) map[string][]string {
+	if len(c.known) == 0 || len(plan.Facts) > 0 {
+		return nil
+	}
+	facts := map[string][]string{}
+	for _, fact := range plan.Policy.Facts() {
+		for _, b := range plan.Batches {
+			for _, node := range b.Nodes {
+				facts[fact] = append(facts[fact], c.known[node][fact])
+			}
+		}
+	}
+	return facts
 }
 
 // mark identifies the same command, whatever its secrets and its output flags.
@@ -147,6 +168,14 @@ func (s Stored) Status() string {
 
 // Proves reports whether more than the nodes' replies counts.
 func (s Stored) Proves() bool { return s.Meta.Proof.proves(s.Meta.Agent, s.Meta.Action) != 0 }
+
+// Facts are the recorded facts of the nodes, by fact, in the order of the plan. The maps and slices belong to the record.
+func (s Stored) Facts() map[string][]string {
+	if facts := s.Progress.Plan().Facts; len(facts) > 0 {
+		return facts
+	}
+	return s.Meta.Facts
+}
 
 // create makes the record of a new run, and deletes what is long finished.
 func (s Store) create(id string, report Reporter) (*journal.Journal, error) {

@@ -134,7 +134,7 @@ func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result,
 	if c.req.Detach {
 		return Result{}, handing(c).over(ctx, "", plan, parent)
 	}
-	header, err := entry(c).header(parent)
+	header, err := entry(c).header(parent, plan)
 	if err != nil {
 		return Result{}, err
 	}
