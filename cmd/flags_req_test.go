@@ -220,6 +220,7 @@ func applyFlags(t *testing.T) flagTable[requested] {
 		plain: requested{Request: run.Request{Inputs: map[string]string{"token": "x"}}, Name: "f", Output: reqOutput{formatFlags: formatFlags{kind: report.Text}}},
 		rows: slices.Concat(outputRows(), limitRows(), []flagRow[requested]{
 			dirRow(), row("--dry-run", func(r *run.Request) { r.DryRun = true }),
+			row("--detach", func(r *run.Request) { r.Detach = true }),
 			{"--on-event x", func(r *requested) { r.OnEvent = "x" }},
 			row("--allow-expiring", func(r *run.Request) { r.Guards.AllowExpiring = true }),
 			{"--accept-drift 5", func(r *requested) { r.Drift = batch.Number(5) }},

@@ -20,7 +20,7 @@ var flagGroups = []flagGroup{
 	targetGroup,
 	{"Batches", []string{"batch", "batch-sleep", "canary", "mode", "deadline"}, []string{"confirm-each", "last-if", "max-per", "not-since", "outside", "reply-timeout", "spread-by", "ttl", "within"}},
 	{"Stop rules and gates", []string{"max-failed", "max-no-reply", "fail-fast", "gate"},
-		[]string{"gate-every", "gate-for", "gate-promql", "gate-timeout", "gate-wait", "max-absent", "max-failed-batch", "max-no-reply-batch", "prometheus"}},
+		[]string{"gate-every", "gate-for", "gate-promql", "gate-timeout", "gate-wait", "max-absent", "max-collateral", "max-failed-batch", "max-no-reply-batch", "prometheus"}},
 	{"Proof", []string{"verify-version", "no-verify"}, []string{"settle", "verify", "verify-expr", "verify-timeout"}},
 	{"Safety", []string{"dry-run", "save-plan", "max-nodes", "yes"}, []string{"allow-expiring", "expect", "expect-file", "insecure-token", "no-input", "plan-expires"}},
 	{"Several operators", []string{"lock"}, []string{"lock-wait"}},

@@ -40,7 +40,7 @@ func (a *app) terminal() *report.Terminal {
 		}
 		return columns, rows
 	}
-	t := report.NewTerminal(report.TerminalOptions{Out: file, Size: size, Ours: func() bool { return inForeground(file) }, Rewraps: a.rewraps()})
+	t := report.NewTerminal(report.TerminalOptions{Out: file, Size: size, Ours: func() bool { return inForeground(file) }, Rewraps: a.env.rewraps()})
 	a.screen.Store(t)
 	a.io.err = above{t, a.io.err}
 	if out, ok := a.io.out.(*stdout); ok && isTerminal(out) {
@@ -59,9 +59,9 @@ func (a *app) draws() bool {
 // rewrapping are variables of terminals that wrap their lines anew when they become narrower.
 var rewrapping = []string{"TMUX", "VTE_VERSION", "KONSOLE_VERSION", "KITTY_WINDOW_ID", "WT_SESSION", "TERM_PROGRAM"}
 
-func (a *app) rewraps() bool {
+func (e environment) rewraps() bool {
 	for _, name := range rewrapping {
-		if value, _ := a.env.getenv(name); value != "" {
+		if value, _ := e.getenv(name); value != "" {
 			return true
 		}
 	}

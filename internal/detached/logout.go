@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Peril is what ends a process of this session besides itself. The zero value is none.
@@ -29,11 +30,12 @@ var logindPlaces = []string{"usr/lib/systemd", "usr/local/lib/systemd", "run/sys
 var containerMarks = []string{".dockerenv", "run/.containerenv"}
 
 // The control groups in which systemd puts processes.
-var (
-	sessionGroup = regexp.MustCompile(`(?m)/session-[^/]+\.scope(/|$)`)
-	managerGroup = regexp.MustCompile(`(?m)/user@[0-9]+\.service(/|$)`)
-	serviceGroup = regexp.MustCompile(`(?m)/system\.slice/(?:.*/)?([^/]+\.service)(/|$)`)
-)
+var groups = sync.OnceValue(func() (g struct{ session, manager, service *regexp.Regexp }) {
+	g.session = regexp.MustCompile(`(?m)/session-[^/]+\.scope(/|$)`)
+	g.manager = regexp.MustCompile(`(?m)/user@[0-9]+\.service(/|$)`)
+	g.service = regexp.MustCompile(`(?m)/system\.slice/(?:.*/)?([^/]+\.service)(/|$)`)
+	return g
+})
 
 // remedy keeps a run of a session: the scope is not the session's, and lingering keeps the user's systemd alive.
 const remedy = "loginctl enable-linger, then put this before the command: systemd-run --user --scope"
@@ -43,15 +45,15 @@ const remedy = "loginctl enable-linger, then put this before the command: system
 func Ends(root fs.FS, user string) Peril {
 	group, _ := fs.ReadFile(root, cgroupFile)
 	lingers := exists(root, path.Join(lingerDir, user))
-	switch groups := string(group); {
-	case sessionGroup.MatchString(groups) && killsUser(root, user):
+	switch g, of := groups(), string(group); {
+	case g.session.MatchString(of) && killsUser(root, user):
 		return Peril{"you log out (KillUserProcesses of systemd-logind)", remedy}
-	case managerGroup.MatchString(groups) && !lingers:
+	case g.manager.MatchString(of) && !lingers:
 		return Peril{"your last session ends, because this user does not linger (systemd)", "loginctl enable-linger"}
 	case slices.ContainsFunc(containerMarks, func(mark string) bool { return exists(root, mark) }):
 		return Peril{What: "this container stops"}
-	case serviceGroup.MatchString(groups):
-		return Peril{What: "the system stops " + serviceGroup.FindStringSubmatch(groups)[1]}
+	case g.service.MatchString(of):
+		return Peril{What: "the system stops " + g.service.FindStringSubmatch(of)[1]}
 	}
 	return Peril{}
 }

@@ -82,7 +82,7 @@ func guards() []guard {
 				return fmt.Sprintf("at most %s: max_nodes in %s", plain.Count(c.Settings.MaxNodes, "node"), c.SettingsFile)
 			},
 			check: func(_ context.Context, c checkpoint, p guardInput) error {
-				return c.atMost(c.Settings.MaxNodes, p.nodes)
+				return atMost(c.req.Action, c.Settings.MaxNodes, p.nodes)
 			},
 		},
 		{
@@ -92,7 +92,7 @@ func guards() []guard {
 				return fmt.Sprintf("at most %s: --max-nodes", plain.Count(c.req.Guards.MaxNodes.N, "node"))
 			},
 			check: func(_ context.Context, c checkpoint, p guardInput) error {
-				return c.atMost(c.req.Guards.MaxNodes.N, p.nodes)
+				return atMost(c.req.Action, c.req.Guards.MaxNodes.N, p.nodes)
 			},
 		},
 		{
@@ -210,12 +210,12 @@ func (c checkpoint) guarded(name string) bool {
 	return false
 }
 
-func (c checkpoint) atMost(limit, nodes int) error {
+func atMost(action string, limit, nodes int) error {
 	if nodes <= limit {
 		return nil
 	}
 	return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
-		"cannot %s %s: limit is %d", verb(c.req.Action), plain.Count(nodes, "node"), limit)
+		"cannot %s %s: limit is %d", verb(action), plain.Count(nodes, "node"), limit)
 }
 
 // expectFile compares what was found with what should be there.
