@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -108,7 +107,7 @@ func (a *app) handOver(ctx context.Context, o *reqOptions, about fleet.About, h 
 	text, rerr := os.ReadFile(output.Name())
 	err = cmp.Or(err, rerr)
 	if err == nil && word.Say == "" {
-		_, err = io.WriteString(a.io.err, string(text)) // as when nothing is left to resume
+		_, err = a.io.err.Write(text) // as when nothing is left to resume
 	}
 	if err := cmp.Or(err, os.Remove(output.Name())); err != nil {
 		return err

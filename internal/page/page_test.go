@@ -85,7 +85,7 @@ func TestThePolicyAllowsTheScriptAndNothingElse(t *testing.T) {
 			t.Errorf("the policy lacks %s: %s", rule, allowed)
 		}
 	}
-	kinds := ""
+	var kinds strings.Builder
 	for _, e := range element.FindAllStringSubmatch(text, -1) {
 		kind := e[1]
 		if strings.Contains(e[2], "application/json") {
@@ -93,10 +93,10 @@ func TestThePolicyAllowsTheScriptAndNothingElse(t *testing.T) {
 		} else if !strings.Contains(allowed, kind+"-src '"+hashOf(e[3])+"'") {
 			t.Errorf("the policy forbids the page's own %s: %s", kind, allowed)
 		}
-		kinds += kind + " "
+		kinds.WriteString(kind + " ")
 	}
-	if kinds != "style data script " {
-		t.Errorf("the page has %s", kinds)
+	if kinds.String() != "style data script " {
+		t.Errorf("the page has %s", kinds.String())
 	}
 	for _, outside := range []string{"http://", "https://", "src=", "@import", "url("} {
 		if strings.Contains(text, outside) {
