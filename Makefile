@@ -1,4 +1,4 @@
-# What a developer and CI run. `make check` is the whole gate.
+# What a developer and CI run. `make check` runs all checks.
 
 FUZZTIME ?= 10s
 SEEDS    ?= 3000
@@ -10,30 +10,31 @@ COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE     ?= $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS   = -s -w -X fleetctl/cmd.version=$(VERSION) -X fleetctl/cmd.commit=$(COMMIT) -X fleetctl/cmd.date=$(DATE)
 
+.DEFAULT_GOAL := help
 .PHONY: help check lint format vet fix staticcheck race test chaos mutants demo bench perf fuzz build clean
 
-help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+help: ## Show the targets, and what each does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-check: lint race ## The whole gate: format, vet, fix, staticcheck, tests with the race detector
+check: lint race ## All checks: format, vet, fix, staticcheck, tests with the race detector
 
 lint: format vet fix staticcheck ## The checks that run no test
 
-format:
+format: ## No file needs gofmt
 	@dated=$$(gofmt -l .); \
 	if [ -n "$$dated" ]; then echo "gofmt -w these:"; echo "$$dated"; exit 1; fi
 
-vet:
+vet: ## go vet
 	go vet ./... ./.ci/floor
 
-fix:
+fix: ## No line is written in an older Go than it needs
 	go fix -diff ./...
 
-staticcheck:
+staticcheck: ## staticcheck, from tools.mod
 	$(TOOL) staticcheck ./... ./.ci/floor
 	$(TOOL) staticcheck -tags nolab -tests=false . ./cmd
 
-race:
+race: ## The tests, with the race detector
 	go test -race -timeout 30m ./...
 
 test: ## The tests, without the race detector

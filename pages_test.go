@@ -22,12 +22,13 @@ var (
 	goFile   = regexp.MustCompile(`^([a-z_0-9]+/)*[a-z_0-9]+\.go$`)
 	folder   = regexp.MustCompile(`^(batch|cmd|discovery|docs|internal|inventory|rpcclient|testdata)/[a-zA-Z_0-9/.-]+$`)
 	selector = regexp.MustCompile(`^([A-Za-z]+)\.([A-Za-z]+)(\(.*\))?$`)
+	mixed    = regexp.MustCompile(`^([A-Za-z][a-z]+([A-Z][a-z]+)+)(\(\))?$`) // a name alone: only mixed case is certainly one of Go
 )
 
 // source is what the code spans of a page may name: the tracked files, and the names that the Go files declare.
 type source struct {
 	files map[string]bool // paths, the folders above them, and base names
-	names map[string]bool // "package.Name", "Type.Method" and "package.Type.Method" without the package's folder
+	names map[string]bool // "package.Name", "Type.Method", and the same without what is before the dot
 }
 
 func readSource(t *testing.T) source {
@@ -53,12 +54,17 @@ func readSource(t *testing.T) source {
 	return s
 }
 
-// declare adds the functions, the types and the methods of a declaration, those of interfaces included.
+func (s source) name(of, name string) {
+	s.names[of+"."+name] = true
+	s.names[name] = true
+}
+
+// declare adds the functions, types, methods, constants and variables of a declaration; the methods of interfaces, too.
 func (s source) declare(pkg string, decl ast.Decl) {
 	switch d := decl.(type) {
 	case *ast.FuncDecl:
 		if d.Recv == nil {
-			s.names[pkg+"."+d.Name.Name] = true
+			s.name(pkg, d.Name.Name)
 			return
 		}
 		on := d.Recv.List[0].Type
@@ -66,19 +72,24 @@ func (s source) declare(pkg string, decl ast.Decl) {
 			on = star.X
 		}
 		if id, ok := on.(*ast.Ident); ok {
-			s.names[id.Name+"."+d.Name.Name] = true
+			s.name(id.Name, d.Name.Name)
 		}
 	case *ast.GenDecl:
 		for _, spec := range d.Specs {
+			if value, ok := spec.(*ast.ValueSpec); ok {
+				for _, name := range value.Names {
+					s.name(pkg, name.Name)
+				}
+			}
 			typ, ok := spec.(*ast.TypeSpec)
 			if !ok {
 				continue
 			}
-			s.names[pkg+"."+typ.Name.Name] = true
+			s.name(pkg, typ.Name.Name)
 			if face, ok := typ.Type.(*ast.InterfaceType); ok {
 				for _, m := range face.Methods.List {
 					for _, name := range m.Names {
-						s.names[typ.Name.Name+"."+name.Name] = true
+						s.name(typ.Name.Name, name.Name)
 					}
 				}
 			}
@@ -104,6 +115,10 @@ func (s source) missing(text string, names bool) []string {
 		case names && selector.MatchString(word) && !strings.Contains(word, ".md"):
 			parts := selector.FindStringSubmatch(word)
 			if !s.names[parts[1]+"."+parts[2]] && !slices.Contains(standard, parts[1]) {
+				missing[word] = true
+			}
+		case names && mixed.MatchString(word):
+			if !s.names[strings.TrimSuffix(word, "()")] {
 				missing[word] = true
 			}
 		}
@@ -149,10 +164,10 @@ func TestTheGlossaryIsComplete(t *testing.T) {
 }
 
 func TestTheCheckOfNamesBites(t *testing.T) {
-	s := source{files: map[string]bool{"cmd/req.go": true, "cmd": true, "req.go": true}, names: map[string]bool{"run.Start": true}}
-	text := "`cmd/req.go` `req.go` `run.Start` `run.Start(ctx)` `os.Exit` `cmd/old.go` `old.go` `run.Stop` `os.family`"
+	s := source{files: map[string]bool{"cmd/req.go": true, "cmd": true, "req.go": true}, names: map[string]bool{"run.Start": true, "ruleNames": true}}
+	text := "`cmd/req.go` `req.go` `run.Start` `run.Start(ctx)` `os.Exit` `cmd/old.go` `old.go` `run.Stop` `os.family` `ruleNames` `ruleTexts()` `verified`"
 	got := fmt.Sprint(s.missing(text, true), s.missing(text, false))
-	if want := "[cmd/old.go old.go run.Stop] [cmd/old.go old.go]"; got != want {
+	if want := "[cmd/old.go old.go ruleTexts() run.Stop] [cmd/old.go old.go]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

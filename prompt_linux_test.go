@@ -30,9 +30,15 @@ func newTerminal(t *testing.T) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
+	raw, err := master.SyscallConn() // not Fd, which would make Close wait for the reader
+	if err != nil {
+		t.Fatal(err)
+	}
 	ioctl := func(request uintptr, arg unsafe.Pointer) {
-		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, master.Fd(), request, uintptr(arg)); errno != 0 {
-			t.Fatal(errno)
+		var errno syscall.Errno
+		err := raw.Control(func(fd uintptr) { _, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, request, uintptr(arg)) })
+		if err != nil || errno != 0 {
+			t.Fatal(err, errno)
 		}
 	}
 	var unlock, number int32
@@ -115,6 +121,7 @@ func (f *fleet) walk(term *terminal, steps []step, args ...string) result {
 	c := f.command(patient(f.t), args...)
 	var out bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = term.tty, &out, term.tty
+	c.Env = append(c.Env, "TERM=xterm") // it knows how to redraw lines, wherever the tests run
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := c.Start(); err != nil {
 		f.t.Fatal(err)
@@ -210,8 +217,8 @@ func TestConfirmEachStopsBetweenBatches(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
 	steps := [][2]string{
-		{"3 nodes? [y/N]", "y\n"}, {"Send batch 2 to 1 node? [y/N, d for details] ", "d\n"},
-		{"the action succeeded on every node of batch 1\r\nSend batch 2 to 1 node? [y/N, d for details] ", "y\n"}, {"Send batch 3 to 1 node? [y/N, d for details] ", "n\n"},
+		{"3 nodes? [y/N]", "y\n"}, {"Send batch 2 to 1 node (2 left)? [y/N, d for details] ", "d\n"},
+		{"the action succeeded on every node of batch 1\r\n", ""}, {"Send batch 2 to 1 node (2 left)? [y/N, d for details] ", "y\n"}, {"Send batch 3 to 1 node (1 left)? [y/N, d for details] ", "n\n"},
 	}
 	r := f.talk(newTerminal(t), steps,
 		append([]string{"req", "choria_provision", "restart", "splay=1", "--batch", "1", "--batch-sleep", "0", "--confirm-each"}, f.all()...)...)

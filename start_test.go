@@ -139,7 +139,7 @@ func checkWithoutLab(t *testing.T, program string) {
 		}
 	}
 	for line, want := range map[string]string{
-		"help lab": "build tag nolab", "--help": "A practice fleet: not in this build", "version": ", without lab)", "version --json": `"lab": false`,
+		"help lab": "This build of fleetctl has no practice fleet", "--help": "A practice fleet: not in this build", "version": ", without lab)", "version --json": `"lab": false`,
 	} {
 		if code, out, errs := outcome(t, nil, program, strings.Fields(line)...); code != 0 || !strings.Contains(out, want) {
 			t.Errorf("%s: exit %d, no %q in %s%s", line, code, want, out, errs)

@@ -64,6 +64,13 @@ type (
 		Question int
 		Err      error
 	}
+	admitEvent struct { // the Admitter waits, or has decided
+		At       time.Time
+		Question int // of the admitCmd that it answers
+		Nodes    []string
+		Waiting  string // what for; "": it has decided
+		Err      error
+	}
 	controlEvent struct {
 		At time.Time
 		Control
@@ -91,6 +98,7 @@ func (e interruptEvent) when() time.Time { return e.At }
 func (e linkEvent) when() time.Time      { return e.At }
 func (e gateEvent) when() time.Time      { return e.At }
 func (e gateEnd) when() time.Time        { return e.At }
+func (e admitEvent) when() time.Time     { return e.At }
 func (e controlEvent) when() time.Time   { return e.At }
 func (e abandonEvent) when() time.Time   { return e.At }
 
@@ -107,9 +115,10 @@ const (
 	timerDeadline                      // of the run
 	timerGather                        // freed slots are not gathered any longer
 	timerSlot                          // slots that are kept for a time may be free
+	timerHours                         // batches may begin again, or the clock was set
 )
 
-var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot"}
+var timerWords = [...]string{"unset", "replies", "sleep", "look", "absent", "missing", "grace", "deadline", "gather", "slot", "hours"}
 
 // String returns the timer's word; it works for every value.
 func (k timerKind) String() string {
@@ -141,7 +150,15 @@ type (
 		Moment
 	}
 	gateCancelCmd struct{} // the question in flight is not needed any more
-	timerCmd      struct {
+	admitCmd      struct {
+		Question int // numbered from 1
+		Nodes    []string
+	}
+	dismissCmd struct { // the nodes are not sent to for now
+		Question int // in flight, which is not needed any more; 0: none
+		Nodes    []string
+	}
+	timerCmd struct {
 		Timer timerKind
 		Batch int
 		At    time.Time
@@ -158,6 +175,8 @@ func (probeCmd) isCommand()      {}
 func (confirmCmd) isCommand()    {}
 func (gateCmd) isCommand()       {}
 func (gateCancelCmd) isCommand() {}
+func (admitCmd) isCommand()      {}
+func (dismissCmd) isCommand()    {}
 func (timerCmd) isCommand()      {}
 func (haltCmd) isCommand()       {}
 func (endCmd) isCommand()        {}

@@ -17,17 +17,19 @@ type Gatekeeper interface {
 
 // Gates are the gates of a run. The zero value is none. Texts hold no secrets. Durations are nanoseconds in JSON.
 type Gates struct {
-	Commands []string      `json:"commands,omitempty"`
-	Queries  []string      `json:"promql,omitempty"`
-	Server   string        `json:"prometheus,omitempty"` // where queries are asked
-	For      time.Duration `json:"for,omitempty"`        // they must pass at every look for this long; 0: at one
-	Every    time.Duration `json:"every"`                // between two looks
-	Wait     time.Duration `json:"wait"`                 // how long they may be inconclusive at one place, in all; 0: not at all
-	Timeout  time.Duration `json:"timeout"`              // of one look at one gate
+	Commands []string `json:"commands,omitempty"`
+	Queries  []string `json:"promql,omitempty"`
+	Server   string   `json:"prometheus,omitempty"` // where queries are asked
+	// Collateral is how many starts and ends of other nodes are allowed since the gates passed last; nil: they are not counted.
+	Collateral *int          `json:"max_collateral,omitempty"`
+	For        time.Duration `json:"for,omitempty"` // they must pass at every look for this long; 0: at one
+	Every      time.Duration `json:"every"`         // between two looks
+	Wait       time.Duration `json:"wait"`          // how long they may be inconclusive at one place, in all; 0: not at all
+	Timeout    time.Duration `json:"timeout"`       // of one look at one gate
 }
 
 // IsZero reports whether there is no gate.
-func (g Gates) IsZero() bool { return len(g.Commands)+len(g.Queries) == 0 }
+func (g Gates) IsZero() bool { return len(g.Commands)+len(g.Queries) == 0 && g.Collateral == nil }
 
 // Moment is what gates learn of a run.
 type Moment struct {

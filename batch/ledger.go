@@ -19,6 +19,7 @@ type row struct {
 	fresh            bool // it came to its state since the last start or resume
 	barred           bool // its process began after the run did: never sent to
 	waived           bool // accepted, and could not be asked: not waited for until a resume
+	skipped          bool // not-sent on purpose, also after a resume
 }
 
 // batchRow is all that is kept of a batch.
@@ -35,6 +36,8 @@ type nodeCounts struct {
 	all    Counts
 	fresh  Counts // those that came to their state since the last start or resume
 	waived int    // accepted nodes that are not waited for
+	// skipped are not-sent on purpose; freshSkipped are those since the last start or resume.
+	skipped, freshSkipped int
 }
 
 func (c *nodeCounts) count(r *row, n int) {
@@ -44,6 +47,11 @@ func (c *nodeCounts) count(r *row, n int) {
 	}
 	if r.waived {
 		c.waived += n
+	}
+	if r.skipped {
+		if c.skipped += n; r.fresh {
+			c.freshSkipped += n
+		}
 	}
 }
 
@@ -66,6 +74,7 @@ type ledger struct {
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
 	paused         bool
+	held           time.Time    // until then no batch begins; zero: nothing is held back
 	asking         bool         // the gates are being asked
 	gates          []GateResult // of all lives
 	started, ended time.Time
@@ -192,7 +201,7 @@ func (l *ledger) moveAll(batch int, from, to State) {
 		return
 	}
 	for at := range l.rows {
-		if l.rows[at].state == from {
+		if r := &l.rows[at]; r.state == from && !r.skipped {
 			l.move(int32(at), to)
 		}
 	}
@@ -212,7 +221,7 @@ func (l *ledger) apply(r *Record) error {
 	}
 	first, last := 1, len(l.batches)
 	switch r.Kind {
-	case KindBaseline, KindAbsent, KindRestarted, KindLeftOut:
+	case KindBaseline, KindAbsent, KindRestarted, KindLeftOut, KindSkipped:
 		if l.begin.Plan.Policy.Rolling {
 			first = 0
 		}
@@ -248,12 +257,16 @@ func (l *ledger) apply(r *Record) error {
 	case KindLeftOut:
 		l.leftOut += len(r.Nodes)
 		return l.applySkipped(r, NotSent)
+	case KindSkipped:
+		return l.applySkipped(r, NotSent)
 	case KindReplaced:
 		return l.applyReplaced(r)
 	case KindPaused, KindContinued:
 		l.paused, l.asking = r.Kind == KindPaused, l.asking && r.By == ByGate
 	case KindSent:
 		l.applySent(r)
+	case KindHours:
+		l.held = r.Until
 	case KindLink, KindSlots, KindNote:
 	case KindGate:
 		return l.applyGate(r)
@@ -303,7 +316,7 @@ func (l *ledger) applyBegin(r *Record) error {
 	}
 	l.resumes++
 	l.begin.Lagging = l.begin.Lagging || r.Begin.Lagging
-	l.stops, l.ended, l.paused, l.leftOut = nil, time.Time{}, false, 0
+	l.stops, l.ended, l.paused, l.held, l.leftOut = nil, time.Time{}, false, time.Time{}, 0
 	l.settle()
 	l.moveAll(0, NotSent, Planned)
 	clear(l.baselines)
@@ -374,18 +387,4 @@ func (l *ledger) applyRunEnd(r *Record) error {
 		return fmt.Errorf("the run ended with other counts than its records give: %v, not %v", r.End.States.n, l.counts.all.n)
 	}
 	return nil
-}
-
-// intern keeps one copy of each reason: thousands of nodes have the same reason.
-func (l *ledger) intern(s string) string {
-	if s == "" {
-		return ""
-	}
-	if kept, ok := l.reasons[s]; ok {
-		return kept
-	}
-	if len(l.reasons) < 1000 {
-		l.reasons[s] = s
-	}
-	return s
 }

@@ -157,6 +157,9 @@ func (l *ledger) applySkipped(r *Record, to State) error {
 		l.rows[at].barred = l.rows[at].barred || r.Kind == KindRestarted
 		delete(l.baselines, at)
 		l.move(at, to)
+		if r.Kind == KindSkipped {
+			l.recount(at, func() { l.rows[at].skipped = true })
+		}
 	}
 	return nil
 }

@@ -11,12 +11,13 @@ type undoEntry struct {
 	reach     reach
 	fresh     bool
 	waived    bool
+	skipped   bool
 }
 
 // touch remembers a node, and one of its attempts (index + 1, or 0), as they are.
 func (l *ledger) touch(at, i int32) {
 	r := &l.rows[at]
-	u := undoEntry{row: at, last: r.last, attempt: i, state: r.state, fresh: r.fresh, waived: r.waived}
+	u := undoEntry{row: at, last: r.last, attempt: i, state: r.state, fresh: r.fresh, waived: r.waived, skipped: r.skipped}
 	if i > 0 {
 		u.replied, u.reach = l.attempts[i-1].replied, l.attempts[i-1].reach
 	}
@@ -35,11 +36,25 @@ func (l *ledger) rollback() {
 	for i := len(l.undo) - 1; i >= 0; i-- {
 		u := l.undo[i]
 		r := &l.rows[u.row]
-		l.recount(u.row, func() { r.state, r.fresh, r.waived = u.state, u.fresh, u.waived })
+		l.recount(u.row, func() { r.state, r.fresh, r.waived, r.skipped = u.state, u.fresh, u.waived, u.skipped })
 		r.last = u.last
 		if u.attempt > 0 {
 			l.attempts[u.attempt-1].replied, l.attempts[u.attempt-1].reach = u.replied, u.reach
 		}
 	}
 	l.commit()
+}
+
+// intern keeps one copy of each reason: thousands of nodes have the same reason.
+func (l *ledger) intern(s string) string {
+	if s == "" {
+		return ""
+	}
+	if kept, ok := l.reasons[s]; ok {
+		return kept
+	}
+	if len(l.reasons) < 1000 {
+		l.reasons[s] = s
+	}
+	return s
 }

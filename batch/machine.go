@@ -27,14 +27,15 @@ type machine struct {
 
 	phase       phase
 	halt        halt
-	interrupted bool      // a signal is recorded
-	queue       []int     // planned batches to be sent one after another
-	approved    int       // the batch that the operator said yes to
-	flights     []*flight // batches on their way, in the order in which they were begun
-	last        int       // the batch that was sent last; 0: none yet
-	wake        time.Time // when the sleep after it ends; zero: it is over, or there is none
-	win         *window   // of a plan with a pool, else nil
-	questions   int       // asked with baselineCmd
+	interrupted bool           // a signal is recorded
+	queue       []int          // planned batches to be sent one after another
+	approved    int            // the batch that the operator said yes to
+	flights     []*flight      // batches on their way, in the order in which they were begun
+	last        int            // the batch that was sent last; 0: none yet
+	wake        time.Time      // when the sleep after it ends; zero: it is over, or there is none
+	tail        map[int32]bool // nodes that go last
+	win         *window        // of a plan with a pool, else nil
+	questions   int            // asked with baselineCmd
 
 	probing    bool
 	untouched  []string           // unknown nodes that nothing reached, to be requeued
@@ -44,14 +45,22 @@ type machine struct {
 	missing    missing
 	link       link
 	paused     bool
+	hours      hours
 	gates      gating
+	admits     admitting
 }
 
 func newMachine(l *ledger, proved, canProbe bool, request func(int) string) *machine {
-	m := &machine{l: l, proved: proved, canProbe: canProbe, request: request, unseen: map[int32]struct{}{},
+	m := &machine{l: l, tail: map[int32]bool{}, proved: proved, canProbe: canProbe, request: request, unseen: map[int32]struct{}{},
 		missing: missing{nodes: map[int32]bool{}}}
+	for _, name := range l.begin.Plan.Last {
+		if at, ok := l.index[name]; ok {
+			m.tail[at] = true
+		}
+	}
 	if l.begin.Plan.Policy.Rolling {
 		m.win = newWindow(l)
+		m.win.tail = m.tail
 		l.touched = []int32{}
 	}
 	return m
@@ -91,6 +100,8 @@ func (m *machine) step(e event) []command {
 		m.gated(e)
 	case gateEnd:
 		m.gatesEnded(e)
+	case admitEvent:
+		m.admission(e)
 	case interruptEvent:
 		m.stop(e.At, haltFirm, Stop{Kind: StopSignal, Reason: e.Err.Error()})
 	case abandonEvent:
@@ -104,6 +115,7 @@ func (m *machine) step(e event) []command {
 // since a recorded moment.
 func (m *machine) start(at time.Time, rules Rules, pace Pace, gates Gates, lagging bool, elapsed func(since, now time.Time) time.Duration) []command {
 	m.out = m.out[:0]
+	m.hours.calendar, _ = pace.Within.parse() // validated
 	begin := Beginning{Rules: rules, Pace: pace, Gates: gates, Proved: m.proved, Lagging: lagging && m.l.begun}
 	kind := KindResumed
 	if !m.l.begun {
@@ -192,7 +204,7 @@ func (m *machine) afterRunning() phase {
 	case m.halt != haltNone:
 		return phaseEnding
 	case len(m.queue) > 0:
-		if m.clear() && m.mustAsk() {
+		if m.clear() && !m.hours.held && m.mustAsk() {
 			return phaseConsent
 		}
 		return phaseRunning
@@ -276,6 +288,8 @@ func (m *machine) timer(e timerEvent) {
 		m.askMissing(e.At)
 	case timerSlot:
 		m.freeSlots(e.At)
+	case timerHours:
+		m.hours.timed = false
 	}
 }
 

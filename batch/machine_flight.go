@@ -83,7 +83,8 @@ func (m *machine) leave(f *flight) {
 }
 
 // drop ends a flight that was not sent: its nodes may be chosen again.
-func (m *machine) drop(f *flight) {
+func (m *machine) drop(at time.Time, f *flight) {
+	m.dismiss(at, f)
 	m.leave(f)
 	if m.win == nil {
 		return
@@ -136,6 +137,9 @@ func (m *machine) sent(e sentEvent) {
 		why := e.Err
 		if not, ok := errors.AsType[*NotSentError](e.Err); ok {
 			m.withdraw(e, not)
+			if m.sendAgain(f, not) {
+				return
+			}
 			f.uncertain = not.Uncertain
 			why = not.Err
 		} else {

@@ -23,7 +23,7 @@ type gating struct {
 
 // passGates reports whether the gates let more be sent, and asks them where nothing is known. Call it only when nothing
 // else holds the run back.
-func (m *machine) passGates(at time.Time) bool {
+func (m *machine) passGates() bool {
 	g := &m.gates
 	if !g.on || g.open {
 		return true

@@ -145,35 +145,7 @@ func (m *machine) foundMissing(e baselineEvent) {
 func (m *machine) queueMissing(at time.Time) {
 	back := m.waiting(true)
 	clear(m.missing.nodes)
-	if number := m.planAnew(at, back, "connected again after the connection was lost"); number > 0 {
-		m.queue = append([]int{number}, m.queue...)
-	}
-}
-
-// planAnew makes a batch of nodes that nothing reached, and returns its number; 0:
-// there is none, because they are back in the pool. Canaries are a batch again.
-func (m *machine) planAnew(at time.Time, names []string, reason string) int {
-	var pool []string
-	if m.win != nil {
-		all := names
-		names = nil
-		for _, name := range all {
-			if m.l.isCanary(m.l.index[name]) {
-				names = append(names, name)
-			} else {
-				pool = append(pool, name)
-			}
-		}
-	}
-	for group := range slices.Chunk(pool, groupSize) {
-		m.record(Record{Kind: KindRequeued, Time: at, Nodes: group, Reason: reason})
-	}
-	if len(names) == 0 {
-		return 0
-	}
-	number := len(m.l.batches) + 1
-	m.record(Record{Kind: KindRequeued, Time: at, Batch: number, Nodes: names, Reason: reason})
-	return number
+	m.planAnew(at, back, "connected again after the connection was lost")
 }
 
 // missingIn reports whether nodes of a batch may still turn out to be connected.
@@ -198,6 +170,7 @@ func (m *machine) controlled(e controlEvent) {
 	if pause {
 		m.closeGates()
 		m.gates.waiting = false // its pause is the operator's now
+		m.admits.waiting = ""   // and this one
 	}
 	kind := KindContinued
 	if pause {

@@ -230,10 +230,14 @@ func (m *machine) stoppable() bool {
 }
 
 // stopInput counts for the stop rules what is in counts, all or fresh ones. Nodes that
-// are not-sent before the end were left out because they did not answer.
+// are not-sent before the end were left out because they did not answer; skipped ones are no part of it.
 func (l *ledger) stopInput(c *nodeCounts, of *Counts, proved bool) Tally {
-	t := Tally{Nodes: c.all.Total(), Refused: of.Of(Refused), Unverified: of.Of(Unverified), Absent: of.Of(Absent),
-		NoReply: of.Of(NoReply) + of.Of(NotSent), Open: c.Of(Sending)}
+	skipped := c.skipped
+	if of == &c.fresh {
+		skipped = c.freshSkipped
+	}
+	t := Tally{Nodes: c.all.Total() - c.skipped, Refused: of.Of(Refused), Unverified: of.Of(Unverified), Absent: of.Of(Absent),
+		NoReply: of.Of(NoReply) + of.Of(NotSent) - skipped, Open: c.Of(Sending)}
 	if proved {
 		t.Open += c.Of(Accepted)
 	}
@@ -337,21 +341,5 @@ func (m *machine) requeue(at time.Time) {
 		}
 	}
 	m.untouched = nil
-	number := m.planAnew(at, again, "proved untouched after an interruption")
-	if number > 0 && m.phase != phaseRecovering { // else queuePlanned lists it
-		m.queue = append([]int{number}, m.queue...)
-	}
-}
-
-// queuePlanned lists the batches to be sent: requeued ones first, they were due
-// before the others.
-func (m *machine) queuePlanned() {
-	planned := len(m.l.begin.Plan.Batches)
-	for _, extra := range []bool{true, false} {
-		for i := range m.l.batches {
-			if b := &m.l.batches[i]; (b.Number > planned) == extra && b.counts.Of(Planned) > 0 {
-				m.queue = append(m.queue, b.Number)
-			}
-		}
-	}
+	m.planAnew(at, again, "proved untouched after an interruption")
 }

@@ -37,7 +37,10 @@ type preparation struct {
 	asked    time.Time // when that was
 	said     map[string]Baseline
 	tries    int
-	again    time.Time // when absent nodes are asked again; zero: there is no need to
+	// admission is the question to the Admitter in flight, 0 for none; admitted are the nodes that it let pass.
+	admission int
+	admitted  map[string]bool
+	again     time.Time // when absent nodes are asked again; zero: there is no need to
 }
 
 // refill begins a batch when there is room: a planned one when no other is on its
@@ -56,8 +59,8 @@ func (m *machine) refill(at time.Time) bool {
 	case !m.proved && m.inGrace(at): // there is no way to look whether servers are back
 		return false
 	case len(m.queue) == 0:
-		return m.win != nil && m.wake.IsZero() && m.startNodes(at)
-	case m.held() || !m.passGates(at):
+		return m.win != nil && m.wake.IsZero() && m.win.left > 0 && m.inHours(at) && m.startNodes(at)
+	case len(m.flights)+len(m.missing.nodes) > 0 || m.open(0) > 0 || !m.inHours(at) || m.held() || !m.passGates():
 		return false
 	}
 	m.gates.open = false // for this batch alone
@@ -79,7 +82,7 @@ func (m *machine) clear() bool { return m.up() && m.open(0) == 0 }
 // mayLeave reports whether a batch that was begun may still be sent.
 func (m *machine) mayLeave(at time.Time, f *flight) bool {
 	switch {
-	case !m.up(), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
+	case !m.hours.open(at), !m.up(), m.proved && f.prep.first <= m.link.questions, !m.proved && m.inGrace(at):
 		return false // what is known by then is too old
 	case m.gates.on && f.holdups != m.gates.holdups:
 		return false // what the gates said, too
@@ -144,15 +147,17 @@ func (m *machine) afterBaseline(at time.Time, f *flight) bool {
 	p := &f.prep
 	switch {
 	case m.halt != haltNone:
-		m.drop(f)
+		m.drop(at, f)
 		return true
-	case p.question != 0 || m.any(stageLeaving):
+	case p.question != 0, p.admission != 0 && m.mayLeave(at, f), p.admission == 0 && m.any(stageLeaving):
 		return false
 	case !m.mayLeave(at, f):
-		m.drop(f)
+		m.drop(at, f)
 		return true
 	case !m.proved:
-		m.send(at, f)
+		if m.admitted(f) {
+			m.send(at, f)
+		}
 		return true
 	}
 	if absent := m.absent(f); len(absent) > 0 {
@@ -168,17 +173,21 @@ func (m *machine) afterBaseline(at time.Time, f *flight) bool {
 		}
 	}
 	m.bar(at, f)
+	if m.skipYoung(at, f); p.question != 0 {
+		return true
+	}
 	if m.lookAtTokens(at, f); p.question != 0 {
 		return true
 	}
 	switch told := m.told(f); {
 	case m.halt != haltNone: // a rule was met by absent nodes
-		m.drop(f)
+		m.drop(at, f)
 	case len(m.aboard(f)) == 0:
 		if f.batch > 0 {
 			m.record(Record{Kind: KindBatchEnd, Time: at, Batch: f.batch})
 		}
-		m.drop(f)
+		m.drop(at, f)
+	case !m.admitted(f):
 	case len(told) > 0 && p.tries < maxTries && Longest(p.asked, at) > freshFor+time.Duration(len(told))*askingTime:
 		p.tries, p.first = p.tries+1, 0
 		m.ask(at, f, told)

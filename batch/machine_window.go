@@ -109,7 +109,7 @@ func (m *machine) followSlot(at time.Time, row int32) {
 		}
 		m.keepFor(at, row, slot{since: since, length: m.l.begin.Pace.SilentHold, silent: true})
 	case r.state == NoReply, r.state == Unknown && m.l.reached(row): // for the rest of its time
-	case had && (r.state == Verified || r.state == Accepted && !m.proved):
+	case had && r.state.Succeeded(m.proved):
 		if s.length == 0 || s.silent { // else it rests already
 			m.keepFor(at, row, slot{since: at, length: m.l.begin.Pace.Sleep})
 		}
@@ -164,7 +164,7 @@ func (m *machine) startNodes(at time.Time) bool {
 	if slices.ContainsFunc(m.flights, m.alone) {
 		return false
 	}
-	if m.gateDue(); !m.passGates(at) {
+	if m.gateDue(); !m.passGates() {
 		return false
 	}
 	size := m.size()

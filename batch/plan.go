@@ -10,6 +10,7 @@ import (
 type Node struct {
 	Identity string
 	Facts    map[string]string
+	Last     bool // it goes last: nothing else is left when it begins
 }
 
 // planVersion is the version of plans with a pool, batchesVersion that of the
@@ -29,6 +30,8 @@ type Plan struct {
 	// Pool are the nodes of a rolling window: they start in this order, as far as
 	// caps let them. They have no batch before they are sent to.
 	Pool []string `json:"pool,omitempty"`
+	// Last are the nodes that go last, in batches of their own; in a window they start when all others are over.
+	Last []string `json:"last,omitempty"`
 	// Facts are the values of Policy.Facts in a plan with a pool: by fact, one value a
 	// node, in the order of the plan, batches first; "" where a node has none.
 	Facts map[string][]string `json:"facts,omitempty"`
@@ -95,31 +98,62 @@ func NewPlan(nodes []Node, p Policy) (Plan, error) {
 	}
 	steps, notes := p.steps(len(nodes))
 	notes = append(notes, factNotes(nodes, p)...)
-	if p.Rolling {
-		return rollingPlan(nodes, p, steps(0), notes), nil
+	front, last := divide(nodes)
+	var names []string
+	for _, n := range last {
+		names = append(names, n.Identity)
 	}
-	plan := Plan{Version: batchesVersion, Policy: p, Notes: notes, CapRounds: capRounds(p.MaxPer, func(fact string) []string {
+	if len(last) > 0 {
+		notes = append(notes, fmt.Sprintf("%s go last, for which this holds: %s", nodeCount(len(last)), p.LastIf))
+	}
+	if p.Rolling {
+		plan := rollingPlan(front, last, p, steps(0), notes)
+		plan.Last = names
+		return plan, nil
+	}
+	plan := Plan{Version: batchesVersion, Policy: p, Notes: notes, Last: names, CapRounds: capRounds(p.MaxPer, func(fact string) []string {
 		values := make([]string, len(nodes))
 		for i, n := range nodes {
 			values[i] = n.Facts[fact]
 		}
 		return values
 	})}
-	deal := newDealer(nodes, p)
+	plan.deal(front, steps, "")
+	plan.deal(last, steps, "go last: ")
+	return plan, nil
+}
+
+// divide separates the nodes that go last, unless all do.
+func divide(nodes []Node) (front, last []Node) {
+	for _, n := range nodes {
+		if n.Last {
+			last = append(last, n)
+		} else {
+			front = append(front, n)
+		}
+	}
+	if len(front) == 0 {
+		return nodes, nil
+	}
+	return front, last
+}
+
+// deal adds batches of nodes to the plan. why begins their reasons.
+func (p *Plan) deal(nodes []Node, steps func(i int) step, why string) {
+	deal := newDealer(nodes, p.Policy)
 	for left := len(nodes); left > 0; {
-		s := steps(len(plan.Batches))
+		s := steps(len(p.Batches))
 		got, capped := deal.take(s.size)
 		left -= len(got)
-		reason := s.reason
+		reason := why + s.reason
 		switch {
 		case capped != "":
 			reason = fmt.Sprintf("%s, cut to %d by at most %s", reason, len(got), capped)
 		case len(got) < s.size:
 			reason = fmt.Sprintf("%s, the last %d", reason, len(got))
 		}
-		plan.Batches = append(plan.Batches, Batch{Number: len(plan.Batches) + 1, Nodes: got, Canary: s.canary, Reason: reason})
+		p.Batches = append(p.Batches, Batch{Number: len(p.Batches) + 1, Nodes: got, Canary: s.canary, Reason: reason})
 	}
-	return plan, nil
 }
 
 // step is the wanted size of one batch.

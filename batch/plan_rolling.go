@@ -2,17 +2,18 @@ package batch
 
 import "slices"
 
-// rollingPlan makes a batch of the canaries, and the pool of all other nodes.
-func rollingPlan(nodes []Node, p Policy, first step, notes []string) Plan {
+// rollingPlan makes a batch of the canaries, and the pool of all other nodes, those that go last at its end.
+func rollingPlan(front, last []Node, p Policy, first step, notes []string) Plan {
 	plan := Plan{Version: planVersion, Policy: p, Batches: []Batch{}, Notes: notes}
 	taken := map[string]bool{}
 	if first.canary {
-		names, _ := newDealer(nodes, p).take(first.size)
+		names, _ := newDealer(front, p).take(first.size)
 		plan.Batches = append(plan.Batches, Batch{Number: 1, Nodes: names, Canary: true, Reason: first.reason})
 		for _, name := range names {
 			taken[name] = true
 		}
 	}
+	nodes := slices.Concat(front, last)
 	of := make(map[string]int, len(nodes))
 	for i, n := range nodes {
 		of[n.Identity] = i

@@ -24,6 +24,7 @@ type Policy struct {
 	TakesToken bool     `json:"takes_token,omitempty"` // a wrong token must not reach every node: enables the default canary
 	SpreadBy   string   `json:"spread_by,omitempty"`   // a fact: every batch takes a like share of each of its values
 	MaxPer     []MaxPer `json:"max_per,omitempty"`     // caps within each batch, or of the window
+	LastIf     string   `json:"last_if,omitempty"`     // the caller's expression by which Node.Last was decided
 }
 
 // MaxPer caps how many nodes with one value of a fact are in a batch, or in
@@ -100,6 +101,9 @@ type Rules struct {
 	// this after now. A silent node whose token is not known is not sent to. 0:
 	// tokens do not matter.
 	TokenMargin time.Duration `json:"token_margin,omitempty"`
+	// NotSince leaves out nodes whose process is younger than this when their batch is sent; they are not-sent, and count for
+	// no rule and no verdict. It needs a Verifier that reports ages. 0: ages do not matter.
+	NotSince time.Duration `json:"not_since,omitempty"`
 }
 
 // Validate refuses amounts without a meaning.
@@ -116,6 +120,9 @@ func (r Rules) Validate() error {
 			return fmt.Errorf("stop rule %s: %w", a.name, err)
 		}
 	}
+	if r.NotSince < 0 {
+		return fmt.Errorf("cannot leave out nodes that started within %v", r.NotSince)
+	}
 	return nil
 }
 
@@ -125,6 +132,11 @@ type Pace struct {
 	ReplyTimeout time.Duration `json:"reply_timeout"`      // from the moment a batch was sent; must be positive
 	Deadline     time.Duration `json:"deadline,omitempty"` // of the whole run (or resume), from its start; 0 none
 	ConfirmEach  bool          `json:"confirm_each,omitempty"`
+
+	// Within are the hours in which batches may begin; a batch that has begun ends whenever it ends. Outside of them the
+	// run waits, or (StopOutside) ends as by a stop rule.
+	Within      Hours `json:"within,omitempty"`
+	StopOutside bool  `json:"stop_outside,omitempty"`
 
 	// SilentHold is how long a node that does not reply keeps its slot of a
 	// window, from the moment it was sent to: until it can no longer act, and has
@@ -164,5 +176,5 @@ func (p Pace) Validate() error {
 	if p.ReplyTimeout <= 0 {
 		return fmt.Errorf("cannot wait %v for replies", p.ReplyTimeout)
 	}
-	return nil
+	return p.Within.Validate()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 )
 
 // Progress is the account of a run: where every node is. It is a handle: copies
@@ -35,30 +36,16 @@ func Replay(lines iter.Seq2[[]byte, error]) (Progress, error) {
 
 // Follow is Replay for a run whose process is alive: states stay as recorded.
 func Follow(lines iter.Seq2[[]byte, error]) (Progress, error) {
-	var l *ledger
-	n := 0
+	var f Follower
 	for r, err := range Records(lines) {
+		if err == nil {
+			err = f.take(&r)
+		}
 		if err != nil {
 			return Progress{}, err
 		}
-		n++
-		if l == nil {
-			if r.Kind != KindPlan || r.Begin == nil {
-				return Progress{}, &RecordError{n, fmt.Errorf("the first record is %s, not a plan", r.Kind)}
-			}
-			if l, err = newLedger(*r.Begin); err != nil {
-				return Progress{}, &RecordError{n, err}
-			}
-		}
-		if err := l.apply(&r); err != nil {
-			return Progress{}, &RecordError{n, err}
-		}
-		l.commit()
 	}
-	if l == nil {
-		return Progress{}, ErrNoPlan
-	}
-	return Progress{l}, nil
+	return f.Progress()
 }
 
 // Finished reports whether a journal's last line shows that the run ended and
@@ -99,7 +86,7 @@ func (p Progress) Counts() Counts { return p.l.counts.all }
 func (p Progress) Final() int {
 	l := p.l
 	c := &l.counts
-	return len(l.rows) - c.Of(Planned) - c.Of(NotSent) - c.Of(Sending) - c.Of(Unknown) - l.unproved()
+	return len(l.rows) - c.Of(Planned) - c.Of(NotSent) + c.skipped - c.Of(Sending) - c.Of(Unknown) - l.unproved()
 }
 
 // Batches returns how many batches there are, requeued ones included.
@@ -124,7 +111,7 @@ func (p Progress) Remaining() Plan {
 	}
 	note(l.unproved(), "accepted, to be verified")
 	note(l.counts.Of(Sending)+l.probeable(), "unknown, to be probed; a node that is proved untouched is sent to as well")
-	unsent := func(r *row) bool { return r.state == Planned || r.state == NotSent }
+	unsent := func(r *row) bool { return r.state == Planned || r.state == NotSent && !r.skipped }
 	for i := range l.batches {
 		b := &l.batches[i]
 		left := b.Batch
@@ -192,6 +179,15 @@ func (p Progress) State(node string) State {
 	return p.l.rows[at].state
 }
 
+// Result is what is known of a node; zero for one that is not planned.
+func (p Progress) Result(node string) Result {
+	at, ok := p.l.index[node]
+	if !ok {
+		return Result{}
+	}
+	return p.l.result(at)
+}
+
 // InBatch yields the nodes that are in a batch now, with their states; batches count from 1.
 func (p Progress) InBatch(number int) iter.Seq2[string, State] {
 	return func(yield func(string, State) bool) {
@@ -206,12 +202,20 @@ func (p Progress) InBatch(number int) iter.Seq2[string, State] {
 // Paused reports whether nothing new is sent until an operator continues the run.
 func (p Progress) Paused() bool { return p.l.paused && p.l.ended.IsZero() }
 
+// Held returns until when no batch begins, because of Pace.Within; zero when nothing is held back.
+func (p Progress) Held() time.Time {
+	if !p.l.ended.IsZero() {
+		return time.Time{}
+	}
+	return p.l.held
+}
+
 // Summary is the result of the run, so far.
 func (p Progress) Summary() Summary {
 	l := p.l
 	s := Summary{Run: l.begin.Header.Run, Parent: l.begin.Header.Parent, Nodes: len(l.rows), States: l.counts.all,
 		Stop: l.stop(), Verdict: l.verdict(), Reason: l.reason(), Started: l.started, Ended: l.ended, Resumes: l.resumes,
-		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Gates: l.gates, Rolling: l.begin.Plan.Policy.Rolling, progress: p,
+		Late: l.late, Ignored: l.ignored, Open: l.open(), Unproved: l.unproved(), Paused: p.Paused(), Held: p.Held(), Gates: l.gates, Rolling: l.begin.Plan.Policy.Rolling, progress: p,
 		Batches: make([]BatchResult, len(l.batches))}
 	for i := range l.batches {
 		s.Batches[i] = p.Batch(i + 1)
@@ -248,7 +252,7 @@ func (l *ledger) probeable() int {
 }
 
 func (l *ledger) open() int {
-	return l.counts.Of(Planned) + l.counts.Of(Sending) + l.counts.Of(NotSent) + l.probeable() + l.unproved()
+	return l.counts.Of(Planned) + l.counts.Of(Sending) + l.counts.Of(NotSent) - l.counts.skipped + l.probeable() + l.unproved()
 }
 
 // reason is one line for the operator: why the run has its verdict; "" when the
@@ -285,7 +289,7 @@ func (l *ledger) verdict() Verdict {
 		return Fault
 	case l.stop().Kind == StopSignal:
 		return Interrupted
-	case c.Of(Planned)+c.Of(NotSent) > l.leftOut:
+	case c.Of(Planned)+c.Of(NotSent) > l.leftOut+l.counts.skipped:
 		return Stopped
 	case c.Of(Sending)+c.Of(Unknown)+l.unproved() > 0:
 		return Uncertain
@@ -312,6 +316,13 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 		}
 	}
 	l := from.l
+	kept := map[string]bool{} // that went last, and still do
+	if recorded := l.begin.Plan; p.LastIf == "" || p.LastIf == recorded.Policy.LastIf {
+		p.LastIf = recorded.Policy.LastIf
+		for _, name := range recorded.Last {
+			kept[name] = true
+		}
+	}
 	var nodes []Node
 	var doubts []Target
 	for at := range l.rows {
@@ -327,6 +338,7 @@ func Retry(from Progress, which []State, p Policy, describe func(identity string
 			n = describe(r.identity)
 			n.Identity = r.identity
 		}
+		n.Last = n.Last || kept[n.Identity]
 		nodes = append(nodes, n)
 		switch {
 		case l.reached(int32(at)):

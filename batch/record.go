@@ -35,6 +35,7 @@ const (
 	KindReplaced  Kind = "replaced"  // planned nodes of later batches take the place of absent canaries
 	KindRestarted Kind = "restarted" // planned nodes whose process began after the run: not sent to, unknown
 	KindLeftOut   Kind = "left-out"  // planned nodes that must not be sent to as things are: not-sent, planned again in a resume
+	KindSkipped   Kind = "skipped"   // planned nodes that are left out on purpose: not-sent, also after a resume
 	KindBaseline  Kind = "baseline"  // how nodes were just before their batch
 	KindIntent    Kind = "intent"    // the batch may leave from now on; nodes of the pool become one with it
 	KindSent      Kind = "sent"      // the batch left, flushed
@@ -47,6 +48,7 @@ const (
 	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
 	KindPaused    Kind = "paused"    // nothing new is sent until continued
 	KindContinued Kind = "continued" // sending continues
+	KindHours     Kind = "hours"     // no batch begins before Until; without it: they may begin again
 	KindGate      Kind = "gate"      // one look at every gate; changes no state
 	KindSlots     Kind = "slots"     // silent nodes hold slots of a window; changes no state
 	KindNote      Kind = "note"      // for people; changes no state
@@ -70,6 +72,7 @@ type Record struct {
 	Uncertain bool              `json:"uncertain,omitempty"` // replies: silent nodes may not have been sent to, so they stay sending
 	Up        bool              `json:"up,omitempty"`        // link: it is back
 	Away      time.Duration     `json:"away,omitempty"`      // link: how long it was away
+	Until     time.Time         `json:"until,omitzero"`      // hours
 	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked, or gate
 	Gate      *GateRound        `json:"gate,omitempty"`      // gate; Batch is the one that ended last, 0 before the first
 	End       *Ending           `json:"end,omitempty"`

@@ -30,6 +30,9 @@ type Runner struct {
 	Gates      Gates
 	Gatekeeper Gatekeeper
 
+	// Admitter is asked before each intent; nil: all are admitted.
+	Admitter Admitter
+
 	// Interrupt delivers the first signal, as its cause: no new batch, replies
 	// in flight are still collected.
 	Interrupt <-chan error
@@ -106,9 +109,10 @@ func (r Runner) Run(ctx context.Context, from Progress) (Summary, error) {
 	x := &execution{
 		Runner: r, work: work, send: send, halt: halt,
 		m:      newMachine(from.l, r.Verifier != nil, r.Prober != nil, request),
-		events: make(chan event, maxGroup), unask: func() {}, timer: time.NewTimer(time.Hour),
+		events: make(chan event, maxGroup), unask: func() {}, admissions: map[int]context.CancelFunc{}, timer: time.NewTimer(time.Hour),
 		abandon: ctx.Done(), cause: func() error { return context.Cause(ctx) },
 	}
+	x.m.admits.on = r.Admitter != nil
 	x.do(x.m.start(time.Now(), r.Rules, r.Pace, r.Gates, r.Lagging, elapsed))
 	x.flush()
 	for !x.ended {
@@ -150,6 +154,7 @@ type execution struct {
 	timers     []timerCmd
 	timer      *time.Timer
 	unask      context.CancelFunc // the gates that are being asked
+	admissions map[int]context.CancelFunc
 	ended      bool
 	failed     error // of the journal
 	abandoned  error
@@ -192,6 +197,13 @@ func (x *execution) do(commands []command) {
 			x.ask(c)
 		case gateCancelCmd:
 			x.unask()
+		case admitCmd:
+			x.admit(c)
+		case dismissCmd:
+			if cancel := x.admissions[c.Question]; cancel != nil {
+				cancel()
+			}
+			x.Admitter.Dismiss(c.Nodes)
 		case timerCmd:
 			x.timers = append(x.timers, c)
 		case haltCmd:
@@ -219,6 +231,19 @@ func (x *execution) ask(c gateCmd) {
 		defer cancel()
 		err := x.Gatekeeper.Keep(ctx, c.Moment, func(r GateRound) { x.tell(gateEvent{time.Now(), c.Question, r}) })
 		x.tell(gateEnd{time.Now(), c.Question, err})
+	})
+}
+
+// admit asks the Admitter.
+func (x *execution) admit(c admitCmd) {
+	ctx, cancel := context.WithCancel(x.send)
+	x.admissions[c.Question] = cancel
+	x.wg.Go(func() {
+		defer cancel()
+		err := x.Admitter.Admit(ctx, c.Nodes, func(what string) {
+			x.tell(admitEvent{At: time.Now(), Question: c.Question, Nodes: c.Nodes, Waiting: what})
+		})
+		x.tell(admitEvent{At: time.Now(), Question: c.Question, Nodes: c.Nodes, Err: err})
 	})
 }
 

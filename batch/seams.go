@@ -44,6 +44,10 @@ type NotSentError struct {
 
 	// Uncertain: it is not known whether the other nodes were sent to.
 	Uncertain bool
+
+	// Again: the reason passes. With no Nodes named, the batch is planned anew, and the Admitter is asked again; else the
+	// run stops.
+	Again bool
 }
 
 // Error reports why.

@@ -94,6 +94,10 @@ func (c Counts) Total() int {
 	return total
 }
 
+// Succeeded reports whether the action succeeded on a node in this state. proved: the run proves its actions, so that an
+// accepted node has not succeeded yet.
+func (s State) Succeeded(proved bool) bool { return s == Verified || s == Accepted && !proved }
+
 // Failed returns refused + unverified, the count the failure limits judge.
 func (c Counts) Failed() int { return c.n[Refused] + c.n[Unverified] }
 

@@ -54,6 +54,7 @@ const (
 	RuleWholeBatch      = "whole-batch"
 	RuleInARow          = "in-a-row" // of a window: so many nodes, one after another
 	RuleTokens          = "expiring-tokens"
+	RuleHours           = "within"
 )
 
 // Stop is why a run ended early. Comparable; the zero value means that nothing
@@ -94,7 +95,7 @@ func (t Tally) fresh() Tally {
 }
 
 // decide judges every stop rule that counts nodes, and returns the first rule
-// that the counts meet. (The rule about expiring tokens is in machine_tokens.go.)
+// that the counts meet. (The rules about expiring tokens and about hours are in machine_tokens.go and machine_hours.go.)
 // Failures and silence (counted once the reply timeout is over)
 // are met for good, so a rule may be met while nodes of the batch are still
 // open; the rule about whole batches waits until none is. In a window, batch holds

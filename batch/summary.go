@@ -63,6 +63,7 @@ type Summary struct {
 	Open     int           `json:"open,omitempty"`     // nodes that a resume would work on
 	Unproved int           `json:"unproved,omitempty"` // accepted, but not checked for proof
 	Paused   bool          `json:"paused,omitempty"`   // nothing new is sent until it is continued
+	Held     time.Time     `json:"held,omitzero"`      // no batch begins before: Pace.Within; zero: nothing is held back
 	Gates    []GateResult  `json:"gates,omitempty"`    // what the gates came to, in order
 
 	Rolling bool `json:"rolling,omitempty"` // nodes started one by one; batches are what was sent at once

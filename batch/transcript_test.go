@@ -26,6 +26,8 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //
 //	plan nodes=5 batch=2 canary=1 [verify] [probe] [confirm] [gates] [watch] sleep=5s reply=10s deadline=1m max-failed=2 nothing ...
 //	     [rolling] hold=60s rack=a,b [max-per=1] [spread]   node k has the k-th rack, over and over
+//	     [within=Mon-Fri_01:00-05:00_UTC] [stop-outside]   the clock starts on Thursday, 2026-01-01 00:00 UTC
+//	     [last=n1,n2]                   these go last
 //	start                                begin, or resume after kill
 //	reply BATCH NODE ok|CODE [REASON]    a reply comes in
 //	sent BATCH [unsent=a,b|error]        Act returns
@@ -259,12 +261,14 @@ func (d *driver) plan(args []string) {
 	_, d.probe = set["probe"]
 	d.rules = Rules{MaxFailed: amount("max-failed"), MaxNoReply: amount("max-no-reply"), MaxFailedBatch: amount("max-failed-batch"),
 		MaxNoReplyBatch: amount("max-no-reply-batch"), MaxAbsent: amount("max-absent"), StopWhenNothing: nothing,
-		TokenMargin: length("tokens", "0s")}
+		TokenMargin: length("tokens", "0s"), NotSince: length("not-since", "0s")}
 	d.pace = Pace{Sleep: length("sleep", "0s"), ReplyTimeout: length("reply", "10s"), Deadline: length("deadline", "0s"), ConfirmEach: confirm,
-		SilentHold: length("hold", "1m"), Watch: watch}
+		SilentHold: length("hold", "1m"), Watch: watch, Within: Hours(strings.ReplaceAll(set["within"], "_", " "))}
+	_, d.pace.StopOutside = set["stop-outside"]
 	var nodes []Node
 	for i := range count {
-		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1), Facts: map[string]string{"rack": racks[i%len(racks)]}})
+		nodes = append(nodes, Node{Identity: fmt.Sprintf("n%d", i+1), Facts: map[string]string{"rack": racks[i%len(racks)]},
+			Last: slices.Contains(strings.Split(set["last"], ","), fmt.Sprintf("n%d", i+1))})
 	}
 	plan, err := NewPlan(nodes, p)
 	if err != nil {
@@ -423,7 +427,7 @@ func describe(r Record) string {
 	if len(r.Nodes) > 0 {
 		b.WriteString(": " + strings.Join(r.Nodes, " "))
 	}
-	if r.Kind == KindLink || r.Kind == KindSlots || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.By != "" {
+	if r.Kind == KindLink || r.Kind == KindSlots || r.Kind == KindHours || r.Kind == KindAbsent || r.Kind == KindRestarted || r.Kind == KindReplaced || r.Kind == KindLeftOut || r.Kind == KindSkipped || r.By != "" {
 		b.WriteString(" (" + r.Reason + r.By + ")")
 	}
 	if r.Gate != nil {

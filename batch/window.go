@@ -17,8 +17,11 @@ type window struct {
 	groups []*group // of nodes that wait for a slot, alike in all these facts
 	of     []int32  // by node: its group
 	place  []place
-	left   int  // nodes that wait
-	fresh  bool // something changed since the last attempt to fill it
+	left   int // nodes that wait
+	// tail are the nodes that go last; ahead counts the others that wait or have a slot.
+	tail  map[int32]bool
+	ahead int
+	fresh bool // something changed since the last attempt to fill it
 
 	gather time.Time // when freed slots are gathered no longer; zero: none are
 	timed  time.Time // when the timer of the slots is due; zero: there is none
@@ -89,6 +92,7 @@ func newWindow(l *ledger) *window {
 func (w *window) keep(at int32, s slot) {
 	w.free(at)
 	w.slots[at] = s
+	w.count(at, 1)
 	if s.silent {
 		w.silent++
 	}
@@ -104,6 +108,7 @@ func (w *window) free(at int32) {
 		return
 	}
 	delete(w.slots, at)
+	w.count(at, -1)
 	if w.fresh = true; s.silent {
 		w.silent--
 	}
@@ -135,6 +140,7 @@ func (w *window) add(at int32) {
 	g.rows = slices.Insert(g.rows, i, at)
 	w.place[at], w.fresh = placeWaiting, true
 	w.left++
+	w.count(at, 1)
 }
 
 // remove takes a node off those that wait.
@@ -148,6 +154,14 @@ func (w *window) remove(at int32) {
 	}
 	w.place[at] = placeNone
 	w.left--
+	w.count(at, -1)
+}
+
+// count counts nodes that those which go last wait for.
+func (w *window) count(at int32, n int) {
+	if !w.tail[at] {
+		w.ahead += n
+	}
 }
 
 // pick chooses at most n nodes that fit, one after another: of the least loaded
@@ -158,7 +172,7 @@ func (w *window) pick(n int) []int32 {
 	for len(rows) < n {
 		best, load := int32(-1), 0
 		for _, g := range w.groups {
-			if len(g.rows) == 0 || !w.fits(g.rows[0]) {
+			if len(g.rows) == 0 || !w.fits(g.rows[0]) || w.tail[g.rows[0]] && w.ahead > 0 {
 				continue
 			}
 			at, of := g.rows[0], 0

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,9 @@ or --yes. Secrets are not in the plan: give them, as for req. The run has the pl
 	f := c.Flags()
 	o.req.output.add(f)
 	o.req.guard.addLimits(f)
+	o.req.shared.add(f)
 	o.req.record.addDir(f)
+	o.req.addDetach(f)
 	f.BoolVar(&o.req.dryRun, "dry-run", false, "show the plan and what the guards say, and stop")
 	f.StringVar(&o.req.onEvent, onEventFlag, "", "have the shell run `COMMAND` when the run begins, pauses, stops and ends, with JSON on its stdin; none for none")
 	f.Var(&o.drift, "accept-drift", "leave out up to `N` (or P%) nodes that have changed since the plan was saved")
@@ -59,7 +62,7 @@ func (o *reqOptions) applied(c *cobra.Command, args []string) (err error) {
 	if o.inputs, err = keyValues(args[1:]); err != nil {
 		return err
 	}
-	return o.output.validate()
+	return errors.Join(o.output.validate(), o.detachable())
 }
 
 func atLeastAPlan(c *cobra.Command, args []string) error {

@@ -75,7 +75,7 @@ func discover(ctx context.Context, a *app, o discoverOptions, n *fleet.Fleet, f 
 	if o.verbose && o.kind == report.Text {
 		a.say("Discovering nodes ....")
 	}
-	found, err := n.Find(ctx, o.Targets, f, discoveryFor)
+	found, err := a.find(ctx, n, o.Targets, f)
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func refusalCode(err error) (code int, hint string, ok bool) {
 		return exitUsage, e.Hint, true
 	}
 	if e, ok := errors.AsType[*report.FormatError](err); ok {
-		return exitUsage, "use one of " + report.FormatNames(e.Offered), true
+		return exitUsage, strings.TrimLeft(didYouMean(e.Name, strings.Split(report.FormatNames(e.Offered), ", "))+" use one of "+report.FormatNames(e.Offered), " "), true
 	}
 	if e, ok := errors.AsType[*report.FileError](err); ok {
 		return exitUsage, e.Hint, true
@@ -149,6 +149,9 @@ func refusalCode(err error) (code int, hint string, ok bool) {
 	}
 	if e, ok := errors.AsType[*saved.RefusedError](err); ok {
 		return exitGuard, e.Hint, true
+	}
+	if e, ok := errors.AsType[*run.SharedError](err); ok {
+		return exitNetwork, e.Hint, true
 	}
 	if e, ok := errors.AsType[*run.RecordError](err); ok {
 		return exitFault, e.Hint, true

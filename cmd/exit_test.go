@@ -20,6 +20,7 @@ import (
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/report"
 	"fleetctl/internal/run"
 	"fleetctl/internal/saved"
@@ -49,6 +50,9 @@ var errorCodes = []struct {
 	{inventory.ErrNoReply, 4, "is the name right (case counts), is the server up, and is this caller allowed?"},
 	{&run.NoServiceError{Err: errX, Hint: "h"}, 4, "h"},
 	{&run.GuardError{Err: errX, Hint: "h"}, 7, "h"}, {refuse("h", "no"), 7, "h"}, {&saved.RefusedError{Problem: "x", Hint: "h"}, 7, "h"},
+	{&run.SharedError{Err: errX, Hint: "h"}, 9, "h"},
+	// internal/run turns these into a refused guard, a SharedError or a pause: bare ones are faults of ours.
+	{&lease.HeldError{Name: "x"}, 1, ""}, {&lease.StaleError{Name: "x"}, 1, ""}, {&lease.ShortError{}, 1, ""}, {&lease.DeniedError{Permission: "x", Err: errX}, 1, ""},
 	{&fleet.FilterRequiredError{File: "f"}, 7, "name the nodes with a filter (-I /./ is one) or --nodes"},
 	{&fleet.NoNodesError{Hint: "h"}, 8, "h"}, {noNodes("h"), 8, "h"},
 	{&bus.Problem{What: "x", Hint: "h"}, 9, "h"}, {&security.CredentialError{Problem: "x", Hint: "h"}, 9, "h"}, {&security.RemoteError{Hint: "h"}, 9, "h"},

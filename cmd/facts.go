@@ -80,7 +80,7 @@ func facts(ctx context.Context, a *app, o factsOptions, n *fleet.Fleet, f filter
 	if _, err := action.Check(discoveryFor, map[string]string{"fact": o.fact}); err != nil {
 		return err
 	}
-	found, err := n.Find(ctx, o.Targets, f, discoveryFor)
+	found, err := a.find(ctx, n, o.Targets, f)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func reportFact(ctx context.Context, a *app, n *fleet.Fleet, o factsOptions, fou
 	}
 	request.Wait = wait
 	start := time.Now()
-	report, err := inventory.FactsOf(client.Call(ctx, request, found.Nodes))
+	report, err := inventory.FactsOf(counted(a.wait(len(found.Nodes), "asking for %s", o.fact), client.Call(ctx, request, found.Nodes)))
 	took := time.Since(start)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func labFlags() flagTable[labOptions] {
 				return nil
 			})
 		},
-		plain: labOptions{provision: true, lab: lab.Options{Nodes: 50, Protocol: 1, Token: "s3cret", Seed: 1, Upgradable: lab.Amount{N: 40, Percent: true}}},
+		plain: labOptions{provision: true, lab: lab.Options{Nodes: 50, Protocol: 1, Brokers: 1, Token: "s3cret", Seed: 1, Upgradable: lab.Amount{N: 40, Percent: true}}},
 		rows: []flagRow[labOptions]{
 			{"--nodes 7", func(o *labOptions) { o.lab.Nodes = 7 }},
 			{"--protocol 2", func(o *labOptions) { o.lab.Protocol = 2 }},
@@ -49,6 +50,7 @@ func labFlags() flagTable[labOptions] {
 			{"--protocol 2 --expiring 1 --expiring-in 9", func(o *labOptions) {
 				o.lab.Protocol, o.lab.Faults.Expiring, o.expiringIn, o.lab.ExpiringIn = 2, lab.Amount{N: 1}, waiting(9*time.Second), 9*time.Second
 			}},
+			{"--streams --brokers 3", func(o *labOptions) { o.lab.Streams, o.lab.Brokers = true, 3 }},
 			{"--protocol 2 --fips", func(o *labOptions) { o.lab.Protocol, o.lab.FIPS = 2, true }},
 			{"--update-late 1", func(o *labOptions) { o.lab.Faults.UpdateLate = lab.Amount{N: 1} }},
 			{"--update-fail 1", func(o *labOptions) { o.lab.Faults.UpdateFail = lab.Amount{N: 1} }},
@@ -142,13 +144,24 @@ func runsFlags() []flagTable[runsOptions] {
 	dir := flagRow[runsOptions]{"--state-dir d", func(o *runsOptions) { o.record.dir = "d" }}
 	asJSON := []flagRow[runsOptions]{{"--json", func(o *runsOptions) { o.asJSON = true }}, {"-j", func(o *runsOptions) { o.asJSON = true }}}
 	all := []flagRow[runsOptions]{{"--all", func(o *runsOptions) { o.all = true }}, {"-a", func(o *runsOptions) { o.all = true }}}
+	chosen := []flagRow[runsOptions]{
+		{"--user ann", func(o *runsOptions) { o.filter.user = "ann" }},
+		{"--action restart", func(o *runsOptions) { o.filter.action = "restart" }},
+		{"--state died", func(o *runsOptions) { o.filter.state = "died" }},
+		{"--since 24h", func(o *runsOptions) { o.filter.since = moment{text: "24h", ago: 24 * time.Hour} }},
+		{"--since 2026-01-31T22:00:00Z", func(o *runsOptions) {
+			o.filter.since = moment{text: "2026-01-31T22:00:00Z", date: time.Date(2026, 1, 31, 22, 0, 0, 0, time.UTC)}
+		}},
+	}
 	return []flagTable[runsOptions]{
-		{command: "runs list", rows: append(append(asJSON, dir), all...),
+		{command: "runs list", rows: slices.Concat(asJSON, []flagRow[runsOptions]{dir}, all, chosen),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsList(a, see(o)) }},
 		{command: "runs show", words: "r", plain: runsOptions{name: "r"}, rows: append(asJSON, dir),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsShow(a, see(o)) }},
 		{command: "runs watch", plain: runsOptions{name: "last"}, rows: []flagRow[runsOptions]{dir, {"r", func(o *runsOptions) { o.name = "r" }}},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
+		{command: "runs wait", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWait(a, see(o)) }},
 		{command: "runs stop", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsStop(a, see(o)) }},
 		{command: "runs pause", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
@@ -173,6 +186,10 @@ func reportFlags() flagTable[reportOptions] {
 			{"--state-dir d", func(o *reportOptions) { o.record.dir = "d" }},
 			{"--output-file f", func(o *reportOptions) { o.file = "f" }},
 			{"-o f", func(o *reportOptions) { o.file = "f" }},
+			{"--output html --by site,rack", func(o *reportOptions) { o.output, o.kind, o.by = "html", report.HTML, []string{"site", "rack"} }},
+			{"--output markdown --by site --facts f", func(o *reportOptions) {
+				o.output, o.kind, o.by, o.facts = "markdown", report.Markdown, []string{"site"}, "f"
+			}},
 		},
 	}
 	for _, f := range report.StoredFormats[1:] {
@@ -210,7 +227,21 @@ func diffFlags() flagTable[diffOptions] {
 	}
 }
 
+func sharedLocksFlags() flagTable[sharedListOptions] {
+	return flagTable[sharedListOptions]{
+		command: "shared locks",
+		build: func(a *app, see func(sharedListOptions)) *cobra.Command {
+			return newSharedLocks(a, func(_ context.Context, _ *app, o sharedListOptions) error { see(o); return nil })
+		},
+		rows: []flagRow[sharedListOptions]{
+			{"--target c", func(o *sharedListOptions) { o.collective = "c" }}, {"-T c", func(o *sharedListOptions) { o.collective = "c" }},
+			{"--json", func(o *sharedListOptions) { o.asJSON = true }}, {"-j", func(o *sharedListOptions) { o.asJSON = true }},
+		},
+	}
+}
+
 func checkOtherFlags(t *testing.T, set setFlags) {
+	sharedLocksFlags().check(t, set)
 	labFlags().check(t, set)
 	provisioningFlags().check(t, set)
 	srvFlags().check(t, set)

@@ -54,6 +54,9 @@ func row(args string, set func(r *run.Request)) flagRow[requested] {
 func stepRows() []flagRow[requested] {
 	return []flagRow[requested]{
 		row("--confirm-each", func(r *run.Request) { r.Pace.ConfirmEach = run.Wish{On: true, Set: true} }),
+		{"--within always", func(o *requested) { o.Request.Pace.Hours.Set = true }},
+		row("--not-since 24h", func(r *run.Request) { r.Pace.NotSince = given(24 * time.Hour) }),
+		row("--outside stop", func(r *run.Request) { r.Pace.Hours.Outside = run.OutsideStop }),
 		row("--batch-sleep 5m", func(r *run.Request) { r.Pace.Sleep = given(5 * time.Minute) }),
 		row("--batch-sleep 0", func(r *run.Request) { r.Pace.Sleep = given(0) }),
 		row("--reply-timeout 7", func(r *run.Request) { r.Pace.ReplyTimeout = given(7 * time.Second) }),
@@ -66,6 +69,7 @@ func stepRows() []flagRow[requested] {
 		row("--max-failed-batch 3", func(r *run.Request) { r.Rules.MaxFailedBatch = batch.Number(3) }),
 		row("--max-no-reply-batch 4%", func(r *run.Request) { r.Rules.MaxNoReplyBatch = batch.Amount{Millionths: 40_000} }),
 		row("--gate true --gate false", func(r *run.Request) { r.Gates.Commands = []string{"true", "false"} }),
+		row("--max-collateral 0", func(r *run.Request) { r.Gates.Collateral = run.Count{N: 0, Set: true} }),
 		row("--gate-promql up", func(r *run.Request) { r.Gates.Queries = []string{"up"} }),
 		row("--gate true --prometheus http://p", func(r *run.Request) { r.Gates.Commands = []string{"true"}; r.Gates.Server = "http://p" }),
 		row("--gate true --gate-for 2m", func(r *run.Request) { r.Gates.Commands = []string{"true"}; r.Gates.For = given(2 * time.Minute) }),
@@ -73,6 +77,7 @@ func stepRows() []flagRow[requested] {
 		row("--gate true --gate-wait 0", func(r *run.Request) { r.Gates.Commands = []string{"true"}; r.Gates.Wait = given(0) }),
 		row("--gate true --gate-timeout 3", func(r *run.Request) { r.Gates.Commands = []string{"true"}; r.Gates.Timeout = given(3 * time.Second) }),
 		row("--fail-fast", func(r *run.Request) { r.Rules.FailFast = true }),
+		row("--detach", func(r *run.Request) { r.Detach = true }),
 		row("--dry-run", func(r *run.Request) { r.DryRun = true }),
 		{"--on-event tell", func(o *requested) { o.OnEvent = "tell" }},
 		{"--workers 9", func(o *requested) { o.Workers = 9 }},
@@ -84,6 +89,7 @@ func splitRows() []flagRow[requested] {
 		row("--batch 1,10,5%", func(r *run.Request) {
 			r.Policy.Sizes = batch.Sizes{batch.Number(1), batch.Number(10), batch.Amount{Millionths: 50_000}}
 		}),
+		row("--last-if with('leader')", func(r *run.Request) { r.Policy.LastIf = "with('leader')" }),
 		row("--batch 7 --mode rolling", func(r *run.Request) {
 			r.Policy.Rolling, r.Policy.Sizes = true, batch.Sizes{batch.Number(7)}
 		}),
@@ -142,6 +148,7 @@ func proofRows() []flagRow[requested] {
 
 func limitRows() []flagRow[requested] {
 	return []flagRow[requested]{
+		sharedRow(),
 		row("--max-nodes 25", func(r *run.Request) { r.Guards.MaxNodes = run.Count{N: 25, Set: true} }),
 		row("--yes", func(r *run.Request) { r.Guards.Yes = true }),
 		row("-y", func(r *run.Request) { r.Guards.Yes = true }),
@@ -213,6 +220,7 @@ func applyFlags(t *testing.T) flagTable[requested] {
 		plain: requested{Request: run.Request{Inputs: map[string]string{"token": "x"}}, Name: "f", Output: reqOutput{formatFlags: formatFlags{kind: report.Text}}},
 		rows: slices.Concat(outputRows(), limitRows(), []flagRow[requested]{
 			dirRow(), row("--dry-run", func(r *run.Request) { r.DryRun = true }),
+			row("--detach", func(r *run.Request) { r.Detach = true }),
 			{"--on-event x", func(r *requested) { r.OnEvent = "x" }},
 			row("--allow-expiring", func(r *run.Request) { r.Guards.AllowExpiring = true }),
 			{"--accept-drift 5", func(r *requested) { r.Drift = batch.Number(5) }},
@@ -226,6 +234,13 @@ func storedPlain() requested {
 		Request: run.Request{Inputs: map[string]string{"token": "x"}, Proof: run.Proof{Verify: "auto"}}, Name: "last",
 		Output: reqOutput{formatFlags: formatFlags{kind: report.Text}}, Workers: 3,
 	}
+}
+
+// sharedRow is what operators share.
+func sharedRow() flagRow[requested] {
+	return flagRow[requested]{"--lock web --lock db --lock-wait 90", func(o *requested) {
+		o.Request.Shared = run.Shared{Locks: []string{"web", "db"}, Wait: run.Wait{D: 90 * time.Second, Set: true}}
+	}}
 }
 
 func resumeFlags(t *testing.T) flagTable[requested] {

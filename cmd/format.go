@@ -18,7 +18,7 @@ type formatFlags struct {
 }
 
 // reqFormats are the formats of req, runs resume and runs retry.
-var reqFormats = []report.Format{report.Text, report.JSON, report.Lines, report.Table, report.CSV, report.Senders, report.Nodeset, report.JUnit}
+var reqFormats = []report.Format{report.Text, report.JSON, report.Lines, report.Table, report.CSV, report.Senders, report.Nodeset, report.JUnit, report.Markdown, report.HTML}
 
 // addOutput adds --output with the formats that the command offers.
 func addOutput(f *pflag.FlagSet, to *string, offered []report.Format) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,6 +116,41 @@ func TestAnInconclusiveGatePausesTheRun(t *testing.T) {
 	events, err := os.ReadFile(p.path("events"))
 	if err != nil || !matches(string(events), `(?s)pauses: gate ".*" inconclusive: no data .*continues: continued: no gate is inconclusive`) {
 		t.Errorf("events %s, %v", events, err)
+	}
+}
+
+// Another node restarts while the run pauses for a gate: one start or end too much.
+func TestCollateralStopsTheRun(t *testing.T) {
+	t.Parallel()
+	p := newPractice(t, lab.Options{Nodes: 3, Seed: 1})
+	p.write("check", "#!/bin/sh\n[ \"$FLEETCTL_BATCH\" = 0 ] || [ -e "+p.path("data")+" ] || { cat "+p.path("asked")+"; exit 75; }\n")
+	if err := syscall.Mkfifo(p.path("asked"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const restart = "req choria_provision restart splay=0 --canary 0 --batch 1 --batch-sleep 0 --np --gate-every 1 --max-collateral "
+	done := make(chan result, 1)
+	go func() {
+		done <- p.run(restart+"0 --gate-timeout 5m --gate "+p.path("check"), "-I", p.names[0]+","+p.names[1])
+	}()
+	asked, err := os.OpenFile(p.path("asked"), os.O_WRONLY, 0) // waits for the gate
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.lab.Restart(p.names[2]); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.lab.Await(t.Context(), p.names[2], lab.Up); err != nil {
+		t.Fatal(err)
+	}
+	p.write("data", "")
+	if err := asked.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := <-done; got.code != exitStopped || !matches(got.out, `Stopped: 1 verified, 1 not-sent of 2 nodes. gate "--max-collateral" failed: nodes that were not sent to started or ended [12] times?, and 0 are allowed: `+p.names[2]) {
+		t.Errorf("%+v", got)
+	}
+	if got := p.run("runs resume last --np"); got.code != 0 || !strings.Contains(p.run("runs show last --json").out, `"gate": "--max-collateral"`) {
+		t.Errorf("resumed: %+v", got)
 	}
 }
 

@@ -104,7 +104,7 @@ func takeInventory(ctx context.Context, a *app, o inventoryOptions, n *fleet.Fle
 	if o.identity != "" {
 		return oneNode(ctx, a, n, o, wait)
 	}
-	found, err := n.Find(ctx, o.Targets, f, discoveryFor)
+	found, err := a.find(ctx, n, o.Targets, f)
 	if err != nil {
 		return err
 	}
@@ -122,13 +122,16 @@ func oneNode(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOptions, wa
 	if err != nil {
 		return err
 	}
+	line := a.wait(0, "asking %s", o.identity)
 	node, err := inventory.Fetch(ctx, client, n.Collective, o.identity, wait)
+	line.end()
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	if err != nil && node.Identity == "" {
 		return err
 	}
+	n.KeepFacts(filter.FactNames(node.Facts))
 	var werr error
 	if o.asJSON {
 		werr = render.IndentedJSON(a.io.out, node)
@@ -148,7 +151,7 @@ func countCollectives(ctx context.Context, a *app, n *fleet.Fleet, o inventoryOp
 	}
 	request := inventory.CollectivesRequest(n.Collective)
 	request.Wait = wait
-	report, err := inventory.CollectivesOf(client.Call(ctx, request, nodes))
+	report, err := inventory.CollectivesOf(counted(a.wait(len(nodes), "asking for the collectives"), client.Call(ctx, request, nodes)))
 	if err != nil {
 		return err
 	}

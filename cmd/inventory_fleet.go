@@ -36,7 +36,7 @@ func (o *fleetOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.Version, "version", "", "only nodes with a version in this `RANGE`, such as '<0.28' or '>=0.28 <0.29.4'")
 	f.StringVar(&o.groupBy, "group-by", "", "count by version, class, collective, agent, upgradable, token-expiry or a `FACT` (fact:NAME where a fact is called so)")
 	f.StringSliceVar(&o.sort, "sort", nil, "sort by these `COLUMNS`; -COLUMN is from the greatest")
-	f.StringSliceVar(&o.columns, "columns", nil, "`COLUMNS` of the table and of CSV: "+inventory.ColumnNames()+", fact:NAME")
+	f.StringSliceVar(&o.columns, "columns", nil, "`COLUMNS` of tables: "+inventory.ColumnNames()+", fact:NAME")
 	addOutput(f, &o.output, report.FleetFormats)
 	f.BoolVar(&o.agentVersions, "agent-versions", false, "ask for the versions of the agents too")
 	f.StringVar(&o.save, "save", "", "save the answers of the nodes in `FILE`")
@@ -74,12 +74,17 @@ func (o *fleetOptions) validate() error {
 		return wrong("a node set has no groups: drop --group-by")
 	case o.groupBy != "" && len(o.sort)+len(o.columns) > 0:
 		return wrong("--group-by has its own columns and order")
-	case len(o.columns) > 0 && o.kind != report.Table && o.kind != report.CSV:
-		return wrong("--columns belongs to --output table or csv")
-	case len(o.sort) > 0 && !slices.Contains([]report.Format{report.Table, report.CSV, report.JSON, report.Lines}, o.kind):
-		return wrong("--sort belongs to --output table, csv, json or jsonl")
+	case len(o.columns) > 0 && !o.tabular():
+		return wrong("--columns belongs to --output table, csv, markdown or html")
+	case len(o.sort) > 0 && !o.tabular() && o.kind != report.JSON && o.kind != report.Lines:
+		return wrong("--sort belongs to --output table, csv, json, jsonl, markdown or html")
 	}
 	return o.checkColumns()
+}
+
+// tabular reports whether the format has columns.
+func (o *fleetOptions) tabular() bool {
+	return o.kind == report.Table || o.kind == report.CSV || o.kind.Paged()
 }
 
 func (o *fleetOptions) checkColumns() error {
@@ -118,7 +123,7 @@ func (o *fleetOptions) selection(t *targets) []string {
 func (o *fleetOptions) survey(collective string, wait time.Duration) inventory.Survey {
 	s := inventory.Survey{Collective: collective, Timeout: wait, AgentVersions: o.agentVersions}
 	names := slices.Concat(o.columns, o.sort)
-	if (o.kind == report.Table || o.kind == report.CSV) && len(o.columns) == 0 && o.groupBy == "" {
+	if o.tabular() && len(o.columns) == 0 && o.groupBy == "" {
 		names = append(names, inventory.DefaultColumns...)
 	}
 	for _, name := range names {
@@ -146,6 +151,7 @@ func (o *inventoryOptions) shown(a *app, collective string, agentVersions bool) 
 		Out:  a.stream(a.io.out), Err: a.stream(a.io.err),
 	}
 	out.Order, _ = inventory.OrderOf(f.sort) // checked by validate, as the columns are
+	out.Chosen = len(f.columns) > 0
 	names := f.columns
 	if len(names) == 0 {
 		names = inventory.DefaultColumns
@@ -177,7 +183,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 	by, _ := inventory.Grouping(o.fleet.groupBy)
 	tally := inventory.NewTally(by)
 	var seen factsSeen
-	for node, err := range survey.Ask(ctx, client, nodes) {
+	for node, err := range counted(a.wait(len(nodes), "asking"), survey.Ask(ctx, client, nodes)) {
 		switch {
 		case err != nil:
 			return err
@@ -196,6 +202,7 @@ func reportFleet(ctx context.Context, a *app, n *fleet.Fleet, o *inventoryOption
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	n.KeepFacts(slices.Collect(maps.Keys(seen.names)))
 	if err := seen.checkGroup(o.fleet.groupBy, tally); err != nil {
 		return err
 	}

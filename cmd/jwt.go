@@ -22,7 +22,7 @@ func newJWT(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "jwt",
 		Short: "Make provisioning tokens, and read any Choria token",
-		Args:  cobra.NoArgs,
+		Args:  subcommandOnly,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newJWTProvisioning(a, makeProvisioning), newJWTView(a, viewToken))

@@ -2,9 +2,7 @@ package cmd
 
 import (
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,9 +29,12 @@ type keys struct {
 // keyPace is how often the terminal is read.
 const keyPace = 100 * time.Millisecond
 
+// readsKeys reports whether keys are read where there is a terminal.
+func readsKeys(a *app) bool { return isTerminal(a.io.err) && !a.flags.noProgress }
+
 // readKeys starts reading. It returns nil when stderr is not a terminal or no terminal can be opened.
 func readKeys(a *app) *keys {
-	if !isTerminal(a.io.err) || a.flags.noProgress {
+	if !readsKeys(a) {
 		return nil
 	}
 	tty, err := os.OpenFile(terminalName, os.O_RDWR|unix.O_NOCTTY, 0)
@@ -48,6 +49,7 @@ func readKeys(a *app) *keys {
 	k := &keys{tty: tty, by: a.env.user(), out: make(chan batch.Control, 8), done: make(chan struct{}), saved: saved}
 	restore := k.restore
 	a.restore.Store(&restore)
+	a.stopNeatly() // the shell must find the terminal as it was
 	k.wait.Go(k.read)
 	return k
 }
@@ -117,18 +119,12 @@ func (k *keys) ready() bool {
 }
 
 func (k *keys) read() {
-	stops := make(chan os.Signal, 1)
-	signal.Notify(stops, syscall.SIGTSTP)
-	defer signal.Stop(stops)
 	ticker := time.NewTicker(keyPace)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-k.done:
 			return
-		case <-stops: // the shell must find the terminal as it was
-			k.restore()
-			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		case <-ticker.C:
 			if k.ready() {
 				k.take()

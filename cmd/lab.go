@@ -86,6 +86,8 @@ configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very progr
 	f.Var(&o.provAfter, "provision-after", "how long a node stays in provisioning mode (5s)")
 	f.BoolVar(&o.provision, "provisioner", true, "configure nodes in provisioning mode; without it they stay there")
 	f.StringVar(&o.lab.ProvisionVersion, "provision-version", "", "the `VERSION` that the provisioner upgrades nodes to, where they allow it")
+	f.BoolVar(&o.lab.Streams, "streams", false, "a broker with JetStream, for locks, budgets and shared runs")
+	f.IntVar(&o.lab.Brokers, "brokers", 1, "a cluster of `N` brokers, with --streams")
 	f.BoolVar(&o.lab.FIPS, "fips", false, "a broker in FIPS mode, which knows SHA-256 reply subjects only (protocol 2)")
 	f.Var(&o.lab.Faults.Silent, "silent", "nodes that never answer choria_provision")
 	f.Var(&o.lab.Faults.Refuse, "refuse", "nodes that refuse every provisioning action")

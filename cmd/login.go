@@ -89,7 +89,9 @@ func runLogin(ctx context.Context, a *app, o loginOptions) error {
 	if err != nil {
 		return err
 	}
+	line := a.wait(0, "asking the login service")
 	session, err := security.LogIn(ctx, options, security.Login{URLs: cfg.Security.LoginURLs, Username: user, Password: password.Reveal()}, time.Now())
+	line.end()
 	if r, ok := errors.AsType[*security.RemoteError](err); ok {
 		return &exitError{code: exitNetwork, err: fmt.Errorf("log in as %s: %w", user, err), hint: r.Hint}
 	}

@@ -1,13 +1,15 @@
 // Package cmd is the command line: it turns flags into values, runs the commands, and turns their results into output and
 // exit codes. It also holds help, completion and prompts.
 //
-// A command stands in the file of its name; the subcommands of runs and of jwt, and the flags of req and of a fleet's
-// inventory, have files of their own. Each command has an options value, and a function that runs it, which tests replace.
-// Wrong usage is refused before any network traffic: by the options' validate method, or while the flags are parsed.
-// Invariant: no package below this one knows flags, standard streams, the environment or exit codes.
+// Each command is in the file of its name; the subcommands of runs and of jwt, and the flags of req and of a fleet's
+// inventory, have files of their own. Each command has an options value and a function that runs it. Tests replace the
+// function. Wrong usage is refused before any network traffic: by the options' validate method, or while flags are parsed.
+//
+// Invariant: no package below this one parses flags, opens a standard stream, reads the environment or chooses an exit code.
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -15,7 +17,10 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/spf13/pflag"
+
 	"fleetctl/internal/plain"
+	"fleetctl/internal/report"
 	"fleetctl/internal/secret"
 )
 
@@ -24,14 +29,18 @@ type app struct {
 	io    streams
 	env   environment
 	flags globalFlags
-	log   *logFile // --log-file, nil without
+	typed *pflag.FlagSet // the flags of every command; those that were typed are Changed
+	log   *logFile       // --log-file, nil without
 	// colorless is true when the configuration has color = false.
 	colorless bool
 	running   atomic.Pointer[string] // the id of the recorded run that this process drives, nil for none
 	restore   atomic.Pointer[func()] // puts the terminal back as it was
 	// stopCommand ends the command of --on-event, for a process that is about to die.
 	stopCommand atomic.Pointer[func()]
-	scrub       secret.Scrubber // the secrets of this process: nothing that is written may hold them
+	screen      atomic.Pointer[report.Terminal] // whose last lines are redrawn; nil until something is shown
+	suspends    atomic.Bool                     // Ctrl-Z is seen to
+	scrub       secret.Scrubber                 // the secrets of this process: nothing that is written may hold them
+	helpError   error                           // of --help, which cobra has no place for
 }
 
 // globalFlags are the flags of every command.
@@ -88,8 +97,11 @@ func (a *app) dieBy(s os.Signal) {
 	if restore := a.restore.Load(); restore != nil {
 		(*restore)()
 	}
+	if t := a.screen.Load(); t != nil {
+		t.Abandon()
+	}
 	if id := a.running.Load(); id != nil {
-		fmt.Fprintf(a.io.err, "\nrun %s is interrupted; resume it with: fleetctl runs resume %s\n", *id, *id)
+		fmt.Fprintf(os.Stderr, "\nrun %s is interrupted; resume it with: fleetctl runs resume %s\n", *id, *id)
 	}
 	if stop := a.stopCommand.Load(); stop != nil {
 		(*stop)()
@@ -106,7 +118,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetIn(a.io.in)
 	root.SetOut(a.io.out)
 	root.SetErr(a.io.err)
-	err := root.ExecuteContext(ctx)
+	err := cmp.Or(root.ExecuteContext(ctx), a.helpError)
 	if a.log != nil {
 		a.logger().Info("ended", "error", err)
 		if lost := a.log.close(); lost != nil {

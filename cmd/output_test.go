@@ -38,12 +38,13 @@ var silentCommands = map[string]string{
 	"fleetctl plan approve": "it reports on stderr",
 	"fleetctl runs pause":   "says on stderr that the run is paused", "fleetctl runs continue": "says on stderr that the run continues",
 	"fleetctl login": "TestALostTokenMessage", "fleetctl runs stop": "needs a live run; it ends as runs watch does",
+	"fleetctl runs drive": "prints to the file that --detach made for it",
 }
 
 // TestNothingEndsWellWhenItsOutputIsLost runs every command that prints with a full disk behind stdout.
 func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	t.Parallel()
-	p := newPractice(t, lab.Options{Nodes: 2})
+	p := newPractice(t, lab.Options{Nodes: 2, Streams: true})
 	k := newTokens(t)
 	first, all := p.names[0], strings.Join(p.names, ",")
 	if got := p.run("req rpcutil ping --journal -I nosuch.example.net"); got.code != exitNoReply {
@@ -72,14 +73,14 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"doctor --discovery-timeout 0.5", "doctor --json --discovery-timeout 0.5",
 		"req rpcutil ping -I " + all, "req rpcutil ping --dry-run -I " + all, "req rpcutil ping --dry-run --json -I " + all,
 		"req rpcutil ping --reply-to site.x -I " + all,
-		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last", "runs diff " + absent + " last", "runs diff --json " + absent + " last",
+		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last", "runs wait last", "runs diff " + absent + " last", "runs diff --json " + absent + " last",
 		"runs resume last", "runs retry " + absent + " --absent --dry-run",
 		"jwt view " + k.path("made.jwt"), "jwt view --json " + k.path("made.jwt"), "jwt provisioning " + k.path("lost.jwt") + " " + k.path("issuer.seed") + " --token env:TOKEN --urls nats://a:4222 --default",
-		"lab --nodes 1 --protocol 2", "sites", "sites --json",
+		"lab --nodes 1 --protocol 2", "sites", "sites --json", "shared", "shared locks --json",
 		"plan", "plan show " + plan, "plan show --json " + plan, "plan check " + plan,
 		"apply --dry-run " + ping,
 	}
-	for _, format := range []string{"json", "jsonl", "table", "senders", "csv", "nodeset", "junit"} {
+	for _, format := range []string{"json", "jsonl", "table", "senders", "csv", "nodeset", "junit", "markdown", "html"} {
 		lines = append(lines, "req rpcutil ping --output "+format+" -I "+all)
 	}
 	if got := k.run("provisioning %made.jwt %issuer.seed --token env:TOKEN --urls nats://a:4222 --default"); got.code != 0 {

@@ -110,7 +110,7 @@ func ping(ctx context.Context, a *app, o pingOptions, n *fleet.Fleet, f filter.F
 // collectPings prints and keeps the round trips, and names the nodes that are not connected.
 func collectPings(ctx context.Context, a *app, client *rpcclient.Client, o pingOptions, request rpcclient.PingRequest, start time.Time) (pings render.Pings, absent []string, err error) {
 	request.Sent = func(s rpcclient.Sent) { pings.Overhead = s.Start.Sub(start) }
-	for r, err := range client.Ping(ctx, request) {
+	for r, err := range counted(a.wait(len(request.Nodes), "waiting for replies"), client.Ping(ctx, request)) {
 		if err != nil {
 			return pings, absent, err
 		}

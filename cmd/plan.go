@@ -29,7 +29,7 @@ func newPlan(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Look at a saved plan, check it, approve it",
-		Args:  cobra.NoArgs,
+		Args:  subcommandOnly,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newPlanShow(a, showPlan), newPlanCheck(a, checkPlan), newPlanApprove(a, approvePlan))

@@ -145,6 +145,8 @@ func TestTheInventoryCountsWhatTheLabMade(t *testing.T) {
 	}
 	p.check([]practiceRow{
 		{inventory, 0, []string{"30 nodes, 10 upgradable during provisioning."}},
+		{inventory + "--output html --columns node,uptime,fact:country --sort -node", 0, []string{"<h1>Inventory</h1>", "30 nodes, 10 upgradable during provisioning.", `"key":"fact:country"`, "<h2>Agents</h2>"}},
+		{inventory + "--output markdown --group-by country", 0, []string{"## By country", "| mt | "}},
 		{inventory + "--output json --upgradable", 0, []string{`"asked": 30,`, `"upgradable": 10,`, "10 nodes, 10 upgradable during provisioning; 20 not selected."}},
 		{inventory + "--output json --facts --limit 1", 0, []string{`"country"`}},
 		{inventory + "--output table --columns node,started,agent_versions,fact:country,classes,main_collective", 0, []string{"Started", "Agent Versions", "country"}},

@@ -24,8 +24,9 @@ const tokenVariable = "FLEETCTL_TOKEN"
 // terminal, or no terminal can be opened, no question can be asked.
 type asker struct {
 	out   io.Writer
-	reach bool  // stderr is a terminal
-	keys  *keys // that read the same terminal between questions; nil for none
+	reach bool                    // stderr is a terminal
+	keys  *keys                   // that read the same terminal between questions; nil for none
+	hold  func() (release func()) // keeps what is redrawn off the terminal
 }
 
 // errNoTerminal means that no question can be asked.
@@ -34,7 +35,9 @@ var errNoTerminal = errors.New("there is no terminal to ask at")
 // terminalName is where prompts are read.
 const terminalName = "/dev/tty"
 
-func newAsker(a *app) *asker { return &asker{out: a.io.err, reach: isTerminal(a.io.err)} }
+func newAsker(a *app) *asker {
+	return &asker{out: a.io.err, reach: isTerminal(a.io.err), hold: func() func() { return a.screen.Load().Hold() }}
+}
 
 // open opens the terminal, or returns errNoTerminal.
 func (k *asker) open() (*os.File, error) {
@@ -65,6 +68,7 @@ func (k *asker) Line(ctx context.Context, question string) (string, error) {
 	}
 	defer tty.Close()
 	defer k.keys.ask()()
+	defer k.hold()()
 	forgetTyped(tty)
 	k.question(question)
 	type answer struct {

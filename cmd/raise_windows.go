@@ -8,3 +8,9 @@ func raise(os.Signal) {
 		_ = p.Kill()
 	}
 }
+
+// onSuspend: a console stops no process.
+func onSuspend(func(stop func())) {}
+
+// inForeground: a console has no background.
+func inForeground(*os.File) bool { return true }

@@ -24,12 +24,17 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 		Use:     "req AGENT ACTION [key=value...]",
 		Aliases: []string{"rpc", "request"},
 		Short:   "Ask the chosen nodes for an action, in batches",
+		Long:    "req sends an action of an agent to the chosen nodes, in batches, and reports the state of each node.",
 		Example: `  fleetctl req rpcutil ping -F country=mt
-  fleetctl req choria_provision restart token=s3cret --batch 100 --batch-sleep 30
-  fleetctl req rpcutil get_fact fact=os.family --json`,
+  fleetctl req choria_provision restart token=@FILE --batch 100
+  fleetctl req choria_provision                  # its actions, their danger
+  fleetctl req choria_provision restart --help   # its inputs, their limits`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: completeRequest(a),
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return missingAction(a, args[0])
+			}
 			if err := o.arguments(args); err != nil {
 				return err
 			}
@@ -46,12 +51,27 @@ func newReq(a *app, do func(context.Context, *app, reqOptions) error) *cobra.Com
 	o.addSteps(f)
 	o.output.add(f)
 	o.guard.add(f)
+	o.shared.add(f)
 	o.proof.add(f)
 	o.record.add(f)
-	f.StringVar(&o.savePlan, "save-plan", "", "save the plan in `FILE`, which must not exist, and stop, as --dry-run does")
+	f.StringVar(&o.savePlan, "save-plan", "", "save the plan in `FILE` and stop, as --dry-run does; FILE must not exist")
 	f.Var(&o.planLife, "plan-expires", "how long a saved plan can be applied (1h, 24h at most)")
 	f.StringVarP(&o.replyTo, "reply-to", "r", "", "have the replies sent to `SUBJECT`, do not wait for them, print the request's id")
 	return c
+}
+
+// reqName is the name of the command, whose arguments help explains as well.
+const reqName = "req"
+
+// missingAction refuses a request without an action, and lists the actions of the agent.
+func missingAction(a *app, agent string) error {
+	_, documents := offline(a)
+	doc, err := documents.Resolve(context.Background(), agent)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(a.io.err, agentHelp(doc, widthOf(a.io.err))+"\n")
+	return usage(errors.New("an action is missing"), "write `fleetctl req "+agent+" ACTION [key=value...]`")
 }
 
 // arguments reads AGENT ACTION and the inputs. The first : or = splits a key from its value, as upstream has it.
@@ -108,7 +128,12 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 	}
 	defer f.Close()
 	a.colorless = !f.Config.Color
-	w, err := newWriter(a, &o.output)
+	shown := o.output
+	if r.Detach {
+		shown.file, shown.kind = "", report.Text // the result is the background process's
+		a.warnOfLogout(r)
+	}
+	w, err := newWriter(a, &shown)
 	if err != nil {
 		return err
 	}
@@ -122,7 +147,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 		a.running.Store(nil)
 	})
 	defer release() // also after a panic: the terminal has another mode
-	res, err := work(run.Context{
+	c := run.Context{
 		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: events,
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
 		Settings: settings, SettingsFile: a.env.settingsFile(), User: a.env.user(), Host: hostName(), Version: build().Version, Logger: a.logger(),
@@ -133,7 +158,12 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 			ask.keys = readKeys(a)
 			return ask.keys.control()
 		},
-	})
+		Detach: func(ctx context.Context, h run.Handover) error { return a.handOver(ctx, o, f.About(), h) },
+	}
+	if o.driven != nil {
+		c.Ready, c.Reporter = o.driven.Ready, &announcer{next: events, driven: o.driven}
+	}
+	res, err := work(c)
 	release()
 	err = w.End(err) // the result is there before anything waits for the command of --on-event
 	if err := cmp.Or(err, events.Close()); err != nil {
@@ -144,10 +174,12 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 
 // newWriter opens the output of the result.
 func newWriter(a *app, o *reqOutput) (*report.Writer, error) {
+	screen := a.terminal() // before the streams are taken
 	wish := report.Options{
 		Format: o.kind, Verbose: o.verbose, Sort: o.sort, Display: o.display, Filter: o.expr,
-		Out: a.stream(a.io.out), Err: a.stream(a.io.err), NoProgress: a.flags.noProgress, Code: resultCode,
+		Out: a.stream(a.io.out), Err: a.stream(a.io.err), PauseKey: readsKeys(a), Code: resultCode,
 	}
+	wish.Err.Live = screen
 	if o.file != "" {
 		file, err := report.CreateFile(o.file)
 		if err != nil {
@@ -174,6 +206,9 @@ func (o *reqOptions) validate() error {
 	}
 	var err error
 	if o.request, err = o.value(); err != nil {
+		return err
+	}
+	if err := o.detachable(); err != nil {
 		return err
 	}
 	if o.replyTo != "" && o.output.filter != "" {

@@ -29,7 +29,11 @@ type reqOptions struct {
 	canary       canaryFlag
 	spreadBy     string
 	maxPer       []string
+	lastIf       string
 	confirmEach  bool
+	within       string
+	notSince     seconds
+	outside      string
 	batchSleep   seconds
 	replyTimeout seconds
 	deadline     seconds
@@ -40,24 +44,28 @@ type reqOptions struct {
 
 	failFast bool
 	dryRun   bool
+	detach   bool
 	savePlan string
 	planLife seconds
 	onEvent  string
+	shared   sharedOptions
 
 	replyTo string // where replies go in place of here
 
 	words   []string       // the command and its arguments, without inputs
 	flags   *pflag.FlagSet // those that were typed are Changed
+	driven  *driven        // in the process that --detach starts
 	request run.Request    // all flags as one value; set by validate
 }
 
 // addSplit adds the flags that split nodes into batches. A resumed run keeps its batches.
 func (o *reqOptions) addSplit(f *pflag.FlagSet) {
-	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5% whose last repeats")
-	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier (the next batch begins when the last one is over), or rolling (--batch nodes in flight, the next starts when one is proved)")
+	f.StringVar(&o.batch, "batch", "", "batch size: `N`, P%, or a list such as 1,10,5%; the last of a list repeats")
+	f.StringVar(&o.mode, "mode", modeBarrier, "`MODE`: barrier or rolling; barrier: the next batch begins when the last one is over; rolling: --batch nodes in flight, the next starts when one is proved")
 	completeWith(f, "mode", modeBarrier, modeRolling)
-	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none (an action that takes a token begins with 1)")
+	f.Var(&o.canary, "canary", "begin with a batch of N nodes; 0 for none; an action that takes a token begins with 1")
 	f.StringVar(&o.spreadBy, "spread-by", "", "spread every batch over the values of `FACT`; rolling: the next node is of the least loaded value")
+	f.StringVar(&o.lastIf, "last-if", "", "nodes for which `EXPR` holds go last, in batches of their own: 'fact(\"role\") == \"leader\"', as --select has it")
 	f.Var((*texts)(&o.maxPer), "max-per", "at most N nodes with one value of a fact in a batch, or (rolling) in flight at any moment: `FACT=N`")
 }
 
@@ -70,9 +78,13 @@ const (
 // addSteps adds the flags that set the pace and the stop rules.
 func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	f.BoolVar(&o.confirmEach, "confirm-each", false, "ask between batches")
-	f.Var(&o.batchSleep, "batch-sleep", "wait this long after the replies of a batch before the next batch (1s); rolling: keep a slot empty this long after a proof")
+	f.Var(&o.batchSleep, "batch-sleep", "wait between batches (1s); counted from the replies of a batch; rolling: keep a slot empty this long after a proof")
 	f.Var(&o.replyTimeout, "reply-timeout", "wait this long for a batch's replies (the agent's timeout and 2s)")
 	f.Var(&o.deadline, "deadline", "start no batch after this time")
+	f.StringVar(&o.within, "within", "", "begin batches only within these `HOURS` of the week, such as 'Mon-Fri 01:00-05:00 Europe/Malta'; several are separated by semicolons; always for no limit")
+	f.Var(&o.notSince, "not-since", "leave out nodes whose process started within this time, such as 24h")
+	f.StringVar(&o.outside, "outside", string(run.OutsideWait), "`HOW` the run behaves outside of --within: wait or stop")
+	completeWith(f, "outside", string(run.OutsideWait), string(run.OutsideStop))
 	f.Var(&o.ttl, "ttl", "servers drop the request when it is older than this (30s)")
 	f.Var(&o.maxFailed, "max-failed", "stop when this many nodes have failed")
 	f.Var(&o.maxNoReply, "max-no-reply", "stop when this many nodes have not replied")
@@ -82,9 +94,15 @@ func (o *reqOptions) addSteps(f *pflag.FlagSet) {
 	o.gates.add(f)
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and stop")
-	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins, pauses, continues, stops and ends, with JSON on its stdin; \"none\" turns it off")
+	o.addDetach(f)
+	f.StringVar(&o.onEvent, onEventFlag, "", "run the shell `COMMAND` when the run begins or ends; also when it pauses, continues and stops, with JSON on its stdin; \"none\" turns it off")
 	f.IntVar(&o.workers, "workers", 3, "accepted for compatibility with choria; has no effect")
 	_ = f.MarkHidden("workers")
+}
+
+// addDetach adds the flag that leaves a run to a background process.
+func (o *reqOptions) addDetach(f *pflag.FlagSet) {
+	f.BoolVar(&o.detach, "detach", false, "leave the run to a background process; it outlives the terminal, and begins after the plan and the questions; prints the run's id")
 }
 
 // gateOptions are the flags of what is asked before the first batch and after each one.
@@ -92,12 +110,14 @@ type gateOptions struct {
 	commands, queries         []string
 	server                    string
 	stable, every, wait, time seconds
+	collateral                nodeCount
 }
 
 func (g *gateOptions) add(f *pflag.FlagSet) {
-	f.StringArrayVar(&g.commands, "gate", nil, "before the first batch and after each, run the shell `COMMAND`: 0 continues, 6, 8, 9, 75, 124, 126 and more pause, others stop the run; all gates must pass")
+	f.StringArrayVar(&g.commands, "gate", nil, "run the shell `COMMAND` before the first batch and after each; 0 continues, 6, 8, 9, 75, 124, 126 and more pause, others stop the run; all gates must pass")
 	f.StringArrayVar(&g.queries, "gate-promql", nil, "also ask Prometheus: `EXPR` must give one number other than 0")
 	f.StringVar(&g.server, "prometheus", "", "`URL` of the Prometheus server (or prometheus in the settings)")
+	f.Var(&g.collateral, "max-collateral", "stop when more than `N` starts and ends of other nodes are heard between two batches")
 	f.Var(&g.stable, "gate-for", "gates must pass at every look for this long")
 	f.Var(&g.every, "gate-every", "how long to wait before gates are asked again (10s)")
 	f.Var(&g.wait, "gate-wait", "how long gates may be inconclusive before the run stops (10m)")
@@ -105,7 +125,7 @@ func (g *gateOptions) add(f *pflag.FlagSet) {
 }
 
 func (g *gateOptions) value() run.Gates {
-	return run.Gates{Commands: g.commands, Queries: g.queries, Server: g.server, For: g.stable.wait(), Every: g.every.wait(), Wait: g.wait.wait(), Timeout: g.time.wait()}
+	return run.Gates{Commands: g.commands, Queries: g.queries, Server: g.server, Collateral: g.collateral.count(), For: g.stable.wait(), Every: g.every.wait(), Wait: g.wait.wait(), Timeout: g.time.wait()}
 }
 
 // guardOptions are the flags that can refuse a run. The settings file can set the same limits.
@@ -145,9 +165,20 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 	completeWith(f, "verify", run.VerifyAuto, run.VerifyNone)
 	f.BoolVar(&p.none, "no-verify", false, "trust the replies")
 	f.StringVar(&p.expr, "verify-expr", "", "`EXPR` that the reply of --verify AGENT#ACTION (restart, reprovision: of rpcutil#daemon_stats) must satisfy, such as 'data(\"version\") == \"0.29.4\"'")
-	f.StringVar(&p.version, "verify-version", "", "restart, reprovision and release_update: also require that nodes return with version `V`; for reprovision, raise --verify-timeout (such as 5m)")
+	f.StringVar(&p.version, "verify-version", "", "also require that nodes return with version `V`; after restart, reprovision and release_update; for reprovision, raise --verify-timeout (such as 5m)")
 	f.Var(&p.timeout, "verify-timeout", "how long to look for proof, counted from the end of the delay that a node announced (60s); for release_update, from the time the request was sent (5m)")
 	f.Var(&p.settle, "settle", "how long a proof must last (restart 0s, shutdown 25s)")
+}
+
+// sharedOptions are the flags of what runs of several operators share.
+type sharedOptions struct {
+	locks []string
+	wait  seconds
+}
+
+func (s *sharedOptions) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&s.locks, "lock", nil, "hold the lock `NAME`: no other run with it sends; the brokers' streams keep it")
+	f.Var(&s.wait, "lock-wait", "wait this long for a lock that another holds (0s)")
 }
 
 // recordOptions are the flags that choose whether and where a run is recorded.
@@ -163,7 +194,7 @@ func (r *recordOptions) add(f *pflag.FlagSet) {
 	r.addDir(f)
 	f.BoolVar(&r.off, "no-journal", false, "keep no record: nothing can be resumed, retried or looked up afterwards")
 	f.BoolVar(&r.on, "journal", false, "keep a record of an action that changes nothing, too")
-	f.BoolVar(&r.resume, "resume", false, "resume this command's interrupted run, if there is one")
+	f.BoolVar(&r.resume, "resume", false, "resume this command's interrupted run; begin a new one if there is none")
 	r.addTrust(f)
 }
 
@@ -219,11 +250,12 @@ func (o *reqOptions) value() (run.Request, error) {
 	}
 	g, p := &o.guard, &o.proof
 	return run.Request{
-		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo,
+		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo, Detach: o.detach,
 		Save: run.Saving{File: o.savePlan, Life: o.planLife.wait()},
 		Pace: run.Pace{
 			Sleep: o.batchSleep.wait(), ReplyTimeout: o.replyTimeout.wait(), Deadline: o.deadline.wait(), TTL: o.ttl.wait(),
 			ConfirmEach: run.Wish{On: o.confirmEach, Set: o.flags != nil && o.flags.Changed("confirm-each")},
+			Hours:       o.hours(), NotSince: o.notSince.wait(),
 		},
 		Rules: batch.Rules{
 			MaxFailed: o.maxFailed.Amount, MaxNoReply: o.maxNoReply.Amount, MaxAbsent: o.maxAbsent.Amount, MaxFailedBatch: o.maxFailedBatch.Amount,
@@ -238,9 +270,22 @@ func (o *reqOptions) value() (run.Request, error) {
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),
 		},
 		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume, Trust: o.record.trust},
+		Shared:   run.Shared{Locks: o.shared.locks, Wait: o.shared.wait.wait()},
 		Protocol: o.output.streams(),
 		Typed:    run.Typed{Words: o.words, Flags: typedFlags(o.flags)},
 	}, nil
+}
+
+// hours are the hours in which batches may begin.
+func (o *reqOptions) hours() run.Hours {
+	h := run.Hours{Within: batch.Hours(strings.TrimSpace(o.within)), Set: o.within != ""}
+	if strings.EqualFold(o.within, "always") {
+		h.Within = ""
+	}
+	if o.flags != nil && o.flags.Changed("outside") { // a resume keeps what the run was begun with
+		h.Outside = run.Outside(o.outside)
+	}
+	return h
 }
 
 // typedFlags are the flags that were typed, in the order of their names, each with its value. None holds a secret.
@@ -249,8 +294,8 @@ func typedFlags(flags *pflag.FlagSet) []string {
 	if flags == nil {
 		return nil
 	}
-	flags.Visit(func(f *pflag.Flag) {
-		if f.Name == onEventFlag {
+	flags.VisitAll(func(f *pflag.Flag) { // not Visit: the flags of every command are parsed in another set
+		if !f.Changed || f.Name == onEventFlag {
 			return
 		}
 		name := "--" + f.Name
@@ -282,7 +327,7 @@ func (o *reqOptions) policy() (batch.Policy, error) {
 	if o.mode != modeBarrier && o.mode != modeRolling && o.mode != "" { // runs resume has no --mode
 		return batch.Policy{}, usage(fmt.Errorf("unknown --mode %q", o.mode), "use barrier or rolling")
 	}
-	p := batch.Policy{Rolling: o.mode == modeRolling, Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy}
+	p := batch.Policy{Rolling: o.mode == modeRolling, Sizes: sizes, Canary: o.canary.policy(), SpreadBy: o.spreadBy, LastIf: o.lastIf}
 	for _, text := range o.maxPer {
 		fact, count, ok := strings.Cut(text, "=")
 		n, err := strconv.Atoi(count)

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -21,6 +22,7 @@ func commands(a *app) []maker {
 		{"apply", func() *cobra.Command { return newApply(a, applyPlan) }},
 		{"plan", func() *cobra.Command { return newPlan(a) }},
 		{"runs", func() *cobra.Command { return newRuns(a) }},
+		{"shared", func() *cobra.Command { return newShared(a) }},
 		{"inventory", func() *cobra.Command { return newInventory(a, runInventory) }},
 		{"discover", func() *cobra.Command { return newDiscover(a, runDiscover) }},
 		{"ping", func() *cobra.Command { return newPing(a, runPing) }},
@@ -60,7 +62,7 @@ func newRoot(a *app, args ...string) *cobra.Command {
 and asks any other RPC action as well. It speaks to unmodified Choria brokers and servers.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          subcommandOnly,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if version {
 				return showVersion(c.OutOrStdout(), false)
@@ -82,9 +84,10 @@ Try it on a practice fleet, on this machine alone:
 		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok { // pflag prints the value and its own text before ours
 			err = fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
 		}
-		return usage(err, "see `"+c.CommandPath()+" --help`")
+		return usage(err, cmp.Or(unknownFlag(c, err), "see `"+c.CommandPath()+" --help`"))
 	})
-	a.flags.add(root.PersistentFlags())
+	a.typed = root.PersistentFlags()
+	a.flags.add(a.typed)
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if err := emptyFlag(c.Flags()); err != nil {
 			return err
@@ -92,12 +95,11 @@ Try it on a practice fleet, on this machine alone:
 		return a.openLog()
 	}
 	addCommands(a, root, args)
-	root.SetHelpCommand(newHelp(a))
+	addHelp(a, root)
 	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
 		completeFlags(a, root)
 	}
 	wrongArgumentsAreUsage(root)
-	fitHelp(a, root)
 	return root
 }
 
@@ -108,7 +110,7 @@ func (g *globalFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&g.debug, "debug", false, "log what happens on stderr")
 	f.StringVar(&g.logFile, "log-file", "", "append a debug log to `FILE`, without secrets")
 	f.BoolVar(&g.noColor, "no-color", false, "no colors")
-	f.BoolVar(&g.noProgress, "no-progress", false, "no progress bar")
+	f.BoolVar(&g.noProgress, "no-progress", false, "no lines that are redrawn: a line for each batch")
 	f.BoolVar(&g.noProgress, "np", false, "no progress bar, as in choria")
 	f.Var(&g.connectTimeout, "connect-timeout", "stop trying to connect to the broker after this time (5s)")
 	f.BoolVar(&g.insecureBroker, "insecure-broker", false, "do not verify the broker's certificate (every run prints a warning)")

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 
@@ -19,17 +18,19 @@ type runsOptions struct {
 	record recordOptions
 	asJSON bool
 	all    bool
+	filter runsFilter
 }
 
 func newRuns(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "runs",
 		Short: "List, show, resume, retry, pause and stop runs",
-		Args:  cobra.NoArgs,
+		Args:  subcommandOnly,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRunsList(a, listRuns), newRunsShow(a, showRun), newRunsReport(a, reportRun), newRunsWatch(a, watchRun),
-		newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun), newRunsRetry(a, retryRun), newRunsDiff(a, diffRuns))
+		newRunsWait(a, waitRun), newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun),
+		newRunsRetry(a, retryRun), newRunsDiff(a, diffRuns), newRunsDrive(a, driveRun))
 	return c
 }
 
@@ -40,11 +41,11 @@ func (a *app) store(o recordOptions) run.Store { return run.Store{Dir: a.env.run
 func storedCode(s batch.Summary) int { return verdictCode(s.Verdict) }
 
 // newOfRun makes a command that takes one run and the place of its record.
-func newOfRun(a *app, name, long, short string, do func(context.Context, *app, runsOptions) error) *cobra.Command {
+func newOfRun(a *app, name, long, short string, fits func(run.Stored) bool, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{
 		Use:               name + " RUN",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeRunThat(a, &o.record, fits),
 		Short:             short,
 		Long:              long,
 		Args:              aRun(1),
@@ -84,61 +85,14 @@ func showRun(_ context.Context, a *app, o runsOptions) error {
 	if o.asJSON {
 		format = report.JSON
 	}
-	return report.WriteStored(a.io.out, format, r, storedCode(r.Progress.Summary()), widthOf(a.io.out))
-}
-
-// reportOptions are the flags of `runs report`.
-type reportOptions struct {
-	runsOptions
-	output, file string
-	kind         report.Format // of output
-}
-
-func newRunsReport(a *app, do func(context.Context, *app, reportOptions) error) *cobra.Command {
-	var o reportOptions
-	c := &cobra.Command{
-		Use:               "report RUN",
-		ValidArgsFunction: completeRun(a, &o.record),
-		Short:             "Write the outcome of every node of a run, for people, CI and other programs",
-		Long: `report reads the record of a run, without using the network, and writes it as text (as runs show), as JSON, as a JUnit report, or as
-the node set of the nodes that succeeded. For a run in progress, the report covers what has happened so far.`,
-		Example: "  fleetctl runs report last --output junit -o report.xml",
-		Args:    aRun(1),
-		RunE: func(c *cobra.Command, args []string) (err error) {
-			o.name = args[0]
-			if o.kind, err = report.ParseFormat(cmp.Or(o.output, report.Text.String()), report.StoredFormats...); err != nil {
-				return err
-			}
-			return do(c.Context(), a, o)
-		},
-	}
-	o.record.addDir(c.Flags())
-	addOutput(c.Flags(), &o.output, report.StoredFormats)
-	c.Flags().StringVarP(&o.file, "output-file", "o", "", "write the report to `FILE`")
-	return c
-}
-
-func reportRun(_ context.Context, a *app, o reportOptions) error {
-	r, err := a.store(o.record).Named(o.name)
-	if err != nil {
-		return err
-	}
-	code := storedCode(r.Progress.Summary())
-	if o.file == "" {
-		return report.WriteStored(a.io.out, o.kind, r, code, widthOf(a.io.out))
-	}
-	file, err := report.CreateFile(o.file)
-	if err != nil {
-		return usage(err, "")
-	}
-	return file.Commit(report.WriteStored(file, o.kind, r, code, widthOf(file)))
+	return report.WriteStored(a.io.out, r, report.StoredOptions{Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out)})
 }
 
 func newRunsResume(a *app, do func(context.Context, *app, reqOptions, string) error) *cobra.Command {
 	var o reqOptions
 	c := &cobra.Command{
 		Use:               "resume RUN [key=value...]",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeRunThat(a, &o.record, openRun),
 		Short:             "Resume an interrupted run, without sending anything twice",
 		Long: `resume verifies again what was accepted, looks (read-only) at nodes whose state is unknown, and sends to those that
 were never sent to. Secrets are not in the record: give them again, as for req.`,
@@ -188,7 +142,7 @@ func newRunsRetry(a *app, do func(context.Context, *app, reqOptions, string, []b
 	var which retryStates
 	c := &cobra.Command{
 		Use:               "retry RUN [key=value...]",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeRunThat(a, &o.record, failedRun),
 		Short:             "Start a new run over nodes of an earlier run that did not succeed",
 		Long: `retry starts a linked run. A node that may have received the earlier request is checked first (read-only), and is sent to
 only when it is proved untouched. Secrets are not in the record: give them again, as for req.`,
@@ -229,6 +183,7 @@ func (o *reqOptions) addResume(f *pflag.FlagSet) {
 	o.proof.add(f)
 	o.record.addDir(f)
 	o.record.addTrust(f)
+	o.shared.add(f)
 }
 
 // stored reads the arguments about a recorded run: RUN and the inputs that it needs again.
@@ -267,7 +222,7 @@ func reopen(a *app, o *reqOptions, name string) (run.Stored, run.Request, error)
 	if err != nil {
 		return stored, run.Request{}, err
 	}
-	if err := o.output.validate(); err != nil {
+	if err := errors.Join(o.output.validate(), o.detachable()); err != nil {
 		return stored, run.Request{}, err
 	}
 	o.words[len(o.words)-1] = stored.ID // "last" means another run later

@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -21,10 +20,16 @@ func newRunsList(a *app, do func(context.Context, *app, runsOptions) error) *cob
 		Use:   "list",
 		Short: "List the runs, the newest first",
 		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return do(c.Context(), a, o) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.filter.validate(); err != nil {
+				return err
+			}
+			return do(c.Context(), a, o)
+		},
 	}
 	o.record.addDir(c.Flags())
 	c.Flags().BoolVarP(&o.asJSON, "json", "j", false, "JSON")
+	o.filter.add(c.Flags())
 	c.Flags().BoolVarP(&o.all, "all", "a", false, "all of them, not only the newest 20")
 	return c
 }
@@ -38,19 +43,31 @@ func listRuns(_ context.Context, a *app, o runsOptions) error {
 	if err != nil {
 		return err
 	}
-	total := len(list)
-	if !o.all && !o.asJSON {
+	now, total := time.Now(), len(list)
+	filtered := o.filter != runsFilter{}
+	if !o.all && !o.asJSON && !filtered {
 		list = list[:min(total, shownRuns)]
 	}
 	lines := make([]report.RunLine, 0, len(list))
 	for _, r := range list {
-		lines = append(lines, lineOf(store, r.ID))
+		if l := lineOf(store, r.ID); o.filter.keeps(l, now) {
+			lines = append(lines, l)
+		}
+	}
+	if filtered {
+		if total = len(lines); !o.all && !o.asJSON {
+			lines = lines[:min(total, shownRuns)]
+		}
 	}
 	if o.asJSON {
 		return render.IndentedJSON(a.io.out, struct {
 			SchemaVersion int              `json:"schema_version"`
 			Runs          []report.RunLine `json:"runs"`
 		}{render.SchemaVersion, lines})
+	}
+	if total == 0 && filtered {
+		a.say("no such run in %s", store.Dir)
+		return nil
 	}
 	if total == 0 {
 		a.say("no runs in %s", store.Dir)
@@ -59,8 +76,8 @@ func listRuns(_ context.Context, a *app, o runsOptions) error {
 	if err := runsTable(a, lines); err != nil {
 		return err
 	}
-	if total > len(list) {
-		a.say("%d more: fleetctl runs list --all", total-len(list))
+	if total > len(lines) {
+		a.say("%d more: fleetctl runs list --all", total-len(lines))
 	}
 	return nil
 }
@@ -74,13 +91,7 @@ func runsTable(a *app, lines []report.RunLine) error {
 		}
 	}
 	header := []string{"Run", "Started", "Action", "Nodes", "Status"}
-	if isTerminal(a.io.out) && render.TableWidth(header, rows) > widthOf(a.io.out) { // an id begins with the time
-		header = slices.Delete(header, 1, 2)
-		for i := range rows {
-			rows[i] = slices.Delete(rows[i], 1, 2)
-		}
-	}
-	return render.Table(a.io.out, "", header, rows)
+	return render.FitTable(a.io.out, header, rows, a.fit(), "Started", "Nodes") // an id begins with the time
 }
 
 func lineOf(store run.Store, id string) report.RunLine {

@@ -23,7 +23,7 @@ func newRunsWatch(a *app, do func(context.Context, *app, runsOptions) error) *co
 	var o runsOptions
 	c := &cobra.Command{
 		Use:               "watch [RUN]",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeRunThat(a, &o.record, liveRun),
 		Short:             "Follow a run of another process until it ends",
 		Args:              cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -63,27 +63,30 @@ func endWatch(a *app, r run.Stored, s batch.Summary) error {
 	return err
 }
 
-// follow shows the progress of a run until its process ends.
+// follow shows a run of another process until that ends, from its record alone.
 func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored, error) {
-	var progress *render.Progress
+	stream := a.stream(a.io.err)
+	stream.Live = a.terminal()
+	live := report.NewLive(stream)
+	defer live.End()
+	following, begun := store.Follow(id), false
 	ticker := time.NewTicker(watchPace)
 	defer ticker.Stop()
 	for {
-		r, err := store.Read(id)
+		r, err := following.Next(func(p batch.Progress, record batch.Record) {
+			if !begun {
+				live.BeginStored(p, id, record)
+				begun = true
+			}
+			live.Observe(record)
+		})
 		if err != nil && (!r.Live || !errors.Is(err, batch.ErrNoPlan)) {
 			return run.Stored{}, err // without a plan the run has not begun; when its process is gone, it never will
 		}
-		if err == nil {
-			seen := report.Watch(r.Progress.Summary(), r.Progress)
-			if progress == nil {
-				progress = report.NewProgress(a.stream(a.io.err), seen.Planned, a.flags.noProgress)
-			}
-			if !r.Live {
-				progress.Close(seen)
-				return r, nil
-			}
-			progress.Update(seen)
+		if err == nil && !r.Live {
+			return r, nil
 		}
+		live.Seen()
 		select {
 		case <-ctx.Done():
 			return run.Stored{}, context.Cause(ctx)
@@ -93,7 +96,7 @@ func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
-	return newOfRun(a, "stop", "", "Ask the process of a run to end it, as a first Ctrl-C does", do)
+	return newOfRun(a, "stop", "", "Ask the process of a run to end it, as a first Ctrl-C does", liveRun, do)
 }
 
 // stopWait is how long stop waits for the run to end by itself.

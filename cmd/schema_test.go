@@ -147,6 +147,7 @@ var results = []output{
 	{"facts", 0, "facts country --json"},
 	{"version", 0, "version --json"},
 	{"sites", 0, "sites --json"},
+	{"shared-locks", 0, "shared locks --json"},
 	{"doctor", 0, "doctor --json"},
 	{"doctor", 9, "doctor --json --config DIR/nobroker.conf --connect-timeout 1"},
 }
@@ -162,7 +163,7 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 		for _, protocol := range []int{1, 2} {
 			t.Run(strconv.Itoa(protocol), func(t *testing.T) {
 				t.Parallel()
-				p := newPractice(t, lab.Options{Nodes: 9, Protocol: protocol, Faults: lab.Faults{Refuse: lab.Amount{N: 1}, Silent: lab.Amount{N: 1}}})
+				p := newPractice(t, lab.Options{Nodes: 9, Protocol: protocol, Streams: true, Faults: lab.Faults{Refuse: lab.Amount{N: 1}, Silent: lab.Amount{N: 1}}})
 				outputs := append(slices.Clone(results), output{"inventory-node", 0, "inventory --json " + p.lab.Nodes()[0].Identity})
 				if protocol == 2 {
 					outputs = results[:6]

@@ -38,6 +38,8 @@ type siteLine struct {
 	RequireFilter bool   `json:"require_filter"`
 	Confirm       bool   `json:"confirm"`
 	ReadOnly      bool   `json:"read_only"`
+
+	Locks []string `json:"locks,omitempty"`
 }
 
 // limits are the limits in force, in words.
@@ -48,6 +50,7 @@ func (s siteLine) limits() string {
 		text string
 	}{
 		{s.ReadOnly, "read_only"}, {s.MaxNodes > 0, "max_nodes " + strconv.Itoa(s.MaxNodes)}, {s.RequireFilter, "require_filter"}, {s.Confirm, "confirm"},
+		{len(s.Locks) > 0, "lock " + strings.Join(s.Locks, ", ")},
 	} {
 		if l.on {
 			out = append(out, l.text)
@@ -63,7 +66,7 @@ func siteLines(s config.Settings, chosen string) ([]siteLine, error) {
 		if err != nil {
 			return nil, err
 		}
-		lines = append(lines, siteLine{name, s.Sites[name].Config, name == chosen, at.MaxNodes, at.RequireFilter, at.Confirm, at.ReadOnly})
+		lines = append(lines, siteLine{name, s.Sites[name].Config, name == chosen, at.MaxNodes, at.RequireFilter, at.Confirm, at.ReadOnly, at.Locks})
 	}
 	return lines, nil
 }

@@ -45,8 +45,11 @@ func (s *stdout) err() error {
 
 // bare is the stream itself: a program that is started must get the terminal, not a pipe.
 func bare(w any) any {
-	if s, ok := w.(*stdout); ok {
-		return s.Writer
+	switch s := w.(type) {
+	case *stdout:
+		return bare(s.Writer)
+	case above:
+		return bare(s.stream)
 	}
 	return w
 }
@@ -69,6 +72,9 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// widthUnknown is the width where there is no terminal, or one that does not tell.
+const widthUnknown = 80
+
 // widthOf is the terminal's width in columns, or 80 where there is none.
 func widthOf(w any) int {
 	if f, ok := bare(w).(*os.File); ok {
@@ -76,7 +82,15 @@ func widthOf(w any) int {
 			return columns
 		}
 	}
-	return 80
+	return widthUnknown
+}
+
+// fit is the width that tables on stdout have to fit into: the terminal's, 0 where there is none.
+func (a *app) fit() int {
+	if !isTerminal(a.io.out) {
+		return 0
+	}
+	return widthOf(a.io.out)
 }
 
 // stream is a stream with what the printers need to know of it.

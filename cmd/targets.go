@@ -27,18 +27,18 @@ func (t *targets) add(a *app, f *pflag.FlagSet) {
 }
 
 func (t *targets) addFilter(f *pflag.FlagSet) {
-	f.VarP((*texts)(&t.Filter.Facts), "wf", "F", "nodes with a `FACT`, such as country=mt (repeat: all must hold)")
-	f.VarP((*texts)(&t.Filter.Classes), "wc", "C", "nodes with a `CLASS` or /regex/ (repeat: all must hold)")
-	f.VarP((*texts)(&t.Filter.Agents), "wa", "A", "nodes with an `AGENT` or /regex/ (repeat: all must hold)")
-	f.VarP((*texts)(&t.Filter.Identities), "wi", "I", "nodes by `NAME`, node set such as web[01-12].ams, or /regex/ (repeat: any may hold)")
+	f.VarP((*texts)(&t.Filter.Facts), "wf", "F", "nodes with a `FACT`, such as country=mt; repeat: all must hold")
+	f.VarP((*texts)(&t.Filter.Classes), "wc", "C", "nodes with a `CLASS` or /regex/; repeat: all must hold")
+	f.VarP((*texts)(&t.Filter.Agents), "wa", "A", "nodes with an `AGENT` or /regex/; repeat: all must hold")
+	f.VarP((*texts)(&t.Filter.Identities), "wi", "I", "nodes by `NAME`, node set or /regex/; web[01-12].ams is a node set; repeat: any may hold")
 	f.VarP((*texts)(&t.Filter.With), "with", "W", "classes and facts, `PIECES` separated by spaces")
 	f.VarP((*texts)(&t.Filter.Select), "select", "S", "a compound filter, `EXPR`, that each node evaluates for itself")
 	f.StringVarP(&t.Collective, "target", "T", "", "the sub-`COLLECTIVE` to address")
 }
 
 func (t *targets) addSource(f *pflag.FlagSet) {
-	f.StringVar(&t.NodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin: text, node sets, JSON, YAML, an earlier --json result")
-	f.Var((*texts)(&t.Exclude), "exclude", "leave out `NODES`: a name, node set or /regex/ as -I takes them, or those of @FILE (repeat)")
+	f.StringVar(&t.NodesFile, "nodes", "", "take the nodes from `FILE`, or - for stdin; as text, node sets, JSON, YAML, an earlier --json result")
+	f.Var((*texts)(&t.Exclude), "exclude", "leave out `NODES`, or those of @FILE; a name, node set or /regex/ as -I takes them; repeat for more")
 	f.StringVar(&t.Method, "dm", "", "discovery `METHOD`: broadcast (mc), choria (puppetdb), flatfile (file), inventory, external")
 	completeWith(f, "dm", discovery.MethodNames()...)
 	f.Var((*texts)(&t.Do), "do", "an option of the discovery method: `KEY=VALUE`")

@@ -206,7 +206,7 @@ func (s *Session) Ping(ctx context.Context, ping PingRequest) iter.Seq2[Reply, e
 		}
 		if ping.Nodes != nil {
 			s.each(ctx, ping.Window, ping.Nodes, func(ctx context.Context, nodes []string) error {
-				return tell(s.direct(ctx, s.nameRequest(ping.Filter), "", nodes))
+				return tell(s.direct(ctx, s.nameRequest(ping.Filter), Request{}, nodes))
 			}, yield)
 			return
 		}

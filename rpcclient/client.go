@@ -115,6 +115,9 @@ type Request struct {
 	// Wait is how long Call waits for replies, from the moment when the request has left; zero waits until the context
 	// ends. Sessions do not use it.
 	Wait time.Duration
+	// Sealed is asked by Session.Send once the request is dated and signed, before any copy leaves: an error keeps it here,
+	// and is returned as it is. A lease that is checked here cannot run out between the check and the date. Nil: not asked.
+	Sealed func() error
 }
 
 // Reply is one accepted reply, or the broker's notice that a node is absent.

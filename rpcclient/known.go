@@ -151,11 +151,11 @@ func (s *Session) askByName(ctx context.Context, r *roster, f choria.Filter) err
 	}
 	request := s.nameRequest(f)
 	r.again = request.ID
-	if _, err := s.direct(ctx, request, "", names); err != nil || f.Empty() {
+	if _, err := s.direct(ctx, request, Request{}, names); err != nil || f.Empty() {
 		return err
 	}
 	request = s.nameRequest(choria.Filter{})
 	r.byName = request.ID
-	_, err := s.direct(ctx, request, "", names)
+	_, err := s.direct(ctx, request, Request{}, names)
 	return err
 }

@@ -108,6 +108,11 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 	if err != nil {
 		return Sent{}, -1, err
 	}
+	if p.sealed != nil {
+		if err := p.sealed(); err != nil {
+			return Sent{}, -1, err
+		}
+	}
 	before := s.client.link()
 	s.register(r.ID, p)
 	p.keepUntil = p.sent.Add(min(keepWhole, r.TTL/2))

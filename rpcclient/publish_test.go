@@ -143,3 +143,21 @@ func TestAnInterruptedFederatedSendNamesWhoGotNothing(t *testing.T) {
 		}
 	}
 }
+
+// A lease is asked once the request has its date and its signature: one that runs out between the two would let a request
+// leave that is valid for longer than the lease.
+func TestNothingLeavesWhenTheLeaseIsOverOnceItIsSealed(t *testing.T) {
+	b := newFakeBus()
+	s := openSession(t, New(b, fakeIdentity{version: choria.V1}))
+	over := errors.New("the lock is not confirmed")
+	asked := 0
+	req := ping()
+	req.Sealed = func() error { asked++; return over }
+	if _, err := s.Send(t.Context(), req, manyNodes(3)); !errors.Is(err, over) || len(b.published) != 0 || asked != 1 {
+		t.Errorf("%v, %d messages left, asked %d times", err, len(b.published), asked)
+	}
+	req.Sealed = func() error { asked++; return nil }
+	if _, err := s.Send(t.Context(), req, manyNodes(3)); err != nil || len(b.published) != 3 || asked != 2 {
+		t.Errorf("%v, %d messages left, asked %d times", err, len(b.published), asked)
+	}
+}

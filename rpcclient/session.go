@@ -52,9 +52,10 @@ const (
 type pending struct {
 	id     string
 	agent  string
-	action string    // "" for the discovery agent's
-	sent   time.Time // when publishing began
-	open   bool      // any sender may answer: broadcasts and service requests
+	action string       // "" for the discovery agent's
+	sent   time.Time    // when publishing began
+	sealed func() error // see Request.Sealed; may be nil
+	open   bool         // any sender may answer: broadcasts and service requests
 	heard  map[string]heard
 	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, until keepUntil, see
 	// keepStep. Both of these are of the publishing goroutine alone.
@@ -165,11 +166,11 @@ func (s *Session) Send(ctx context.Context, req Request, nodes []string) (Sent, 
 		return Sent{}, err
 	}
 	r.Filter = choria.Filter{Agent: []string{req.Agent}}
-	return s.direct(ctx, r, req.Action, nodes)
+	return s.direct(ctx, r, req, nodes)
 }
 
 // direct publishes a request to the nodes' own subjects.
-func (s *Session) direct(ctx context.Context, r choria.Request, action string, nodes []string) (Sent, error) {
+func (s *Session) direct(ctx context.Context, r choria.Request, req Request, nodes []string) (Sent, error) {
 	every := choria.NodeSubject(r.Collective, "")
 	names := texts{n: len(nodes), append: func(text []byte, i int) []byte { return append(append(text, every...), nodes[i]...) }}
 	subjects := make([]string, len(nodes))
@@ -183,7 +184,7 @@ func (s *Session) direct(ctx context.Context, r choria.Request, action string, n
 	notices := s.elsewhere == "" && len(s.client.federations) == 0
 	p := newPending(r.Agent, nodes, notices)
 	p.keepsPace = notices && s.client.checksReplies()
-	p.action = action
+	p.action, p.sealed = req.Action, req.Sealed
 	sent, published, err := s.publish(ctx, r, p, subjects)
 	switch {
 	case err == nil, published < 0:

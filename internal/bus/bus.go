@@ -1,9 +1,10 @@
-// Package bus is the connection to the broker. A process has one.
+// Package bus is the connection to the broker. A process has one connection.
 //
 // It knows NATS: dialing within a budget, TLS, tokens and the nonce, subscriptions with a plain callback, publishing
-// and the flush that confirms that the broker received the messages. It survives reconnects. It never keeps a message to send it later: the
-// reconnect buffer is off, so that a request cannot leave minutes after the connection was lost. Refusals of the broker
-// become a Problem, in words. It does not know Choria's messages, and it reads no configuration.
+// and the flush that confirms that the broker received the messages. It survives reconnects. It never keeps a message to
+// send it later: the reconnect buffer is off, so that a request cannot leave minutes after the connection was lost. A
+// refusal of the broker becomes a Problem, an error with a text and a hint for the operator. The package does not know
+// Choria's messages, and it reads no configuration.
 package bus
 
 import (
@@ -291,8 +292,15 @@ func (c *Conn) Dropped() int {
 // and came back between a Publish and the Flush has lost what was published, and Flush cannot know which messages: compare
 // Reconnected before the first Publish and after the Flush.
 func (c *Conn) Flush(ctx context.Context) error {
-	return c.flush(ctx, `publish to "`)
+	return c.flush(ctx, published)
 }
+
+// published begins the broker's words about a refused publish, and own what it refuses of Request: subjects of the brokers'
+// own services, which no request to a node has.
+const (
+	published = `publish to "`
+	own       = published + `$`
+)
 
 // flush waits for the broker, and returns a new violation whose words contain those given.
 func (c *Conn) flush(ctx context.Context, about string) error {
@@ -311,7 +319,11 @@ func (c *Conn) flush(ctx context.Context, about string) error {
 	err := c.nc.LastError()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil || err == c.lastError || !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(strings.ToLower(err.Error()), about) {
+	if err == nil || err == c.lastError || !errors.Is(err, nats.ErrPermissionViolation) {
+		return nil
+	}
+	text := strings.ToLower(err.Error())
+	if !strings.Contains(text, about) || about == published && strings.Contains(text, own) {
 		return nil
 	}
 	c.lastError = err

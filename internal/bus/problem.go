@@ -28,7 +28,9 @@ type Problem struct {
 	Final bool
 	// Lost means that the connection broke while it was in use.
 	Lost bool
-	Err  error
+	// Denied means that the broker did not allow a subject: what was published there had no effect.
+	Denied bool
+	Err    error
 }
 
 func (p *Problem) Error() string {
@@ -167,7 +169,7 @@ func tlsProblem(err error, p *Problem) bool {
 // denied words a permission violation.
 func denied(err error) *Problem {
 	return &Problem{
-		What: "the broker does not allow it", Err: errors.New(words(err)), Final: true,
+		What: "the broker does not allow it", Err: errors.New(words(err)), Final: true, Denied: true,
 		Hint: "the token needs the permission fleet_management, and replies must be under our own reply prefix",
 	}
 }

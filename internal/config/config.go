@@ -83,6 +83,7 @@ type Config struct {
 	InventorySource  string // inventory discovery
 	LimitMethod      string // first, random, or an unknown method
 	RequireFilter    bool
+	Practice         bool // a practice fleet of fleetctl, whose secrets are known
 
 	TTL    time.Duration // 30 s when not configured, where Choria has 60: a node that wakes later does not act any more
 	TTLSet bool          // a file gave the TTL

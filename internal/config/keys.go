@@ -81,6 +81,8 @@ func fieldsOf(c *Config) map[string]*field {
 		"plugin.choria.require_client_filter":                {kind: kindBool, to: &c.RequireFilter, def: "false"},
 		"plugin.choria.services.registry.cache":              {kind: kindPath, to: &c.RegistryCache, env: "CHORIA_REGISTRY"},
 
+		"plugin.fleetctl.practice": {kind: kindBool, to: &c.Practice, def: "false"},
+
 		"plugin.nats.user":        {kind: kindText, to: &c.NatsUser, env: "MCOLLECTIVE_NATS_USERNAME"},
 		"plugin.nats.pass":        {kind: kindSecret, to: &c.NatsPass, env: "MCOLLECTIVE_NATS_PASSWORD"},
 		"plugin.nats.credentials": {kind: kindText, to: &c.NatsCredentials, env: "MCOLLECTIVE_NATS_CREDENTIALS"},

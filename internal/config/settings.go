@@ -23,6 +23,8 @@ type Settings struct {
 	Confirm       bool `yaml:"confirm" json:"confirm"`               // ask before every action that changes something
 	ReadOnly      bool `yaml:"read_only" json:"read_only"`           // refuse every action that changes something
 
+	Locks []string `yaml:"lock" json:"locks,omitempty"` // that every run holds which changes something; callers must not change it
+
 	SignerCA       string `yaml:"signer_ca" json:"signer_ca"`             // CA file for request signer and login service; "" is the provider's
 	InsecureSigner bool   `yaml:"insecure_signer" json:"insecure_signer"` // do not verify their certificates
 
@@ -38,6 +40,11 @@ type Settings struct {
 
 // IsZero reports whether no setting is given.
 func (s Settings) IsZero() bool { return reflect.ValueOf(s).IsZero() }
+
+// lockName reports whether a text is the name of a lock of the brokers' streams.
+func lockName(text string) bool {
+	return text != "" && len(text) <= 64 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
+}
 
 // settingKey is one key of the settings file. set gets the value's node, and returns what it wants instead of a wrong value.
 // parse is for a key with keys of its own, and words its errors itself.
@@ -58,6 +65,13 @@ var limitKeys = []settingKey{
 	{name: "require_filter", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.RequireFilter, v) }},
 	{name: "confirm", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.Confirm, v) }},
 	{name: "read_only", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.ReadOnly, v) }},
+	{name: "lock", set: func(s *Settings, v *yaml.Node) string {
+		s.Locks = []string{v.Value}
+		if v.Kind != yaml.ScalarNode || v.ShortTag() != "!!str" || !lockName(v.Value) {
+			return "the name of a lock: 1 to 64 letters, digits, _ and -"
+		}
+		return ""
+	}},
 }
 
 // settingKeys is the table of all keys; docs/configuration.md lists the same.

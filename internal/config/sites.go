@@ -19,6 +19,7 @@ type Site struct {
 	RequireFilter bool
 	Confirm       bool
 	ReadOnly      bool
+	Locks         []string // besides those for all
 }
 
 // UnknownSiteError says that the settings have no site of a name.
@@ -61,6 +62,7 @@ func (s Settings) At(name string) (Settings, error) {
 	s.RequireFilter = s.RequireFilter || site.RequireFilter
 	s.Confirm = s.Confirm || site.Confirm
 	s.ReadOnly = s.ReadOnly || site.ReadOnly
+	s.Locks = slices.Concat(s.Locks, site.Locks)
 	return s, nil
 }
 
@@ -104,6 +106,7 @@ func parseSite(name string, value *yaml.Node) (Site, error) {
 		err = fmt.Errorf("line %d: site %s has no config: want Choria's client configuration there", value.Line, name)
 	}
 	s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly = limits.MaxNodes, limits.RequireFilter, limits.Confirm, limits.ReadOnly
+	s.Locks = limits.Locks
 	return s, err
 }
 

@@ -1,7 +1,7 @@
 // Package ddl knows agent documents: which actions an agent has, what they
 // take, what they return, and how replies are aggregated.
 //
-// It resolves documents (embedded, on disk, from the site's registry), turns
+// It resolves documents (embedded, on disk, from the network's registry), turns
 // typed key=value inputs into the JSON that is sent, and aggregates
 // replies. It does not send anything, and knows neither terminals nor flags.
 //

@@ -1,5 +1,5 @@
 // Package doctor checks every step from the configuration to the fleet, and returns the findings as values: configuration,
-// settings, credentials, brokers, TLS, authentication, replies, events, discovery, clocks.
+// settings, credentials, brokers, TLS, authentication, replies, events, discovery, clocks, locks.
 //
 // It changes nothing. The texts for the operator are here; exit codes, layout and streams are not. No step waits
 // longer than Options allow.
@@ -138,7 +138,7 @@ func (c *checkup) walk(ctx context.Context) {
 		do    func(context.Context) finding
 	}{
 		{"authentication", c.o.Wait, c.authenticate}, {"replies", 0, c.replies}, {"events", 0, c.events},
-		{"discovery", c.discoveryWait(), c.discover}, {"clocks", 0, c.clocks},
+		{"discovery", c.discoveryWait(), c.discover}, {"clocks", 0, c.clocks}, {"locks", 0, c.locks},
 	} {
 		if !ok {
 			c.steps = append(c.steps, Step{Name: s.name, Status: Skipped})

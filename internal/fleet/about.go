@@ -18,11 +18,12 @@ type About struct {
 	Federations    []string
 	TTL            time.Duration // of requests, as configured; zero where the configuration has none
 	RequireFilter  bool          // no request may go to every node
+	Practice       bool          // the fleet is `fleetctl lab`, whose token is no secret
 }
 
 // About returns what is configured.
 func (f *Fleet) About() About {
-	a := About{ConfigFile: f.Config.File, Collective: f.Collective, MainCollective: f.Config.MainCollective, Federations: f.Federations, RequireFilter: f.Config.RequireFilter}
+	a := About{ConfigFile: f.Config.File, Collective: f.Collective, MainCollective: f.Config.MainCollective, Federations: f.Federations, RequireFilter: f.Config.RequireFilter, Practice: f.Config.Practice}
 	if f.Config.TTLSet {
 		a.TTL = f.Config.TTL
 	}

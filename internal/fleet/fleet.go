@@ -16,6 +16,7 @@ import (
 	"fleetctl/internal/bus"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/config"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
 )
@@ -259,6 +260,14 @@ func (f *Fleet) ttl() time.Duration {
 
 // Conn is the connection, nil before Dial.
 func (f *Fleet) Conn() *bus.Conn { return f.conn }
+
+// Bucket dials, and names a bucket of the brokers.
+func (f *Fleet) Bucket(ctx context.Context, name string) (lease.Store, error) {
+	if _, err := f.Dial(ctx); err != nil {
+		return nil, err
+	}
+	return lease.Open(f.conn, name), nil
+}
 
 // Servers are the brokers' URLs.
 func (f *Fleet) Servers(ctx context.Context) ([]string, error) {

@@ -1,13 +1,15 @@
-// Package gate asks, between two batches, whether a run may send the next one: a command of the operator's, or a query to
-// a Prometheus server. It knows how an answer becomes one of three verdicts, and how verdicts over time become a decision.
+// Package gate implements gates: checks between two batches that decide whether a run may send the next one. A gate is a
+// command of the operator, or a query to a Prometheus server.
 //
-// It knows no records and no terminals: it gets a moment of the run, and reports rounds until one decides. The engine
-// pauses, records and stops.
+// The package knows how an answer becomes one of three verdicts (passed, failed, inconclusive), and how verdicts over time
+// become a decision. A [Keeper] gets a batch.Moment, which describes the state of the run, and reports one batch.GateRound
+// for each look at all gates, until a round decides. The package does not know records or terminals: the engine (package
+// batch) pauses, records and stops the run.
 //
 // Invariants:
 //
-//   - No answer is an answer: what cannot be judged is inconclusive, never a pass.
-//   - A command and its children end with its time limit, and with the context.
-//   - A command gets no variable that is secret by its name or by its value, and no handle of ours.
-//   - What a gate says is bounded, scrubbed of secrets and harmless to show.
+//   - An answer that is missing or cannot be judged is inconclusive. It never passes.
+//   - A command and its children are killed when its time limit is over or the context ends.
+//   - A command gets no environment variable that is secret by its name or by its value, and no open file of this process.
+//   - The output of a gate is bounded in length, without secrets, and harmless to print.
 package gate

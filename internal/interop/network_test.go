@@ -41,6 +41,7 @@ type network struct {
 	signer     *authority         // v1: of provisioning tokens
 	issuer     ed25519.PrivateKey // v2
 	servers    map[string]*process
+	streams    bool // the broker has JetStream, and the v2 client may use it
 	hostNames  bool // each server believes to be a host of its own name, and keeps it in provisioning mode
 }
 
@@ -153,6 +154,12 @@ func (n *network) writeBroker(t *testing.T) string {
 		{"plugin.choria.network.system.password", "system"},
 		{"plugin.choria.network.provisioning.client_password", "provisioner"},
 	}
+	if n.streams {
+		conf = append(conf, settings{{"plugin.choria.network.stream.store", filepath.Join(dir, "streams")}}...)
+		for _, stream := range []string{"executor", "event", "leader_election", "machine", "advisory"} { // with a number of copies, they are made at once
+			conf = append(conf, settings{{"plugin.choria.network.stream." + stream + "_replicas", "1"}}...)
+		}
+	}
 	if n.version == 1 {
 		// Servers in provisioning mode show a token that this certificate's key has signed.
 		n.signer = newAuthority(t, "provisioning signer")
@@ -233,7 +240,7 @@ func (n *network) writeClient(t *testing.T, name string, validity time.Duration)
 		key := newSeed(t, filepath.Join(dir, "client.seed"))
 		write(t, filepath.Join(dir, "client.jwt"), claims{
 			"purpose": "choria_client_id", "ou": "choria", "callerid": "choria=admin", "public_key": publicHex(key),
-			"agents": []string{"*"}, "permissions": map[string]bool{"fleet_management": true, "events_viewer": true},
+			"agents": []string{"*"}, "permissions": map[string]bool{"fleet_management": true, "events_viewer": true, "streams_user": n.streams},
 		}.sign(t, n.issuer, validity))
 		conf = append(conf, n.issuerSettings()...)
 		conf = append(conf, settings{

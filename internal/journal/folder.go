@@ -78,6 +78,15 @@ func (d diskFolder) Sync() error {
 	return errors.Join(ignoreUnsupported(self.Sync()), self.Close())
 }
 
+// CreateBeside makes a new file of mode 0600 in the folder of the journals, and the folder itself when missing.
+// fs.ErrExist when the path is taken.
+func (m Machine) CreateBeside(path string) (*os.File, error) {
+	if err := makeFolder(m.disk(), filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, fileMode)
+}
+
 // makeFolder makes a folder and those above it. Each is durable when it returns: a folder whose entry is lost loses every
 // record in it.
 func makeFolder(files fileSystem, path string) error {

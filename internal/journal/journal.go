@@ -4,25 +4,27 @@
 // content. The file is named <id>.journal and holds one JSON object a line:
 //
 //	{"sum":"1a2b3c4d","rec":{...}}    a record, as it was appended
-//	{"sum":"5e6f7a8b","own":{...}}    the process that holds the file from here on
+//	{"sum":"5e6f7a8b","own":{...}}    the process that appends from here on
 //
-// The first line is an own line, and names the format and the run. The sum is
-// the CRC-32C of the line before's sum and of this line's content, so that a
-// dropped, repeated, reordered or foreign line is found, not only a damaged one.
+// The first line is an "own" line. It also names the format and the run. The sum
+// is the CRC-32C of two things: the sum of the line before, and the content of
+// this line. So a line that was dropped, repeated, moved or taken from another
+// file is found, not only a damaged one.
 //
 // Invariants:
 //
 //   - When Append returns nil its lines are on disk, as a group.
-//   - One process at a time appends; the kernel frees the lock when it dies.
+//   - One process at a time appends. It holds a lock, which the kernel frees when
+//     the process dies.
 //   - A last line cut short by a crash was never acknowledged: it is dropped
 //     and reported ([Journal.Torn]). Any other damage is a [CorruptError].
 //   - Files have mode 0600 and stay inside their directory, whatever the id is.
 //     A file of another user is read, never written.
 //
-// An own line names host, boot, process, device and inode, and ties the wall
-// clock to the time since the boot: these show whether a file is a copy
-// that may lag ([Journal.Copy]), whether a process is still the one that wrote
-// it ([Owner.Signal]), and how long ago something was ([Clock]).
+// An "own" line names host, boot, process, device and inode, and pairs the wall
+// clock with the time since the boot. These show whether the file is a copy that
+// may lack later lines ([Journal.Copy]), whether a process is still the one that
+// wrote the line ([Owner.Signal]), and how much time has passed since ([Clock]).
 package journal
 
 import (

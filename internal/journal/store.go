@@ -63,6 +63,16 @@ func (m Machine) read(dir, id string) (*Contents, error) {
 	}, nil
 }
 
+// Held reports whether a process holds the journal, without reading it. ErrNotFound.
+func (m Machine) Held(dir, id string) (bool, error) {
+	root, f, err := m.openFile(dir, id, os.O_RDONLY)
+	if err != nil {
+		return false, fmt.Errorf("look at journal %q: %w", id, err)
+	}
+	held := isLocked(root, id, f)
+	return held, errors.Join(f.Close(), root.Close())
+}
+
 // Lines yields the records, oldest first. A line is valid until the next one.
 func (c *Contents) Lines() iter.Seq2[[]byte, error] { return newScan(c.f, c.size, c.id).records() }
 

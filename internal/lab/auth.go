@@ -132,10 +132,31 @@ func (d *doorkeeper) clientRights(claims *security.ClientClaims) *server.Permiss
 	if p.EventsViewer {
 		subscribe = append(subscribe, "choria.lifecycle.event.>", "choria.machine.watcher.>", "choria.machine.transition")
 	}
+	if p.StreamsAdmin {
+		publish, subscribe = append(publish, "$JS.>"), append(subscribe, "$JS.EVENT.>")
+	}
+	if p.StreamsUser {
+		publish, subscribe = append(publish, streamsUser...), append(subscribe, claims.Organization+".republish.>")
+	}
+	if p.ElectionUser {
+		publish = append(publish, "$JS.API.STREAM.INFO.KV_CHORIA_LEADER_ELECTION", "$KV.CHORIA_LEADER_ELECTION.>")
+	}
+	if p.Governor && (p.StreamsUser || p.StreamsAdmin) {
+		publish = append(publish, "*.governor.*", "choria.lifecycle.event.governor.>")
+	}
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: publish},
 		Subscribe: &server.SubjectPermission{Allow: subscribe},
 	}
+}
+
+// streamsUser are the subjects that the permission streams_user opens: existing streams can
+// be used, and none can be made.
+var streamsUser = []string{
+	"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.MSG.DELETE.*",
+	"$JS.API.DIRECT.GET.*", "$JS.API.DIRECT.GET.*.>", "$JS.API.CONSUMER.CREATE.*", "$JS.API.CONSUMER.CREATE.*.>",
+	"$JS.API.CONSUMER.DURABLE.CREATE.*.*", "$JS.API.CONSUMER.DELETE.*.*", "$JS.API.CONSUMER.NAMES.*", "$JS.API.CONSUMER.LIST.*",
+	"$JS.API.CONSUMER.INFO.*.*", "$JS.API.CONSUMER.MSG.NEXT.*.*", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$O.>",
 }
 
 func same(given, want string) bool {

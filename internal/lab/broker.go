@@ -20,59 +20,51 @@ const (
 )
 
 // broker is the NATS server, which may be stopped and started again on its port, and the
-// lab's own two connections to it.
+// lab's own two connections to it. With Options.Brokers it is a cluster: the first server
+// has the fleet's connections, the others are its peers.
 type broker struct {
 	options           Options
 	creds             *credentials
 	fleet, provisions string // passwords
+	routes            string // the password between the servers of a cluster
 	main, nursery     *account
-	url               string // "" for an in-process lab; stays the same
+	urls              []string // of all servers; none for an in-process lab; they stay the same
+	links             []int    // the ports of the cluster's routes
+	store             string   // the folder of the streams, "" without streams
 
-	mu     sync.Mutex     // guards server
-	server *server.Server // nil while it is stopped
+	mu     sync.Mutex       // guards server and peers
+	server *server.Server   // nil while it is stopped
+	peers  []*server.Server // the others; one is nil while it is stopped
+}
+
+// url is the first server's address, "" for an in-process lab.
+func (b *broker) url() string {
+	if len(b.urls) == 0 {
+		return ""
+	}
+	return b.urls[0]
 }
 
 func newBroker(o Options, creds *credentials) *broker {
 	return &broker{
-		options: o, creds: creds, fleet: rand.Text(), provisions: rand.Text(),
+		options: o, creds: creds, fleet: rand.Text(), provisions: rand.Text(), routes: rand.Text(),
 		main: newAccount(fleetUser, false, o.Nodes), nursery: newAccount(nurseryUser, true, o.Nodes),
 	}
 }
 
-// start starts the server and connects the lab to it. Nothing is subscribed yet.
+// start starts the servers and connects the lab to the first one. Nothing is subscribed
+// yet. With streams it returns when the bucket exists that brokers make.
 func (b *broker) start(ctx context.Context) error {
-	o := b.options
-	keeper := &doorkeeper{
-		version: b.creds.version, issuer: b.creds.issuerPublic, fleet: b.fleet, provisions: b.provisions, fips: o.FIPS, log: o.Logger,
-	}
-	ns, err := server.NewServer(&server.Options{
-		ServerName: "lab", Host: "127.0.0.1", Port: listenPort(o.Port), DontListen: o.InProcess, NoSigs: true,
-		CustomClientAuthentication: keeper, AlwaysEnableNonce: true,
-		TLSConfig: b.creds.brokerTLS, TLS: b.creds.brokerTLS != nil, TLSTimeout: 5, AuthTimeout: 5,
-		MaxPending: maxPending, MaxPayload: 1 << 20,
-	})
-	if err != nil {
-		return fmt.Errorf("configure broker: %w", err)
-	}
-	if err := keeper.openAccounts(ns); err != nil {
+	if err := b.reservePorts(); err != nil {
 		return err
 	}
-	logger := &natsLogger{log: o.Logger, fatal: make(chan string, 1)}
-	ns.SetLoggerV2(logger, false, false, false)
-	ns.Start()
-	b.mu.Lock()
-	b.server = ns
-	b.mu.Unlock()
-	err = errors.Join(b.connect(ctx, ns, b.main), b.connect(ctx, ns, b.nursery))
-	if err == nil && !o.InProcess {
-		if err = logger.listening(ctx, ns); err != nil {
-			err = fmt.Errorf("broker on 127.0.0.1:%d: %w", o.Port, err)
-		} else {
-			b.options.Port = ns.Addr().(*net.TCPAddr).Port // of the next start, too
-			if b.url == "" {
-				b.url = fmt.Sprintf("nats://127.0.0.1:%d", b.options.Port)
-			}
-		}
+	err := b.launch(ctx)
+	if err == nil {
+		ns, _ := b.running()
+		err = errors.Join(b.connect(ctx, ns, b.main), b.connect(ctx, ns, b.nursery))
+	}
+	if err == nil && b.options.Streams {
+		err = b.makeBucket(ctx)
 	}
 	if err == nil {
 		err = context.Cause(ctx)
@@ -81,6 +73,74 @@ func (b *broker) start(ctx context.Context) error {
 		b.stop()
 	}
 	return err
+}
+
+// launch starts the servers, and waits until they listen.
+func (b *broker) launch(ctx context.Context) error {
+	loggers := make([]*natsLogger, b.options.Brokers)
+	b.mu.Lock()
+	b.peers = make([]*server.Server, b.options.Brokers-1)
+	b.mu.Unlock()
+	for i := range loggers {
+		ns, logger, err := b.prepare(i)
+		if err != nil {
+			return err
+		}
+		ns.Start()
+		b.put(i, ns)
+		if loggers[i] = logger; b.options.Streams {
+			if err := b.openStreams(ns); err != nil {
+				return err
+			}
+		}
+	}
+	if b.options.InProcess {
+		return nil
+	}
+	for i, logger := range loggers {
+		if err := b.listening(ctx, i, logger); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listening waits until a server listens, and keeps its address.
+func (b *broker) listening(ctx context.Context, i int, logger *natsLogger) error {
+	ns := b.at(i)
+	if err := logger.listening(ctx, ns); err != nil {
+		return fmt.Errorf("broker on 127.0.0.1:%d: %w", b.port(i), err)
+	}
+	if i == len(b.urls) {
+		b.urls = append(b.urls, fmt.Sprintf("nats://127.0.0.1:%d", ns.Addr().(*net.TCPAddr).Port))
+	}
+	return nil
+}
+
+// prepare makes one server, not started.
+func (b *broker) prepare(i int) (*server.Server, *natsLogger, error) {
+	o := b.options
+	keeper := &doorkeeper{
+		version: b.creds.version, issuer: b.creds.issuerPublic, fleet: b.fleet, provisions: b.provisions, fips: o.FIPS, log: o.Logger,
+	}
+	options := &server.Options{
+		ServerName: serverName(i), Host: "127.0.0.1", Port: b.port(i), DontListen: o.InProcess, NoSigs: true,
+		CustomClientAuthentication: keeper, AlwaysEnableNonce: true,
+		TLSConfig: b.creds.brokerTLS, TLS: b.creds.brokerTLS != nil, TLSTimeout: 5, AuthTimeout: 5,
+		MaxPending: maxPending, MaxPayload: 1 << 20,
+	}
+	b.withStreams(i, options)
+	b.withPeers(i, options)
+	ns, err := server.NewServer(options)
+	if err != nil {
+		return nil, nil, fmt.Errorf("configure broker: %w", err)
+	}
+	if err := keeper.openAccounts(ns); err != nil {
+		return nil, nil, err
+	}
+	logger := &natsLogger{log: o.Logger, fatal: make(chan string, 1)}
+	ns.SetLoggerV2(logger, false, false, false)
+	return ns, logger, nil
 }
 
 // openAccounts makes the two accounts. Lifecycle events of nodes in provisioning mode
@@ -128,20 +188,15 @@ func (b *broker) stop() {
 	b.main.close()
 	b.nursery.close()
 	b.mu.Lock()
-	ns := b.server
-	b.server = nil
+	all := append([]*server.Server{b.server}, b.peers...)
+	b.server, b.peers = nil, nil
 	b.mu.Unlock()
-	if ns != nil {
-		ns.Shutdown()
-		ns.WaitForShutdown()
+	for _, ns := range all {
+		if ns != nil {
+			ns.Shutdown()
+			ns.WaitForShutdown()
+		}
 	}
-}
-
-func listenPort(port int) int {
-	if port == 0 {
-		return server.RANDOM_PORT
-	}
-	return port
 }
 
 // natsLogger hands the broker's own messages on. The server has no other way to report

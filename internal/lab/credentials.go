@@ -30,6 +30,7 @@ const (
 	// operatorName is privileged: any caller id may use its certificate, so that the
 	// lab works whatever USER is.
 	operatorName = "operator.privileged.mcollective"
+	bobName      = "bob.mcollective" // another operator, of a lab with streams
 	validity     = 10 * 365 * 24 * time.Hour
 )
 
@@ -58,7 +59,7 @@ func newCredentials(o Options) (*credentials, error) {
 	}
 	if o.Protocol == 2 {
 		c.version = choria.V2
-		err = c.makeTokens()
+		err = c.makeTokens(o)
 	}
 	if err != nil {
 		return nil, err
@@ -89,15 +90,18 @@ func (c *credentials) makeCertificates(o Options) error {
 			return fmt.Errorf("generate operator key: %w", err)
 		}
 	}
-	cert, err := authority.issue(&x509.Certificate{
-		Subject: pkix.Name{CommonName: operatorName}, DNSNames: []string{operatorName},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, key.Public())
-	if err != nil {
-		return fmt.Errorf("issue operator certificate: %w", err)
+	if err := c.makeOperator(authority, "operator", operatorName, key); err != nil {
+		return err
 	}
-	c.files["operator.pem"] = pemOf("CERTIFICATE", cert)
-	c.files["operator.key"] = pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
+	if o.Streams {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			return fmt.Errorf("generate operator key: %w", err)
+		}
+		if err := c.makeOperator(authority, "bob", bobName, key); err != nil {
+			return err
+		}
+	}
 	c.settings = []string{
 		"identity = " + operatorName,
 		"plugin.security.provider = file",
@@ -105,6 +109,20 @@ func (c *credentials) makeCertificates(o Options) error {
 		"plugin.security.file.key = %s/operator.key",
 		"plugin.security.file.ca = %s/ca.pem",
 	}
+	return nil
+}
+
+// makeOperator makes the certificate of an operator of v1, with its files.
+func (c *credentials) makeOperator(authority *authority, file, name string, key *rsa.PrivateKey) error {
+	cert, err := authority.issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, key.Public())
+	if err != nil {
+		return fmt.Errorf("issue operator certificate: %w", err)
+	}
+	c.files[file+".pem"] = pemOf("CERTIFICATE", cert)
+	c.files[file+".key"] = pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
 	return nil
 }
 
@@ -131,7 +149,7 @@ func (c *credentials) makeBrokerTLS(authority *authority, o Options) error {
 }
 
 // makeTokens makes the operator's and the provisioner's tokens, and their keys.
-func (c *credentials) makeTokens() error {
+func (c *credentials) makeTokens(o Options) error {
 	callers := map[string]security.ClientClaims{
 		"operator": {
 			CallerID: "choria=operator", Agents: []string{"*"},
@@ -141,6 +159,9 @@ func (c *credentials) makeTokens() error {
 			CallerID: "choria=provisioner", Agents: []string{"*"},
 			Permissions: security.ClientPermissions{FleetManagement: true, EventsViewer: true, ElectionUser: true, Provisioner: true},
 		},
+	}
+	if o.Streams {
+		streamCallers(callers)
 	}
 	for name, claims := range callers {
 		public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -166,6 +187,26 @@ func (c *credentials) makeTokens() error {
 		"plugin.security.choria.ca = %s/ca.pem",
 	}
 	return nil
+}
+
+// streamCallers gives the operator what shared runs need, and adds callers with less.
+func streamCallers(callers map[string]security.ClientClaims) {
+	plain := callers["operator"]
+	with := func(name string, allow func(*security.ClientClaims)) {
+		claims := plain
+		claims.CallerID = "choria=" + name
+		allow(&claims)
+		callers[name] = claims
+	}
+	all := func(claims *security.ClientClaims) {
+		claims.Permissions.StreamsUser = true
+		claims.PubSubjects = []string{"$JS.API.STREAM.CREATE.KV_FLEETCTL"}
+	}
+	with("operator", all)
+	with("bob", all)
+	with("streams", func(claims *security.ClientClaims) { claims.Permissions.StreamsUser = true })
+	with("election", func(claims *security.ClientClaims) { claims.Permissions.ElectionUser = true })
+	with("plain", func(*security.ClientClaims) {})
 }
 
 func (c *credentials) makeProvisioningTokens(o Options) error {
@@ -207,7 +248,8 @@ func (c *credentials) mainCollective() string {
 }
 
 // write puts the client's files into dir, private ones with mode 0600.
-func (c *credentials) write(dir, url, provisionerPassword string) error {
+func (c *credentials) write(dir string, urls []string, provisionerPassword string) error {
+	url := strings.Join(urls, ",")
 	if url == "" {
 		url = "nats://in-process.invalid:4222"
 	}
@@ -217,7 +259,7 @@ func (c *credentials) write(dir, url, provisionerPassword string) error {
 		}
 	}
 	common := []string{
-		"loglevel = warn", "color = false", "plugin.choria.use_srv = false",
+		"loglevel = warn", "color = false", "plugin.choria.use_srv = false", "plugin.fleetctl.practice = true",
 		"plugin.choria.middleware_hosts = " + url,
 	}
 	for _, line := range c.settings {
@@ -233,16 +275,38 @@ func (c *credentials) write(dir, url, provisionerPassword string) error {
 		"collectives = provisioning", "main_collective = provisioning",
 		"plugin.nats.user = " + provisionerUser, "plugin.nats.pass = " + provisionerPassword,
 	}, common...)
-	for i, line := range provisioner {
-		provisioner[i] = strings.ReplaceAll(line, dir+"/operator.jwt", dir+"/provisioner.jwt")
-		provisioner[i] = strings.ReplaceAll(provisioner[i], dir+"/operator.seed", dir+"/provisioner.seed")
+	files := map[string][]string{"client.conf": client, "provisioner.conf": c.as(provisioner, dir, "provisioner")}
+	for file := range c.files {
+		name, signs := strings.CutSuffix(file, ".key")
+		if !signs {
+			name, signs = strings.CutSuffix(file, ".seed")
+		}
+		if signs && name != "operator" && name != "provisioner" {
+			files["client-"+name+".conf"] = c.as(client, dir, name)
+		}
 	}
-	for name, lines := range map[string][]string{"client.conf": client, "provisioner.conf": provisioner} {
+	for name, lines := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			return fmt.Errorf("write client configuration: %w", err)
 		}
 	}
 	return nil
+}
+
+// as is a configuration of the operator's, made another caller's.
+func (c *credentials) as(lines []string, dir, name string) []string {
+	out := make([]string, len(lines))
+	for i, line := range lines {
+		for _, suffix := range []string{".jwt", ".seed", ".pem", ".key"} {
+			if _, ok := c.files[name+suffix]; ok {
+				line = strings.Replace(line, dir+"/operator"+suffix, dir+"/"+name+suffix, 1)
+			}
+		}
+		if out[i] = line; line == "identity = "+operatorName && name == "bob" {
+			out[i] = "identity = " + bobName
+		}
+	}
+	return out
 }
 
 // authority is a throwaway CA; its key is never written.

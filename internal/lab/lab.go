@@ -77,8 +77,11 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l.broker = newBroker(o, creds)
-	if err := l.broker.start(ctx); err != nil {
+	if err := l.broker.makeStore(); err != nil {
 		return nil, err
+	}
+	if err := l.broker.start(ctx); err != nil {
+		return nil, errors.Join(err, l.broker.removeStore())
 	}
 	l.populate()
 	err = l.broker.flush()
@@ -138,7 +141,7 @@ func (l *Lab) writeFiles() error {
 		return fmt.Errorf("make lab folder: %w", err)
 	}
 	l.dir = absolute
-	return l.creds.write(absolute, l.URL(), l.broker.provisions)
+	return l.creds.write(absolute, l.broker.urls, l.broker.provisions)
 }
 
 // Close removes a temporary folder, keys first of all, then ends the fleet and the broker.
@@ -168,7 +171,7 @@ func (l *Lab) Close() error {
 	l.brokerMu.Lock()
 	defer l.brokerMu.Unlock()
 	l.broker.stop()
-	return err
+	return errors.Join(err, l.broker.removeStore())
 }
 
 // enter reports whether the lab still runs; if so the caller must call running.Done.
@@ -206,7 +209,7 @@ func (l *Lab) Dir() string { return l.dir }
 func (l *Lab) Issuer() crypto.Signer { return l.creds.issuer }
 
 // URL is the broker's address for clients, "" for an in-process lab.
-func (l *Lab) URL() string { return l.broker.url }
+func (l *Lab) URL() string { return l.broker.url() }
 
 // InProcessConn makes a connection to the broker without a socket and without TLS; *Lab
 // thereby is a nats.InProcessConnProvider. In v2 the token is still checked.
@@ -342,10 +345,10 @@ func (l *Lab) neighbor(n *node) *node {
 
 // brokerName is the broker's address as servers write it into what they send.
 func (l *Lab) brokerName() string {
-	if l.broker.url == "" {
+	if l.broker.url() == "" {
 		return "nats://in-process"
 	}
-	return l.broker.url
+	return l.broker.url()
 }
 
 // uuid writes 16 bytes as a version 4 UUID.

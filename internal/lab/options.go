@@ -148,6 +148,15 @@ type Options struct {
 	// FIPS makes the broker let clients receive replies to the SHA-256 of their caller id only,
 	// as brokers in FIPS mode do; protocol v2 only.
 	FIPS bool
+	// Streams gives the broker JetStream, with the bucket that Choria brokers make. In v2 the
+	// operator's token then has the permission streams_user and may make the bucket FLEETCTL;
+	// client-bob.conf is a second operator, client-streams.conf one who may make no bucket,
+	// client-election.conf one who has only the permission election_user, client-plain.conf
+	// one without any for streams.
+	Streams bool
+	// Brokers is how many servers the broker is a cluster of; 0 means 1. Nodes are connected
+	// to the first. More than one needs Streams and a listener.
+	Brokers int
 	// KeepLog makes every node remember what it received and did, for Log. It costs some
 	// 60 bytes an entry, without a bound.
 	KeepLog bool
@@ -157,6 +166,9 @@ type Options struct {
 
 // maxNodes bounds a fleet to what one process simulates well.
 const maxNodes = 200_000
+
+// maxBrokers is as many copies as a stream may have.
+const maxBrokers = 5
 
 // maxVersion is the longest version that choria_provision#release_update takes.
 const maxVersion = 32
@@ -188,6 +200,12 @@ func (o Options) Validate() error {
 	if o.Protocol == 1 && o.FIPS {
 		return errors.New("a broker in FIPS mode: only that of protocol 2 limits reply subjects")
 	}
+	if o.Brokers < 1 || o.Brokers > maxBrokers {
+		return fmt.Errorf("a cluster of %d brokers: want 1 to %d", o.Brokers, maxBrokers)
+	}
+	if o.Brokers > 1 && (!o.Streams || o.InProcess) {
+		return errors.New("a cluster of brokers: it needs streams and a listener")
+	}
 	sum := 0
 	for _, fault := range o.Faults.list() {
 		sum += fault.amount.Of(o.Nodes)
@@ -204,6 +222,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Protocol == 0 {
 		o.Protocol = 1
+	}
+	if o.Brokers == 0 {
+		o.Brokers = 1
 	}
 	if o.Token == "" {
 		o.Token = "s3cret"

@@ -29,7 +29,7 @@ func (l *loop) event(e startup) {
 			w.sees = unseen
 			l.end(w, batch.Acted)
 		case l.v.o.Action == Restart && !w.replied && !known: // reported even when the node was reported before
-			w.told = true
+			w.reported = true
 			l.yieldProof(batch.Proof{Node: w.node, Found: batch.Unproved, Time: time.Now(), Reason: l.v.unproved(w, l.stopEvents == nil)})
 		}
 		return

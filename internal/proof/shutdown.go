@@ -16,7 +16,7 @@ func (l *loop) absent(w *watched, asked moment) {
 	if w.goneLast = max(w.goneLast, asked); l.v.o.Action == Shutdown {
 		l.down(w)
 	}
-	l.tell(w)
+	l.reportSilent(w)
 }
 
 // broken ends a row of absences when the poll before this one did not find the node absent.

@@ -8,9 +8,9 @@ import (
 
 // The meaning of no answer.
 
-// inVain reports whether the first look after the time to act shows no sign of the act of a silent target.
-func (l *loop) inVain(w *watched) bool {
-	if w.replied || w.told || w.decisive == never || l.nodes[w.node] != w {
+// noSign reports whether the first look after the time to act shows no sign of the act of a silent target.
+func (l *loop) noSign(w *watched) bool {
+	if w.replied || w.reported || w.decisive == never || l.nodes[w.node] != w {
 		return false
 	}
 	sign := w.since != never && l.v.o.Action != Shutdown || w.sees == uncertain && w.track.looks < 2 ||
@@ -19,12 +19,13 @@ func (l *loop) inVain(w *watched) bool {
 	return !sign && closed && !l.cutOff(w)
 }
 
-// tell answers for a silent target without a sign of the act: the run need not wait for it. It is still watched.
-func (l *loop) tell(w *watched) {
-	if !l.inVain(w) {
+// reportSilent reports a silent target without a sign of the act as unproved, once: the run need not wait for it. The
+// target is still watched.
+func (l *loop) reportSilent(w *watched) {
+	if !l.noSign(w) {
 		return
 	}
-	w.told = true
+	w.reported = true
 	l.yieldProof(batch.Proof{Node: w.node, Found: batch.Unproved, Time: time.Now(), Reason: l.v.unproved(w, l.stopEvents == nil)})
 }
 

@@ -184,13 +184,13 @@ func (l *loop) tick() {
 			l.end(w, found)
 			continue
 		}
-		if l.inVain(w) {
+		if l.noSign(w) {
 			if !drained {
 				drained = true
 				l.drain()
 				continue
 			}
-			l.tell(w)
+			l.reportSilent(w)
 		}
 		ask = append(ask, w)
 		w.next = now + time.Hour // out of the way; planned when asked
@@ -315,7 +315,7 @@ func (l *loop) reply(r rpcclient.Reply) {
 	seen, before := lookOf(r, poll.start), w.start
 	sees, note := l.v.judge(w.past, r, seen, w.track.add(seen))
 	w.heard, w.quiet, w.gone, w.sees, w.start, w.note, w.unsent = max(w.heard, now), never, never, sees, seen.start, note, false
-	defer l.tell(w)
+	defer l.reportSilent(w)
 	if l.v.o.Action == Shutdown {
 		w.since = max(w.since, now)
 		return
@@ -359,7 +359,7 @@ func (l *loop) drain() {
 // end answers for a node. What was already reported of a node that never replied is not repeated.
 func (l *loop) end(w *watched, f batch.Finding) {
 	l.drop(w)
-	if f != batch.Acted && w.told {
+	if f != batch.Acted && w.reported {
 		return
 	}
 	p := batch.Proof{Node: w.node, Found: f, Time: time.Now()}

@@ -25,16 +25,16 @@ const never moment = math.MinInt64
 // watched is a target on its way to a proof. There may be 100,000 of them.
 type watched struct {
 	past
-	track   track
-	node    string
-	replied bool
-	told    bool     // of a silent node: the run no longer waits for it
-	last    bool     // the last poll was sent
-	anytime bool     // it may act long before it is due
-	tardy   bool     // the sign of the act came too late to see whether it lasts
-	unsent  bool     // the last poll could not be sent
-	sees    sighting // by its last answer
-	slot    int      // in the queue
+	track    track
+	node     string
+	replied  bool
+	reported bool     // of a silent node: the run no longer waits for it
+	last     bool     // the last poll was sent
+	anytime  bool     // it may act long before it is due
+	tardy    bool     // the sign of the act came too late to see whether it lasts
+	unsent   bool     // the last poll could not be sent
+	sees     sighting // by its last answer
+	slot     int      // in the queue
 
 	due      moment // it has acted by then, if it does
 	deadline moment // no new sign of the act is looked for after this
@@ -127,7 +127,7 @@ func (w *watched) plan(now moment, shutdown bool, settle, answer time.Duration) 
 		next = min(next, w.since+settle)
 	}
 	switch {
-	case w.replied || w.told:
+	case w.replied || w.reported:
 	case w.decisive != never:
 		next = min(next, max(now+firstPause, w.decisive+answer))
 	case now < w.due && !w.anytime: // looked at once already; nothing will have changed before

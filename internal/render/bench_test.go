@@ -37,9 +37,9 @@ func BenchmarkText(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/node")
 }
 
-func BenchmarkProgress(b *testing.B) {
-	p := NewBar(io.Discard, 100000, 100)
-	for n := 0; b.Loop(); n++ {
-		p.Update(Snapshot{Batch: 1, Batches: 10, Planned: 100000, Done: n % 100000, Accepted: n, Waiting: "replies"})
+func BenchmarkView(b *testing.B) {
+	v := aView(func(*View) {})
+	for b.Loop() {
+		v.Lines(80, 24, true)
 	}
 }

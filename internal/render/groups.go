@@ -102,7 +102,11 @@ func writeGroups(w io.Writer, groups []Group, o TextOptions) {
 		fmt.Fprintln(w) // verbose replies end without an empty line
 	}
 	for _, g := range groups {
-		fmt.Fprintf(w, "%s: %s\n", plain.Count(len(g.Nodes), "node"), yellow.paint(o.Color, oneLine(g.Cause)))
+		c := yellow
+		if g.Good {
+			c = green
+		}
+		fmt.Fprintf(w, "%s: %s\n", plain.Count(len(g.Nodes), "node"), c.paint(o.Color, oneLine(g.Cause)))
 		for _, l := range wrapNames(oneLine(discovery.Fold(g.Nodes)), o.Width-len(groupIndent)) {
 			fmt.Fprintf(w, "%s%s\n", groupIndent, l)
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/internal/plain"
 	"fleetctl/rpcclient"
 )
@@ -111,12 +112,8 @@ func JSON(w io.Writer, r Result) error {
 	d.print("],\n")
 	d.member("request_stats", r.Stats)
 	d.member("summaries", summaries(r.Summaries))
-	version := r.SchemaVersion
-	if version == 0 {
-		version = SchemaVersion
-	}
 	d.print(documentIndent + `"schema_version": `)
-	d.value(version, documentIndent)
+	d.value(SchemaVersion, documentIndent)
 	if r.Run != nil {
 		d.print(",\n" + documentIndent + `"run": `)
 		d.value(r.Run, documentIndent)
@@ -190,6 +187,7 @@ type line struct {
 	Batch            any             `json:"batch,omitempty"`
 	Gate             any             `json:"gate,omitempty"`
 	Node             any             `json:"node,omitempty"`
+	Proof            *Proof          `json:"proof,omitempty"`
 	Plan             any             `json:"plan,omitempty"`
 	Group            any             `json:"group,omitempty"`
 	Fleet            any             `json:"fleet,omitempty"`
@@ -249,6 +247,18 @@ func (l Lines) Plan(v any) error { return l.write(line{Kind: "plan", Plan: v}) }
 
 // Node writes the result of one node, as the key node.
 func (l Lines) Node(v any) error { return l.write(line{Kind: "node", Node: v}) }
+
+// Proof is what was found out about a node, and the state that the node is in by now.
+type Proof struct {
+	Identity string        `json:"identity"`
+	Found    batch.Finding `json:"found"`
+	State    batch.State   `json:"state"`
+	Time     time.Time     `json:"time,omitzero"`
+	Reason   string        `json:"reason,omitempty"`
+}
+
+// Proof writes a proof, as the key proof.
+func (l Lines) Proof(p Proof) error { return l.write(line{Kind: "proof", Proof: &p}) }
 
 // Group writes how many nodes share a value, as the key group.
 func (l Lines) Group(v any) error { return l.write(line{Kind: "group", Group: v}) }

@@ -57,7 +57,41 @@ func TestTableWidthIsThatOfTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, _, _ := strings.Cut(out.String(), "\n")
-	if got, want := TableWidth(header, rows), utf8.RuneCountInString(first); got != want {
+	if got, want := tableWidth(header, rows), utf8.RuneCountInString(first); got != want {
 		t.Errorf("got %d, want %d", got, want)
+	}
+}
+
+// A table becomes as narrow as its terminal: first it has fewer columns, then shorter cells; it is never wrapped.
+func TestTablesFitTheTerminal(t *testing.T) {
+	header := []string{"Node", "Version", "Uptime"}
+	rows := [][]string{{"web01.ams1.example.net", "0.30.2", "3 days"}, {"db01.fra1.example.net", "a version as long as a sentence", ""}}
+	for _, tt := range []struct {
+		width int
+		want  []string // of the first and the last row
+	}{
+		{0, []string{"web01.ams1.example.net", "3 days", "a version as long as a sentence"}},
+		{80, []string{"web01.ams1.example.net", "3 days", "a version as long as a sentence"}},
+		{62, []string{"web01.ams1.example.net", "a version as long as a sentence"}},
+		{40, []string{"web01.ams1.exam…", "a version as lon…"}},
+		{24, []string{"web01.a…", "a versio…"}},
+	} {
+		var b strings.Builder
+		if err := FitTable(&b, header, rows, tt.width, "Uptime"); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("width %d: no %q in\n%s", tt.width, want, b.String())
+			}
+		}
+		if strings.Contains(b.String(), "Uptime") != (tt.width == 0 || tt.width == 80) {
+			t.Errorf("width %d: the columns of\n%s", tt.width, b.String())
+		}
+		for line := range strings.Lines(b.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); tt.width > 0 && n > tt.width {
+				t.Errorf("width %d: a line of %d: %s", tt.width, n, line)
+			}
+		}
 	}
 }

@@ -114,6 +114,24 @@ func counts(c batch.Counts) string {
 	return strings.Join(parts, ", ")
 }
 
+// SuccessGroups are the nodes on which the action succeeded, in one group; an accepted one did only where nothing is proved.
+func SuccessGroups(s batch.Summary, proves bool) []Group {
+	var names []string
+	for n := range s.Results() {
+		if n.State == batch.Verified || n.State == batch.Accepted && !proves {
+			names = append(names, n.Identity)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	word := batch.Accepted
+	if proves {
+		word = batch.Verified
+	}
+	return []Group{{Cause: word.String(), Nodes: names, Good: true}}
+}
+
 // StateGroups groups nodes by state and reason: unverified, absent, unknown and not-sent nodes, and accepted nodes
 // that have a reason. The footer lists the no-reply nodes, so they are included only if their reason is grave.
 func StateGroups(s batch.Summary) []Group {
@@ -142,31 +160,20 @@ func StateGroups(s batch.Summary) []Group {
 		if !ok {
 			i = len(groups)
 			at[k] = i
-			cause := n.State.String()
-			if n.Reason != "" {
-				cause += ": " + explain(n.Reason)
-			}
-			groups = append(groups, Group{Cause: cause})
+			groups = append(groups, Group{Cause: Cause(n)})
 		}
 		groups[i].Nodes = append(groups[i].Nodes, n.Identity)
 	}
 	return gravestFirst(groups)
 }
 
-// BatchStep writes the result of a batch, before the next one: the counts, and the nodes that did not succeed, by their
-// state. Details has a line for each of those.
+// BatchStep writes what went wrong in a batch, before the next one: the nodes that did not succeed, by their state. Details has a line for each of those.
 func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 	var out strings.Builder
-	if !details {
-		fmt.Fprintf(&out, "batch %d: %s of %s; %s left\n", s.Done, counts(s.Last.States), plain.Count(s.Last.Nodes, "node"), plain.Count(s.Left, "node"))
-	}
 	groups := map[string][]string{}
 	var causes []string
 	for _, n := range s.Trouble {
-		cause := n.State.String()
-		if n.Reason != "" {
-			cause += ": " + explain(n.Reason)
-		}
+		cause := Cause(n)
 		if details {
 			fmt.Fprintf(&out, "  %s  %s\n", oneLine(n.Identity), cause)
 			continue
@@ -214,8 +221,8 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	line("Command", strings.Join(f.Command, " "))
 	line("Caller", f.Caller)
 	line("By", f.By)
-	line("Started", when(s.Started))
-	line("Ended", when(s.Ended))
+	line("Started", When(s.Started))
+	line("Ended", When(s.Ended))
 	line("Status", f.Status)
 	how := plain.Count(len(s.Batches), "batch")
 	if s.Rolling {
@@ -238,7 +245,7 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	if _, err := io.WriteString(w, out.String()); err != nil {
 		return err
 	}
-	groups := allGroups(s)
+	groups := RunGroups(s)
 	if len(groups) == 0 {
 		return nil
 	}
@@ -278,28 +285,37 @@ func gateReport(gates []batch.GateResult) (lines []string) {
 	return lines
 }
 
-func when(t time.Time) string {
+// When is a time with its zone, that of this machine; empty for none.
+func When(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
 	return t.Local().Format("2006-01-02 15:04:05 -0700")
 }
 
-// allGroups gathers every node by its state and, where there is one, its reason; proofs differ from node to node and
-// are left to the JSON document.
-func allGroups(s batch.Summary) []Group {
+// Cause is a node's state with its reason, and what that means.
+func Cause(n batch.Result) string {
+	if n.Reason == "" {
+		return n.State.String()
+	}
+	return n.State.String() + ": " + explain(n.Reason)
+}
+
+// RunGroups gathers every node by its state and, where there is one, its reason; proofs differ from node to node and
+// are left to the documents.
+func RunGroups(s batch.Summary) []Group {
 	at := map[string]int{}
 	var groups []Group
 	for n := range s.Results() {
 		cause := n.State.String()
-		if n.Reason != "" && n.State != batch.Verified {
-			cause += ": " + explain(n.Reason)
+		if n.State != batch.Verified {
+			cause = Cause(n)
 		}
 		i, ok := at[cause]
 		if !ok {
 			i = len(groups)
 			at[cause] = i
-			groups = append(groups, Group{Cause: cause})
+			groups = append(groups, Group{Cause: cause, Like: n})
 		}
 		groups[i].Nodes = append(groups[i].Nodes, n.Identity)
 	}

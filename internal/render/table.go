@@ -57,8 +57,8 @@ func Table(w io.Writer, title string, header []string, rows [][]string) error {
 	return err
 }
 
-// TableWidth is how many columns Table takes.
-func TableWidth(header []string, rows [][]string) int {
+// tableWidth is how many columns Table takes.
+func tableWidth(header []string, rows [][]string) int {
 	widths := make([]int, len(header))
 	measure(widths, header)
 	for _, row := range rows {
@@ -69,6 +69,70 @@ func TableWidth(header []string, rows [][]string) int {
 		total += n + 3 // a blank on either side, and the border
 	}
 	return total
+}
+
+// leastCell is how narrow a column becomes at most before another one is cut too.
+const leastCell = 8
+
+// FitTable is Table for a terminal of so many columns: first the columns of drop are left out, by their titles and in that
+// order, then the widest cells are cut. A width of 0 is any.
+func FitTable(w io.Writer, header []string, rows [][]string, width int, drop ...string) error {
+	for _, title := range drop {
+		if width <= 0 || tableWidth(header, rows) <= width {
+			break
+		}
+		at := slices.Index(header, title)
+		if at < 0 {
+			continue
+		}
+		header = slices.Delete(slices.Clone(header), at, at+1)
+		less := make([][]string, len(rows))
+		for i, row := range rows {
+			less[i] = slices.Delete(slices.Clone(row), at, min(at+1, len(row)))
+		}
+		rows = less
+	}
+	if width > 0 && tableWidth(header, rows) > width {
+		header, rows = cutCells(header, rows, width)
+	}
+	return Table(w, "", header, rows)
+}
+
+// cutCells shortens the widest columns, one after another, until the table fits or every column is as narrow as it may be.
+func cutCells(header []string, rows [][]string, width int) (cutHeader []string, cutRows [][]string) {
+	widths := make([]int, len(header))
+	measure(widths, header)
+	for _, row := range rows {
+		measure(widths, row)
+	}
+	total := 1 + 3*len(widths)
+	for _, n := range widths {
+		total += n
+	}
+	for ; total > width; total-- {
+		widest := 0
+		for i, n := range widths {
+			if n > widths[widest] {
+				widest = i
+			}
+		}
+		if widths[widest] <= leastCell {
+			break
+		}
+		widths[widest]--
+	}
+	shorten := func(row []string) []string {
+		out := make([]string, len(row))
+		for i, cell := range row {
+			out[i] = cut(oneLine(cell), widths[i])
+		}
+		return out
+	}
+	cutRows = make([][]string, len(rows))
+	for i, row := range rows {
+		cutRows[i] = shorten(row)
+	}
+	return shorten(header), cutRows
 }
 
 // ruleOff puts the rule below a header before the bottom border, of the same shape.

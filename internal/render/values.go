@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/rpcclient"
 )
 
@@ -36,12 +37,12 @@ type Result struct {
 	Summaries json.RawMessage
 	// Run is the state of the run, marshaled as the last key; nil leaves the key out.
 	Run any
-	// SchemaVersion zero means the current one.
-	SchemaVersion int
 }
 
 // Group is a set of nodes that share one cause.
 type Group struct {
 	Cause string
 	Nodes []string
+	Good  bool         // no failure
+	Like  batch.Result // the first of the nodes of a run
 }

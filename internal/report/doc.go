@@ -1,6 +1,6 @@
-// Package report prints a run or a survey of the fleet as it happens: one model of events (those of internal/run), and
-// several printers (text, JSON, lines, tables, csv, junit).
+// Package report prints a run or a survey of the fleet as it happens. It has one model of events (those of internal/run)
+// and several printers (text, JSON, lines, tables, csv, junit). Its Notifier starts the command of --on-event.
 //
-// It collects the events and prints them; it makes no decision about a run. The caller hands in streams, widths and
-// options, and a function for the exit code that a document shows.
+// It makes no decision about a run. The caller hands in the streams, their widths, the options, and the function that
+// computes the exit code which a document shows.
 package report

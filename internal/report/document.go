@@ -63,7 +63,7 @@ func (w *Writer) stats(r run.Result) render.Stats {
 
 func (w *Writer) textOptions(s batch.Summary, verdict string) render.TextOptions {
 	o := render.TextOptions{
-		Display: w.display(), Verbose: w.o.Verbose, Color: w.o.Out.Color && w.o.File == nil, Width: w.o.Out.Width,
+		Display: w.heard.display, Verbose: w.o.Verbose, Color: w.o.Out.Color && w.o.File == nil, Width: w.o.Out.Width,
 		Outputs: make(map[string]render.Output, len(w.call.Action.Outputs)), Summaries: w.heard.sums.Text(), Verdict: verdict,
 	}
 	for name, out := range w.call.Action.Outputs {
@@ -71,6 +71,9 @@ func (w *Writer) textOptions(s batch.Summary, verdict string) render.TextOptions
 	}
 	if s.Nodes > 0 {
 		o.Groups = render.StateGroups(s)
+		if w.foldsSuccesses() {
+			o.Groups = append(o.Groups, render.SuccessGroups(s, w.call.Proves != 0)...)
+		}
 	}
 	return o
 }
@@ -87,7 +90,7 @@ func (w *Writer) answered(e run.Answered) error {
 	if !r.OK() {
 		node.State, node.Reason = batch.Refused, r.Message
 	}
-	w.warnFilter()
+	w.live.warnFilter(&w.heard)
 	result := render.Result{Agent: w.call.Agent, Action: w.call.Action.Name, Replies: w.heard.shown, Stats: stats, Summaries: w.heard.summaries()}
 	return w.write(account{result: result, text: w.textOptions(batch.Summary{}, ""), nodes: []batch.Result{node}, code: w.o.Code(e.Result())})
 }
@@ -115,6 +118,8 @@ func (w *Writer) print(a account) error {
 		return render.CSV(w.out, a.result, a.text.Outputs)
 	case Nodeset:
 		return render.Nodeset(w.out, w.succeeded(a.nodes))
+	case Markdown, HTML:
+		return writePage(w.out, w.o.Format, w.page(a))
 	case JUnit:
 		return render.JUnit(w.out, render.Suite{
 			Agent: w.call.Agent, Action: w.call.Action.Name, Run: a.id, Verdict: a.verdict, ExitCode: a.code,
@@ -142,7 +147,7 @@ func (w *Writer) succeeded(nodes []batch.Result) []string {
 
 // succeeded reports whether a node did what was asked, proved when something is proved.
 func succeeded(n batch.Result, proved bool) bool {
-	return n.State == batch.Verified || n.State == batch.Accepted && !proved
+	return n.State.Succeeded(proved)
 }
 
 // tail writes the lines that end a stream of JSON lines: every node, the aggregates, the statistics, the run.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"fleetctl/internal/plain"
 	"fleetctl/internal/render"
@@ -12,13 +13,14 @@ import (
 )
 
 // FleetFormats are what an inventory of a fleet can be written as.
-var FleetFormats = []Format{Text, Table, JSON, Lines, CSV, Nodeset}
+var FleetFormats = []Format{Text, Table, JSON, Lines, CSV, Nodeset, Markdown, HTML}
 
 // FleetOptions define what of a fleet's inventory is shown, and how.
 type FleetOptions struct {
 	Format      Format // unset: text, unless the inventory is only saved
 	GroupBy     string
-	Columns     []inventory.Column // of the table and of CSV
+	Columns     []inventory.Column // of the table, of CSV and of pages
+	Chosen      bool               // the columns were asked for by name
 	Order       inventory.Order
 	Facts       bool   // show the facts, in JSON and lines
 	Save        string // a file for the answers of the nodes
@@ -118,6 +120,9 @@ func newFleetSink(o FleetOptions) (fleetSink, error) {
 		}
 		return textSink{o.Out, options}, nil
 	}
+	if o.Format.Paged() {
+		return &pageSink{o: o}, nil
+	}
 	if o.GroupBy != "" {
 		return groupSink{o}, nil
 	}
@@ -144,6 +149,19 @@ func newFleetSink(o FleetOptions) (fleetSink, error) {
 	return s, err
 }
 
+// lessWanted are the titles of the columns that a narrow terminal does without, the least wanted first. Columns that were
+// asked for stay.
+func (o FleetOptions) lessWanted() []string {
+	if o.Chosen {
+		return nil
+	}
+	var titles []string
+	for _, c := range slices.Backward(o.Columns[min(len(o.Columns), 2):]) {
+		titles = append(titles, c.Title)
+	}
+	return titles
+}
+
 // textSink shows the counts.
 type textSink struct {
 	w io.Writer
@@ -165,7 +183,7 @@ func (s groupSink) end(t *inventory.Tally) error {
 	header, rows := render.FleetGroups(t, s.o.GroupBy)
 	switch s.o.Format {
 	case Table:
-		return render.Table(s.o.Out, "", header, rows)
+		return render.FitTable(s.o.Out, header, rows, s.o.Out.fit())
 	case CSV:
 		return render.CSVRows(s.o.Out, []string{s.o.GroupBy, "nodes", "upgradable"}, rows)
 	case JSON:
@@ -233,7 +251,7 @@ func (s *rowSink) end(t *inventory.Tally) error {
 		rows = append(rows, l.Cells)
 	}
 	if s.table {
-		return render.Table(s.o.Out, "", s.header, rows)
+		return render.FitTable(s.o.Out, s.header, rows, s.o.Out.fit(), s.o.lessWanted()...)
 	}
 	return s.csv.Close()
 }

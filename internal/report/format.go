@@ -18,11 +18,13 @@ const (
 	Senders
 	Nodeset
 	JUnit
+	Markdown
+	HTML
 	SendersJSON // upstream's --senders --json
 	formats
 )
 
-var formatNames = [formats]string{"unset", "text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit", "senders as json"}
+var formatNames = [formats]string{"unset", "text", "json", "jsonl", "table", "csv", "senders", "nodeset", "junit", "markdown", "html", "senders as json"}
 
 // String returns the name; it works for every value.
 func (f Format) String() string {
@@ -34,6 +36,9 @@ func (f Format) String() string {
 
 // forPeople reports whether the format is for a person: then the search for nodes is printed too.
 func (f Format) forPeople() bool { return f == Text || f == Table }
+
+// Paged reports whether the format is a page: a report with charts, for people who were not there.
+func (f Format) Paged() bool { return f == Markdown || f == HTML }
 
 // FormatError reports a name that is not a format of the command.
 type FormatError struct {

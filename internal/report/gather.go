@@ -12,6 +12,8 @@ import (
 
 // gathered collects the replies of a request: every reply is counted; replies to show are kept and aggregated.
 type gathered struct {
+	o          *Options
+	display    render.Display // the operator's choice of replies, else that of the agent's document
 	ok, failed int
 	shown      []rpcclient.Reply
 	sums       *ddl.Aggregator
@@ -20,12 +22,12 @@ type gathered struct {
 }
 
 // keepsSuccesses reports whether replies without an error are kept until the end.
-func (w *Writer) keepsSuccesses() bool {
-	switch w.o.Format {
-	case Lines, JUnit:
+func (g *gathered) keepsSuccesses() bool {
+	switch g.o.Format {
+	case Lines, JUnit, Markdown, HTML:
 		return false
 	case Text:
-		return w.display().Shows(0, w.o.Verbose)
+		return g.display.Shows(0, g.o.Verbose)
 	}
 	return true
 }
@@ -33,46 +35,39 @@ func (w *Writer) keepsSuccesses() bool {
 // maxGrown is the number of replies for which memory is allocated at once.
 const maxGrown = 100_000
 
-// hear counts a reply. It keeps or writes a reply that is to be shown.
-func (w *Writer) hear(r rpcclient.Reply) {
+// hear counts a reply, and keeps one that is to be shown at the end. It reports whether the reply is to be shown.
+func (g *gathered) hear(r rpcclient.Reply) bool {
 	if r.OK() {
-		w.heard.ok++
+		g.ok++
 	} else {
-		w.heard.failed++
+		g.failed++
 	}
-	if !w.shows(r) {
-		return
+	if !g.shows(r) {
+		return false
 	}
-	w.heard.sums.Add(r.Data)
-	switch w.o.Format {
-	case Lines:
-		w.keep(w.lines.Result(r))
-	case JUnit: // counts nodes, not replies
+	g.sums.Add(r.Data)
+	switch g.o.Format {
+	case Lines, JUnit, Markdown, HTML: // the former are written at once, the others count nodes, not replies
 	case Text:
-		if w.display().Shows(int(r.Code), w.o.Verbose) {
-			w.heard.shown = append(w.heard.shown, r)
+		if g.display.Shows(int(r.Code), g.o.Verbose) {
+			g.shown = append(g.shown, r)
 		}
 	default:
-		w.heard.shown = append(w.heard.shown, r)
+		g.shown = append(g.shown, r)
 	}
-}
-
-// display is the operator's choice of replies, else that of the agent's document.
-func (w *Writer) display() render.Display {
-	d, _ := render.ParseDisplay(w.o.Display, w.call.Action.Display)
-	return d
+	return true
 }
 
 // shows asks --filter-replies. A reply that it cannot be evaluated on is not shown, as upstream has it, but that is
 // reported.
-func (w *Writer) shows(r rpcclient.Reply) bool {
-	if w.o.Filter == nil {
+func (g *gathered) shows(r rpcclient.Reply) bool {
+	if g.o.Filter == nil {
 		return true
 	}
-	ok, err := w.o.Filter.Match(filter.ReplyEnv{Sender: r.Node, Message: r.Message, Code: int(r.Code), Data: r.Data, Time: r.Time.UTC()})
+	ok, err := g.o.Filter.Match(filter.ReplyEnv{Sender: r.Node, Message: r.Message, Code: int(r.Code), Data: r.Data, Time: r.Time.UTC()})
 	if err != nil {
-		if w.heard.unfit++; w.heard.why == nil {
-			w.heard.why = fmt.Errorf("%s: %w", r.Node, err)
+		if g.unfit++; g.why == nil {
+			g.why = fmt.Errorf("%s: %w", r.Node, err)
 		}
 		return false
 	}

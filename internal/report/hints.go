@@ -31,14 +31,14 @@ func secretsAgain(names []string) string {
 }
 
 // printHint prints the run's id and the command to type next.
-func (w *Writer) printHint(r run.Result) {
+func (l *Live) printHint(r run.Result) {
 	if r.ID == "" {
 		return
 	}
 	again := secretsAgain(r.Secrets)
 	switch s := r.Summary; {
 	case s.Open > 0:
-		w.say("%s", ToResume(r.ID, r.Secrets))
+		l.say("%s", ToResume(r.ID, r.Secrets))
 	case s.States.Failed()+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
 		var which strings.Builder
 		for _, state := range []struct {
@@ -49,9 +49,9 @@ func (w *Writer) printHint(r run.Result) {
 				which.WriteString(state.flag)
 			}
 		}
-		w.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, again)
+		l.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, again)
 	case s.States.Of(batch.Unknown) > 0:
-		w.say("hint: fleetctl cannot find out what the unknown nodes did: check their hosts; to send to them again, start a new run that names them")
+		l.say("hint: fleetctl cannot find out what the unknown nodes did: check their hosts; to send to them again, start a new run that names them")
 	}
 }
 
@@ -59,16 +59,16 @@ func (w *Writer) printHint(r run.Result) {
 const maxBehind = time.Second
 
 // warnBehind reports that this machine is too slow for so many replies.
-func (w *Writer) warnBehind(r run.Result) {
+func (l *Live) warnBehind(r run.Result) {
 	if r.Behind > maxBehind {
-		w.say("warning: this machine cannot keep up: replies that had arrived waited %s to be checked; they were counted", r.Behind.Round(time.Second/10))
+		l.say("warning: this machine cannot keep up: replies that had arrived waited %s to be checked; they were counted", r.Behind.Round(time.Second/10))
 	}
 	if r.Dropped > 0 {
-		w.say("warning: this machine cannot keep up: %d messages arrived and did not fit in memory; nodes without a reply may be among them", r.Dropped)
+		l.say("warning: this machine cannot keep up: %d messages arrived and did not fit in memory; nodes without a reply may be among them", r.Dropped)
 	}
 }
 
-func (w *Writer) warnStrays(s rpcclient.Strays) {
+func (l *Live) warnStrays(s rpcclient.Strays) {
 	if s.Total() == 0 {
 		return
 	}
@@ -77,12 +77,28 @@ func (w *Writer) warnStrays(s rpcclient.Strays) {
 		parts = append(parts, fmt.Sprintf("%d %s (%s)", s.Count[k], k, discovery.Fold(s.Names(k))))
 	}
 	slices.Sort(parts)
-	w.say("warning: replies that were rejected: %s", strings.Join(parts, "; "))
+	l.say("warning: replies that were rejected: %s", strings.Join(parts, "; "))
 }
 
 // warnFilter reports what the expression could not judge.
-func (w *Writer) warnFilter() {
-	if w.heard.unfit > 0 {
-		w.say("warning: --filter-replies could not be evaluated for %d replies, which are hidden: %v", w.heard.unfit, w.heard.why)
+func (l *Live) warnFilter(g *gathered) {
+	if g.unfit > 0 {
+		l.say("warning: --filter-replies could not be evaluated for %d replies, which are hidden: %v", g.unfit, g.why)
+	}
+}
+
+// tellRecord reports at once what the operator must not learn at the end only: the connection, pauses and gates.
+func (l *Live) tellRecord(r batch.Record) {
+	switch r.Kind {
+	case batch.KindLink, batch.KindSlots, batch.KindHours:
+		l.say("%s", r.Reason)
+	case batch.KindPaused:
+		l.say("%s: nothing new is sent; replies and proof continue", pausedBy(r))
+	case batch.KindContinued:
+		l.say("%s", pausedBy(r))
+	case batch.KindGate:
+		if lines := gateLines(r, &l.gate); len(lines) > 0 {
+			l.say("%s", strings.Join(lines, "\n"))
+		}
 	}
 }

@@ -189,6 +189,7 @@ const (
 	holdOperator hold = 1 << iota // an operator or a gate paused it
 	holdLink                      // there is no connection
 	holdQuestion                  // the operator is asked between batches
+	holdHours                     // it is outside of the hours in which batches begin
 )
 
 // hold sends the event that the run pauses. A run that has met a stop rule sends nothing new in any case: then there is nothing to
@@ -238,6 +239,12 @@ func (n *Notifier) recorded(r batch.Record) {
 			n.release(holdLink, r.Time, r.Reason)
 		} else {
 			n.hold(holdLink, r.Time, r.Reason)
+		}
+	case batch.KindHours:
+		if r.Until.IsZero() {
+			n.release(holdHours, r.Time, r.Reason)
+		} else {
+			n.hold(holdHours, r.Time, r.Reason)
 		}
 	case batch.KindIntent:
 		n.release(holdQuestion, r.Time, fmt.Sprintf("batch %d was confirmed", r.Batch))

@@ -11,7 +11,7 @@ import (
 )
 
 // StoredFormats are the formats of a record: it holds the result of every node, not the replies.
-var StoredFormats = []Format{Text, JSON, Nodeset, JUnit}
+var StoredFormats = []Format{Text, JSON, Nodeset, JUnit, Markdown, HTML}
 
 // runDocument is `runs show --json`.
 type runDocument struct {
@@ -30,10 +30,25 @@ type runDocument struct {
 	Run           render.Run `json:"run"`
 }
 
-// WriteStored writes the result of a recorded run, in one of StoredFormats; others are text. code is its exit code.
-func WriteStored(w io.Writer, format Format, r run.Stored, code, width int) error {
-	s, m := r.Progress.Summary(), r.Meta
-	switch format {
+// StoredOptions define how a record is shown.
+type StoredOptions struct {
+	Format Format   // one of StoredFormats; others are text
+	Code   int      // the exit code of the run
+	Width  int      // of text
+	By     []string // facts that a page shows; none: those of the record
+	Facts  string   // a saved inventory that has the values of By; "": the record has them
+}
+
+// WriteStored writes the result of a recorded run.
+func WriteStored(w io.Writer, r run.Stored, o StoredOptions) error {
+	s, m, code := r.Progress.Summary(), r.Meta, o.Code
+	switch o.Format {
+	case Markdown, HTML:
+		facts, err := o.facts(r)
+		if err != nil {
+			return err
+		}
+		return writePage(w, o.Format, runPage(r, facts))
 	case JSON:
 		return render.IndentedJSON(w, runDocument{
 			SchemaVersion: render.SchemaVersion, Agent: m.Agent, Action: m.Action, Status: r.Status(), Live: r.Live,
@@ -61,7 +76,7 @@ func WriteStored(w io.Writer, format Format, r run.Stored, code, width int) erro
 	return render.RunReport(w, s, render.RunFacts{
 		ID: r.ID, What: m.Agent + "#" + m.Action, Status: r.Status(), Command: m.Command, Caller: m.Caller,
 		By: m.User + "@" + m.Host, Torn: r.Torn,
-	}, width)
+	}, o.Width)
 }
 
 // RunLine is one run in `runs list`.

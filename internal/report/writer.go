@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"fleetctl/batch"
@@ -25,6 +24,16 @@ type Stream struct {
 	Terminal bool
 	Width    int  // in columns; 80 where there is no terminal
 	Color    bool // colors are welcome
+	// Live is the terminal when lines may be redrawn on it; nil where that is not so, or not wanted. Writer goes through it.
+	Live *Terminal
+}
+
+// fit is the width that a table has to fit into, 0 for any.
+func (s Stream) fit() int {
+	if !s.Terminal {
+		return 0
+	}
+	return s.Width
 }
 
 // Options define what of a run is shown, and how.
@@ -35,7 +44,7 @@ type Options struct {
 	Filter        *filter.ReplyExpr // nil shows every reply
 	Out, Err      Stream
 	File          *File // in place of Out; owned by the Writer
-	NoProgress    bool
+	PauseKey      bool  // the space bar pauses the run
 	// Code is the exit code that documents show of a result.
 	Code func(run.Result) int
 }
@@ -53,18 +62,19 @@ type Writer struct {
 	took     time.Duration
 	lineOpen bool // the count of discovered nodes is still to come on stderr's last line
 	heard    gathered
-	meter    meter
-	progress *render.Progress
+	live     *Live          // what stderr shows
+	progress batch.Progress // of the run that is followed
 	start    time.Time
 	links    time.Time // since when losses of the connection are ours to report
-	gate     string    // why the gates have not decided, as shown last
 	complete bool      // the whole result was written
+	typed    []string  // secrets that stand on the command line
 	err      error     // the first error of writing
 }
 
 // New returns a writer. The caller must call End.
 func New(o Options) *Writer {
-	w := &Writer{o: o, out: o.Out, start: time.Now(), progress: &render.Progress{}}
+	w := &Writer{o: o, out: o.Out, start: time.Now(), live: NewLive(o.Err)}
+	w.heard.o = &w.o
 	if o.File != nil {
 		w.out = bufio.NewWriter(o.File)
 	}
@@ -76,10 +86,15 @@ func New(o Options) *Writer {
 // End closes the output: a file is complete, or not there at all. err is how the run ended; it becomes a JSON line where
 // those were asked for. It returns err, or else what went wrong in writing.
 func (w *Writer) End(err error) error {
-	w.progress.Close(w.snapshot())
+	w.live.End()
 	w.release(nil)
 	if w.o.Format == Lines && err != nil {
 		w.keep(w.lines.Error(err))
+	}
+	if err == nil { // after the verdict; an error needs the operator's eyes first
+		for _, key := range w.typed {
+			w.live.say("hint: %s", SecretHint(key))
+		}
 	}
 	written := w.err
 	if w.o.File != nil {
@@ -109,35 +124,31 @@ func (w *Writer) keep(err error) {
 	}
 }
 
-func (w *Writer) snapshot() render.Snapshot {
-	if w.meter.progress == (batch.Progress{}) {
-		return render.Snapshot{}
-	}
-	return w.meter.snapshot()
-}
-
 // Report implements run.Reporter.
 func (w *Writer) Report(e run.Event) error {
 	switch e := e.(type) {
 	case run.SecretTyped:
-		w.say("hint: %s", SecretHint(e.Key))
+		w.typed = append(w.typed, e.Key)
 	case run.Noted:
-		w.progress.Clear()
 		if e.Level == run.Plain {
-			w.say("%s", e.Text)
+			w.live.say("%s", e.Text)
 		} else {
-			w.say("%s: %s", e.Level, e.Text)
+			w.live.say("%s: %s", e.Level, e.Text)
 		}
 	case run.Prepared:
 		w.call, w.start = e, time.Now()
 		w.heard.sums = e.Action.NewAggregator()
+		w.heard.display, _ = render.ParseDisplay(w.o.Display, e.Action.Display)
+		if w.foldsSuccesses() {
+			w.heard.display = render.DisplayDocFailed
+		}
 	case run.Searching:
 		w.searching(e)
 	case run.Found:
 		w.found(e)
 	case run.Proposed:
-		err := render.Plan(w.o.Err, e.Plan, e.Estimate, w.planOptions(w.o.Err, e.Proposal))
-		w.say("")
+		err := render.Plan(w.live.out, e.Plan, e.Estimate, w.planOptions(w.o.Err, e.Proposal))
+		w.live.say("")
 		return err
 	case run.Planned:
 		return w.planned(e.Proposal)
@@ -146,8 +157,7 @@ func (w *Writer) Report(e run.Event) error {
 	case run.Recorded:
 		w.recorded(e)
 	case run.Asking:
-		w.progress.Clear()
-		return render.BatchStep(w.o.Err, e.Step, e.Details, w.o.Err.Width)
+		return render.BatchStep(w.live.out, e.Step, e.Details, w.o.Err.Width)
 	case run.Forwarded:
 		w.complete = true
 		_, err := fmt.Fprintln(w.out, e.Request)
@@ -160,11 +170,6 @@ func (w *Writer) Report(e run.Event) error {
 	return nil
 }
 
-// say writes a line on stderr. Errors of writing to stderr are ignored.
-func (w *Writer) say(format string, args ...any) {
-	fmt.Fprintln(w.o.Err, plain.Text(fmt.Sprintf(format, args...)))
-}
-
 const searchingText = "Discovering nodes using the %s method .... "
 
 func (w *Writer) searching(e run.Searching) {
@@ -172,6 +177,8 @@ func (w *Writer) searching(e run.Searching) {
 	switch {
 	case w.o.Format == Lines:
 		w.keep(w.lines.Discovery(e.Method))
+	case w.o.Format.forPeople() && w.o.Err.Live != nil && !e.Piped:
+		w.live.Wait(func() string { return fmt.Sprintf(searchingText, e.Method) })
 	case w.o.Format.forPeople():
 		// A line is left open only where no other program writes: in a pipeline the other one does, until it has ended.
 		if w.lineOpen = w.o.Err.Terminal && !e.Piped; w.lineOpen {
@@ -182,18 +189,24 @@ func (w *Writer) searching(e run.Searching) {
 
 func (w *Writer) found(e run.Found) {
 	w.took = e.Took
+	w.live.End()
 	switch {
 	case e.Err != nil && w.lineOpen:
-		w.say("")
+		w.live.say("")
 	case e.Err != nil:
 	case w.o.Format == Lines:
 		w.keep(w.lines.Discovered(e.Nodes, e.Took, w.method))
 	case w.o.Format.forPeople():
 		if !w.lineOpen {
-			fmt.Fprintf(w.o.Err, searchingText, plain.Line(w.method))
+			fmt.Fprintf(w.live.out, searchingText, plain.Line(w.method))
 		}
-		w.say("%d", e.Nodes)
+		w.live.say("%d", e.Nodes)
 	}
+}
+
+// foldsSuccesses reports whether nodes on which the action succeeded are listed in one folded group, not one by one.
+func (w *Writer) foldsSuccesses() bool {
+	return w.call.Dangerous && w.o.Display == "" && !w.o.Verbose
 }
 
 // planOptions are how a plan is shown on a stream.
@@ -223,6 +236,8 @@ func (w *Writer) planned(p run.Proposal) error {
 		return render.IndentedJSON(w.out, doc)
 	case Lines:
 		return w.lines.Plan(doc)
+	case Markdown, HTML:
+		return writePage(w.out, w.o.Format, planPage(p))
 	}
 	return render.Plan(w.out, p.Plan, p.Estimate, w.planOptions(w.o.Out, p))
 }
@@ -230,26 +245,14 @@ func (w *Writer) planned(p run.Proposal) error {
 // began is called when the engine takes over.
 func (w *Writer) began(e run.Began) {
 	w.start, w.links = time.Now(), e.Links
-	w.meter = meter{progress: e.Progress}
 	w.name(e)
-	if w.keepsSuccesses() { // growing step by step copies the replies of large fleets several times
+	if w.heard.keepsSuccesses() { // growing step by step copies the replies of large fleets several times
 		w.heard.shown = slices.Grow(w.heard.shown, min(e.Progress.Counts().Total(), maxGrown))
 	}
-	hidden := w.o.NoProgress || !w.o.Err.Terminal && e.Progress.Batches() < 2 && !e.Progress.Plan().Rolls()
-	if w.progress = NewProgress(w.o.Err, e.Progress.Counts().Total(), hidden); w.o.Err.Terminal {
-		w.progress.Update(w.snapshot())
-	}
-}
-
-// NewProgress is a bar on a terminal and lines elsewhere, and shows nothing where it is hidden.
-func NewProgress(to Stream, nodes int, hidden bool) *render.Progress {
-	switch {
-	case hidden:
-		return &render.Progress{}
-	case to.Terminal:
-		return render.NewBar(to, nodes, to.Width)
-	}
-	return render.NewPlain(to)
+	w.progress = e.Progress
+	w.live.begin(e.Progress, render.View{
+		Run: e.ID, What: w.call.Action.Name, Began: w.start, Keys: render.Keys{Pause: w.o.PauseKey && e.ID != ""}, Proves: w.call.Proves != 0,
+	})
 }
 
 // name reports which run this is, before the first batch: the first of all JSON lines.
@@ -259,7 +262,7 @@ func (w *Writer) name(e run.Began) {
 		return
 	}
 	if e.ID != "" {
-		w.say("run %s", e.ID)
+		w.live.say("run %s", e.ID)
 	}
 }
 
@@ -284,72 +287,63 @@ func (w *Writer) recorded(e run.Recorded) {
 			w.hear(reply)
 		}
 	}
-	if r.Kind == batch.KindBatchEnd && w.o.Format == Lines {
-		w.keep(w.lines.Batch(e.Progress.Batch(r.Batch)))
-	}
-	if r.Kind == batch.KindGate && w.o.Format == Lines {
-		w.keep(w.lines.Gate(render.NewGateLine(r)))
+	if w.o.Format == Lines {
+		w.stream(e)
 	}
 	if flying := e.Progress.Counts().Of(batch.Sending); r.Kind == batch.KindStopped && r.Stop.Kind == batch.StopSignal && flying > 0 {
-		w.progress.Clear()
-		w.say("%s: nothing more is sent; replies still to come: %d (a second signal kills it at once)", r.Stop.Reason, flying)
+		w.live.say("%s: nothing more is sent; replies still to come: %d (a second signal kills it at once)", r.Stop.Reason, flying)
 	}
-	w.tellRecord(r)
-	w.meter.observe(r)
-	w.progress.Update(w.snapshot())
+	if !r.Time.Before(w.links) || r.Kind != batch.KindLink { // else it was reported when it happened
+		w.live.tellRecord(r)
+	}
+	w.live.Observe(r)
 }
 
-// tellRecord reports at once what the operator must not learn at the end only: the connection, and pauses.
-func (w *Writer) tellRecord(r batch.Record) {
-	var text string
-	switch r.Kind {
-	case batch.KindLink:
-		if r.Time.Before(w.links) {
-			return // reported when it happened
-		}
-		text = r.Reason
-	case batch.KindSlots:
-		text = r.Reason
-	case batch.KindPaused:
-		text = pausedBy(r) + ": nothing new is sent; replies and proof continue"
-	case batch.KindContinued:
-		text = pausedBy(r)
-	case batch.KindGate:
-		text = strings.Join(gateLines(r, &w.gate), "\n")
+// hear takes a reply.
+func (w *Writer) hear(r rpcclient.Reply) {
+	if w.heard.hear(r) && w.o.Format == Lines {
+		w.keep(w.lines.Result(r))
 	}
-	if text == "" {
-		return
+}
+
+// stream writes the JSON lines of a record: the proofs, the gates, and a batch that has ended.
+func (w *Writer) stream(e run.Recorded) {
+	for _, p := range e.Record.Proofs {
+		w.keep(w.lines.Proof(render.Proof{Identity: p.Node, Found: p.Found, State: e.Progress.State(p.Node), Time: p.Time, Reason: p.Reason}))
 	}
-	w.progress.Clear()
-	w.say("%s", text)
+	if e.Record.Kind == batch.KindGate {
+		w.keep(w.lines.Gate(render.NewGateLine(e.Record)))
+	}
+	if e.Record.Kind == batch.KindBatchEnd {
+		w.keep(w.lines.Batch(e.Progress.Batch(e.Record.Batch)))
+	}
 }
 
 // finished writes a finished run.
 func (w *Writer) finished(r run.Result) error {
-	w.progress.Close(w.snapshot())
-	w.progress = &render.Progress{}
+	w.live.End()
 	w.release(nil)
 	if r.Signal != nil && w.o.Err.Terminal {
-		w.say("") // the terminal has written ^C
+		w.live.say("") // the terminal has written ^C
 	}
 	verdict := render.Verdict(r.Summary)
-	w.warnBehind(r)
-	w.warnStrays(r.Strays)
-	w.warnFilter()
+	w.live.warnBehind(r)
+	w.live.warnStrays(r.Strays)
+	w.live.warnFilter(&w.heard)
 	written := w.write(w.account(r, verdict))
 	if written == nil {
 		written = w.flush()
 	}
 	// The result of the nodes is reported in any case: stdout may be closed, or its disk full.
 	if w.o.Format != Text || written != nil {
-		w.say("%s", verdict)
+		w.live.say("%s", verdict)
 	}
-	w.printHint(r)
+	w.live.printHint(r)
 	if written != nil {
 		return fmt.Errorf("write the result: %w", written)
 	}
 	if r.NothingSent() && r.Fix != "" {
-		w.say("hint: %s", r.Fix)
+		w.live.say("hint: %s", r.Fix)
 	}
 	return nil
 }

@@ -45,10 +45,12 @@ func TestEveryFormatTellsTheSameRun(t *testing.T) {
 		Senders:     {"a\nd\n"},
 		Nodeset:     {"a,d\n"},
 		JUnit:       {`tests="4" failures="1" errors="1" skipped="0"`, `<testcase name="a"`, `type="refused"`, `type="no-reply"`},
+		Markdown:    {"# rpcutil&#35;ping", verdictText, "| 1 | refused |", "- **1: refused: not today** – b", "- **1: no-reply** – c", "| batch 1 | 2 |", "| batch 2 | 2 |"},
+		HTML:        {"<h1>rpcutil#ping</h1>", verdictText, "#reason=not%20today&amp;state=refused", `"rows":[["a",1,0,`, `["b",1,1,"not today",`},
 		SendersJSON: {`"a"`, `"d"`},
 	}
 	for f := Text; f < formats; f++ {
-		out, errs := told(t, Options{Format: f, NoProgress: true}, func(*story) {})
+		out, errs := told(t, Options{Format: f}, func(*story) {})
 		rest := out
 		for _, piece := range wants[f] {
 			_, after, found := strings.Cut(rest, piece)
@@ -72,7 +74,7 @@ func TestEveryFormatTellsTheSameRun(t *testing.T) {
 }
 
 func TestLinesAreJSONAndInTheOrderOfEvents(t *testing.T) {
-	out, _ := told(t, Options{Format: Lines, NoProgress: true}, func(*story) {})
+	out, _ := told(t, Options{Format: Lines}, func(*story) {})
 	var kinds []string
 	for line := range strings.Lines(out) {
 		var l struct{ K string }
@@ -130,7 +132,7 @@ func TestAggregatesFollowTheFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	for f, want := range map[*filter.ReplyExpr]string{nil: `"agg":{"value":{"de":1,"mt":1}}`, expr: `"agg":{"value":{"mt":1}}`} {
-		out, _ := told(t, Options{Format: Lines, Filter: f, NoProgress: true}, func(s *story) {
+		out, _ := told(t, Options{Format: Lines, Filter: f}, func(s *story) {
 			s.action, s.batches = "get_fact", [][]string{{"a", "d"}}
 			for name, value := range map[string]string{"a": "mt", "d": "de"} {
 				r := s.replies[name]
@@ -227,7 +229,7 @@ func TestALostResultStillHasItsVerdict(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStory(t)
 			s.result.ID = "20260101-000000-aaaaa"
-			err := s.tell(s.writer(Options{Format: f, Out: Stream{Writer: lost{}}, NoProgress: true}))
+			err := s.tell(s.writer(Options{Format: f, Out: Stream{Writer: lost{}}}))
 			if err == nil || !strings.Contains(err.Error(), "write the result: ") || !strings.Contains(err.Error(), "broken pipe") {
 				t.Errorf("%s: %v", f, err)
 			}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
@@ -95,7 +96,8 @@ func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 		a.signer = err
 		a.mu.Unlock()
 	}
-	return &batch.NotSentError{Err: err} // publishing never began
+	_, passes := errors.AsType[*lease.StaleError](err)
+	return &batch.NotSentError{Err: err, Again: passes} // publishing never began
 }
 
 // Settle implements batch.Settler.

@@ -50,6 +50,7 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	j := job{checked}
+	defer sharing(j).unlock(ctx)
 	if err := errors.Join(j.oneFederation(), j.announce()); err != nil {
 		return Result{}, err
 	}
@@ -64,14 +65,14 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	plan.Notes = append(plan.Notes, j.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
+	whole, err := noter(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names()})
 	if err != nil {
 		return Result{}, err
 	}
 	if r.DryRun {
 		return Result{}, j.rehearse(ctx, whole)
 	}
-	if err := j.checkpoint().pass(ctx, whole); err != nil {
+	if err := sharing(j).clear(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	return j.begin(ctx, whole.plan, "")

@@ -19,6 +19,7 @@ import (
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/gate"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/proof"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
@@ -38,6 +39,8 @@ type Fleet interface {
 	Events() fleet.Events // after Dial
 	// Links delivers what happens to the connection, nil before Dial. It is read by one run.
 	Links() <-chan batch.Link
+	// Bucket dials, and names a bucket of the brokers.
+	Bucket(ctx context.Context, name string) (lease.Store, error)
 	// KeepTokens makes the client remember the nodes' tokens, from before the first question on.
 	KeepTokens()
 }
@@ -75,6 +78,10 @@ type Context struct {
 	// Outlive is called before a recorded run begins: from then on the process must not end because a pipe is closed. It
 	// returns what pauses and continues the run, besides Store.Control; may be nil, and may return nil.
 	Outlive func(id string) <-chan batch.Control
+	// Detach takes a run that has passed its guards, to have another process drive it; for requests with Detach.
+	Detach func(ctx context.Context, h Handover) error
+	// Ready is called after the last guard, before a record is made or taken. An error ends the run there. May be nil.
+	Ready func() error
 }
 
 // call is an action on a fleet, checked as far as it can be without asking the nodes.
@@ -95,10 +102,17 @@ type call struct {
 	chosen bool
 	start  time.Time
 	// clocks judge the times that come from records; lagging means that the record may lack requests that were sent.
-	clocks  []journal.Clock
-	lagging bool
-	keeper  batch.Gatekeeper // nil without gates
-	tokens  *tokenLook       // nil before the nodes' tokens were looked at
+	clocks     []journal.Clock
+	lagging    bool
+	id         string                       // of this run, once it is needed
+	locks      *locks                       // nil while none is held
+	keeper     batch.Gatekeeper             // nil without gates
+	collateral *collateral                  // nil without --max-collateral
+	tokens     *tokenLook                   // nil before the nodes' tokens were looked at
+	known      map[string]map[string]string // the facts that the plan asked the nodes for, by node
+	passed     guardInput                   // what the guards have let pass
+	// parentSize is the length of the record of the run that a retry repeats, in bytes.
+	parentSize int64
 	// planned is closed when the plan of the run is recorded; nil: nothing waits for that.
 	planned io.Closer
 }
@@ -113,6 +127,9 @@ func prepare(ctx context.Context, c Context, r Request) (*call, error) {
 		return nil, err
 	}
 	if err := forwardable(j); err != nil {
+		return nil, err
+	}
+	if err := (noter{j}).readsAges(); err != nil {
 		return nil, err
 	}
 	if err := (demand{j}).checkVersion(); err != nil {
@@ -136,6 +153,10 @@ func (c *call) resolve(ctx context.Context) error {
 		return usage(fmt.Errorf("unknown action %s#%s", c.req.Agent, c.req.Action), hint)
 	}
 	c.action = action
+	if h := c.req.handed; h != nil {
+		c.inputs, c.data, c.command = h.inputs(c.Scrub), h.Data, h.Command
+		return nil
+	}
 	c.command = c.req.command(action, c.typed())
 	if c.req.stored && c.req.DryRun {
 		return nil // checked when the run was begun; the rest can be reported without a secret
@@ -145,6 +166,9 @@ func (c *call) resolve(ctx context.Context) error {
 		return err
 	}
 	for _, key := range literal {
+		if c.about.Practice {
+			break // the token of a practice fleet is no secret
+		}
 		if err := c.Reporter.Report(SecretTyped{Key: key}); err != nil {
 			return err
 		}
@@ -206,9 +230,11 @@ func (c *call) message() rpcclient.Request {
 	if ttl == 0 {
 		ttl = c.about.TTL
 	}
-	return rpcclient.Request{
-		Agent: c.req.Agent, Action: c.req.Action, Data: c.data, Collective: c.about.Collective, TTL: cmp.Or(ttl, rpcclient.DefaultTTL),
+	ttl = cmp.Or(ttl, rpcclient.DefaultTTL)
+	if len(sharing{c}.lockNames()) > 0 {
+		ttl = min(ttl, lockTTL)
 	}
+	return rpcclient.Request{Agent: c.req.Agent, Action: c.req.Action, Data: c.data, Collective: c.about.Collective, TTL: ttl}
 }
 
 func (c *call) proves() proof.Action { return c.req.Proof.proves(c.req.Agent, c.req.Action) }
@@ -232,7 +258,7 @@ func (c *call) pace() batch.Pace {
 
 func (c *call) rules() batch.Rules {
 	r := c.req.Rules
-	r.StopWhenNothing = c.changes()
+	r.StopWhenNothing, r.NotSince = c.changes(), c.req.Pace.NotSince.D
 	if c.req.plan != nil {
 		r = c.req.plan.Plan.Rules
 		r.TokenMargin = 0
@@ -251,7 +277,9 @@ func (c *call) policy() batch.Policy {
 }
 
 // recorded reports whether this run is recorded.
-func (c *call) recorded() bool { return !c.req.Record.Off && (c.changes() || c.req.Record.On) }
+func (c *call) recorded() bool {
+	return !c.req.Record.Off && (c.changes() || c.req.Record.On || c.req.Detach)
+}
 
 // secretNames are the inputs that a resume of this run needs again.
 func (c *call) secretNames() []string {

@@ -22,7 +22,11 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if err != nil {
 		return Result{}, err
 	}
-	actor, err := newActor(ctx, client, c.message(), c.Scrub, c.req.Protocol)
+	message := c.message()
+	if c.locks != nil {
+		c.locks.sealed, message.Sealed = true, c.locks.may
+	}
+	actor, err := newActor(ctx, client, message, c.Scrub, c.req.Protocol)
 	if err != nil {
 		return Result{}, err
 	}
@@ -44,10 +48,22 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
 	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned}
+	if k := c.collateral; k != nil {
+		k.begin(from)
+		stop, err := k.listen(ctx, c.fleet.Events())
+		if err != nil {
+			return Result{}, err
+		}
+		defer stop()
+		watch.collateral = k
+	}
 	runner := batch.Runner{
 		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
 		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
 		Gates: gatekeeping(c).recorded(), Gatekeeper: c.keeper,
+	}
+	if c.locks != nil {
+		runner.Admitter = c.locks
 	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
@@ -75,7 +91,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if res.Summary.Verdict == batch.Interrupted {
 		res.Signal = context.Cause(ctx)
 	}
-	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err)
+	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, sharing(c).release(ctx, from))
 }
 
 // serial lets one event pass at a time.
@@ -93,11 +109,12 @@ func (s *serial) Report(e Event) error {
 
 // observer turns the engine's records into events.
 type observer struct {
-	reporter Reporter
-	progress batch.Progress
-	err      error // the first of reporting
-	log      *stateLog
-	planned  io.Closer // closed after the plan is recorded; may be nil
+	reporter   Reporter
+	progress   batch.Progress
+	err        error // the first of reporting
+	log        *stateLog
+	collateral *collateral // may be nil
+	planned    io.Closer   // closed after the plan is recorded; may be nil
 }
 
 // Observe implements batch.Observer.
@@ -106,6 +123,9 @@ func (o *observer) Observe(r batch.Record) {
 		_ = o.planned.Close() // a lock: the end of the process frees it, too
 	}
 	o.log.record(r)
+	if o.collateral != nil {
+		o.collateral.observe(r, o.progress)
+	}
 	if err := o.reporter.Report(Recorded{Record: r, Progress: o.progress}); err != nil && o.err == nil {
 		o.err = err
 	}
@@ -126,7 +146,7 @@ func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 		return false, err
 	}
 	for {
-		text, err := c.Asker.Line(ctx, fmt.Sprintf("Send batch %d to %s? [y/N, d for details] ", s.Next, plain.Count(s.Nodes, "node")))
+		text, err := c.Asker.Line(ctx, fmt.Sprintf("Send batch %d to %s (%d left)? [y/N, d for details] ", s.Next, plain.Count(s.Nodes, "node"), s.Left))
 		switch strings.ToLower(text) {
 		case "y", "yes":
 			return err == nil, err

@@ -20,15 +20,16 @@ type Reporter interface {
 type Event interface{ event() }
 
 type (
-	// SecretTyped: a secret stands on the command line, where process lists and histories show it.
+	// SecretTyped: a secret stands on the command line, where process lists and histories show it. Practice fleets have none.
 	SecretTyped struct{ Key string }
 
 	// Prepared: the request is checked, and the network comes next.
 	Prepared struct {
-		Agent   string
-		Action  *ddl.Action
-		Proves  proof.Action // 0: nothing
-		Changes bool         // the action changes something
+		Agent     string
+		Action    *ddl.Action
+		Proves    proof.Action // 0: nothing
+		Changes   bool         // the action changes something
+		Dangerous bool         // the action stops, restarts or replaces servers
 	}
 
 	// Searching: nodes are looked for.

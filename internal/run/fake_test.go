@@ -22,6 +22,7 @@ import (
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/secret"
 	"fleetctl/internal/security"
 	"fleetctl/rpcclient"
@@ -57,6 +58,8 @@ type world struct {
 	seed     int64 // that a random limit drew
 	log      *slog.Logger
 	outlived int
+	bucket   lease.Store  // of the brokers; nil: they have no streams
+	hears    fleet.Events // nil: none arrive
 
 	mu        sync.Mutex // guards what follows
 	nodes     map[string]*server
@@ -95,6 +98,13 @@ func newWorld(t *testing.T, names ...string) *world {
 		w.nodes[name] = &server{start: time.Now().Add(-time.Hour)}
 	}
 	return w
+}
+
+func (w *world) Bucket(context.Context, string) (lease.Store, error) {
+	if w.bucket == nil {
+		return nil, lease.ErrNoStreams
+	}
+	return w.bucket, nil
 }
 
 func (w *world) context() Context {
@@ -275,7 +285,14 @@ func (w *world) KeepTokens() {
 	client.KeepTokens()
 }
 
-func (w *world) Events() fleet.Events { return nil }
+func (w *world) Events() fleet.Events { return w.hears }
+
+// quiet are lifecycle events of which none comes.
+type quiet struct{}
+
+func (quiet) Subscribe(context.Context, string, func(choria.Message)) (func(), error) {
+	return func() {}, nil
+}
 
 func (w *world) Links() <-chan batch.Link { return nil }
 
@@ -401,6 +418,12 @@ func (s *server) answer(body choria.RPCRequest) choria.RPCReply {
 			values[name] = json.RawMessage(text)
 		}
 		reply.Data, _ = json.Marshal(map[string]any{"values": values}) // of valid JSON
+	case body.Action == "inventory" && s.facts != nil:
+		facts := map[string]json.RawMessage{}
+		for name, text := range s.facts {
+			facts[name] = json.RawMessage(text)
+		}
+		reply.Data, _ = json.Marshal(map[string]any{"facts": facts}) // of valid JSON
 	case s.data != "":
 		reply.Data = json.RawMessage(s.data)
 	case body.Action == "restart" && s.code == choria.OK:

@@ -20,17 +20,19 @@ type Gates struct {
 	Commands []string // as typed, for the shell
 	Queries  []string // PromQL
 	Server   string   // URL of the Prometheus server; "" is that of the settings
-	For      Wait     // they must pass at every look for this long
-	Every    Wait     // between two looks; gate.DefaultEvery
-	Wait     Wait     // how long they may be inconclusive; gate.DefaultWait
-	Timeout  Wait     // of one look; gate.DefaultTimeout
-	off      bool     // those of the record are left out
+	// Collateral is how many starts and ends of nodes that were not sent to are allowed since the gates passed last.
+	Collateral Count
+	For        Wait // they must pass at every look for this long
+	Every      Wait // between two looks; gate.DefaultEvery
+	Wait       Wait // how long they may be inconclusive; gate.DefaultWait
+	Timeout    Wait // of one look; gate.DefaultTimeout
+	off        bool // those of the record are left out
 }
 
 // noGates as the only command of a resume leaves the recorded gates out.
 const noGates = "none"
 
-func (g Gates) any() bool { return len(g.Commands)+len(g.Queries) > 0 }
+func (g Gates) any() bool { return len(g.Commands)+len(g.Queries) > 0 || g.Collateral.Set }
 
 // given reports whether anything about gates was asked for.
 func (g Gates) given() bool {
@@ -49,7 +51,7 @@ func (g Gates) validate(r Request) error {
 	case r.ReplyTo != "":
 		return usage(errors.New("--reply-to excludes gates: it sends one request to all nodes"), "")
 	case !g.any():
-		return usage(errors.New("--gate-for, --gate-every, --gate-wait, --gate-timeout and --prometheus are for gates"), "add --gate COMMAND or --gate-promql EXPR")
+		return usage(errors.New("--gate-for, --gate-every, --gate-wait, --gate-timeout and --prometheus are for gates"), "add --gate COMMAND, --gate-promql EXPR or --max-collateral N")
 	case g.Timeout.Set && g.Timeout.D <= 0:
 		return usage(errors.New("--gate-timeout 0 lets no gate answer"), "")
 	}
@@ -80,6 +82,9 @@ func (g *Gates) keep(recorded batch.Gates) {
 		return
 	case !g.any():
 		g.Commands, g.Queries = recorded.Commands, recorded.Queries
+		if recorded.Collateral != nil {
+			g.Collateral = Count{*recorded.Collateral, true}
+		}
 	}
 	if !g.any() {
 		return
@@ -107,6 +112,9 @@ func (c gatekeeping) recorded() batch.Gates {
 		return batch.Gates{}
 	}
 	out := batch.Gates{Commands: c.scrubbed(g.Commands), Queries: c.scrubbed(g.Queries), Timeout: g.Timeout.or(gate.DefaultTimeout)}
+	if g.Collateral.Set {
+		out.Collateral = &g.Collateral.N
+	}
 	p := g.policy()
 	out.For, out.Every, out.Wait = p.For, p.Every, p.Wait
 	if len(g.Queries) > 0 {
@@ -163,6 +171,10 @@ func (c gatekeeping) open() error {
 			keeper.Gates = append(keeper.Gates, gate.PromQL{Expr: expr, Server: server, Timeout: timeout, Scrub: scrub})
 		}
 	}
+	if g.Collateral.Set {
+		c.collateral = &collateral{limit: g.Collateral.N}
+		keeper.Gates = append(keeper.Gates, c.collateral)
+	}
 	c.keeper = keeper
 	return nil
 }
@@ -193,6 +205,12 @@ func gateSentences(g batch.Gates, rolling bool) []string {
 		}
 		out = append(out, text)
 	}
+	if g.Collateral != nil {
+		out = append(out, fmt.Sprintf("stops when more than %d starts and ends of nodes that it did not send to are heard between two batches", *g.Collateral))
+	}
+	if len(g.Commands)+len(g.Queries) == 0 {
+		return out
+	}
 	how := fmt.Sprintf("inconclusive gates pause the run: asked again every %s, for %s at most", g.Every, g.Wait)
 	if g.For > 0 {
 		how += fmt.Sprintf("; %s must pass for %s", plain.Count(len(out), "gate"), g.For)
@@ -222,13 +240,17 @@ func (c gatekeeping) saved() (gates []saved.Gate, policy saved.GatePolicy, err e
 		}
 		gates = append(gates, saved.Gate{PromQL: expr})
 	}
+	policy.Collateral = g.Collateral
 	policy.Policy, policy.Timeout, policy.Server = c.req.Gates.policy(), g.Timeout, g.Server
 	return gates, policy, nil
 }
 
 // gatesOf are the gates of a saved plan.
 func gatesOf(p *saved.Plan) (g Gates) {
-	if len(p.Gates) == 0 {
+	if c := p.GatePolicy.Collateral; c != nil {
+		g.Collateral = Count{*c, true}
+	}
+	if len(p.Gates) == 0 && !g.Collateral.Set {
 		return g
 	}
 	for _, one := range p.Gates {

@@ -82,7 +82,7 @@ func guards() []guard {
 				return fmt.Sprintf("at most %s: max_nodes in %s", plain.Count(c.Settings.MaxNodes, "node"), c.SettingsFile)
 			},
 			check: func(_ context.Context, c checkpoint, p guardInput) error {
-				return c.atMost(c.Settings.MaxNodes, p.nodes)
+				return atMost(c.req.Action, c.Settings.MaxNodes, p.nodes)
 			},
 		},
 		{
@@ -92,7 +92,7 @@ func guards() []guard {
 				return fmt.Sprintf("at most %s: --max-nodes", plain.Count(c.req.Guards.MaxNodes.N, "node"))
 			},
 			check: func(_ context.Context, c checkpoint, p guardInput) error {
-				return c.atMost(c.req.Guards.MaxNodes.N, p.nodes)
+				return atMost(c.req.Action, c.req.Guards.MaxNodes.N, p.nodes)
 			},
 		},
 		{
@@ -147,6 +147,12 @@ func guards() []guard {
 			},
 		},
 		{
+			name:     lockGuard,
+			applies:  func(c checkpoint) bool { return len(sharing(c).lockNames()) > 0 },
+			sentence: func(c checkpoint) string { return sharing(c).lockText() },
+			check:    func(ctx context.Context, c checkpoint, _ guardInput) error { return sharing(c).lockFree(ctx) },
+		},
+		{
 			name:    "--confirm-each",
 			applies: func(c checkpoint) bool { return c.req.Pace.ConfirmEach.On && !c.req.Guards.Yes },
 			check:   func(_ context.Context, c checkpoint, p guardInput) error { return c.canConfirm(p) },
@@ -171,6 +177,11 @@ func guards() []guard {
 				}
 				return tokenWatch(c).expiring(ctx, p)
 			},
+		},
+		{
+			name:    collateralName,
+			applies: func(c checkpoint) bool { return c.req.Gates.Collateral.Set },
+			check:   func(ctx context.Context, c checkpoint, _ guardInput) error { return c.hearsEvents(ctx) },
 		},
 		{
 			name:     "approvals",
@@ -199,12 +210,12 @@ func (c checkpoint) guarded(name string) bool {
 	return false
 }
 
-func (c checkpoint) atMost(limit, nodes int) error {
+func atMost(action string, limit, nodes int) error {
 	if nodes <= limit {
 		return nil
 	}
 	return refuse("choose fewer nodes with a filter or --limit, or raise --max-nodes and max_nodes",
-		"cannot %s %s: limit is %d", verb(c.req.Action), plain.Count(nodes, "node"), limit)
+		"cannot %s %s: limit is %d", verb(action), plain.Count(nodes, "node"), limit)
 }
 
 // expectFile compares what was found with what should be there.

@@ -87,6 +87,8 @@ var guardTests = []struct {
 		w.expiring(time.Hour) // without proof nothing looks at it again
 		w.nodes["n2"].frozen, r.Proof.None = true, true
 	}},
+	{"--max-collateral", "", "", "", func(w *world, r *Request) { w.hears, r.Gates.Collateral = quiet{}, Count{0, true} }},
+	{"--max-collateral", "", "cannot count starts of other nodes: lifecycle events do not cross federations", "leave out --max-collateral", func(_ *world, r *Request) { r.Gates.Collateral = Count{0, true} }},
 	{"approvals", "needs 1 approval: approvals in settings.yaml", "cannot restart 3 nodes: 1 approval needed (approvals in settings.yaml), 0 given", "--save-plan FILE",
 		func(w *world, _ *Request) { w.settings.Approvals = []config.Approval{{Action: "restart", Need: 1}} }},
 	{"approvals", "needs 2 approvals above 2 nodes, 1 approval: approvals in settings.yaml", "cannot restart 3 nodes: 2 approvals needed (approvals in settings.yaml), 0 given", "plan approve FILE",
@@ -99,6 +101,9 @@ var guardTests = []struct {
 	{"approvals", "", "", "", func(w *world, r *Request) {
 		w.settings.Approvals, *r = []config.Approval{{NodesOver: 0, Need: 1}}, ping()
 	}},
+	{lockGuard, "holds lock web while it runs", "lock web is held by choria=bob", "wait for it with --lock-wait", func(w *world, _ *Request) { heldByBob(w) }},
+	{lockGuard, "holds lock db while it runs", "", "", func(w *world, r *Request) { w.bucket, r.Shared.Locks = newBucket(), []string{"db"} }},
+	{lockGuard, "", "", "", func(w *world, r *Request) { heldByBob(w); *r = ping() }},
 	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "add --yes to confirm",
 		func(_ *world, r *Request) { r.Action = "shutdown" }},
 	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "add --yes to confirm",
@@ -195,10 +200,12 @@ func TestAPlanWithoutGuardsHasNoSentences(t *testing.T) {
 func TestEveryRuleHasItsSentence(t *testing.T) {
 	r := batch.Rules{
 		MaxFailed: batch.Number(1), MaxAbsent: batch.Number(5), MaxNoReply: batch.Amount{Millionths: 20_000}, MaxFailedBatch: batch.Number(3), MaxNoReplyBatch: batch.Amount{Millionths: 40_000}, FailFast: true, StopWhenNothing: true,
+		NotSince: time.Hour,
 	}
 	want := []string{
 		"stops at 1 failed", "stops at the first failure", "stops at 2% without a reply", "stops at 5 absent", "stops at 3 failed in one batch",
 		"stops at 4% without a reply in one batch", "stops when no node of a batch succeeds",
+		"leaves out nodes that started within 1h0m0s: --not-since",
 	}
 	if got := RuleSentences(r, false); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
@@ -284,7 +291,7 @@ func TestConfirmEachAsksBetweenBatches(t *testing.T) {
 		if err != nil || res.Summary.Verdict != batch.Stopped || len(w.sent()) != 2 {
 			t.Errorf("%v, %v, sent %q", res.Summary.Verdict, err, w.sent())
 		}
-		want := "Send batch 3 to 1 node? [y/N, d for details] "
+		want := "Send batch 3 to 1 node (1 left)? [y/N, d for details] "
 		if len(w.asker.asked) != 3 || w.asker.asked[2] != want {
 			t.Errorf("asked %q", w.asker.asked)
 		}

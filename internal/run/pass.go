@@ -17,6 +17,10 @@ func (c checkpoint) pass(ctx context.Context, p guardInput) error {
 			return err
 		}
 	}
+	c.passed = p
+	if c.Ready != nil {
+		return c.Ready()
+	}
 	return nil
 }
 

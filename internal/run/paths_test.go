@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,8 +36,48 @@ func start(ctx context.Context, c Context, r Request, _ Stored) (Result, error) 
 	return Start(ctx, c, r)
 }
 
+// background is the path of a run that another process has handed over: what it meets there is judged anew.
+const background = "the process that --detach starts"
+
+// driveHanded drives what the first process hands over when its own guards let everything pass.
+func driveHanded(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
+	if r.DryRun {
+		return Start(ctx, c, r)
+	}
+	h, err := handOverAll(ctx, c, r)
+	if err != nil {
+		return Result{}, err
+	}
+	return Drive(ctx, c, h)
+}
+
+// handOverAll is what a process hands over that has no guards.
+func handOverAll(ctx context.Context, c Context, r Request) (h Handover, err error) {
+	var text []byte
+	c.Detach = func(_ context.Context, given Handover) (err error) {
+		text, err = json.Marshal(given)
+		return err
+	}
+	r.Detach = true
+	checked, err := prepare(ctx, c, r)
+	if err != nil {
+		return h, err
+	}
+	found := c.Fleet.(*world)
+	plan, err := planner{checked}.plan(ctx, found.finds)
+	if err != nil {
+		return h, err
+	}
+	checked.passed = guardInput{plan: plan, nodes: plan.Nodes(), found: found.finds, excluded: found.excluded}
+	if _, err := (job{checked}).begin(ctx, plan, ""); err != nil {
+		return h, err
+	}
+	return h, json.Unmarshal(text, &h)
+}
+
 var sendingPaths = []sendingPath{
 	{name: "req", send: start},
+	{name: background, send: driveHanded},
 	{name: "req --reply-to", send: start, set: func(r *Request) { r.ReplyTo, r.Record.Off = "site.x", true }},
 	{name: "the offered resume", again: true, offered: true, send: start},
 	{name: "req --resume", again: true, set: func(r *Request) { r.Record.Resume = true }, send: start},
@@ -82,6 +123,7 @@ type guardPath struct {
 }
 
 var (
+	asked        = "the first process has asked"
 	planConsents = "the plan is the consent"
 	chosen       = "the nodes of a named run were chosen when it began"
 	guardPaths   = []guardPath{
@@ -104,27 +146,31 @@ var (
 		}},
 		{guard: "--trust-record", refusal: "its record may be an outdated copy", always: func(r *Request) { r.Proof.None = true },
 			set: func(w *world, _ *Request) { w.machine.Host = "another" },
-			not: map[string]string{"apply": "there is no record", "req": "there is no record", "req --reply-to": "there is no record", "runs retry": "nodes that a lagging record calls not-sent are no nodes to send to"}},
+			not: map[string]string{"apply": "there is no record", "req": "there is no record", background: "there is no record", "req --reply-to": "there is no record", "runs retry": "nodes that a lagging record calls not-sent are no nodes to send to"}},
 		{guard: linkedGuard, refusal: "which is linked to it by a retry, has sent or may have sent to 3 nodes of these: n[2-4]", set: func(w *world, _ *Request) {
 			if list, err := w.store().List(); err == nil && len(list) == 1 {
 				w.retry(list[0].ID, batch.NotSent)
 			}
-		}, not: map[string]string{"apply": "a new run is linked to none", "req": "a new run is linked to none", "req --reply-to": "a new run is linked to none"}},
+		}, not: map[string]string{"apply": "a new run is linked to none", "req": "a new run is linked to none", background: "a new run is linked to none", "req --reply-to": "a new run is linked to none"}},
 		{guard: "--confirm-each", refusal: "cannot ask between batches", set: func(_ *world, r *Request) {
 			r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
 		},
-			passes: func(m manner) bool { return m.guards.Yes || m.terminal && !m.guards.NoInput }},
+			passes: func(m manner) bool { return m.guards.Yes || m.terminal && !m.guards.NoInput },
+			not:    map[string]string{background: "--detach excludes it, unless with --yes"}},
 		{guard: "--allow-expiring", refusal: "the token ends within", set: func(w *world, _ *Request) {
 			w.expiring(time.Minute, time.Minute, time.Minute, time.Minute)
 		}},
+		{guard: lockGuard, refusal: "lock web ", set: func(w *world, _ *Request) { heldByBob(w) }},
 		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
+		{guard: collateralName, refusal: "cannot count starts of other nodes", not: map[string]string{"apply": "its gates are those of the plan"}, set: func(_ *world, r *Request) { r.Gates.Collateral = Count{0, true} }},
 		{guard: "approvals", refusal: "1 approval needed", set: func(w *world, _ *Request) {
 			w.settings.Approvals = []config.Approval{{Action: "restart", Need: 1}}
 		}},
-		{guard: "consent", variant: "restart", refusal: "", set: func(*world, *Request) {}, not: map[string]string{"apply": planConsents},
+		{guard: "consent", variant: "restart", refusal: "", set: func(*world, *Request) {}, not: map[string]string{"apply": planConsents, background: asked},
 			passes: func(m manner) bool { return m.guards.Yes || !m.terminal }},
-		{guard: "consent", variant: "shutdown", action: "shutdown", refusal: "", set: func(*world, *Request) {}, passes: func(m manner) bool { return m.guards.Yes }},
-		{guard: "consent", variant: "confirm", not: map[string]string{"apply": planConsents}, refusal: "", set: func(w *world, _ *Request) { w.settings.Confirm = true }, passes: func(m manner) bool { return m.guards.Yes }},
+		{guard: "consent", variant: "shutdown", action: "shutdown", refusal: "", set: func(*world, *Request) {}, passes: func(m manner) bool { return m.guards.Yes },
+			not: map[string]string{background: asked}},
+		{guard: "consent", variant: "confirm", not: map[string]string{"apply": planConsents, background: asked}, refusal: "", set: func(w *world, _ *Request) { w.settings.Confirm = true }, passes: func(m manner) bool { return m.guards.Yes }},
 	}
 )
 

@@ -35,6 +35,7 @@ func (c planner) describe(ctx context.Context, names, wanted []string) ([]batch.
 	if err != nil {
 		return nil, err
 	}
+	c.known = values
 	for i := range nodes {
 		nodes[i].Facts = values[nodes[i].Identity]
 	}
@@ -129,8 +130,11 @@ func (c planner) factNames(ctx context.Context, node string) []string {
 // factsAgain asks the nodes of a retry for the facts that its policy needs; nil where none are, or the earlier plan has
 // them.
 func (c planner) factsAgain(ctx context.Context, p batch.Progress, which []batch.State) (func(string) batch.Node, error) {
-	wanted := c.policy().Facts()
-	if p.Plan().Knows(wanted) {
+	wanted, lastIf := c.policy().Facts(), c.policy().LastIf
+	if p.Plan().Policy.LastIf == lastIf {
+		lastIf = "" // the record knows
+	}
+	if p.Plan().Knows(wanted) && lastIf == "" {
 		return nil, nil
 	}
 	var names []string
@@ -149,6 +153,11 @@ func (c planner) factsAgain(ctx context.Context, p batch.Progress, which []batch
 	if err != nil {
 		return nil, err
 	}
+	if lastIf != "" {
+		if _, err := c.markLast(ctx, nodes, lastIf); err != nil {
+			return nil, err
+		}
+	}
 	known := make(map[string]batch.Node, len(nodes))
 	for _, n := range nodes {
 		known[n.Identity] = n
@@ -163,10 +172,17 @@ func (c planner) plan(ctx context.Context, names []string) (batch.Plan, error) {
 	if err != nil {
 		return batch.Plan{}, err
 	}
+	var notes []string
+	if policy.LastIf != "" {
+		if notes, err = c.markLast(ctx, nodes, policy.LastIf); err != nil {
+			return batch.Plan{}, err
+		}
+	}
 	plan, err := batch.NewPlan(nodes, policy)
 	if err != nil {
 		return batch.Plan{}, usage(err, "")
 	}
+	plan.Notes = append(plan.Notes, notes...)
 	plan.Notes = append(plan.Notes, c.federationNotes()...)
 	return plan, nil
 }

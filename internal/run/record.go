@@ -7,7 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +40,7 @@ type Meta struct {
 	Settle      time.Duration     `json:"settle,omitempty"`
 	SettleSet   bool              `json:"settle_set,omitempty"`
 	TTL         time.Duration     `json:"ttl"`
+	Locks       []string          `json:"locks,omitempty"` // that the run holds
 	Command     []string          `json:"command"`
 	Mark        string            `json:"mark"`               // the same command has the same mark
 	Plan        string            `json:"plan,omitempty"`     // the digest of the saved plan that this run applies
@@ -44,6 +49,9 @@ type Meta struct {
 	User        string            `json:"user,omitempty"`
 	Host        string            `json:"host,omitempty"`
 	Version     string            `json:"version,omitempty"`
+	// Facts are the values that the plan asked the nodes for, by fact, in the order of the plan; "" where a node has none.
+	// Those of a window are in its plan.
+	Facts map[string][]string `json:"facts,omitempty"`
 }
 
 // entry is a call as its record describes it.
@@ -54,7 +62,7 @@ func (c entry) meta() Meta {
 	m := Meta{
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
 		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
-		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL,
+		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: sharing(c).lockNames(),
 		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
 	m.Site, m.Approved = c.Settings.Site, c.req.approved
@@ -69,16 +77,30 @@ func (c entry) meta() Meta {
 }
 
 // header is what the engine writes about the run. With a record the run has a name, and can be found again.
-func (c entry) header(parent string) (batch.Header, error) {
-	meta, err := json.Marshal(c.meta())
+func (c entry) header(parent string, plan batch.Plan) (batch.Header, error) {
+	m := c.meta()
+	m.Facts = c.factsOf(plan)
+	meta, err := json.Marshal(m)
 	if err != nil {
 		return batch.Header{}, fmt.Errorf("describe the run: %w", err)
 	}
-	id := newID(c.start)
-	if c.req.plan != nil {
-		id = c.req.plan.Plan.ID
+	return batch.Header{Run: c.runID(), Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
+}
+
+// factsOf returns what is known of the nodes of a plan that does not hold their facts itself; nil for nothing.
+func (c entry) factsOf(plan batch.Plan) map[string][]string {
+	if len(c.known) == 0 || len(plan.Facts) > 0 {
+		return nil
 	}
-	return batch.Header{Run: id, Parent: parent, Created: c.start.UTC(), Meta: meta}, nil
+	facts := map[string][]string{}
+	for _, fact := range plan.Policy.Facts() {
+		for _, b := range plan.Batches {
+			for _, node := range b.Nodes {
+				facts[fact] = append(facts[fact], c.known[node][fact])
+			}
+		}
+	}
+	return facts
 }
 
 // mark identifies the same command, whatever its secrets and its output flags.
@@ -134,6 +156,8 @@ func (s Stored) Status() string {
 	switch {
 	case s.Live && sum.Paused:
 		return "paused"
+	case s.Live && !sum.Held.IsZero():
+		return "waiting"
 	case s.Live:
 		return "running"
 	case sum.Ended.IsZero():
@@ -145,9 +169,22 @@ func (s Stored) Status() string {
 // Proves reports whether more than the nodes' replies counts.
 func (s Stored) Proves() bool { return s.Meta.Proof.proves(s.Meta.Agent, s.Meta.Action) != 0 }
 
+// Facts are the recorded facts of the nodes, by fact, in the order of the plan. The maps and slices belong to the record.
+func (s Stored) Facts() map[string][]string {
+	if facts := s.Progress.Plan().Facts; len(facts) > 0 {
+		return facts
+	}
+	return s.Meta.Facts
+}
+
 // create makes the record of a new run, and deletes what is long finished.
 func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
-	if _, err := s.machine().Prune(s.Dir, journal.Retention{MaxAge: keepAge, Keep: keepRuns, Finished: batch.Finished}, time.Now()); err != nil {
+	gone, err := s.machine().Prune(s.Dir, journal.Retention{MaxAge: keepAge, Keep: keepRuns, Finished: batch.Finished}, time.Now())
+	for _, old := range gone {
+		for n := 1; os.Remove(s.outputFile(old, n)) == nil; n++ { // most runs have none
+		}
+	}
+	if err != nil {
 		_ = report.Report(Noted{Warning, err.Error()}) // the run itself is not concerned
 	}
 	file, err := s.machine().Create(s.Dir, id)
@@ -158,6 +195,33 @@ func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
 		}
 	}
 	return file, nil
+}
+
+// outputFile is the name of a file with what a background run prints; the second is of its first resume in the background.
+func (s Store) outputFile(id string, n int) string {
+	if n > 1 {
+		id += "." + strconv.Itoa(n)
+	}
+	return filepath.Join(s.Dir, id+".log")
+}
+
+// CreateOutput makes a file, of mode 0600 and beside its record, for what a background run prints. It is deleted with the
+// record.
+func (s Store) CreateOutput(id string) (*os.File, error) {
+	f, err := s.machine().CreateBeside(s.outputFile(id, 1))
+	for n := 2; errors.Is(err, fs.ErrExist) && n < 1000; n++ {
+		f, err = s.machine().CreateBeside(s.outputFile(id, n))
+	}
+	if err != nil {
+		return nil, &RecordError{Err: fmt.Errorf("cannot keep what a background run prints: %w", err), Hint: "nothing was sent; name another --state-dir"}
+	}
+	return f, nil
+}
+
+// Live reports whether a process drives the run.
+func (s Store) Live(id string) (bool, error) {
+	live, err := s.machine().Held(s.Dir, id)
+	return live, recordError(err)
 }
 
 // Read reads a run without taking it. A live run is returned as recorded, a dead one as a resume would see it.
@@ -179,10 +243,15 @@ func (s Store) Read(id string) (Stored, error) {
 	if run.Progress, err = replay(c.Lines()); err != nil {
 		return run, fmt.Errorf("run %s: %w", id, err)
 	}
-	if err := json.Unmarshal(run.Progress.Header().Meta, &run.Meta); err != nil {
-		return run, fmt.Errorf("run %s: its description cannot be read: %w", id, err)
+	return run, run.describe()
+}
+
+// describe reads what the record says of the run besides its engine's records.
+func (s *Stored) describe() error {
+	if err := json.Unmarshal(s.Progress.Header().Meta, &s.Meta); err != nil {
+		return fmt.Errorf("run %s: its description cannot be read: %w", s.ID, err)
 	}
-	return run, nil
+	return nil
 }
 
 // recordError gives the journal's refusals the types that decide about exit codes.

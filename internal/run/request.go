@@ -52,9 +52,11 @@ type Request struct {
 	Gates         Gates
 	Proof         Proof
 	Record        Record
+	Shared        Shared
 	DryRun        bool   // report the plan and stop
 	Save          Saving // save the plan and stop
 	ReplyTo       string // where replies go in place of here; "" is the rule
+	Detach        bool   // Context.Detach takes the run when its guards have passed
 	Protocol      bool   // keep each reply's protocol document
 
 	// Typed is the command and its flags as they were typed, for the record; the inputs stand after its first word. Empty
@@ -63,6 +65,7 @@ type Request struct {
 	stored  bool              // what a recorded run leaves is meant
 	given   map[string]string // with stored: the inputs that were typed now
 	secrets []string          // with stored: the names of its secret inputs
+	handed  *Handover         // another process handed the run over
 	plan    *saved.File       // that is applied
 	drift   batch.Amount      // with plan: how many nodes may have changed; they are left out
 	// approved is how many approvals count, of the plan that is applied or of that of the recorded run.
@@ -76,7 +79,25 @@ type Pace struct {
 	Deadline     Wait // no batch begins after this long; 0 is none
 	TTL          Wait // of the request; the configuration's, else 30 s
 	ConfirmEach  Wish // ask between batches
+	NotSince     Wait // leave out nodes that started within this time
+	Hours        Hours
 }
+
+// Hours are those in which batches may begin, where they were given; without them, always.
+type Hours struct {
+	Within  batch.Hours
+	Set     bool
+	Outside Outside
+}
+
+// Outside is what a run does outside of its hours.
+type Outside string
+
+// The values of Outside; "" is OutsideWait.
+const (
+	OutsideWait Outside = "wait"
+	OutsideStop Outside = "stop"
+)
 
 // Guards hold a run back. Our own settings can ask for the same.
 type Guards struct {
@@ -119,8 +140,13 @@ func (r Request) Validate() error {
 	if max := r.Guards.MaxNodes; max.Set && max.N == 0 { // a script that computed 0 must not go ahead without any limit
 		return usage(errors.New("--max-nodes 0 allows no run"), "leave it out for no limit")
 	}
-	if err := errors.Join(r.Save.validate(r), r.Gates.validate(r)); err != nil {
+	if err := errors.Join(r.Pace.Hours.validate(), r.validateDetach(), r.Shared.validate(r), r.Save.validate(r), r.Gates.validate(r)); err != nil {
 		return err
+	}
+	if text := r.Policy.LastIf; text != "" {
+		if _, err := lastIf(text); err != nil {
+			return err
+		}
 	}
 	if r.Record.Off && (r.Record.On || r.Record.Resume) {
 		return usage(errors.New("--no-journal excludes --journal and --resume"), "")
@@ -203,12 +229,13 @@ func (r Request) command(action *ddl.Action, typed map[string]string) []string {
 func (r Request) pace(replies time.Duration) batch.Pace {
 	return batch.Pace{
 		Sleep: r.Pace.Sleep.or(defaultSleep), ReplyTimeout: r.Pace.ReplyTimeout.or(replies), Deadline: r.Pace.Deadline.D, ConfirmEach: r.Pace.ConfirmEach.On,
+		Within: r.Pace.Hours.Within, StopOutside: r.Pace.Hours.Outside == OutsideStop,
 	}
 }
 
 // pacesOrStops reports that batches or stop rules were asked for.
 func (r Request) pacesOrStops() bool {
-	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Pace.ConfirmEach.On
+	paced := len(r.Policy.Sizes) > 0 || r.Policy.Canary > 0 || r.Policy.SpreadBy != "" || len(r.Policy.MaxPer) > 0 || r.Policy.LastIf != "" || r.Pace.ConfirmEach.On || r.Pace.Hours.Within != ""
 	return paced || r.Rules != batch.Rules{}
 }
 
@@ -230,6 +257,15 @@ func (r *Request) keepPace(p batch.Progress) {
 	}
 	if !r.Pace.ConfirmEach.Set {
 		r.Pace.ConfirmEach = Wish{pace.ConfirmEach, pace.ConfirmEach}
+	}
+	if !r.Pace.NotSince.Set {
+		r.Pace.NotSince = Wait{rules.NotSince, rules.NotSince > 0}
+	}
+	if !r.Pace.Hours.Set {
+		r.Pace.Hours.Within = pace.Within
+	}
+	if r.Pace.Hours.Outside == "" && pace.StopOutside {
+		r.Pace.Hours.Outside = OutsideStop
 	}
 	keepRules(&r.Rules, rules)
 	r.Gates.keep(p.Gates())
@@ -277,6 +313,9 @@ func (r *Request) fromRecord(m Meta) error {
 	}
 	if !r.Pace.TTL.Set {
 		r.Pace.TTL = Wait{m.TTL, true}
+	}
+	if len(r.Shared.Locks) == 0 {
+		r.Shared.Locks = m.Locks
 	}
 	return nil
 }

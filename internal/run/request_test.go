@@ -272,7 +272,20 @@ func TestThePlanAsksForItsFacts(t *testing.T) {
 		if notes := strings.Join(plan.Notes, ";"); !strings.Contains(notes, "site") {
 			t.Errorf("no note of the nodes without a site: %q", notes)
 		}
-		r.Policy = batch.Policy{SpreadBy: "no fact name"}
+		r.DryRun = false
+		if _, err := w.start(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		s, values := w.last(), map[string]string{} // the record keeps them for its reports
+		i := 0
+		for n := range s.Progress.Results() {
+			values[n.Identity] = s.Facts()["site"][i]
+			i++
+		}
+		if want := map[string]string{"n1": "a", "n2": "a", "n3": "", "n4": "7", "n5": ""}; !maps.Equal(values, want) {
+			t.Errorf("recorded: %v", values)
+		}
+		r.DryRun, r.Policy = true, batch.Policy{SpreadBy: "no fact name"}
 		w.about.Collective = "a b" // cannot be addressed
 		if _, err := w.start(t.Context(), r); err == nil {
 			t.Error("a plan without its facts")

@@ -79,6 +79,9 @@ func differences(r Request, p batch.Progress) []string {
 	add(r.Pace.Sleep.Set, "--batch-sleep", r.Pace.Sleep.D, pace.Sleep)
 	add(r.Pace.ReplyTimeout.Set, "--reply-timeout", r.Pace.ReplyTimeout.D, pace.ReplyTimeout)
 	add(r.Pace.Deadline.Set, "--deadline", r.Pace.Deadline.D, pace.Deadline)
+	add(r.Pace.NotSince.Set, "--not-since", r.Pace.NotSince.D, rules.NotSince)
+	add(r.Pace.NotSince.Set, "--not-since", r.Pace.NotSince.D, rules.NotSince)
+	add(r.Pace.Hours.Set, "--within", r.Pace.Hours.Within, pace.Within)
 	add(r.Pace.ConfirmEach.Set, "--confirm-each", r.Pace.ConfirmEach.On, pace.ConfirmEach)
 	add(!r.Rules.MaxFailed.IsZero(), "--max-failed", r.Rules.MaxFailed, rules.MaxFailed)
 	add(!r.Rules.MaxNoReply.IsZero(), "--max-no-reply", r.Rules.MaxNoReply, rules.MaxNoReply)
@@ -119,6 +122,7 @@ func Resume(ctx context.Context, c Context, r Request, s Stored) (Result, error)
 		return Result{}, err
 	}
 	j := job{checked}
+	defer sharing(j).unlock(ctx)
 	if err := j.announce(); err != nil {
 		return Result{}, err
 	}
@@ -132,6 +136,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	c.id = id
 	switch {
 	case run.Live:
 		return Result{}, busy(run)
@@ -145,7 +150,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 		return Result{}, err
 	}
 	c.lagging = run.Copied != "" && !c.req.Record.Trust
-	left, err := tokenWatch(c).noted(ctx, remaining(run))
+	left, err := noter(c).noted(ctx, remaining(run))
 	if err != nil {
 		return Result{}, err
 	}
@@ -160,8 +165,11 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if c.lacking != nil && left.nodes > 0 {
 		return Result{}, c.lacking
 	}
-	if err := c.checkpoint().pass(ctx, left); err != nil {
+	if err := sharing(c).clear(ctx, left); err != nil {
 		return Result{}, err
+	}
+	if c.req.Detach {
+		return Result{}, handing(c).over(ctx, id, batch.Plan{}, "")
 	}
 	file, from, err := c.take(ctx, left)
 	if err != nil {
@@ -251,6 +259,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	}
 	checked.req.approved = 0 // approvals were of the plan that the earlier run applied
 	j := job{checked}
+	defer sharing(j).unlock(ctx)
 	if j.lacking != nil {
 		return Result{}, j.lacking
 	}
@@ -278,15 +287,19 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}
-	again, err := tokenWatch(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names(), stored: &s, retry: true})
+	again, err := noter(j).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: plan.Names(), stored: &s, retry: true})
 	if err != nil {
 		return Result{}, err
 	}
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
 	}
-	if err := j.checkpoint().pass(ctx, again); err != nil {
+	if err := sharing(j).clear(ctx, again); err != nil {
 		return Result{}, err
+	}
+	j.parentSize = s.size
+	if j.req.Detach { // the process that drives it locks and looks
+		return j.begin(ctx, again.plan, s.ID)
 	}
 	unlock, err := j.checkpoint().lockLinks(ctx, again)
 	if err != nil {
@@ -294,10 +307,8 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	}
 	defer unlock.Close()
 	j.planned = unlock // from then on, other processes see which nodes this run may send to
-	if now, err := j.Store.Read(s.ID); err != nil {
+	if err := handing(j).unchanged(s.ID, s.size); err != nil {
 		return Result{}, err
-	} else if now.Live || now.size != s.size {
-		return Result{}, resumedMeanwhile("retry", s.ID)
 	}
 	return j.begin(ctx, again.plan, s.ID)
 }

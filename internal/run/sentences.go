@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"fleetctl/batch"
 	"fleetctl/internal/proof"
@@ -21,6 +22,9 @@ func (c checkpoint) sentences(rolling bool) []string {
 				out = append(out, text)
 			}
 		}
+	}
+	if text := hoursSentence(c.pace(), time.Now()); text != "" {
+		out = append(out, text)
 	}
 	return append(out, slices.Concat(RuleSentences(c.rules(), rolling), gatekeeping(c).sentences(), c.proofSentences())...)
 }
@@ -41,6 +45,7 @@ func RuleSentences(r batch.Rules, rolling bool) []string {
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
 	add(r.StopWhenNothing && !rolling, "stops when no node of a batch succeeds")
 	add(r.StopWhenNothing && rolling, "stops when none of as many nodes in a row as the window has slots succeeds")
+	add(r.NotSince > 0, "leaves out nodes that started within %s: --not-since", r.NotSince)
 	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
 	return out
 }
@@ -59,6 +64,6 @@ func (c checkpoint) proofSentences() []string {
 }
 
 func (c checkpoint) proposal(plan batch.Plan) Proposal {
-	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: plan.Estimate(c.pace()), Modes: plan.Estimates(c.pace()),
+	return Proposal{Agent: c.req.Agent, Action: c.req.Action, Plan: plan, Estimate: noter(c).estimate(plan), Modes: noter(c).estimates(plan),
 		Guards: c.sentences(plan.Rolls())}
 }

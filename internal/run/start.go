@@ -10,6 +10,7 @@ import (
 	"fleetctl/internal/filter"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/proof"
 )
 
 // Start does what the operator asks for: it checks, finds the nodes, plans, passes the guards, records and runs; or it
@@ -25,6 +26,7 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	j := job{checked}
+	defer sharing(j).unlock(ctx)
 	if err := j.oneFederation(); err != nil {
 		return Result{}, err
 	}
@@ -42,6 +44,9 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	if j.service() {
+		if r.Detach {
+			return Result{}, usage(fmt.Errorf("--detach is for runs over nodes: %s is a service, one server answers at once", r.Agent), "leave --detach out")
+		}
 		return j.askService(ctx, parsed)
 	}
 	return j.nodes(ctx, parsed)
@@ -55,7 +60,7 @@ func (c *call) planner() planner       { return planner{c} }
 
 // announce reports that the checks are done.
 func (c job) announce() error {
-	return c.Reporter.Report(Prepared{Agent: c.req.Agent, Action: c.action, Proves: c.proves(), Changes: c.changes()})
+	return c.Reporter.Report(Prepared{Agent: c.req.Agent, Action: c.action, Proves: c.proves(), Changes: c.changes(), Dangerous: proof.Of(c.req.Agent, c.req.Action) != 0})
 }
 
 // nodes finds the nodes and runs the plan over them.
@@ -78,7 +83,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	}
 	plan.Notes = append(plan.Notes, c.keepSeed(found.Seed)...)
 	plan.Notes = append(plan.Notes, c.planner().absenceNotes(ctx)...)
-	whole, err := tokenWatch(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
+	whole, err := noter(c).noted(ctx, guardInput{plan: plan, nodes: plan.Nodes(), found: found.Nodes, excluded: found.Excluded})
 	if err != nil {
 		return Result{}, err
 	}
@@ -88,7 +93,7 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if c.req.DryRun {
 		return Result{}, c.rehearse(ctx, whole)
 	}
-	if err := c.checkpoint().pass(ctx, whole); err != nil {
+	if err := sharing(c).clear(ctx, whole); err != nil {
 		return Result{}, err
 	}
 	if c.req.ReplyTo != "" {
@@ -126,7 +131,10 @@ func (c planner) absenceNotes(ctx context.Context) []string {
 
 // begin records a new run and runs it.
 func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result, error) {
-	header, err := entry(c).header(parent)
+	if c.req.Detach {
+		return Result{}, handing(c).over(ctx, "", plan, parent)
+	}
+	header, err := entry(c).header(parent, plan)
 	if err != nil {
 		return Result{}, err
 	}

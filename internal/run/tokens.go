@@ -89,7 +89,7 @@ func (c tokenWatch) look(ctx context.Context, p guardInput) (tokenLook, error) {
 	if err != nil {
 		return tokenLook{}, fmt.Errorf("look at the nodes' tokens: %w", err)
 	}
-	look := tokenLook{within: p.plan.Estimate(c.pace()).Typical + tokenMargin}
+	look := tokenLook{within: noter(c).estimate(p.plan).Typical + tokenMargin}
 	if c.blind() { // the estimate ends with the last reply
 		look.within += c.margin() - tokenMargin
 	}

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"fleetctl/internal/atomicfile"
 )
 
 // File is a plan with what was signed of it. It is made by New, Read or Parse; Plan is not to be changed.
@@ -198,23 +200,11 @@ func (f *File) Write(path string) error {
 	if err != nil {
 		return fmt.Errorf("save plan %s: %w", path, err)
 	}
-	return writeNew(path, text, 0o600)
-}
-
-// writeNew writes a file that must not exist, durably, or leaves none.
-func writeNew(path string, text []byte, mode fs.FileMode) error {
-	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	to, err := atomicfile.Write(path, text)
 	if err != nil {
-		return err // names the path
+		return err
 	}
-	_, err = to.Write(text)
-	if mode != 0o600 {
-		err = errors.Join(err, to.Chmod(mode))
-	}
-	if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(path))
-	}
-	return nil
+	return to.CommitNew(0o600)
 }
 
 // AddApproval adds an approval to the file, which must still hold the plan of this digest. Two at the same moment do not
@@ -232,20 +222,13 @@ func AddApproval(path, digest string, a Approval) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := addLocked(path, beside, digest, lock, a)
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(beside))
-	}
-	return f, nil
+	_ = lock.Close() // nothing was written: that the file exists is the lock
+	f, err := addLocked(path, digest, a)
+	return f, errors.Join(err, os.Remove(beside))
 }
 
-// addLocked writes the file anew into lock, beside it, and puts that in its place.
-func addLocked(path, beside, digest string, lock *os.File, a Approval) (f *File, err error) {
-	defer func() {
-		if err != nil {
-			_ = lock.Close() // closed already where renaming failed
-		}
-	}()
+// addLocked replaces the file by one that has the approval, too.
+func addLocked(path, digest string, a Approval) (*File, error) {
 	f, info, err := read(path)
 	switch {
 	case err != nil:
@@ -263,9 +246,12 @@ func addLocked(path, beside, digest string, lock *os.File, a Approval) (f *File,
 	if _, err := Parse(text); err != nil {
 		return nil, fmt.Errorf("approve plan %s: %w", path, err)
 	}
-	_, err = lock.Write(text)
-	if err = errors.Join(err, lock.Chmod(info.Mode().Perm()), lock.Sync(), lock.Close()); err != nil {
-		return nil, fmt.Errorf("approve plan %s: %w", path, err)
+	to, err := atomicfile.Write(path, text)
+	if err != nil {
+		return nil, fmt.Errorf("approve plan: %w", err)
 	}
-	return f, os.Rename(beside, path)
+	if err := to.Commit(info.Mode().Perm()); err != nil {
+		return nil, fmt.Errorf("approve plan: %w", err)
+	}
+	return f, nil
 }

@@ -144,7 +144,7 @@ func example(t testing.TB, edit ...func(*Plan)) Plan {
 		Nodes: states, Plan: plan, Rules: batch.Rules{MaxFailed: batch.Number(2), StopWhenNothing: true}, Pace: batch.Pace{Sleep: time.Second, ReplyTimeout: 12 * time.Second, VerifyTimeout: timeout},
 		Verify:     Verify{Way: "auto", Timeout: &timeout},
 		Gates:      []Gate{{Command: "./check.sh", Scripts: []gate.Script{{Path: "./check.sh", SHA256: digest(nil)}}}, {PromQL: `up{job="lb"} == bool 1`}},
-		GatePolicy: GatePolicy{gate.Policy{For: 2 * time.Minute, Every: gate.DefaultEvery, Wait: gate.DefaultWait}, gate.DefaultTimeout, "https://prometheus.example.net"},
+		GatePolicy: GatePolicy{gate.Policy{For: 2 * time.Minute, Every: gate.DefaultEvery, Wait: gate.DefaultWait}, gate.DefaultTimeout, new(3), "https://prometheus.example.net"},
 	}
 	for _, e := range edit {
 		e(&p)

@@ -83,8 +83,10 @@ type Gate struct {
 // GatePolicy is how gates are asked.
 type GatePolicy struct {
 	gate.Policy
-	Timeout time.Duration `json:"timeout"`              // of one look
-	Server  string        `json:"prometheus,omitempty"` // where queries are asked, without user and password
+	Timeout time.Duration `json:"timeout"` // of one look
+	// Collateral is how many starts and ends of other nodes are allowed between two batches; nil: they are not counted.
+	Collateral *int   `json:"max_collateral,omitempty"`
+	Server     string `json:"prometheus,omitempty"` // where queries are asked, without user and password
 }
 
 // Scripts are those of a gate: the nth of the commands, counted from 0.
@@ -170,8 +172,11 @@ func (p *Plan) validateGates() error {
 			return errors.New("a gate is neither a command nor a query, or both")
 		}
 	}
-	if len(p.Gates) == 0 {
+	if len(p.Gates) == 0 && p.GatePolicy.Collateral == nil {
 		return nil
+	}
+	if p.GatePolicy.Collateral != nil && *p.GatePolicy.Collateral < 0 {
+		return errors.New("it allows less than no starts of other nodes")
 	}
 	if p.GatePolicy.Timeout <= 0 {
 		return errors.New("a look at a gate has no time")

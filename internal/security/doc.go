@@ -1,13 +1,13 @@
-// Package security knows our identity and which others to trust: it opens the
-// operator's certificate or token, seals requests, answers the broker's
-// challenge, sets TLS up, and checks the signatures of replies. For the
-// simulated fleet it knows the other side too: verifying requests, signing
-// replies, issuing tokens. The facts come from docs/protocol.md (signing and
+// Package security knows the operator's identity and the identities to trust. It
+// opens the operator's certificate or token, signs requests ([Identity.Seal]),
+// answers the broker's challenge, sets up TLS, and checks the signatures of
+// replies. For the simulated fleet it also does the work of servers: it verifies
+// requests, signs replies and issues tokens. The facts come from docs/protocol.md (signing and
 // verification; TLS per security provider; provisioning JWT).
 //
-// It does not know where settings come from (that is config's), nor how messages
-// are sent: it opens only HTTP connections to a configured request signer or
-// login service, and only in Seal and LogIn.
+// It does not know where settings come from (internal/config does), nor how
+// messages are sent. It opens no connection except HTTP to a configured request
+// signer (in Seal) or login service (in LogIn).
 //
 // Invariants:
 //

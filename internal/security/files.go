@@ -123,8 +123,8 @@ func ReadSigningKey(path string) (crypto.Signer, error) {
 
 // parseRSAKey reads an RSA key in PEM, PKCS#1 or PKCS#8.
 func parseRSAKey(path, what string, data []byte) (*rsa.PrivateKey, error) {
-	fault := func(problem, hint string, err error) error {
-		return &CredentialError{Path: path, Problem: what + " " + problem, Hint: hint, Err: err}
+	fault := func(problem, hint string) error {
+		return &CredentialError{Path: path, Problem: what + " " + problem, Hint: hint}
 	}
 	const rsaHint = "Choria's version 1 signs with RSA only: make an RSA key, and a certificate for it"
 	block, rest := pem.Decode(data)
@@ -132,30 +132,30 @@ func parseRSAKey(path, what string, data []byte) (*rsa.PrivateKey, error) {
 		block, rest = pem.Decode(rest) // parameters may stand before the key
 	}
 	if block == nil {
-		return nil, fault("holds no key in PEM", "a key file begins with -----BEGIN PRIVATE KEY----- or -----BEGIN RSA PRIVATE KEY-----", nil)
+		return nil, fault("holds no key in PEM", "a key file begins with -----BEGIN PRIVATE KEY----- or -----BEGIN RSA PRIVATE KEY-----")
 	}
 	switch {
 	case block.Type == "CERTIFICATE":
-		return nil, fault("holds a certificate, not a key", "certificate and key may have been exchanged", nil)
+		return nil, fault("holds a certificate, not a key", "certificate and key may have been exchanged")
 	case block.Type == "EC PRIVATE KEY":
-		return nil, fault("is an EC key, where RSA is needed", rsaHint, nil)
+		return nil, fault("is an EC key, where RSA is needed", rsaHint)
 	case block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
-		return nil, fault("is encrypted with a passphrase", "decrypt it: openssl pkey -in KEY -out NEWKEY", nil)
+		return nil, fault("is encrypted with a passphrase", "decrypt it: openssl pkey -in KEY -out NEWKEY")
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
 		return key, nil
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fault("is damaged: its PEM holds no private key", "copy it again from where it was made", nil)
+		return nil, fault("is damaged: its PEM holds no private key", "copy it again from where it was made")
 	}
 	switch k := key.(type) {
 	case *rsa.PrivateKey:
 		return k, nil
 	case ed25519.PrivateKey:
-		return nil, fault("is an ed25519 key, where RSA is needed", rsaHint, nil)
+		return nil, fault("is an ed25519 key, where RSA is needed", rsaHint)
 	default:
-		return nil, fault("is an EC key, where RSA is needed", rsaHint, nil)
+		return nil, fault("is an EC key, where RSA is needed", rsaHint)
 	}
 }
 

@@ -27,6 +27,7 @@ type spec struct {
 	racks   int  // fact rack: the values, dealt out in turn; 0: no node has it
 	rules   batch.Rules
 	pace    batch.Pace
+	hours   [][2]int // minutes of a day in UTC in which batches may begin; nil: always. pace.Within says the same
 
 	verifyTimeout time.Duration
 	settle        time.Duration
@@ -141,7 +142,7 @@ const maxLife = 8 * time.Hour
 // play runs a case in the bubble of the caller, and returns its world: what the judge found is in it.
 func play(t *testing.T, s *spec) *world {
 	w := newWorld(s.version, s.action, s.seed)
-	w.noise, w.mute503, w.unjudged = s.noise, s.mute503, s.unjudged
+	w.noise, w.mute503, w.unjudged, w.within = s.noise, s.mute503, s.unjudged, s.within
 	w.patience.verify, w.patience.silent = s.verifyTimeout, s.ttl+11*time.Second+s.verifyTimeout
 	c := &caseRun{t: t, s: s, w: w, id: nullIdentity{version: s.version, slow: s.slowCheck}}
 	if s.real {

@@ -2,14 +2,17 @@
 //
 // A case is the product's own engine, proof, client and journal over simulated brokers and nodes, in virtual time and
 // without sockets. Each node keeps a log of what it really received and did, and of why each of its processes started
-// and ended. One judge compares that truth with what the product recorded: no node acted twice, no proof is false, no
-// stop rule was passed, and one resume and one retry settle every node once all faults have ended.
+// and ended. One judge compares that log with what the product recorded: no node acted twice, no proof is false, nothing
+// was sent after a stop rule, and one resume and one retry settle every node once all faults have ended.
 //
 // A case is made from a seed, or written by hand for a fault that was seen on a real network. A failure prints the seed,
-// the command that runs it again, and a timeline: a line an event, in virtual time.
+// the command that runs the case again, and a timeline with one line per event, in virtual time.
 //
-// Limits. Goroutines that wake at the same virtual instant run in any order, so a seed fixes the schedule but not every
-// interleaving; delays are made distinct to keep that rare. The monotonic and the wall
-// clock of a case cannot be set apart: a suspended machine is one whose messages and journal writes wait until it wakes
-// while both clocks run; the two readings of elapsed time are tested where they are made, in package batch.
+// Limits:
+//
+//   - Goroutines that wake at the same virtual instant run in any order. So a seed fixes the schedule, but not every
+//     interleaving. Delays are made distinct to keep that rare.
+//   - The monotonic clock and the wall clock of a case always show the same. The world simulates a suspended machine by
+//     holding back its messages and journal writes until it wakes, while both clocks run. Package batch tests what happens
+//     when the two clocks differ.
 package world

@@ -58,7 +58,7 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindGate:
 		w.logf("run     %s: gates %s, decided %v", t.run.id, r.Gate.Verdict, r.Gate.Decided)
 		w.saw("gates " + r.Gate.Verdict.String())
-	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindNote:
+	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindHours, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
 	case batch.KindRunEnd:
@@ -98,6 +98,9 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 	}
 	if p := t.p; p != nil && !p.pausedAt.IsZero() && t.overdue(p.pausedAt) {
 		w.violated("run %s: batch %d is begun while paused", t.run.id, r.Batch)
+	}
+	if !w.within(r.Time) {
+		w.violated("run %s: batch %d is begun outside of the hours", t.run.id, r.Batch)
 	}
 	w.judgeRules(t, before, r.Batch)
 	w.judgeGates(t, before.Plan(), r.Batch, len(nodes))

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"fleetctl/batch"
@@ -56,6 +57,7 @@ func fromSeed(seed uint64) *spec {
 		s.noise = noise{lost: 0.1 * r.Float64(), late: 0.1 * r.Float64(), duplicate: 0.1 * r.Float64(), forged: 0.1 * r.Float64()}
 	}
 	s.randomWindow()
+	s.randomHours()
 	s.randomGates()
 	s.lives = append(s.lives, randomLife(r, s, "begin"))
 	for range r.IntN(5) {
@@ -98,6 +100,32 @@ func (s *spec) randomWindow() {
 		s.policy.SpreadBy = "rack"
 	}
 	s.rules = ofWindow(s.rules)
+}
+
+// randomHours makes a share of the cases begin batches only within some minutes. It has a generator of its own, as
+// randomWindow.
+func (s *spec) randomHours() {
+	r := rand.New(rand.NewPCG(s.seed, 4))
+	if !chance(r, 0.2) {
+		return
+	}
+	clock := func(m int) string { return fmt.Sprintf("%02d:%02d", m/60, m%60) }
+	var parts []string
+	for from := r.IntN(3); from < 120; {
+		to := from + 1 + r.IntN(3)
+		s.hours = append(s.hours, [2]int{from, to})
+		parts = append(parts, clock(from)+"-"+clock(to)+" UTC")
+		from = to + 1 + r.IntN(3)
+	}
+	s.hours = append(s.hours, [2]int{180, 24 * 60}) // so that every run ends
+	parts = append(parts, "03:00-24:00 UTC")
+	s.pace.Within = batch.Hours(strings.Join(parts, "; "))
+}
+
+// within reports whether a batch may begin at a moment, by the minutes of the case.
+func (s *spec) within(at time.Time) bool {
+	minute := at.UTC().Hour()*60 + at.UTC().Minute()
+	return s.hours == nil || slices.ContainsFunc(s.hours, func(h [2]int) bool { return minute >= h[0] && minute < h[1] })
 }
 
 // ofWindow leaves out the rules about one batch.

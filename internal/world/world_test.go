@@ -30,6 +30,7 @@ type world struct {
 	noise   noise
 	mute503 bool // this broker does not report absent nodes
 
+	within   func(time.Time) bool                   // whether a batch may begin
 	unjudged bool                                   // nothing is judged, and no timeline is kept
 	patience struct{ verify, silent time.Duration } // how long a run waits: for proof after a delay; for a silent node
 	sign     func(n *node, reply []byte) (signature []byte, token string)

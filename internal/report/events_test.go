@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -20,13 +21,33 @@ func TestWhatIsNotedGoesToStderr(t *testing.T) {
 	s := newStory(t)
 	w := s.writer(Options{Format: JSON})
 	for _, e := range []run.Event{
-		run.SecretTyped{Key: "token"}, run.Noted{Level: run.Warning, Text: "w"}, run.Noted{Level: run.Hint, Text: "h"}, run.Noted{Level: run.Plain, Text: "p"},
+		run.Noted{Level: run.Warning, Text: "w"}, run.Noted{Level: run.Hint, Text: "h"}, run.Noted{Level: run.Plain, Text: "p"},
 	} {
 		s.report(w, e)
 	}
-	want := "hint: token on a command line shows in process lists and histories; token=@FILE, token=- or token=env:NAME keep it out\nwarning: w\nhint: h\np\n"
+	want := "warning: w\nhint: h\np\n"
 	if s.err.String() != want || s.out.Len() > 0 {
 		t.Errorf("stderr %q, stdout %q", s.err.String(), s.out.String())
+	}
+}
+
+// A hint must not be the first line that a new operator reads, nor stand between an error and its fix.
+func TestHintOfATypedSecretComesAfterTheVerdict(t *testing.T) {
+	const hint = "hint: token on a command line shows in process lists and histories; token=@FILE, token=- or token=env:NAME keep it out\n"
+	typed := func(w *Writer, s *story) { s.report(w, run.SecretTyped{Key: "token"}) }
+	s := newStory(t)
+	w := s.writer(Options{Format: JSON})
+	typed(w, s)
+	s.report(w, run.Noted{Level: run.Plain, Text: "the verdict"})
+	if err := w.End(nil); err != nil || s.err.String() != "the verdict\n"+hint {
+		t.Errorf("error %v, stderr %q", err, s.err.String())
+	}
+	s = newStory(t)
+	w = s.writer(Options{Format: JSON})
+	typed(w, s)
+	refused := errors.New("refused")
+	if err := w.End(refused); err != refused || s.err.Len() > 0 {
+		t.Errorf("after an error: %v, stderr %q", err, s.err.String())
 	}
 }
 
@@ -94,16 +115,6 @@ func TestAnInterruptionSaysWhatFlies(t *testing.T) {
 	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies still to come: 2 (a second signal kills it at once)\n") {
 		t.Errorf("stderr is %q", errs)
 	}
-	s := newStory(t)
-	w := s.writer(Options{Format: Senders, Err: Stream{Terminal: true}})
-	s.report(w, run.Began{Progress: progressOf(t)})
-	if !strings.Contains(s.err.String(), "0/3 nodes") {
-		t.Errorf("no bar: %q", s.err.String())
-	}
-	s.report(w, run.Asking{Step: batch.Step{Done: 1, Next: 2, Nodes: 1, Left: 1}})
-	if !strings.Contains(s.err.String(), " \rbatch 1: ") {
-		t.Errorf("the line is not free: %q", s.err.String())
-	}
 }
 
 // A loss while nodes were looked for was reported when it happened.
@@ -111,24 +122,14 @@ func TestTheConnectionIsReportedOnce(t *testing.T) {
 	s := newStory(t)
 	w := s.writer(Options{Format: Senders})
 	began := time.Now()
+	s.prepare(w)
 	s.report(w, run.Began{Progress: progressOf(t), Links: began})
+	defer w.live.End()
 	for _, at := range []time.Duration{-time.Minute, time.Minute} {
 		s.report(w, run.Recorded{Record: batch.Record{Kind: batch.KindLink, Time: began.Add(at), Reason: "lost at " + at.String()}, Progress: progressOf(t)})
 	}
 	if got := s.err.String(); strings.Contains(got, "lost at -1m0s") || !strings.Contains(got, "lost at 1m0s\n") {
 		t.Errorf("stderr is %q", got)
-	}
-}
-
-func TestProgressIsALineABatchElsewhere(t *testing.T) {
-	_, errs := told(t, Options{Format: Senders}, func(*story) {})
-	for _, want := range []string{"batch 1/2, 0/4 nodes", "batch 2/2, 2/4 nodes, 1 failed", "4/4 nodes"} {
-		if !strings.Contains(errs, want) {
-			t.Errorf("stderr lacks %q: %q", want, errs)
-		}
-	}
-	if _, errs := told(t, Options{Format: Senders, NoProgress: true}, func(*story) {}); strings.Contains(errs, "batch 1/2") {
-		t.Errorf("--no-progress: %q", errs)
 	}
 }
 
@@ -173,7 +174,7 @@ func TestTheWriterKnowsEveryEvent(t *testing.T) {
 func TestUnknownNodesAreNoDeadEnd(t *testing.T) {
 	s := newStory(t)
 	r := run.Result{ID: "20260101-000000-aaaaa", Summary: batch.Summary{States: batch.CountsOf(map[batch.State]int{batch.Verified: 3, batch.Unknown: 1})}}
-	s.writer(Options{Format: Senders}).printHint(r)
+	s.writer(Options{Format: Senders}).live.printHint(r)
 	if got := s.err.String(); !strings.HasPrefix(got, "hint: ") || !strings.Contains(got, "a new run that names them") {
 		t.Errorf("stderr is %q", got)
 	}
@@ -194,7 +195,7 @@ func TestTheNextCommandIsNamed(t *testing.T) {
 		{"all well", func(s *story) { s.result.ID, s.batches = id, [][]string{{"a"}} }, ""},
 		{"open", func(s *story) { s.result.ID, s.stop = id, true }, "hint: to resume: fleetctl runs resume " + id + "\n"},
 	} {
-		_, errs := told(t, Options{Format: Senders, NoProgress: true}, tt.set)
+		_, errs := told(t, Options{Format: Senders}, tt.set)
 		_, after, _ := strings.Cut(errs, " nodes")
 		if !strings.HasSuffix(errs, tt.want) || tt.want == "" && strings.Contains(after, "hint") {
 			t.Errorf("%s: stderr %q, want %q at its end", tt.name, errs, tt.want)
