@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.yaml.in/yaml/v3"
@@ -86,15 +87,22 @@ func jenkinsJobs(t *testing.T, text string) pipeline {
 func TestCIPages(t *testing.T) {
 	t.Parallel()
 	const page = "docs/ci.md"
-	scripts1, pages, jenkins := blocks(t, page, "sh"), blocks(t, page, "yaml"), blocks(t, page, "groovy")
-	if len(scripts1) != 1 || len(pages) != 2 || len(jenkins) != 1 {
-		t.Fatalf("%s has %d scripts, %d pages of YAML and %d of Groovy, want 1, 2 and 1", page, len(scripts1), len(pages), len(jenkins))
+	texts, pages, jenkins := blocks(t, page, "sh"), blocks(t, page, "yaml"), blocks(t, page, "groovy")
+	if len(texts) != 1 || len(pages) != 2 || len(jenkins) != 1 {
+		t.Fatalf("%s has %d scripts, %d pages of YAML and %d of Groovy, want 1, 2 and 1", page, len(texts), len(pages), len(jenkins))
 	}
 	dir := t.TempDir()
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name+".txtar"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	write := func(name string, texts [2]string) {
+		for i, day := range []string{"good", "canceled"} {
+			if err := os.WriteFile(filepath.Join(dir, name+"_"+day+".txtar"), []byte(texts[i]), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
+	}
+	const pause = "--batch-sleep 10"
+	script := strings.Replace(texts[0], pause, "--batch-sleep 0", 1)
+	if script == texts[0] {
+		t.Fatalf("the script of %s has no %s", page, pause)
 	}
 	for name, jobs := range map[string]pipeline{"github": githubJobs(t, pages[0]), "gitlab": gitlabJobs(t, pages[1]), "jenkins": jenkinsJobs(t, jenkins[0])} {
 		for _, job := range []string{"plan", "apply", "resume"} {
@@ -102,58 +110,50 @@ func TestCIPages(t *testing.T) {
 				t.Fatalf("%s: the job %s does not run ./fleet.sh %s: %q", name, job, job, jobs[job])
 			}
 		}
-		write(name, ciScript(scripts1[0], name == "gitlab", jobs))
+		write(name, ciScripts(script, name == "gitlab", jobs))
 	}
-	write("shell", ciScript(scripts1[0], true, pipeline{"plan": {"./fleet.sh check", "./fleet.sh drill", "test -f drill/junit.xml", "./fleet.sh plan"}, "apply": {"./fleet.sh apply"}, "resume": {"./fleet.sh resume"}}))
-	testscript.Run(t, scripts(dir))
+	write("shell", ciScripts(script, true, pipeline{"plan": {"./fleet.sh check", "./fleet.sh drill", "test -f drill/junit.xml", "./fleet.sh plan"}, "apply": {"./fleet.sh apply"}, "resume": {"./fleet.sh resume"}}))
+	params := scripts(dir)
+	params.Deadline = time.Now().Add(2 * patience) // the resume of a copy waits 46 s
+	testscript.Run(t, params)
 }
 
-// ciScript plays the jobs of a pipeline in workspaces of their own; artifacts are copies without their modes.
-func ciScript(script string, tokenFile bool, jobs pipeline) string {
-	var driver, files strings.Builder
-	secret := "export FLEETCTL_TOKEN=s3cret"
-	if tokenFile {
-		secret = "echo s3cret > token; export TOKEN_FILE=$PWD/token"
+// ciScripts play the jobs of a pipeline on a good day, and with a canceled job, in workspaces of their own. Artifacts are copies
+// without their modes.
+func ciScripts(script string, tokenFile bool, jobs pipeline) [2]string {
+	var files strings.Builder
+	play := func(job string) string {
+		line := "job " + job
+		for i, step := range jobs[job] {
+			name := fmt.Sprintf("%s%d.sh", job, i+1)
+			line += " " + name
+			fmt.Fprintf(&files, "-- %s --\n%s\n", name, strings.TrimRight(step, "\n"))
+		}
+		return line + "\n"
 	}
-	fmt.Fprintf(&driver, `%s
-export PATH="$PWD/bin:$PATH" GITHUB_STEP_SUMMARY="$PWD/step-summary" ARTIFACTS="$PWD/canceled/out" PIDS="$PWD/pid"
+	start := "export FLEETCTL_TOKEN=s3cret\n"
+	if tokenFile {
+		start = "echo s3cret > token; export TOKEN_FILE=$PWD/token\n"
+	}
+	start += `export PATH="$PWD/bin:$PATH" GITHUB_STEP_SUMMARY="$PWD/step-summary" ARTIFACTS="$PWD/canceled/out" PIDS="$PWD/pid"
 chmod 755 fleet.sh bin/curl bin/unzip
 for job in plan apply canceled resume; do mkdir $job; cp fleet.sh $job; done
 job() { cd "$1"; shift; for step; do sh -e "../$step"; done; cd ..; }
 hand() { cp -R "$1/out" "$2/out"; find "$2/out" -type f -exec chmod 644 {} +; }
-`, secret)
-	play := func(job string) {
-		fmt.Fprintf(&driver, "job %s", job)
-		for i, step := range jobs[job] {
-			name := fmt.Sprintf("%s%d.sh", job, i+1)
-			fmt.Fprintf(&driver, " %s", name)
-			fmt.Fprintf(&files, "-- %s --\n%s\n", name, strings.TrimRight(step, "\n"))
-		}
-		driver.WriteString("\n")
-	}
-	play("plan")
-	driver.WriteString("hand plan apply\n")
-	play("apply")
-	driver.WriteString(`cd canceled
+`
+	good := start + play("plan") + "hand plan apply\n" + play("apply")
+	canceled := start + `cd canceled
 code=0
 FLEETCTL_SETTINGS=../cancel.yaml sh -c 'echo $$ > "$PIDS"; exec ./fleet.sh restart' || code=$?
 test $code = 143 || exit 99
 test -f out/junit.xml || exit 98
 cd ..
-`)
+`
 	if !slices.ContainsFunc(jobs["resume"], func(step string) bool { return strings.Contains(step, "unzip") }) {
-		driver.WriteString("hand canceled resume\n")
+		canceled += "hand canceled resume\n"
 	}
-	play("resume")
-	return `# A plan is made, applied in another job; a canceled restart is resumed in a third.
-exits 0 fleetctl lab --nodes 8 -- sh -e ./drive.sh
-stdout -count=2 'Done: 4 verified of 4 nodes'
-grep 'testsuite' apply/out/junit.xml
-grep '4 verified of 4 nodes' apply/out/summary.md
-grep '4 verified of 4 nodes' resume/out/summary.md
-! grep s3cret apply/out/web.plan
-exec sh -c '! grep -r s3cret apply/out canceled/out resume/out'
--- cancel.yaml --
+	canceled += play("resume")
+	more := `-- cancel.yaml --
 on_event: '[ "$FLEETCTL_EVENT" != begin ] || kill -TERM $(cat "$PIDS")'
 -- bin/curl --
 #!/bin/sh
@@ -162,5 +162,13 @@ touch out.zip
 #!/bin/sh
 cp -R "$ARTIFACTS" out
 -- fleet.sh --
-` + script + files.String() + "-- drive.sh --\n" + driver.String()
+` + script + files.String() + "-- drive.sh --\n"
+	const check = `exits 0 fleetctl lab --nodes 8 -- sh -e ./drive.sh
+stdout 'Done: 4 verified of 4 nodes'
+grep 'testsuite' %[1]s/out/junit.xml
+grep '4 verified of 4 nodes' %[1]s/out/summary.md
+grep '4 verified of 4 nodes' %[1]s/out/report.html
+exec sh -c '! grep -r s3cret */out'
+`
+	return [2]string{fmt.Sprintf(check, "apply") + more + good, fmt.Sprintf(check, "resume") + more + canceled}
 }
