@@ -13,6 +13,7 @@ import (
 type gating struct {
 	on      bool
 	round   int    // the question in flight; 0: none
+	dropped int    // the question that was dropped last; 0: none
 	asked   int    // how many questions there were
 	open    bool   // they passed, and more may be sent
 	final   int    // nodes that were final when they passed
@@ -42,7 +43,7 @@ func (m *machine) closeGates() {
 	g.open = false
 	g.holdups++
 	if g.round != 0 {
-		g.round = 0
+		g.round, g.dropped = 0, g.round
 		m.emit(gateCancelCmd{})
 	}
 }
@@ -104,13 +105,12 @@ func (m *machine) gateDue() {
 	}
 }
 
-// gated takes a round of the gates.
+// gated takes a round of the gates. A gate that failed stops the run even when its question was dropped since.
 func (m *machine) gated(e gateEvent) {
-	g := &m.gates
-	if e.Question != g.round || g.round == 0 || m.halt != haltNone {
+	g, r := &m.gates, e.Round
+	if late := e.Question != g.round || g.round == 0; m.halt != haltNone || late && !(g.dropped != 0 && e.Question == g.dropped && r.Decided && r.Verdict == GateFailed) {
 		return
 	}
-	r := e.Round
 	m.record(Record{Kind: KindGate, Time: e.At, Batch: m.lastSent(), Gate: &r})
 	switch {
 	case !r.Decided:
@@ -119,7 +119,10 @@ func (m *machine) gated(e gateEvent) {
 		m.gatesWait(e.At, false)
 		g.round, g.open, g.final = 0, true, Progress{m.l}.Final()
 	default:
-		g.round = 0
+		if e.Question == g.round {
+			g.round = 0
+		}
+		m.closeGates()
 		m.stop(e.At, haltSoft, Stop{Kind: StopGate, Batch: m.lastSent(), Reason: r.Reason})
 	}
 }

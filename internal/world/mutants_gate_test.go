@@ -3,7 +3,9 @@ package world
 // gateMutants break the gates.
 var gateMutants = []mutant{
 	{name: "a gate that failed lets the run go on", file: "batch/machine_gate.go", tests: byWorld,
-		old: "g.round = 0\n\t\tm.stop(e.At, haltSoft, Stop{Kind: StopGate, Batch: m.lastSent(), Reason: r.Reason})", new: "g.round, g.open = 0, true"},
+		old: "m.closeGates()\n\t\tm.stop(e.At, haltSoft, Stop{Kind: StopGate, Batch: m.lastSent(), Reason: r.Reason})", new: "g.open = true"},
+	{name: "a gate that failed is forgotten when the connection is lost", file: "batch/machine_gate.go", tests: byWorld,
+		old: "e.Question == g.dropped && r.Decided", new: "e.Question == -1 && r.Decided"},
 	{name: "a gate that is inconclusive for too long passes", file: "batch/machine_gate.go", tests: byWorld,
 		old: "case r.Verdict == GatePassed:\n\t\tm.gatesWait", new: "case r.Verdict != GateFailed:\n\t\tm.gatesWait"},
 	{name: "a gate passes before it has decided", file: "batch/machine_gate.go", tests: byWorld,
