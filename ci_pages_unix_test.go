@@ -123,13 +123,14 @@ func TestCIPages(t *testing.T) {
 func ciScripts(script string, tokenFile bool, jobs pipeline) [2]string {
 	var files strings.Builder
 	play := func(job string) string {
-		line := "job " + job
+		var line strings.Builder
+		line.WriteString("job " + job)
 		for i, step := range jobs[job] {
 			name := fmt.Sprintf("%s%d.sh", job, i+1)
-			line += " " + name
+			line.WriteString(" " + name)
 			fmt.Fprintf(&files, "-- %s --\n%s\n", name, strings.TrimRight(step, "\n"))
 		}
-		return line + "\n"
+		return line.String() + "\n"
 	}
 	start := "export FLEETCTL_TOKEN=s3cret\n"
 	if tokenFile {
