@@ -333,5 +333,5 @@ func events(t *testing.T, res result) any {
 
 // isHelp only reports that there is one: the texts are each client's own.
 func isHelp(_ *testing.T, res result) any {
-	return strings.Contains(strings.ToLower(res.Stdout+res.Stderr), "usage:")
+	return strings.Contains(strings.ToLower(res.Stdout+res.Stderr), "usage")
 }
