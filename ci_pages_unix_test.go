@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.yaml.in/yaml/v3"
@@ -113,9 +112,7 @@ func TestCIPages(t *testing.T) {
 		write(name, ciScripts(script, name == "gitlab", jobs))
 	}
 	write("shell", ciScripts(script, true, pipeline{"plan": {"./fleet.sh check", "./fleet.sh drill", "test -f drill/junit.xml", "./fleet.sh plan"}, "apply": {"./fleet.sh apply"}, "resume": {"./fleet.sh resume"}}))
-	params := scripts(dir)
-	params.Deadline = time.Now().Add(2 * patience) // the resume of a copy waits 46 s
-	testscript.Run(t, params)
+	testscript.Run(t, scripts(dir))
 }
 
 // ciScripts play the jobs of a pipeline on a good day, and with a canceled job, in workspaces of their own. Artifacts are copies

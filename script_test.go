@@ -51,8 +51,10 @@ func scripts(dir string) testscript.Params {
 		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Deadline:            time.Now().Add(patience), // programs that hang are ended
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		// Programs that hang are ended. The scripts of a folder wait for each other, and under the race detector they
+		// take minutes.
+		Deadline: time.Now().Add(5 * patience),
+		Cmds:     map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(e *testscript.Env) error {
 			// Nothing of the machine's own setup may leak in: neither its configuration nor its colors.
 			e.Setenv("HOME", e.WorkDir)

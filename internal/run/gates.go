@@ -26,7 +26,7 @@ type Gates struct {
 	Every      Wait // between two looks; gate.DefaultEvery
 	Wait       Wait // how long they may be inconclusive; gate.DefaultWait
 	Timeout    Wait // of one look; gate.DefaultTimeout
-	off        bool // those of the record are left out
+	Off        bool // those of the record are left out
 }
 
 // noGates as the only command of a resume leaves the recorded gates out.
@@ -77,8 +77,8 @@ func (g Gates) validate(r Request) error {
 // keep fills in what a record has and what was not given now.
 func (g *Gates) keep(recorded batch.Gates) {
 	switch {
-	case g.off, slices.Equal(g.Commands, []string{noGates}) && len(g.Queries) == 0:
-		*g = Gates{off: true}
+	case g.Off, slices.Equal(g.Commands, []string{noGates}) && len(g.Queries) == 0:
+		*g = Gates{Off: true}
 		return
 	case !g.any():
 		g.Commands, g.Queries = recorded.Commands, recorded.Queries
