@@ -86,20 +86,27 @@ func TestNothingIsSentBeforeItIsAdmitted(t *testing.T) {
 }
 
 func TestARefusedAdmissionStopsTheRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet()
-		d := &doorman{admit: func(asked int) (time.Duration, error) {
-			if asked == 2 {
-				return 0, errors.New("lock web was taken by bob")
+	for _, proved := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet()
+			d := &doorman{admit: func(asked int) (time.Duration, error) {
+				if asked == 2 {
+					return 0, errors.New("lock web was taken by bob")
+				}
+				return 0, nil
+			}}
+			r := Runner{Actor: f, Outcomes: f.outcomes, Journal: &tape{}, Pace: calm, Admitter: d}
+			succeeded := Accepted
+			if proved {
+				r.Verifier, succeeded = f, Verified
 			}
-			return 0, nil
-		}}
-		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Journal: &tape{}, Pace: calm, Admitter: d}, fleetPlan(4, Policy{Sizes: Sizes{Number(2)}}))
-		expect(t, s, Stopped, map[State]int{Verified: 2, NotSent: 2})
-		if s.Stop.Rule != ruleShared || s.Reason != "lock web was taken by bob" {
-			t.Errorf("stop %+v", s.Stop)
-		}
-	})
+			s := run(t, r, fleetPlan(4, Policy{Sizes: Sizes{Number(2)}}))
+			expect(t, s, Stopped, map[State]int{succeeded: 2, NotSent: 2})
+			if s.Stop.Rule != ruleShared || s.Reason != "lock web was taken by bob" {
+				t.Errorf("stop %+v", s.Stop)
+			}
+		})
+	}
 }
 
 func TestAPauseTakesTheAdmissionBack(t *testing.T) {
