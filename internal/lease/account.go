@@ -41,7 +41,7 @@ type Account struct {
 	life  int
 	kick  chan struct{} // something has changed
 
-	op sync.Mutex // held while the ledger is read and written
+	op chan struct{} // full while the ledger is read and written
 
 	mu       sync.Mutex // guards what follows
 	down     map[string]bool
@@ -75,7 +75,7 @@ func Passes(err error) bool {
 // OpenAccount takes up a run's part of the ledger. It writes nothing yet.
 func OpenAccount(ctx context.Context, store Store, b Budget) (*Account, error) {
 	slices.Sort(b.Facts)
-	a := &Account{store: store, key: ledgerKey(b.Collective), b: b, mark: rand.Text(), life: 1, kick: make(chan struct{}, 1), down: map[string]bool{}, left: map[string]bool{}}
+	a := &Account{store: store, key: ledgerKey(b.Collective), b: b, mark: rand.Text(), life: 1, kick: make(chan struct{}, 1), op: make(chan struct{}, 1), down: map[string]bool{}, left: map[string]bool{}}
 	l, revision, err := readLedger(ctx, store, a.key)
 	if err != nil {
 		return nil, err
@@ -173,8 +173,12 @@ func (a *Account) Close(ctx context.Context, down []string) error {
 
 // write brings the run's part up to date, with more nodes if they fit.
 func (a *Account) write(ctx context.Context, more []string) error {
-	a.op.Lock()
-	defer a.op.Unlock()
+	select {
+	case a.op <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-a.op }()
 	tried, wrote := 0, Party{} // what may have landed
 	err := change(ctx, a.store, a.key, func(l *Ledger, revision uint64) (bool, error) {
 		if err := a.absorb(l, revision); err != nil {

@@ -344,10 +344,10 @@ func (c budgeting) text() string {
 // check is the guard's: it refuses what could never be admitted.
 func (c budgeting) check(p guardInput) error {
 	switch {
-	case c.req.ReplyTo != "":
-		return refuse("leave out --reply-to", "cannot keep the limit of nodes that are down: replies go elsewhere, and this process does not learn when the nodes are up again")
 	case !c.recorded():
 		return refuse("leave out --no-journal", "cannot keep the limit of nodes that are down without a record of this run")
+	case c.req.ReplyTo != "":
+		return refuse("leave out --reply-to", "cannot keep the limit of nodes that are down: replies go elsewhere, and this process does not learn when the nodes are up again")
 	}
 	limits := c.budget.limits()
 	hint := "begin a new run over the nodes that were not sent to: `fleetctl runs retry RUN --not-sent`"

@@ -93,7 +93,11 @@ func (c budgeting) leave(ctx context.Context, p batch.Progress, fault error) err
 	case err != nil:
 		return c.Reporter.Report(Noted{Warning, fmt.Sprintf("the budget still counts nodes of this run, because it could not be written: %v; `fleetctl runs settle %s` writes it", err, c.runID())})
 	case len(down) > 0:
-		return c.Reporter.Report(Noted{Hint, fmt.Sprintf("%s of this run still %s as down; when they are up again: fleetctl runs settle %s", plain.Count(len(down), "node"), counts(len(down)), c.runID())})
+		text := "%s of this run still count as down; when they are up again: fleetctl runs settle %s"
+		if len(down) == 1 {
+			text = "%s of this run still counts as down; when it is up again: fleetctl runs settle %s"
+		}
+		return c.Reporter.Report(Noted{Hint, fmt.Sprintf(text, plain.Count(len(down), "node"), c.runID())})
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func budgeted(limits ...string) Request {
 }
 
 // bobs has bob's run take nodes down, in the rack a.
-func bobs(t *testing.T, b *bucket, nodes ...string) *lease.Account {
+func bobs(t *testing.T, b lease.Store, nodes ...string) *lease.Account {
 	t.Helper()
 	a, err := lease.OpenAccount(t.Context(), b, lease.Budget{
 		Collective: "mcollective", Run: "r9", Party: lease.Party{Caller: "choria=bob"}, Facts: []string{"rack"}, Values: func(string, string) string { return "a" },
@@ -53,6 +53,11 @@ func bobs(t *testing.T, b *bucket, nodes ...string) *lease.Account {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// unrecorded makes a run that the settings limit, and that has no record.
+func unrecorded(w *world, r *Request) {
+	w.bucket, w.settings.MaxDown, r.Record.Off = shelf(), []string{"5"}, true
 }
 
 // counted is what the ledger counts of a run.
