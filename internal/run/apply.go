@@ -66,7 +66,7 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 	if err := (application{checked}).admit(); err != nil {
 		return Result{}, err
 	}
-	if err := budgeting(j).look(ctx); err != nil {
+	if err := budgeting(j).look(ctx, true); err != nil {
 		return Result{}, err
 	}
 	plan, err := application{checked}.current(ctx)

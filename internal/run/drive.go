@@ -80,6 +80,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if err := c.Reporter.Report(Began{ID: res.ID, Progress: from, Links: since}); err != nil {
 		return Result{}, err
 	}
+	c.budget.begin(ctx)
 	res.Summary, err = runner.Run(context.WithoutCancel(ctx), from)
 	res.Strays, res.Publish, res.Unsigned = actor.session.Strays(), actor.publishTime(), actor.unsigned()
 	res.Behind, res.Dropped = actor.tardiness()

@@ -149,7 +149,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err := c.canSend(); err != nil {
 		return Result{}, err
 	}
-	if err := budgeting(c).look(ctx); err != nil {
+	if err := budgeting(c).look(ctx, true); err != nil {
 		return Result{}, err
 	}
 	c.lagging = run.Copied != "" && !c.req.Record.Trust
@@ -269,7 +269,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
-	if err := budgeting(j).look(ctx); err != nil {
+	if err := budgeting(j).look(ctx, true); err != nil {
 		return Result{}, err
 	}
 	describe, err := j.planner().factsAgain(ctx, s.Progress, which)
