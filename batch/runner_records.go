@@ -27,18 +27,25 @@ func (x *execution) keep(r Record) {
 	}
 	if n := len(x.pending); n > 0 {
 		last := &x.pending[n-1]
-		if last.Kind == r.Kind && len(last.Outcomes)+len(last.Proofs) < groupSize {
-			switch r.Kind {
-			case KindOutcomes:
-				last.Outcomes = append(last.Outcomes, r.Outcomes...)
-				return
-			case KindProofs, KindProbed:
-				last.Proofs = append(last.Proofs, r.Proofs...)
-				return
-			}
+		if (r.Kind == KindProofs || r.Kind == KindProbed) && last.Kind == r.Kind && len(last.Proofs) < groupSize {
+			last.Proofs = append(last.Proofs, r.Proofs...)
+			return
 		}
 	}
 	x.pending = append(x.pending, r)
+}
+
+// keepOutcome is keep for the record of a reply. A group has room for the replies that wait already, and for as many as the
+// last one took: replies come in groups of similar size.
+func (x *execution) keepOutcome(o *Outcome) {
+	if n := len(x.pending); n > 0 {
+		if last := &x.pending[n-1]; last.Kind == KindOutcomes && len(last.Outcomes) < groupSize {
+			last.Outcomes = append(last.Outcomes, *o)
+			x.waiting++
+			return
+		}
+	}
+	x.keep(Record{Kind: KindOutcomes, Time: o.Time, Outcomes: append(make([]Outcome, 0, max(1+len(x.Outcomes), x.lately)), *o)})
 }
 
 // settle makes the queued records durable, unless they may wait for more of their kind. When it returns false the run is
@@ -74,6 +81,7 @@ func (x *execution) flush() bool {
 			x.Observer.Observe(r)
 		}
 	}
+	x.lately = min(x.waiting, groupSize)
 	clear(x.pending)
 	x.pending, x.waiting, x.urgent = x.pending[:0], 0, false
 	return true
