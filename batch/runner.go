@@ -147,7 +147,7 @@ type execution struct {
 	cause      func() error
 	pending    []Record      // not durable yet, see flush
 	waiting    int           // nodes in them, of replies and proofs
-	lately     int           // how many there were in the last group
+	room       []Outcome     // the memory of their replies, see keepOutcome
 	urgent     bool          // one of them is about more than that
 	keepBy     time.Time     // when they are kept at the latest
 	targets    chan []Target // to the Verifier; nil until there is one

@@ -35,17 +35,24 @@ func (x *execution) keep(r Record) {
 	x.pending = append(x.pending, r)
 }
 
-// keepOutcome is keep for the record of a reply. A group has room for the replies that wait already, and for as many as the
-// last one took: replies come in groups of similar size.
+// roomSize is for how many replies memory is taken at once: their groups lie in it one behind the other.
+const roomSize = 256
+
+// keepOutcome is keep for the record of a reply.
 func (x *execution) keepOutcome(o *Outcome) {
-	if n := len(x.pending); n > 0 {
-		if last := &x.pending[n-1]; last.Kind == KindOutcomes && len(last.Outcomes) < groupSize {
-			last.Outcomes = append(last.Outcomes, *o)
-			x.waiting++
-			return
-		}
+	fresh := len(x.room) == cap(x.room)
+	if fresh {
+		x.room = make([]Outcome, 0, min(roomSize, len(x.m.l.rows)))
 	}
-	x.keep(Record{Kind: KindOutcomes, Time: o.Time, Outcomes: append(make([]Outcome, 0, max(1+len(x.Outcomes), x.lately)), *o)})
+	x.room = append(x.room, *o)
+	end := len(x.room)
+	if n := len(x.pending); n > 0 && !fresh && x.pending[n-1].Kind == KindOutcomes {
+		last := &x.pending[n-1]
+		last.Outcomes = x.room[end-1-len(last.Outcomes) : end : end]
+		x.waiting++
+		return
+	}
+	x.keep(Record{Kind: KindOutcomes, Time: o.Time, Outcomes: x.room[end-1 : end : end]})
 }
 
 // settle makes the queued records durable, unless they may wait for more of their kind. When it returns false the run is
@@ -81,7 +88,6 @@ func (x *execution) flush() bool {
 			x.Observer.Observe(r)
 		}
 	}
-	x.lately = min(x.waiting, groupSize)
 	clear(x.pending)
 	x.pending, x.waiting, x.urgent = x.pending[:0], 0, false
 	return true
