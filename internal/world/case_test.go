@@ -299,7 +299,7 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 	case last == nil || l.kind == "begin":
 		var nodes []batch.Node
 		for _, n := range c.w.nodes {
-			nodes = append(nodes, batch.Node{Identity: n.name, Facts: map[string]string{"rack": c.w.rack[n.name]}})
+			nodes = append(nodes, batch.Node{Identity: n.name, Facts: map[string]string{"rack": c.w.rack[n.name]}, Last: n.traits.last})
 		}
 		plan, err := batch.NewPlan(nodes, c.s.policy)
 		if err != nil {
