@@ -1,7 +1,6 @@
 package world
 
 import (
-	"strings"
 	"time"
 
 	"fleetctl/batch"
@@ -31,7 +30,7 @@ func (w *world) judgeOrder(r *run, before batch.Progress, i *intent) {
 		if w.named[res.Identity].traits.last || i.nodes[res.Identity] {
 			continue
 		}
-		flies := res.State == batch.Sending || res.State == batch.Accepted && !strings.Contains(res.Reason, "could not be asked")
+		flies := res.State == batch.Sending || res.State == batch.Accepted && !r.unasked[res.Identity] // else it has no slot
 		if res.State == batch.Planned || flies && before.Plan().Rolls() {
 			w.violated("run %s: nodes that go last are begun, and %s is %s", r.id, res.Identity, res.State)
 		}

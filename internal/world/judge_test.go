@@ -43,7 +43,7 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 		for _, p := range r.Proofs {
 			w.logf("run     %s: %s is %s: %s", t.run.id, p.Node, p.Found, p.Reason)
 			w.saw(string(r.Kind) + ": " + p.Found.String())
-			if p.Found == batch.Acted {
+			if t.run.unasked[p.Node] = p.Found == batch.Unasked; p.Found == batch.Acted {
 				t.run.proved[p.Node] = true
 				w.judgeProof(t.run, p)
 			}
