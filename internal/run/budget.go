@@ -307,7 +307,7 @@ func (c budgeting) values(ctx context.Context, p guardInput, facts, nodes []stri
 			known[fact][node] = value
 		}
 	}
-	missing := slices.DeleteFunc(slices.Clone(facts), func(fact string) bool { return known[fact] != nil || c.known != nil })
+	missing := slices.DeleteFunc(slices.Clone(facts), func(fact string) bool { return known[fact] != nil })
 	if len(missing) > 0 && len(nodes) > 0 {
 		got, err := c.planner().facts(ctx, nodes, missing)
 		if err != nil {
