@@ -60,7 +60,7 @@ var sittings = map[string]sitting{
 	"docs/runs.md": {edits: [][2]string{
 		{"--batch 1,10,5%", "--batch 1,10,50% --batch-sleep 0"}, {"fleetctl runs watch $id ", "fleetctl runs watch $id & "},
 	}},
-	"docs/shared.md": {lab: lab.Options{Streams: true}},
+	"docs/shared.md": {lab: lab.Options{Streams: true}, codes: [][2]string{{"runs forget", "2"}}}, // no node counts
 	"docs/upgrade.md": {
 		lab:   lab.Options{Version: "0.28.0", Upgradable: lab.Amount{N: 4}, ProvisionVersion: "0.29.4", ProvisionAfter: 100 * time.Millisecond},
 		edits: [][2]string{{"--batch 5,5%,20% --batch-sleep 60", "--batch 5,5%,20% --batch-sleep 0"}},
@@ -77,8 +77,10 @@ var sittings = map[string]sitting{
 		setup: "cp token FILE",
 		codes: [][2]string{{"fleetctl req choria_provision   ", "2"}}, // without an action it lists them
 	},
-	"cmd/runs.go":  {setup: "fleetctl req choria_provision restart token=@token -F role=lb", codes: [][2]string{{"runs retry", "8"}}}, // it has nothing to retry
-	"cmd/sites.go": {setup: `mkdir -p fleetctl; echo "sites: {ams: {config: $FLEETCTL_CONFIG}}" > fleetctl/config.yaml`},
+	"cmd/runs_settle.go":   {setup: "fleetctl req choria_provision restart token=@token -F role=lb", codes: [][2]string{{"runs forget", "2"}}},
+	"cmd/shared_limits.go": {lab: lab.Options{Streams: true}, setup: "fleetctl shared init"},
+	"cmd/runs.go":          {setup: "fleetctl req choria_provision restart token=@token -F role=lb", codes: [][2]string{{"runs retry", "8"}}}, // it has nothing to retry
+	"cmd/sites.go":         {setup: `mkdir -p fleetctl; echo "sites: {ams: {config: $FLEETCTL_CONFIG}}" > fleetctl/config.yaml`},
 }
 
 // otherForm are the lines besides those of fleetctl that are run: a page sets a variable, or looks at the exit code.
