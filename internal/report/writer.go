@@ -251,7 +251,7 @@ func (w *Writer) began(e run.Began) {
 	}
 	w.progress = e.Progress
 	w.live.begin(e.Progress, render.View{
-		Run: e.ID, What: w.call.Action.Name, Began: w.start, Keys: render.Keys{Pause: w.o.PauseKey && e.ID != ""}, Proves: w.call.Proves != 0,
+		Run: e.ID, What: atSite(w.call.Action.Name, e.Site), Began: w.start, Keys: render.Keys{Pause: w.o.PauseKey && e.ID != ""}, Proves: w.call.Proves != 0,
 	})
 }
 

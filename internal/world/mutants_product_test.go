@@ -38,7 +38,7 @@ var productMutants = []mutant{
 		old: "!m.up(), m.proved && f.prep.first <= m.link.questions,", new: "!m.up(),"},
 	{name: "a batch that was prepared within the hours is sent outside of them", file: "batch/machine_send.go", tests: byWorld,
 		old: "case !m.hours.open(at), !m.up(), m.proved", new: "case !m.up(), m.proved"},
-	{name: "a planned batch begins outside of the hours", file: "batch/machine_hours.go", tests: byWorld,
+	{name: "a planned batch begins outside of the hours", file: "batch/machine_hours.go", tests: byHours,
 		old: "if h.open(at) {", new: "if true {"},
 	{name: "the clock is not looked at again outside of the hours", file: "batch/machine.go", tests: byWorld,
 		old: "m.hours.timed = false", new: ""},
