@@ -19,6 +19,9 @@ import (
 // drive hands a run to the engine, from wherever it is. The end of ctx is an event of the engine, not the end of its
 // context: what is in flight is still collected. file is nil for a run that is not recorded, and stays the caller's.
 func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
+	if c.Expect != nil {
+		c.Expect(from.Counts().Total())
+	}
 	client, err := c.fleet.Dial(ctx)
 	if err != nil {
 		return Result{}, err

@@ -158,7 +158,7 @@ func (a *Sender) outcome(r rpcclient.Reply) batch.Outcome {
 	if r.Absent {
 		return batch.Outcome{Batch: number, Node: r.Node, Time: r.Received, Absent: true}
 	}
-	o := batch.Outcome{Batch: number, Node: r.Node, Time: r.Received, OK: r.OK(), Code: int(r.Code), Stamp: r.Time, Reply: r}
+	o := batch.Outcome{Batch: number, Node: r.Node, Time: r.Received, OK: r.OK(), Code: int(r.Code), Stamp: r.Time, Reply: &r}
 	if o.Delay = r.Delay; !o.OK {
 		o.Reason = r.Message
 	}

@@ -28,7 +28,7 @@ var productMutants = []mutant{
 	{name: "a request leaves before its intent is durable", file: "batch/runner.go", tests: byWorld,
 		old: "case actCmd:\n\t\t\tif x.flush() {", new: "case actCmd:\n\t\t\tif true {"},
 	{name: "replies are not handled before timers and signals", file: "batch/runner_events.go", tests: byWorld,
-		old: "if _, reply := e.(outcomeEvent); !reply {", new: "if _, reply := e.(outcomeEvent); reply {"},
+		old: "if _, reply := e.(*outcomeEvent); !reply {", new: "if _, reply := e.(*outcomeEvent); reply {"},
 	{name: "an old batch's reply timer ends a later wait", file: "batch/machine.go", tests: byWorld,
 		old: "if f := m.flight(e.Batch); f != nil && f.stage == stageCollecting {",
 		new: "if all := m.flights; len(all) > 0 && all[len(all)-1].stage == stageCollecting {\n\t\t\tf := all[len(all)-1]"},
