@@ -2,4 +2,4 @@
 
 package cmd
 
-const executableName = "fleetctl"
+const executableSuffix = ""

@@ -2,4 +2,4 @@
 
 package cmd
 
-const executableName = "fleetctl.exe"
+const executableSuffix = ".exe"
