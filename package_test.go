@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,64 +67,97 @@ func writtenAssets(t *testing.T) string {
 	return dir
 }
 
-// Each file that a package lists exists or is generated, and stands in the package once. release-check compares the lists
-// with packages that were built.
+// holds is what a package of a format holds, by its place, each with where it comes from.
+func (l releaseList) holds(t *testing.T, format, assets string) map[string]string {
+	held := map[string]string{"/usr/bin/fleetctl": "the program"}
+	for _, p := range l.Nfpms[0].Contents {
+		if p.Packager != "" && p.Packager != format {
+			continue
+		}
+		if p.Type == "symlink" {
+			held[p.Dst] = p.Src
+			continue
+		}
+		pattern := filepath.FromSlash(p.Src)
+		if rest, ok := strings.CutPrefix(p.Src, "bin/assets/"); ok {
+			pattern = filepath.Join(assets, filepath.FromSlash(rest))
+		}
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Errorf("%s: nothing is %s: %v", format, p.Src, err)
+		}
+		for _, f := range found {
+			if info, err := os.Stat(f); err != nil || info.IsDir() {
+				t.Errorf("%s: %s in %s is a folder, of which nfpm would lose the names: %v", format, f, p.Src, err)
+			}
+			at := p.Dst
+			if strings.HasSuffix(p.Dst, "/") {
+				at += filepath.Base(f)
+			}
+			if held[at] != "" {
+				t.Errorf("%s: %s is held twice, as %s and %s", format, at, held[at], p.Src)
+			}
+			held[at] = p.Src
+		}
+	}
+	return held
+}
+
+// A package holds each file that is generated, each page of the documentation, and what its system expects. release-check
+// compares packages that were built with the same files.
 func TestPackagesHoldWhatTheirListSays(t *testing.T) {
 	t.Parallel()
 	list, assets := readReleaseList(t), writtenAssets(t)
-	n := list.Nfpms[0]
-	if !slices.Equal(n.Formats, []string{"deb", "rpm", "apk"}) {
-		t.Errorf("formats: %q", n.Formats)
+	if got := list.Nfpms[0].Formats; !slices.Equal(got, []string{"deb", "rpm", "apk"}) {
+		t.Errorf("formats: %q", got)
 	}
-	for _, format := range n.Formats {
-		held := map[string]string{"/usr/bin/fleetctl": "the program"}
-		for _, p := range n.Contents {
-			if p.Packager != "" && p.Packager != format {
-				continue
-			}
-			if p.Type == "symlink" {
-				held[p.Dst] = p.Src
-				continue
-			}
-			pattern := filepath.FromSlash(p.Src)
-			if rest, ok := strings.CutPrefix(p.Src, "bin/assets/"); ok {
-				pattern = filepath.Join(assets, filepath.FromSlash(rest))
-			}
-			found, err := filepath.Glob(pattern)
-			if err != nil || len(found) == 0 {
-				t.Errorf("%s: nothing is %s: %v", format, p.Src, err)
-			}
-			for _, f := range found {
-				at := p.Dst
-				if strings.HasSuffix(p.Dst, "/") {
-					at += filepath.Base(f)
-				}
-				if held[at] != "" {
-					t.Errorf("%s: %s is held twice, as %s and %s", format, at, held[at], p.Src)
-				}
-				held[at] = p.Src
-			}
+	const doc = "/usr/share/doc/fleetctl/"
+	want := []string{"/usr/bin/fleetctl", "/usr/bin/choria-fleetctl", doc + "README.md", doc + "CHANGELOG.md", doc + "CONTRIBUTING.md", doc + "examples/config.yaml"}
+	for _, file := range trackedFiles(t) {
+		if strings.HasPrefix(file, "docs/") {
+			want = append(want, doc+file)
 		}
-		license, zsh := "/usr/share/licenses/fleetctl/LICENSE", "/usr/share/zsh/site-functions/_fleetctl"
+	}
+	for file := range filesBelow(t, assets) {
+		want = append(want, "/usr/share/"+file)
+	}
+	for _, format := range list.Nfpms[0].Formats {
+		want := slices.Clone(want)
+		license := "/usr/share/licenses/fleetctl/LICENSE"
 		if format == "deb" { // where Debian has them
-			license, zsh = "/usr/share/doc/fleetctl/copyright", "/usr/share/zsh/vendor-completions/_fleetctl"
-		}
-		for _, want := range []string{"/usr/bin/choria-fleetctl", "/usr/share/man/man1", "/usr/share/man/man7", "/usr/share/bash-completion/completions",
-			"/usr/share/fish/vendor_completions.d", "/usr/share/doc/fleetctl/docs/examples", "/usr/share/doc/fleetctl/examples", "/usr/share/doc/fleetctl/README.md", license, zsh} {
-			if held[want] == "" {
-				t.Errorf("the %s lacks %s", format, want)
+			license = doc + "copyright"
+			for i := range want {
+				want[i] = strings.Replace(want[i], "/zsh/site-functions/", "/zsh/vendor-completions/", 1)
 			}
 		}
-	}
-	entries, err := os.ReadDir(assets)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries { // every kind of generated file is in a package
-		if !slices.ContainsFunc(n.Contents, func(p packaged) bool { return strings.HasPrefix(p.Src, "bin/assets/"+e.Name()+"/") }) {
-			t.Errorf("no package has bin/assets/%s", e.Name())
+		want = append(want, license)
+		held := list.holds(t, format, assets)
+		for _, file := range want {
+			if held[file] == "" {
+				t.Errorf("the %s lacks %s", format, file)
+			}
+			delete(held, file)
+		}
+		for file, from := range held {
+			t.Errorf("the %s holds %s, from %s: why?", format, file, from)
 		}
 	}
+}
+
+// filesBelow are the files below a folder, by their paths in it.
+func filesBelow(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	files := map[string]bool{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files[path] = true
+		}
+		return err
+	})
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files below %s, %v", len(files), dir, err)
+	}
+	return files
 }
 
 // What would make two builds of one commit differ: paths of the machine, times of the build, serial numbers.

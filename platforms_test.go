@@ -11,7 +11,7 @@ import (
 
 var (
 	namedTest = regexp.MustCompile("`(Test[A-Za-z0-9]+)`")
-	forOne   = regexp.MustCompile(`_(aix|bsd|darwin|linux|other|unix|windows)\.go$`)
+	forOne    = regexp.MustCompile(`_(aix|bsd|darwin|linux|other|unix|windows)\.go$`)
 )
 
 // platformProblems returns what is wrong with the table of docs/platforms.md: a cell that neither names a test that exists
