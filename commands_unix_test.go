@@ -276,7 +276,7 @@ func newDesk(t *testing.T, page string) *desk {
 	d.env = append(slices.DeleteFunc(d.command(patient(t)).Env, func(v string) bool { return strings.HasPrefix(v, "FLEETCTL_TOKEN=") || strings.HasPrefix(v, "PATH=") }),
 		"PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "GITHUB_STEP_SUMMARY="+filepath.Join(d.dir, "summary.md"))
 	if s.lab.Protocol == 2 {
-		d.env = append(d.env, "BOB="+d.caller(t, "BOB"), "CAROL="+d.caller(t, "CAROL"))
+		d.env = append(d.env, "BOB="+d.tokenCaller(t, "BOB"), "CAROL="+d.tokenCaller(t, "CAROL"))
 	}
 	return d
 }
