@@ -81,7 +81,7 @@ var sittings = map[string]sitting{
 		codes: [][2]string{{"fleetctl req choria_provision   ", "2"}}, // without an action it lists them
 	},
 	"cmd/runs.go":        {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack", codes: [][2]string{{"runs retry", "8"}}}, // it has nothing to retry
-	"cmd/runs_report.go": {setup: "fleetctl req rpcutil ping --journal --spread-by rack"},
+	"cmd/runs_report.go": {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack"},
 	"cmd/sites.go":       {setup: `mkdir -p fleetctl; echo "sites: {ams: {config: $FLEETCTL_CONFIG}}" > fleetctl/config.yaml`},
 }
 
