@@ -76,7 +76,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		runner.Journal, res.ID = file, file.ID()
 		var keys <-chan batch.Control
 		if c.Outlive != nil {
-			keys = c.Outlive(res.ID)
+			keys = c.Outlive(res.ID, res.Secrets)
 		}
 		control, stop := c.Store.controls(res.ID, c.start, keys)
 		defer stop()
