@@ -1,5 +1,5 @@
 // Package cmd is the command line: it turns flags into values, runs the commands, and turns their results into output and
-// exit codes. It also holds help, completion and prompts.
+// exit codes. It also holds help, man pages, completion and prompts.
 //
 // Each command is in the file of its name; the subcommands of runs and of jwt, and the flags of req and of a fleet's
 // inventory, have files of their own. Each command has an options value and a function that runs it. Tests replace the
@@ -26,6 +26,7 @@ import (
 
 // app is the state that all commands share.
 type app struct {
+	name  string // of the program, as nameOf has it
 	io    streams
 	env   environment
 	flags globalFlags
@@ -70,7 +71,7 @@ func (e signalError) Error() string { return e.signal.String() + " signal receiv
 // signal as its cause. The second signal kills the process, which is always safe: the record on disk is complete. A SIGHUP
 // that was ignored at the start (nohup) stays ignored.
 func Main(args []string) int {
-	a := &app{io: streams{os.Stdin, os.Stdout, os.Stderr}, env: environment{os.LookupEnv}}
+	a := &app{name: nameOf(os.Args[0]), io: streams{os.Stdin, os.Stdout, os.Stderr}, env: environment{os.LookupEnv}}
 	a.env.tuneCollector()
 	a.effort = &effort{getenv: a.env.getenv}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -104,7 +105,7 @@ func (a *app) dieBy(s os.Signal) {
 		t.Abandon()
 	}
 	if last := a.running.Load(); last != nil {
-		fmt.Fprintf(os.Stderr, "\n%s\n", *last)
+		fmt.Fprintf(os.Stderr, "\n%s\n", renamed(a.name, *last))
 	}
 	if stop := a.stopCommand.Load(); stop != nil {
 		(*stop)()
@@ -115,7 +116,7 @@ func (a *app) dieBy(s os.Signal) {
 
 func (a *app) execute(ctx context.Context, args []string) int {
 	out := &stdout{Writer: a.io.out}
-	a.io.out = out
+	a.io.out, a.io.err = out, messages(a.name, a.io.err)
 	root := newRoot(a, args...)
 	root.SetArgs(args)
 	root.SetIn(a.io.in)
@@ -133,7 +134,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	}
 	code, say, hint := classify(ctx, err)
 	if say != "" {
-		fmt.Fprintln(a.io.err, "fleetctl: "+plain.Text(a.scrub.Text(say)))
+		fmt.Fprintln(a.io.err, a.name+": "+plain.Text(a.scrub.Text(say)))
 	}
 	if hint != "" {
 		a.say("hint: %s", hint)
