@@ -311,14 +311,14 @@ func forShell(text string) string {
 func TestCommandLinesAreFound(t *testing.T) {
 	page := "Text.\n\n    fleetctl ping     # all\n    fleetctl req a b \\\n        --batch 1\n\n    # more\n    id=$(fleetctl x \\\n        y)\nEnd `fleetctl z`.\n\n" +
 		"<!-- not run: reason -->\n<!-- run by (two): TestX -->\n\n```sh\ngo run . lab -- fleetctl a 'b\nc' |\n  d\n```\n\n```text\nfleetctl output\n```\n\n    plain: text\n"
-	got := ""
+	var got strings.Builder
 	for _, l := range listings("p", page) {
-		got += fmt.Sprintf("%+v %+v\n", l.marks, l.lines)
+		got.WriteString(fmt.Sprintf("%+v %+v\n", l.marks, l.lines))
 	}
 	want := "[] [{at:3 text:fleetctl ping     # all} {at:4 text:fleetctl req a b \\\n    --batch 1} {at:8 text:id=$(fleetctl x \\\n    y)}]\n" +
 		"[{kind:not run words: text:reason} {kind:run by words:two text:TestX}] [{at:16 text:go run . lab -- fleetctl a 'b\nc' |\n  d}]\n"
-	if got != want {
-		t.Errorf("got\n%s, want\n%s", got, want)
+	if got.String() != want {
+		t.Errorf("got\n%s, want\n%s", got.String(), want)
 	}
 	if inline := fmt.Sprint(inlineCommands("p", page+"`fleetctl help TOPIC`")); inline != "[{10 fleetctl z}]" {
 		t.Errorf("in the text: %s", inline)

@@ -251,14 +251,14 @@ func TestScreen(t *testing.T) {
 		} else {
 			var rows []string
 			for y := range s.rows {
-				row := ""
+				var row strings.Builder
 				for _, run := range s.row(y) {
 					if run.style != "" {
 						run.text = "{" + run.style + " " + run.text + "}"
 					}
-					row += run.text
+					row.WriteString(run.text)
 				}
-				rows = append(rows, row)
+				rows = append(rows, row.String())
 			}
 			got = strings.TrimRight(strings.Join(rows, "|"), "|")
 		}
