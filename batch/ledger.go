@@ -77,6 +77,7 @@ type ledger struct {
 	held           time.Time    // until then no batch begins; zero: nothing is held back
 	asking         bool         // the gates are being asked
 	gates          []GateResult // of all lives
+	adopted        []AdoptedBy
 	started, ended time.Time
 	resumes, late  int
 	replaced       int // absent canaries that another node took the place of
@@ -242,6 +243,8 @@ func (l *ledger) apply(r *Record) error {
 	switch r.Kind {
 	case KindPlan, KindResumed:
 		return l.applyBegin(r)
+	case KindAdopted:
+		return l.applyAdopted(r)
 	case KindProbed:
 		return l.applyProbed(r.Proofs)
 	case KindRequeued:

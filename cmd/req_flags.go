@@ -172,13 +172,17 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 
 // sharedOptions are the flags of what runs of several operators share.
 type sharedOptions struct {
-	locks []string
-	wait  seconds
+	locks   []string
+	wait    seconds
+	mirror  bool
+	timeout seconds
 }
 
 func (s *sharedOptions) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.locks, "lock", nil, "hold the lock `NAME`: no other run with it sends; the brokers' streams keep it")
 	f.Var(&s.wait, "lock-wait", "wait this long for a lock that another holds (0s)")
+	f.BoolVar(&s.mirror, "share", false, "share the run's record on the brokers' streams: operators elsewhere can follow, pause, stop and adopt the run")
+	f.Var(&s.timeout, "share-timeout", "stop the run when the shared record cannot be written for this long (60s)")
 }
 
 // recordOptions are the flags that choose whether and where a run is recorded.
@@ -270,7 +274,7 @@ func (o *reqOptions) value() (run.Request, error) {
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),
 		},
 		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume, Trust: o.record.trust},
-		Shared:   run.Shared{Locks: o.shared.locks, Wait: o.shared.wait.wait()},
+		Shared:   run.Shared{Locks: o.shared.locks, Wait: o.shared.wait.wait(), Mirror: o.shared.mirror, Timeout: o.shared.timeout.wait()},
 		Protocol: o.output.streams(),
 		Typed:    run.Typed{Words: o.words, Flags: typedFlags(o.flags)},
 	}, nil

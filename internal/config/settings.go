@@ -25,6 +25,8 @@ type Settings struct {
 
 	Locks []string `yaml:"lock" json:"locks,omitempty"` // that every run holds which changes something; callers must not change it
 
+	Share bool `yaml:"share" json:"share,omitempty"` // the record of every run that changes something is shared
+
 	SignerCA       string `yaml:"signer_ca" json:"signer_ca"`             // CA file for request signer and login service; "" is the provider's
 	InsecureSigner bool   `yaml:"insecure_signer" json:"insecure_signer"` // do not verify their certificates
 
@@ -72,6 +74,7 @@ var limitKeys = []settingKey{
 		}
 		return ""
 	}},
+	{name: "share", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.Share, v) }},
 }
 
 // settingKeys is the table of all keys; docs/configuration.md lists the same.

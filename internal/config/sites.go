@@ -20,6 +20,7 @@ type Site struct {
 	Confirm       bool
 	ReadOnly      bool
 	Locks         []string // besides those for all
+	Share         bool
 }
 
 // UnknownSiteError says that the settings have no site of a name.
@@ -63,6 +64,7 @@ func (s Settings) At(name string) (Settings, error) {
 	s.Confirm = s.Confirm || site.Confirm
 	s.ReadOnly = s.ReadOnly || site.ReadOnly
 	s.Locks = slices.Concat(s.Locks, site.Locks)
+	s.Share = s.Share || site.Share
 	return s, nil
 }
 
@@ -106,7 +108,7 @@ func parseSite(name string, value *yaml.Node) (Site, error) {
 		err = fmt.Errorf("line %d: site %s has no config: want Choria's client configuration there", value.Line, name)
 	}
 	s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly = limits.MaxNodes, limits.RequireFilter, limits.Confirm, limits.ReadOnly
-	s.Locks = limits.Locks
+	s.Locks, s.Share = limits.Locks, limits.Share
 	return s, err
 }
 

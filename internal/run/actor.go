@@ -71,7 +71,7 @@ func (a *actor) Request(number int) string {
 func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 	for _, allowed := range a.allowed {
 		if err := allowed(ctx, nodes); err != nil {
-			return &batch.NotSentError{Err: err}
+			return &batch.NotSentError{Err: err, Again: lease.Passes(err)}
 		}
 	}
 	req := a.request
@@ -96,8 +96,7 @@ func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 		a.signer = err
 		a.mu.Unlock()
 	}
-	_, passes := errors.AsType[*lease.StaleError](err)
-	return &batch.NotSentError{Err: err, Again: passes} // publishing never began
+	return &batch.NotSentError{Err: err, Again: lease.Passes(err)} // publishing never began
 }
 
 // Settle implements batch.Settler.

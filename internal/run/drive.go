@@ -24,7 +24,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	}
 	message := c.message()
 	if c.locks != nil {
-		c.locks.sealed, message.Sealed = true, c.locks.may
+		c.locks.sealed, c.locks.mirror, message.Sealed = true, c.mirror, c.locks.may
 	}
 	actor, err := newActor(ctx, client, message, c.Scrub, c.req.Protocol)
 	if err != nil {
@@ -36,6 +36,9 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 			return c.checkpoint().secretsArePrivate(ctx) // for the broker that we are connected to then
 		})
 	}
+	if c.mirror != nil {
+		actor.allowed = append(actor.allowed, func(ctx context.Context, _ []string) error { return c.mirror.Await(ctx) }) // the intent
+	}
 	verifier, err := demand(c).verifier(client)
 	if err != nil {
 		return Result{}, err
@@ -44,10 +47,10 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return watch.good(client, nodes) })
 	}
 	c.Reporter = &serial{to: c.Reporter} // the question between batches is put beside the engine
-	interrupt := make(chan error, 1)
+	interrupt, elsewhere := c.mirror.hears()
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
-	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned}
+	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned, mirror: c.mirror}
 	if k := c.collateral; k != nil {
 		k.begin(from)
 		stop, err := k.listen(ctx, c.fleet.Events())
@@ -65,17 +68,23 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if c.locks != nil {
 		runner.Admitter = c.locks
 	}
+	if c.adopting != nil {
+		runner.Age = c.adopting.age(time.Now())
+	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
 	}
 	res := Result{Secrets: c.secretsAgain()}
 	if file != nil {
 		runner.Journal, res.ID = file, file.ID()
+		if c.mirror != nil {
+			runner.Journal = copied{file, c.mirror}
+		}
 		var keys <-chan batch.Control
 		if c.Outlive != nil {
 			keys = c.Outlive(res.ID)
 		}
-		control, stop := c.Store.controls(res.ID, c.start, keys)
+		control, stop := c.Store.controls(res.ID, c.start, keys, elsewhere)
 		defer stop()
 		runner.Control = control
 	}
@@ -91,7 +100,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if res.Summary.Verdict == batch.Interrupted {
 		res.Signal = context.Cause(ctx)
 	}
-	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, sharing(c).release(ctx, from))
+	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, mirroring(c).close(ctx, from), sharing(c).release(ctx, from))
 }
 
 // serial lets one event pass at a time.
@@ -115,6 +124,7 @@ type observer struct {
 	log        *stateLog
 	collateral *collateral // may be nil
 	planned    io.Closer   // closed after the plan is recorded; may be nil
+	mirror     *mirrored   // may be nil
 }
 
 // Observe implements batch.Observer.
@@ -123,6 +133,7 @@ func (o *observer) Observe(r batch.Record) {
 		_ = o.planned.Close() // a lock: the end of the process frees it, too
 	}
 	o.log.record(r)
+	o.mirror.observe(r, o.progress)
 	if o.collateral != nil {
 		o.collateral.observe(r, o.progress)
 	}

@@ -41,6 +41,7 @@ type Meta struct {
 	SettleSet   bool              `json:"settle_set,omitempty"`
 	TTL         time.Duration     `json:"ttl"`
 	Locks       []string          `json:"locks,omitempty"` // that the run holds
+	Share       bool              `json:"share,omitempty"` // its record is shared
 	Command     []string          `json:"command"`
 	Mark        string            `json:"mark"`               // the same command has the same mark
 	Plan        string            `json:"plan,omitempty"`     // the digest of the saved plan that this run applies
@@ -62,7 +63,7 @@ func (c entry) meta() Meta {
 	m := Meta{
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
 		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
-		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: sharing(c).lockNames(),
+		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: sharing(c).lockNames(), Share: sharing(c).mirrored(),
 		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
 	m.Site, m.Approved = c.Settings.Site, c.req.approved
@@ -147,7 +148,8 @@ type Stored struct {
 	Ours     bool   // the record belongs to this user
 	Copied   string // why the record may be an outdated copy; "" when nothing hints at one
 	clock    journal.Clock
-	size     int64 // of the record's whole lines, in bytes
+	size     int64      // of the record's whole lines, in bytes
+	shared   *SharedRun // where it was read, when that is no record of this machine
 }
 
 // Status is the run's state in one word or two, for lists.
@@ -216,6 +218,16 @@ func (s Store) CreateOutput(id string) (*os.File, error) {
 		return nil, &RecordError{Err: fmt.Errorf("cannot keep what a background run prints: %w", err), Hint: "nothing was sent; name another --state-dir"}
 	}
 	return f, nil
+}
+
+// raw returns the bytes of a record's whole lines.
+func (s Store) raw(id string) ([]byte, error) {
+	c, err := s.machine().Read(s.Dir, id)
+	if err != nil {
+		return nil, recordError(err)
+	}
+	defer c.Close()
+	return c.Raw(c.Size())
 }
 
 // Live reports whether a process drives the run.

@@ -314,8 +314,6 @@ func (r *Request) fromRecord(m Meta) error {
 	if !r.Pace.TTL.Set {
 		r.Pace.TTL = Wait{m.TTL, true}
 	}
-	if len(r.Shared.Locks) == 0 {
-		r.Shared.Locks = m.Locks
-	}
+	r.Shared.keep(m)
 	return nil
 }

@@ -136,7 +136,14 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	return c.resumeStored(ctx, run)
+}
+
+// resumeStored resumes a run that was read, from its record or from its shared copy.
+func (c job) resumeStored(ctx context.Context, run Stored) (Result, error) {
+	id := run.ID
 	c.id = id
+	c.req.Shared.keep(run.Meta)
 	switch {
 	case run.Live:
 		return Result{}, busy(run)
@@ -149,7 +156,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err := c.canSend(); err != nil {
 		return Result{}, err
 	}
-	c.lagging = run.Copied != "" && !c.req.Record.Trust
+	c.lagging = run.Copied != "" && (!c.req.Record.Trust || c.adopting != nil)
 	left, err := noter(c).noted(ctx, remaining(run))
 	if err != nil {
 		return Result{}, err
@@ -185,6 +192,9 @@ func (c job) take(ctx context.Context, left guardInput) (*journal.Journal, batch
 		return nil, batch.Progress{}, err
 	}
 	defer unlock.Close()
+	if c.adopting != nil {
+		return c.takeShared(*left.stored)
+	}
 	return c.Store.take(left.stored.ID)
 }
 
@@ -224,9 +234,19 @@ func (c job) continueRun(ctx context.Context, judged Stored, from batch.Progress
 		}
 	}
 	c.clocks = append(c.clocks, file.Clock())
-	if c.lagging {
+	if err := mirroring(c).open(ctx, file); err != nil {
+		if c.adopting != nil {
+			return Result{}, errors.Join(err, file.Discard()) // it was not adopted
+		}
+		return Result{}, errors.Join(err, file.Close())
+	}
+	if c.adopting != nil {
+		if err := c.outlast(ctx, judged); err != nil {
+			return Result{}, errors.Join(err, mirroring(c).close(ctx, from), file.Close())
+		}
+	} else if c.lagging {
 		if err := c.outwait(ctx, judged.Copied); err != nil {
-			return Result{}, errors.Join(err, file.Close())
+			return Result{}, errors.Join(err, mirroring(c).close(ctx, from), file.Close())
 		}
 	}
 	return c.driveRecorded(ctx, from, file)
@@ -293,6 +313,9 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	}
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
+	}
+	if s.Meta.Share {
+		j.parent = s.ID
 	}
 	if err := sharing(j).clear(ctx, again); err != nil {
 		return Result{}, err

@@ -12,7 +12,7 @@ var (
 )
 
 // mutants are the broken products.
-var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants)
+var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants, shareMutants)
 
 // journalMutants break the journal.
 var journalMutants = []mutant{
