@@ -233,7 +233,7 @@ func listShared(ctx context.Context, a *app, o runsOptions) error {
 	lines, now := []report.RunLine{}, time.Now()
 	for _, found := range slices.Backward(all) {
 		if found.Age > sharedAge {
-			if err := lease.Forget(ctx, store, found.Head.Run); err != nil {
+			if err := lease.DeleteRun(ctx, store, found.Head.Run); err != nil {
 				a.say("warning: the shared record of run %s is older than 30 days and cannot be deleted: %v", found.Head.Run, err)
 			}
 			continue

@@ -20,6 +20,7 @@ type Site struct {
 	Confirm       bool
 	ReadOnly      bool
 	Locks         []string // besides those for all
+	MaxDown       []string // besides those for all
 	Share         bool
 }
 
@@ -63,7 +64,7 @@ func (s Settings) At(name string) (Settings, error) {
 	s.RequireFilter = s.RequireFilter || site.RequireFilter
 	s.Confirm = s.Confirm || site.Confirm
 	s.ReadOnly = s.ReadOnly || site.ReadOnly
-	s.Locks = slices.Concat(s.Locks, site.Locks)
+	s.Locks, s.MaxDown = slices.Concat(s.Locks, site.Locks), slices.Concat(s.MaxDown, site.MaxDown)
 	s.Share = s.Share || site.Share
 	return s, nil
 }
@@ -108,7 +109,7 @@ func parseSite(name string, value *yaml.Node) (Site, error) {
 		err = fmt.Errorf("line %d: site %s has no config: want Choria's client configuration there", value.Line, name)
 	}
 	s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly = limits.MaxNodes, limits.RequireFilter, limits.Confirm, limits.ReadOnly
-	s.Locks, s.Share = limits.Locks, limits.Share
+	s.Locks, s.MaxDown, s.Share = limits.Locks, limits.MaxDown, limits.Share
 	return s, err
 }
 

@@ -97,7 +97,7 @@ func (d *rule) drive(ctx context.Context, l *Lock, shared Store) bool {
 			return false // it dies; its lock expires
 		}
 		err := errors.Join(l.May(), m.May())
-		if err != nil && !Passes(l.May()) && l.May() != nil || m.May() != nil && !Passes(m.May()) || ctx.Err() != nil {
+		if err != nil && !Unconfirmed(l.May()) && l.May() != nil || m.May() != nil && !Unconfirmed(m.May()) || ctx.Err() != nil {
 			return false
 		}
 		if err != nil {

@@ -84,8 +84,8 @@ func (e *LostMirrorError) Error() string {
 // errNoMirror ends a run whose mirror was silent too long.
 type errNoMirror struct{ *SilentError }
 
-// Passes reports whether an error of a Lock or a Mirror may pass by itself.
-func Passes(err error) bool {
+// Unconfirmed reports whether an error of a Lock or a Mirror is that the broker is silent, which may pass by itself.
+func Unconfirmed(err error) bool {
 	if _, over := errors.AsType[errNoMirror](err); over {
 		return false
 	}

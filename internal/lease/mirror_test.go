@@ -124,10 +124,10 @@ func TestASecondDriverOfARecordIsLost(t *testing.T) {
 		}
 		old.Add([]byte("intent\n"))
 		err := old.Await(t.Context())
-		if _, lost := errors.AsType[*LostMirrorError](err); !lost || Passes(err) {
+		if _, lost := errors.AsType[*LostMirrorError](err); !lost || Unconfirmed(err) {
 			t.Errorf("the first driver awaits: %v", err)
 		}
-		if err := old.May(); err == nil || Passes(err) {
+		if err := old.May(); err == nil || Unconfirmed(err) {
 			t.Errorf("the first driver may: %v", err)
 		}
 		if _, text := whole(t, s); text != "plan\nadopted\n" {
@@ -172,10 +172,10 @@ func TestASilentMirrorHoldsTheRun(t *testing.T) {
 		s.set(func(s *fakeStore) { s.away = true })
 		m.Add([]byte("intent\n"))
 		began := time.Now()
-		if err := m.Await(t.Context()); !Passes(err) || time.Since(began) > awaitMax {
+		if err := m.Await(t.Context()); !Unconfirmed(err) || time.Since(began) > awaitMax {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
-		if err := m.May(); !Passes(err) {
+		if err := m.May(); !Unconfirmed(err) {
 			t.Errorf("it may: %v", err)
 		}
 		s.set(func(s *fakeStore) { s.away = false })
@@ -186,7 +186,7 @@ func TestASilentMirrorHoldsTheRun(t *testing.T) {
 		s.set(func(s *fakeStore) { s.away = true })
 		m.Add([]byte("outcome\n"))
 		pass(t, time.Minute+5*time.Second)
-		if err := m.May(); err == nil || Passes(err) || !strings.Contains(err.Error(), "has not answered for 1m") {
+		if err := m.May(); err == nil || Unconfirmed(err) || !strings.Contains(err.Error(), "has not answered for 1m") {
 			t.Errorf("after a minute: %v", err)
 		}
 		s.set(func(s *fakeStore) { s.away = false })
@@ -306,14 +306,14 @@ func TestASegmentThatCannotBeSignedHoldsTheRun(t *testing.T) {
 		s := sharedStore()
 		m := claimed(t, s, MirrorOptions{Timeout: time.Minute, Sign: func([]byte) (json.RawMessage, error) { return nil, errors.New("the token has expired") }})
 		m.Add([]byte("intent\n"))
-		if err := m.Await(t.Context()); !Passes(err) || !strings.Contains(err.Error(), "the token has expired") {
+		if err := m.Await(t.Context()); !Unconfirmed(err) || !strings.Contains(err.Error(), "the token has expired") {
 			t.Errorf("awaited: %v", err)
 		}
 		if _, text := whole(t, s); text != "" {
 			t.Errorf("shared is %q", text)
 		}
 		pass(t, time.Minute)
-		if err := m.May(); err == nil || Passes(err) {
+		if err := m.May(); err == nil || Unconfirmed(err) {
 			t.Errorf("a minute later: %v", err)
 		}
 	})
@@ -345,7 +345,7 @@ func TestRunsAreFoundAndForgotten(t *testing.T) {
 		if got := ids(); len(got) != 2 || got[0] != "r1" || got[1] != "r10" {
 			t.Errorf("found %q", got)
 		}
-		if err := Forget(t.Context(), s, "r1"); err != nil {
+		if err := DeleteRun(t.Context(), s, "r1"); err != nil {
 			t.Fatal(err)
 		}
 		if got := ids(); len(got) != 1 || got[0] != "r10" {

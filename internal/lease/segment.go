@@ -236,8 +236,8 @@ func FindRuns(ctx context.Context, store Store) ([]Found, error) {
 	return out, nil
 }
 
-// Forget deletes the shared record of a run.
-func Forget(ctx context.Context, store Store, run string) error {
+// DeleteRun deletes the shared record of a run.
+func DeleteRun(ctx context.Context, store Store, run string) error {
 	keys, err := store.Keys(ctx, HeadKey(run))
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func (a *actor) Request(number int) string {
 func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 	for _, allowed := range a.allowed {
 		if err := allowed(ctx, nodes); err != nil {
-			return &batch.NotSentError{Err: err, Again: lease.Passes(err)}
+			return &batch.NotSentError{Err: err, Again: lease.Unconfirmed(err)}
 		}
 	}
 	req := a.request
@@ -96,7 +96,7 @@ func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
 		a.signer = err
 		a.mu.Unlock()
 	}
-	return &batch.NotSentError{Err: err, Again: lease.Passes(err)} // publishing never began
+	return &batch.NotSentError{Err: err, Again: lease.Unconfirmed(err)} // publishing never began
 }
 
 // Settle implements batch.Settler.

@@ -111,6 +111,7 @@ type call struct {
 	end        *lease.Reader                // where the shared record of a resumed run ends; nil without one
 	adopting   *SharedRun                   // nil except in an adoption
 	parent     string                       // the shared run that this one retries
+	budget     *budget                      // nil where no limit of nodes that are down binds this run
 	keeper     batch.Gatekeeper             // nil without gates
 	collateral *collateral                  // nil without --max-collateral
 	tokens     *tokenLook                   // nil before the nodes' tokens were looked at
@@ -278,7 +279,7 @@ func (c *call) policy() batch.Policy {
 	p := c.req.Policy
 	_, token := c.action.Inputs["token"]
 	p.TakesToken = token && c.req.ReplyTo == ""
-	return p
+	return budgeting{c}.caps(p, 0)
 }
 
 // recorded reports whether this run is recorded.

@@ -50,7 +50,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	interrupt, elsewhere := c.mirror.hears()
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
-	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned, mirror: c.mirror}
+	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned, mirror: c.mirror, budget: c.budget}
 	if k := c.collateral; k != nil {
 		k.begin(from)
 		stop, err := k.listen(ctx, c.fleet.Events())
@@ -65,9 +65,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
 		Gates: gatekeeping(c).recorded(), Gatekeeper: c.keeper,
 	}
-	if c.locks != nil {
-		runner.Admitter = c.locks
-	}
+	runner.Admitter = sharing(c).admitter()
 	if c.adopting != nil {
 		runner.Age = c.adopting.age(time.Now())
 	}
@@ -100,7 +98,8 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if res.Summary.Verdict == batch.Interrupted {
 		res.Signal = context.Cause(ctx)
 	}
-	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, mirroring(c).close(ctx, from), sharing(c).release(ctx, from))
+	left := budgeting(c).leave(ctx, from, err)
+	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, left, mirroring(c).close(ctx, from), sharing(c).release(ctx, from))
 }
 
 // serial lets one event pass at a time.
@@ -123,6 +122,7 @@ type observer struct {
 	err        error // the first of reporting
 	log        *stateLog
 	collateral *collateral // may be nil
+	budget     *budget     // may be nil
 	planned    io.Closer   // closed after the plan is recorded; may be nil
 	mirror     *mirrored   // may be nil
 }
@@ -134,6 +134,7 @@ func (o *observer) Observe(r batch.Record) {
 	}
 	o.log.record(r)
 	o.mirror.observe(r, o.progress)
+	o.budget.observe(r, o.progress)
 	if o.collateral != nil {
 		o.collateral.observe(r, o.progress)
 	}

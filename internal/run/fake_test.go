@@ -59,7 +59,7 @@ type world struct {
 	log       *slog.Logger
 	outlived  int
 	bucket    lease.Store        // of the brokers; nil: they have no streams
-	shared    lease.Store        // of shared records; nil: there is none
+	shared    lease.Store        // of shared records; nil: it is the same
 	elsewhere string             // the records of another machine
 	signs     *security.Identity // nil: there is no key
 	planID    string             // of the plan that is applied
@@ -109,9 +109,7 @@ func (w *world) Bucket(_ context.Context, name string) (lease.Store, error) {
 	switch {
 	case w.bucket == nil:
 		return nil, lease.ErrNoStreams
-	case name == lease.Shared && w.shared == nil:
-		return nil, lease.ErrNoBucket
-	case name == lease.Shared:
+	case name == lease.Shared && w.shared != nil:
 		return w.shared, nil
 	}
 	return w.bucket, nil

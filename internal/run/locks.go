@@ -66,9 +66,13 @@ type locks struct {
 	mirror *mirrored
 }
 
-// clear takes the run's locks and passes the guards: a plan that cannot start is not confirmed.
+// clear takes the run's locks, takes up its part of the budget, and passes the guards: a plan that cannot start is not
+// confirmed.
 func (c sharing) clear(ctx context.Context, p guardInput) error {
 	if err := c.takeLocks(ctx, p.nodes); err != nil {
+		return err
+	}
+	if err := budgeting(c).open(ctx, p); err != nil {
 		return err
 	}
 	return c.checkpoint().pass(ctx, p)
@@ -198,9 +202,6 @@ func (c sharing) bucket(ctx context.Context, name string) (lease.Store, error) {
 		return nil, &SharedError{Err: errProvisioning, Hint: "locks and shared runs work in the fleet's own collectives"}
 	}
 	store, err := c.fleet.Bucket(ctx, name)
-	if err != nil && name == lease.Shared {
-		return nil, mirrorFailure(err)
-	}
 	if err != nil {
 		return nil, SharedFailure(err)
 	}
@@ -224,13 +225,13 @@ func (c *call) runID() string {
 func (k *locks) may() error {
 	var passes error
 	if k.mirror != nil {
-		if passes = k.mirror.May(); passes != nil && !lease.Passes(passes) {
+		if passes = k.mirror.May(); passes != nil && !lease.Unconfirmed(passes) {
 			return passes
 		}
 	}
 	for _, l := range k.held {
 		err := l.May()
-		if err != nil && !lease.Passes(err) {
+		if err != nil && !lease.Unconfirmed(err) {
 			return err
 		}
 		passes = cmp.Or(passes, err)
@@ -242,7 +243,7 @@ func (k *locks) may() error {
 func (k *locks) Admit(ctx context.Context, _ []string, waiting func(string)) error {
 	for {
 		err := k.may()
-		if !lease.Passes(err) {
+		if !lease.Unconfirmed(err) {
 			return err
 		}
 		waiting(err.Error())

@@ -202,6 +202,7 @@ var (
 		}, not: map[string]string{
 			"req": noPlan, background: noPlan, "req --reply-to": noPlan, "the offered resume": noPlan, "req --resume": noPlan, "runs resume": noPlan, "runs retry": noPlan, "runs adopt": noPlan,
 		}},
+		{guard: budgetGuard, refusal: "without a record of this run", set: unrecorded, not: map[string]string{"the offered resume": "nothing is offered without a record", "apply": "it always keeps a record", "runs adopt": "a shared run always keeps a record"}},
 		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
 		{guard: collateralName, refusal: "cannot count starts of other nodes", not: map[string]string{"apply": "its gates are those of the plan"}, set: func(_ *world, r *Request) { r.Gates.Collateral = Count{0, true} }},
 		{guard: "approvals", refusal: "1 approval needed", set: func(w *world, _ *Request) {

@@ -82,7 +82,7 @@ func (r *SharedRun) unchanged(ctx context.Context) error {
 	case errors.Is(err, lease.ErrNoKey):
 		return nil
 	case err != nil:
-		return mirrorFailure(err)
+		return BucketFailure(err)
 	}
 	return refuse("type the command again", "cannot adopt run %s: its shared record has grown since it was read", r.id)
 }
@@ -160,7 +160,7 @@ func (c mirroring) linkedElsewhere(ctx context.Context, p guardInput) error {
 	}
 	all, err := lease.FindRuns(ctx, store)
 	if err != nil {
-		return mirrorFailure(err)
+		return BucketFailure(err)
 	}
 	parents := map[string]string{}
 	for _, f := range all {

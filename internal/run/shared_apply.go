@@ -38,7 +38,7 @@ func (c mirroring) unclaimed(err error) error {
 		text := fmt.Sprintf("the plan is applied once on this machine; other machines do not see it: the token needs %s", denied.Permission)
 		return c.Reporter.Report(Noted{Warning, text})
 	}
-	return fmt.Errorf("it is not known whether the plan was applied elsewhere: %w", mirrorFailure(err))
+	return fmt.Errorf("it is not known whether the plan was applied elsewhere: %w", BucketFailure(err))
 }
 
 // appliedOnce is the guard's check. begin repeats it, and claims the plan.
@@ -54,5 +54,5 @@ func (c mirroring) appliedOnce(ctx context.Context) error {
 	if errors.Is(err, lease.ErrNoKey) || denied || unshared(err) {
 		return nil
 	}
-	return fmt.Errorf("it is not known whether the plan was applied elsewhere: %w", mirrorFailure(err))
+	return fmt.Errorf("it is not known whether the plan was applied elsewhere: %w", BucketFailure(err))
 }

@@ -55,20 +55,6 @@ func (c sharing) allLocks() []string {
 	return names
 }
 
-// mirrorFailure gives the errors of the shared bucket the type that decides about exit codes.
-func mirrorFailure(err error) error {
-	if _, known := errors.AsType[*SharedError](err); known {
-		return err
-	}
-	if errors.Is(err, lease.ErrNoBucket) {
-		return &SharedError{
-			Err:  fmt.Errorf("cannot share the run: bucket %s: %w", lease.Shared, err),
-			Hint: "make it once: `fleetctl shared init`, or `choria kv add " + lease.Shared + " --history 1 --replicas 3`",
-		}
-	}
-	return SharedFailure(err)
-}
-
 // ready is the guard's check: there is a place for the record, and a recorded run is what its shared record says.
 func (c mirroring) ready(ctx context.Context, p guardInput) error {
 	if c.req.Record.Off {
@@ -79,7 +65,7 @@ func (c mirroring) ready(ctx context.Context, p guardInput) error {
 		return err
 	}
 	if _, err := store.Status(ctx); err != nil {
-		return mirrorFailure(err)
+		return BucketFailure(err)
 	}
 	if c.adopting != nil {
 		return c.adopting.unchanged(ctx)
@@ -101,7 +87,7 @@ func (c mirroring) current(ctx context.Context, store lease.Store, s Stored, ver
 	case errors.Is(err, lease.ErrNoKey):
 		return nil, refuse("if no other operator has adopted the run: --trust-record", "cannot %s run %s: its shared record is gone, and another operator may have adopted it", verb, s.ID)
 	case err != nil:
-		return nil, mirrorFailure(err)
+		return nil, BucketFailure(err)
 	}
 	gone := refuse("continue there, or adopt it when its driver is dead: `fleetctl runs adopt "+s.ID+"`",
 		"cannot %s run %s: it was adopted by %s, and this record ends before that", verb, s.ID, plain.Line(found.Head.Who()))
@@ -123,7 +109,7 @@ func (c mirroring) current(ctx context.Context, store lease.Store, s Stored, ver
 			return end, nil
 		}
 		if err != nil {
-			return nil, mirrorFailure(err)
+			return nil, BucketFailure(err)
 		}
 		if end.Bytes() > int64(len(ours)) || string(ours[at:end.Bytes()]) != string(segment.Data) {
 			return nil, gone
@@ -189,7 +175,7 @@ func (c mirroring) claim(ctx context.Context, header batch.Header, nodes int) er
 		return c.unclaimed(err)
 	}
 	if err != nil {
-		return mirrorFailure(err)
+		return BucketFailure(err)
 	}
 	if c.claimed = m.Mirror; shared {
 		c.mirror = m
@@ -229,7 +215,7 @@ func (c mirroring) open(ctx context.Context, file *journal.Journal) error {
 			return refuse("see `fleetctl runs show "+file.ID()+" --shared`", "cannot take over run %s: another process has done so, or still drives it", file.ID())
 		}
 		if err != nil {
-			return mirrorFailure(err)
+			return BucketFailure(err)
 		}
 	}
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -257,7 +243,7 @@ func (c mirroring) reopen(ctx context.Context, id string) error {
 	}
 	if end == nil {
 		if m.Mirror, err = lease.Claim(ctx, store, head, o); err != nil {
-			return mirrorFailure(err)
+			return BucketFailure(err)
 		}
 	} else {
 		m.Mirror, m.at = lease.Continue(store, head, end, o), end.Bytes()

@@ -15,6 +15,9 @@ type Shared struct {
 	Wait    Wait     // for a lock that another holds; 0: not at all
 	Mirror  bool     // operators elsewhere see the record, and may adopt the run
 	Timeout Wait     // how long the shared record may be silent before the run stops; 1 m
+
+	MaxDown    lease.Limits // of nodes that are down at once, with those of other runs
+	BudgetWait Wait         // for room below these limits; 10 minutes
 }
 
 func (s Shared) validate(r Request) error {
@@ -26,8 +29,8 @@ func (s Shared) validate(r Request) error {
 	if s.Mirror && r.Record.Off {
 		return usage(errors.New("--share excludes --no-journal: what is shared is the record"), "")
 	}
-	if len(s.Locks) == 0 && !s.Mirror {
-		return nil
+	if err := s.validateBudget(r); err != nil || len(s.Locks) == 0 && !s.Mirror {
+		return err
 	}
 	if r.ReplyTo != "" {
 		return usage(errors.New("--lock and --share exclude --reply-to: this process does not learn when the nodes are done"), "")
@@ -44,6 +47,12 @@ func (s *Shared) keep(m Meta) {
 		s.Locks = m.Locks
 	}
 	s.Mirror = s.Mirror || m.Share
+	if len(s.MaxDown) == 0 {
+		s.MaxDown = m.MaxDown
+	}
+	if !s.BudgetWait.Set {
+		s.BudgetWait = Wait{m.BudgetWait, m.BudgetWait > 0}
+	}
 }
 
 // driven refuses to take a run over from a driver whose lock lives.

@@ -57,7 +57,7 @@ func SharedBucket(ctx context.Context, f Fleet) (lease.Store, error) {
 	}
 	store, err := f.Bucket(ctx, lease.Shared)
 	if err != nil {
-		return nil, mirrorFailure(err)
+		return nil, BucketFailure(err)
 	}
 	return store, nil
 }
@@ -80,13 +80,13 @@ func completeShared(ctx context.Context, store lease.Store, name string) (string
 	_, err := lease.FindRun(ctx, store, name)
 	if !errors.Is(err, lease.ErrNoKey) {
 		if err != nil {
-			err = mirrorFailure(err)
+			err = BucketFailure(err)
 		}
 		return name, err
 	}
 	all, err := lease.FindRuns(ctx, store)
 	if err != nil {
-		return "", mirrorFailure(err)
+		return "", BucketFailure(err)
 	}
 	var found []string
 	for _, f := range all {
@@ -109,7 +109,7 @@ func (r *SharedRun) ID() string { return r.id }
 func (r *SharedRun) look(ctx context.Context) error {
 	found, err := lease.FindRun(ctx, r.store, r.id)
 	if err != nil {
-		return mirrorFailure(err)
+		return BucketFailure(err)
 	}
 	r.Found, r.read = found, time.Now()
 	return nil
@@ -126,7 +126,7 @@ func (r *SharedRun) grow(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return mirrorFailure(err)
+			return BucketFailure(err)
 		}
 		if r.begun.IsZero() {
 			r.begun = s.Written

@@ -648,7 +648,7 @@ func TestASharedRunNeedsABucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1")
 		alice := operators(t, w, "alice")[0]
-		w.shared = nil
+		w.shared = &bucket{none: true}
 		for _, dry := range []bool{true, false} {
 			r := sharedRestart()
 			r.DryRun = dry

@@ -54,6 +54,8 @@ type Plan struct {
 	Verify      Verify            `json:"verify,omitzero"`
 	Gates       []Gate            `json:"gates,omitempty"`
 	GatePolicy  GatePolicy        `json:"gate_policy,omitzero"`
+	Locks       []string          `json:"locks,omitempty"`    // that the run holds
+	MaxDown     map[string]int    `json:"max_down,omitempty"` // how many nodes may be down at once: of all (*), of each value of a fact
 }
 
 // Node is a node as it was when the plan was made. One that did not answer then has a name only.

@@ -25,7 +25,7 @@ var shareMutants = []mutant{
 	{name: "share: a batch does not wait for its shared intent", file: "internal/run/drive.go", tests: byShare,
 		old: "return c.mirror.Await(ctx) })", new: "return nil })"},
 	{name: "share: a silent shared record holds nothing", file: "internal/run/locks.go", tests: byShare,
-		old: "if passes = k.mirror.May(); passes != nil && !lease.Passes(passes) {", new: "if false {"},
+		old: "if passes = k.mirror.May(); passes != nil && !lease.Unconfirmed(passes) {", new: "if false {"},
 	{name: "share: outcomes are not shared", file: "internal/run/shared_mirror.go", tests: byShare,
 		old: "\tc.to.Add(raw)\n", new: "\t_ = raw\n"},
 	{name: "adopt: the run's lock is not taken", file: "internal/run/shared_mirror.go", tests: byShare,

@@ -12,7 +12,7 @@ var (
 )
 
 // mutants are the broken products.
-var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants, shareMutants)
+var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants, budgetMutants, shareMutants)
 
 // journalMutants break the journal.
 var journalMutants = []mutant{
