@@ -38,7 +38,7 @@ func (o *runsOptions) addShared(f *pflag.FlagSet) {
 }
 
 // sharedStore opens the bucket of the shared records. The caller closes the fleet.
-func (a *app) sharedStore(ctx context.Context) (*fleet.Fleet, lease.Store, error) {
+func sharedStore(ctx context.Context, a *app) (*fleet.Fleet, lease.Store, error) {
 	f, err := fleet.Open(ctx, a.fleetOptions(), "")
 	if err != nil {
 		return nil, nil, err
@@ -53,7 +53,7 @@ func (a *app) sharedStore(ctx context.Context) (*fleet.Fleet, lease.Store, error
 
 // withShared calls work with a shared run.
 func withShared(ctx context.Context, a *app, name string, work func(*fleet.Fleet, lease.Store, *run.SharedRun) error) error {
-	f, store, err := a.sharedStore(ctx)
+	f, store, err := sharedStore(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func stopShared(ctx context.Context, a *app, o runsOptions) error {
 
 // listShared lists the runs of all machines, and deletes the records that nothing has changed for a month.
 func listShared(ctx context.Context, a *app, o runsOptions) error {
-	f, store, err := a.sharedStore(ctx)
+	f, store, err := sharedStore(ctx, a)
 	if err != nil {
 		return err
 	}

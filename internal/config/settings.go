@@ -86,7 +86,6 @@ var limitKeys = []settingKey{
 		}
 		return ""
 	}},
-	{name: "share", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.Share, v) }},
 	{name: "max_down", set: func(s *Settings, v *yaml.Node) string {
 		s.MaxDown = []string{v.Value}
 		if v.Kind == yaml.SequenceNode {
@@ -105,6 +104,7 @@ var limitKeys = []settingKey{
 		}
 		return ""
 	}},
+	{name: "share", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.Share, v) }},
 }
 
 // settingKeys is the table of all keys; docs/configuration.md lists the same.

@@ -96,7 +96,7 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 		return Result{}, err
 	}
 	if h.Adopt {
-		return j.adoptHanded(ctx, h.ID)
+		return adoption(j).handed(ctx, h.ID)
 	}
 	if h.Resume {
 		return j.resume(ctx, h.ID)

@@ -136,8 +136,8 @@ func (c sharing) takeLock(ctx context.Context, store lease.Store, name string, m
 		if isHeld {
 			text = heldText(held)
 		}
-		if text != said {
-			said = text
+		if what := err.Error(); what != said {
+			said = what
 			if err := c.Reporter.Report(Noted{Plain, text + "; waiting for it"}); err != nil {
 				return nil, err
 			}

@@ -196,7 +196,7 @@ func (c job) take(ctx context.Context, left guardInput) (*journal.Journal, batch
 	}
 	defer unlock.Close()
 	if c.adopting != nil {
-		return c.takeShared(*left.stored)
+		return adoption(c).take(*left.stored)
 	}
 	return c.Store.take(left.stored.ID)
 }
@@ -244,7 +244,7 @@ func (c job) continueRun(ctx context.Context, judged Stored, from batch.Progress
 		return Result{}, errors.Join(err, file.Close())
 	}
 	if c.adopting != nil {
-		if err := c.outlast(ctx, judged); err != nil {
+		if err := adoption(c).outlast(ctx, judged); err != nil {
 			return Result{}, errors.Join(err, mirroring(c).close(ctx, from), file.Close())
 		}
 	} else if c.lagging {

@@ -31,10 +31,13 @@ func Adopt(ctx context.Context, c Context, r Request, s Stored) (Result, error) 
 	if err := j.announce(); err != nil {
 		return Result{}, err
 	}
-	return j.adopt(ctx, s)
+	return adoption(j).adopt(ctx, s)
 }
 
-func (c job) adopt(ctx context.Context, s Stored) (Result, error) {
+// adoption is a call as the adoption of a run.
+type adoption struct{ *call }
+
+func (c adoption) adopt(ctx context.Context, s Stored) (Result, error) {
 	id, err := c.fleet.Identity()
 	if err != nil {
 		return Result{}, err
@@ -54,11 +57,11 @@ func (c job) adopt(ctx context.Context, s Stored) (Result, error) {
 		return Result{}, err
 	}
 	c.adopting = s.shared
-	return c.resumeStored(ctx, s)
+	return job(c).resumeStored(ctx, s)
 }
 
-// adoptHanded adopts a run that another process has passed the guards for.
-func (c job) adoptHanded(ctx context.Context, id string) (Result, error) {
+// handed adopts a run that another process has passed the guards for.
+func (c adoption) handed(ctx context.Context, id string) (Result, error) {
 	store, err := sharing(c).bucket(ctx, lease.Shared)
 	if err != nil {
 		return Result{}, err
@@ -74,8 +77,11 @@ func (c job) adoptHanded(ctx context.Context, id string) (Result, error) {
 	return c.adopt(ctx, s)
 }
 
-// unchanged refuses an adoption when the run went on after it was read.
+// unchanged refuses an adoption when the run has grown since it was read.
 func (r *SharedRun) unchanged(ctx context.Context) error {
+	if err := r.look(ctx); err != nil { // its lock may have been waited for
+		return err
+	}
 	end := *r.end
 	_, err := end.Next(ctx)
 	switch {
@@ -87,8 +93,8 @@ func (r *SharedRun) unchanged(ctx context.Context) error {
 	return refuse("type the command again", "cannot adopt run %s: its shared record has grown since it was read", r.id)
 }
 
-// takeShared makes the record of an adopted run on this machine.
-func (c job) takeShared(s Stored) (*journal.Journal, batch.Progress, error) {
+// take makes the record of an adopted run on this machine.
+func (c adoption) take(s Stored) (*journal.Journal, batch.Progress, error) {
 	meta, err := json.Marshal(entry(c).adopted(s.Meta))
 	if err != nil {
 		return nil, batch.Progress{}, err
@@ -120,7 +126,7 @@ func (c entry) adopted(was Meta) Meta {
 // outlast waits until nothing that the dead driver sent can act any more. Its lock has expired: then its requests are too
 // old for servers, and only their delays are left. Or it was given back or evicted, or may be lost with its bucket: then the
 // driver may have sent something just before.
-func (c job) outlast(ctx context.Context, s Stored) error {
+func (c adoption) outlast(ctx context.Context, s Stored) error {
 	longest, _, _ := demand(c).limits()
 	longest = max(longest, proof.LongestDelay(proof.Of(c.req.Agent, c.req.Action), c.splay()))
 	wait := longest

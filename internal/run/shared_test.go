@@ -231,7 +231,7 @@ func sentOnce(t *testing.T, w *world) int {
 }
 
 // dying has alice's run lose the brokers' streams, and all that it does there, when n2 has got its request. It has ended when
-// the test goes on.
+// the test continues.
 func dying(t *testing.T, alice *operator) Result {
 	t.Helper()
 	alice.leaves = func(node string) { // under the world's lock
