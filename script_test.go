@@ -17,12 +17,14 @@ import (
 
 // TestMain lets scripts run the real program: the test binary is fleetctl when it is called so.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) != "fleetctl" {
+	programs := map[string]func(){
+		"fleetctl":       func() { os.Exit(cmd.Main(os.Args[1:])) },
+		"fleetctl-parse": parseOnly,
+	}
+	if programs[filepath.Base(os.Args[0])] == nil {
 		waitSideBySide()
 	}
-	testscript.Main(m, map[string]func(){
-		"fleetctl": func() { os.Exit(cmd.Main(os.Args[1:])) },
-	})
+	testscript.Main(m, programs)
 }
 
 // waitSideBySide lets more of these tests run at once than there are processors: they wait for fleets that take seconds

@@ -19,7 +19,7 @@ func (r *Record) version() int {
 		return 4
 	}
 	gates := r.Kind == KindGate || r.Begin != nil && !r.Begin.Gates.IsZero() || r.Stop != nil && r.Stop.Kind == StopGate
-	if gates || r.Kind == KindLeftOut {
+	if gates || r.Kind == KindLeftOut || r.Begin != nil && r.Begin.Plan != nil && len(r.Begin.Plan.LeftOut) > 0 {
 		return 3
 	}
 	return 2

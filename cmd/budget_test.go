@@ -18,7 +18,7 @@ type absence struct {
 	from, to time.Time
 }
 
-// absences are those of a node by its own log, and how often it was told to restart.
+// absences are those of a node by its own log, and how many requests to restart it received.
 func absences(l *lab.Lab, node string) (out []absence, restarts int) {
 	for _, e := range l.Log(node) {
 		switch {
@@ -67,7 +67,7 @@ func TestTwoRunsAtOnceKeepTheBudget(t *testing.T) {
 	for _, n := range p.lab.Nodes() {
 		gone, restarts := absences(p.lab, n.Identity)
 		if restarts != 2 || len(gone) != 2 {
-			t.Errorf("%s was told to restart %d times, and was away %d times", n.Identity, restarts, len(gone))
+			t.Errorf("%s received %d requests to restart, and was away %d times", n.Identity, restarts, len(gone))
 		}
 		racks[n.Rack] = append(racks[n.Rack], gone...)
 	}

@@ -29,8 +29,10 @@ type app struct {
 	io    streams
 	env   environment
 	flags globalFlags
-	typed *pflag.FlagSet // the flags of every command; those that were typed are Changed
-	log   *logFile       // --log-file, nil without
+	// effort is nil in tests.
+	effort *effort
+	typed  *pflag.FlagSet // the flags of every command; those that were typed are Changed
+	log    *logFile       // --log-file, nil without
 	// colorless is true when the configuration has color = false.
 	colorless bool
 	running   atomic.Pointer[string] // the id of the recorded run that this process drives, nil for none
@@ -70,6 +72,7 @@ func (e signalError) Error() string { return e.signal.String() + " signal receiv
 func Main(args []string) int {
 	a := &app{io: streams{os.Stdin, os.Stdout, os.Stderr}, env: environment{os.LookupEnv}}
 	a.env.tuneCollector()
+	a.effort = &effort{getenv: a.env.getenv}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)

@@ -159,6 +159,7 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 			return ask.keys.control()
 		},
 		Detach: func(ctx context.Context, h run.Handover) error { return a.handOver(ctx, o, f.About(), h) },
+		Expect: a.effort.expect,
 	}
 	if o.driven != nil {
 		c.Ready, c.Reporter = o.driven.Ready, &announcer{next: events, driven: o.driven}

@@ -113,7 +113,11 @@ func forgetNodes(ctx context.Context, a *app, o forgetOptions) error {
 			a.say("none of these nodes counted as down")
 			return nil
 		}
-		a.say("%s of run %s no longer count as down: %s", plain.Count(len(gone), "node"), s.ID, discovery.Fold(gone))
+		text := "%s of run %s no longer count as down: %s"
+		if len(gone) == 1 {
+			text = "%s of run %s no longer counts as down: %s"
+		}
+		a.say(text, plain.Count(len(gone), "node"), s.ID, discovery.Fold(gone))
 		return nil
 	})
 }

@@ -75,7 +75,7 @@ func showShared(ctx context.Context, a *app, o runsOptions) error {
 		if o.asJSON {
 			format = report.JSON
 		}
-		return report.WriteStored(a.io.out, r, report.StoredOptions{Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out)})
+		return report.WriteStored(a.io.out, r, report.StoredOptions{Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out), By: o.shown.by, Facts: o.shown.facts})
 	})
 }
 

@@ -86,10 +86,10 @@ func sharedLimits(ctx context.Context, a *app, o sharedLimitsOptions) error {
 	if err != nil {
 		return run.BucketFailure(err)
 	}
-	return a.showLedger(l, o.asJSON)
+	return showLedger(a, l, o.asJSON)
 }
 
-func (a *app) showLedger(l lease.Ledger, asJSON bool) error {
+func showLedger(a *app, l lease.Ledger, asJSON bool) error {
 	limits, runs := []limitLine{}, []downLine{}
 	if n, ok := l.Limits[lease.All]; ok {
 		limits = append(limits, limitLine{Max: n})

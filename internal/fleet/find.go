@@ -47,7 +47,9 @@ func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent
 			f.o.tell("warning: %s", note)
 		}
 	}
-	return f.limit(t, res)
+	res, err = f.limit(t, res)
+	f.o.expect(len(res.Nodes))
+	return res, err
 }
 
 // warnOfExpired names the nodes whose replies were rejected because their token has expired: a broadcast does not find them.
@@ -109,6 +111,7 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 	if q.Known, keep, err = f.known(ctx, t, q); err != nil {
 		return discovery.Result{}, err
 	}
+	f.o.expect(len(q.Known))
 	res, err := source.Discover(ctx, q)
 	if err == nil {
 		f.keepKnown(ctx, keep, q.Known, res)

@@ -54,11 +54,11 @@ type Account struct {
 	lost     error
 }
 
-// RewoundError reports that the brokers lost writes: nothing is admitted until the other runs have written again.
-type RewoundError struct{ Wait time.Duration }
+// rewoundError reports that the brokers lost writes: nothing is admitted until the other runs have written again.
+type rewoundError struct{ Wait time.Duration }
 
 // Error implements error.
-func (e *RewoundError) Error() string {
+func (e *rewoundError) Error() string {
 	return fmt.Sprintf("the brokers went back to an earlier state: waiting %s for the other runs to report their nodes again", e.Wait.Round(time.Second))
 }
 
@@ -67,7 +67,7 @@ var errTaken = errors.New("another process has taken the run over")
 
 // Passes reports whether what kept nodes from being admitted may pass.
 func Passes(err error) bool {
-	_, large := errors.AsType[*LargeError](err)
+	_, large := errors.AsType[*largeError](err)
 	_, denied := errors.AsType[*DeniedError](err)
 	return !large && !denied && !errors.Is(err, errTaken) && !errors.Is(err, errUnreadable)
 }
@@ -101,7 +101,7 @@ func OpenAccount(ctx context.Context, store Store, b Budget) (*Account, error) {
 }
 
 // Admit takes nodes into the ledger. When it returns nil they count as down, until Leave or Close says otherwise. The error
-// is a *FullError, a *LargeError, a *RewoundError, one of a Store, or another that does not pass.
+// is a *fullError, a *largeError, a *rewoundError, one of a Store, or another that does not pass.
 func (a *Account) Admit(ctx context.Context, nodes []string) error {
 	return a.write(ctx, nodes)
 }
@@ -275,7 +275,7 @@ func (a *Account) room(l *Ledger, mine Party, more []string) error {
 	wait := time.Until(a.calm)
 	a.mu.Unlock()
 	if wait > 0 {
-		return &RewoundError{Wait: wait}
+		return &rewoundError{Wait: wait}
 	}
 	a.takeOver(l, more)
 	a.mu.Lock()

@@ -25,26 +25,26 @@ func BenchmarkBatch(b *testing.B) {
 				b.Fatal(err)
 			}
 			ctx, stop := context.WithCancel(b.Context())
-			var wait sync.WaitGroup
-			defer wait.Wait()
+			var all sync.WaitGroup
+			defer all.Wait()
 			defer stop()
 			account := func(run string) *Account {
 				a, err := OpenAccount(b.Context(), Open(connect(b, ns, "all"), Shared), budgetOf(run, Limits{All: 1000, "rack": 500}))
 				if err != nil {
 					b.Fatal(err)
 				}
-				wait.Go(func() { a.Keep(ctx) })
+				all.Go(func() { a.Keep(ctx) })
 				return a
 			}
 			for i := range others {
 				a := account(fmt.Sprint("other", i))
-				wait.Go(func() {
+				all.Go(func() {
 					for n := 0; ctx.Err() == nil; n++ {
 						nodes := tenNodes(n)
 						if a.Admit(ctx, nodes) == nil {
 							a.Leave(nodes...)
 						}
-						time.Sleep(10 * time.Millisecond)
+						wait(ctx, 10*time.Millisecond)
 					}
 				})
 			}

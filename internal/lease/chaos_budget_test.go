@@ -156,7 +156,7 @@ func (o *operator) drive(ctx context.Context) {
 			continue
 		}
 		if err := a.Admit(ctx, nodes); err != nil {
-			if _, full := errors.AsType[*FullError](err); full {
+			if _, full := errors.AsType[*fullError](err); full {
 				o.w.know(func() { o.w.full++ })
 			}
 			wait(ctx, time.Duration(o.w.roll(3000))*time.Millisecond)

@@ -141,14 +141,16 @@ func SetLimits(ctx context.Context, store Store, collective string, limits Limit
 }
 
 // Settle takes nodes of a run whose process has ended off the ledger. down are all nodes that its record has down, the freed
-// ones among them, and facts those that values knows. It reports how many count still, and how many counted before.
-func Settle(ctx context.Context, store Store, collective, run string, down, freed, facts []string, values Values) (left []string, before int, err error) {
+// ones among them, and facts those that values knows. It returns those that counted before and no longer do, and those that
+// count still.
+func Settle(ctx context.Context, store Store, collective, run string, down, freed, facts []string, values Values) (gone, left []string, err error) {
 	err = change(ctx, store, ledgerKey(collective), func(l *Ledger, _ uint64) (bool, error) {
 		p, ok := l.Runs[run]
-		before, left = p.Down[All], nil
+		gone, left = nil, nil
 		if !ok {
 			return false, nil
 		}
+		gone = slices.DeleteFunc(slices.Clone(freed), func(n string) bool { return slices.Contains(p.Left, n) })
 		p.Left = union(p.Left, freed)
 		left = slices.DeleteFunc(slices.Clone(down), func(n string) bool { return slices.Contains(p.Left, n) })
 		p.onlyBy(facts)
@@ -156,7 +158,7 @@ func Settle(ctx context.Context, store Store, collective, run string, down, free
 		l.put(run, p)
 		return true, nil
 	})
-	return left, before, err
+	return gone, left, err
 }
 
 // Forget takes nodes of a run off the ledger, whether its process has ended or not, and returns those that counted. word is
@@ -263,26 +265,26 @@ func (p Party) of(what, value string) int {
 	return p.Down[All]
 }
 
-// FullError reports that a limit leaves no room for nodes now.
-type FullError struct {
+// fullError reports that a limit leaves no room for nodes now.
+type fullError struct {
 	Limit string // in words
 	Down  int
 	By    []string // the runs that have nodes down, in words
 }
 
 // Error implements error.
-func (e *FullError) Error() string {
+func (e *fullError) Error() string {
 	return fmt.Sprintf("%s may be down at once, and %d are: %s", e.Limit, e.Down, strings.Join(e.By, ", "))
 }
 
-// LargeError reports nodes that a limit has no room for even when no other node is down.
-type LargeError struct {
+// largeError reports nodes that a limit has no room for even when no other node is down.
+type largeError struct {
 	Limit string
 	Nodes int
 }
 
 // Error implements error.
-func (e *LargeError) Error() string {
+func (e *largeError) Error() string {
 	return fmt.Sprintf("%s may be down at once, and a batch has %d", e.Limit, e.Nodes)
 }
 
@@ -299,7 +301,7 @@ func limitText(n int, what, value string) string {
 }
 
 // fits reports whether more nodes of a run fit below the limits; mine is what the run has down with them. The error is a
-// *LargeError, else a *FullError.
+// *largeError, else a *fullError.
 func (l *Ledger) fits(limits Limits, run string, mine Party, more []string, values Values) error {
 	var full error
 	for _, what := range append([]string{All}, limits.Facts()...) {
@@ -317,7 +319,7 @@ func (l *Ledger) fits(limits Limits, run string, mine Party, more []string, valu
 		}
 		for _, value := range slices.Sorted(maps.Keys(batch)) {
 			if batch[value] > limit {
-				return &LargeError{Limit: limitText(limit, what, value), Nodes: batch[value]}
+				return &largeError{Limit: limitText(limit, what, value), Nodes: batch[value]}
 			}
 			if full == nil {
 				full = l.full(run, mine, limit, what, value, batch[value])
@@ -330,7 +332,7 @@ func (l *Ledger) fits(limits Limits, run string, mine Party, more []string, valu
 // full is the error of one limit, nil while there is room. more of mine are not down yet.
 func (l *Ledger) full(run string, mine Party, limit int, what, value string, more int) error {
 	down := mine.of(what, value)
-	e := &FullError{Limit: limitText(limit, what, value), Down: down - more}
+	e := &fullError{Limit: limitText(limit, what, value), Down: down - more}
 	if own := down - more; own > 0 {
 		e.By = append(e.By, fmt.Sprintf("this run (%d)", own))
 	}

@@ -36,18 +36,6 @@ func (l Limits) Facts() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(l)), func(what string) bool { return what == All })
 }
 
-// Texts are the limits as ParseLimits reads them, sorted, that of all nodes first.
-func (l Limits) Texts() []string {
-	var texts []string
-	if n, ok := l[All]; ok {
-		texts = append(texts, strconv.Itoa(n))
-	}
-	for _, fact := range l.Facts() {
-		texts = append(texts, fact+"="+strconv.Itoa(l[fact]))
-	}
-	return texts
-}
-
 // String describes the limits for people.
 func (l Limits) String() string {
 	var texts []string

@@ -45,8 +45,9 @@ type budget struct {
 	account *lease.Account // nil before the guards
 	locks   *locks         // asked next; nil without
 
-	start sync.Once
-	stop  context.CancelFunc // ends the writes; nil before the first
+	once  sync.Once
+	begun chan struct{}      // closed when the record has a plan
+	stop  context.CancelFunc // ends the writes
 	keep  sync.WaitGroup
 }
 
@@ -75,8 +76,8 @@ func (c budgeting) asked() lease.Limits {
 }
 
 // look reads the ledger, before the nodes are planned. Limits in it bind every run that takes nodes down. Where nothing
-// else asks for a budget, a fleet without a ledger has none.
-func (c budgeting) look(ctx context.Context) error {
+// else asks for a budget, a fleet without a ledger has none. early means that it is asked again before the guards.
+func (c budgeting) look(ctx context.Context, early bool) error {
 	asked := c.asked()
 	takes := proof.Of(c.req.Agent, c.req.Action)
 	if c.budget != nil || c.service() || len(asked) == 0 && (takes == 0 || c.about.Collective == fleet.ProvisioningCollective) {
@@ -87,8 +88,11 @@ func (c budgeting) look(ctx context.Context) error {
 	}
 	store, err := sharing(c).bucket(ctx, lease.Shared)
 	var ledger lease.Ledger
-	if err == nil {
+	switch {
+	case err == nil:
 		ledger, err = lease.ReadLedger(ctx, store, c.about.Collective)
+	case early && len(asked) == 0:
+		return nil // the guards come first, and ask again
 	}
 	switch {
 	case err == nil:
@@ -205,7 +209,7 @@ func (d downRule) all(p batch.Progress) (nodes []string) {
 
 // open takes up this run's part of the ledger, before the guards.
 func (c budgeting) open(ctx context.Context, p guardInput) error {
-	if err := c.look(ctx); err != nil || c.budget == nil {
+	if err := c.look(ctx, false); err != nil || c.budget == nil {
 		return err
 	}
 	who, err := c.fleet.Who()
@@ -303,7 +307,7 @@ func (c budgeting) values(ctx context.Context, p guardInput, facts, nodes []stri
 			known[fact][node] = value
 		}
 	}
-	missing := slices.DeleteFunc(slices.Clone(facts), func(fact string) bool { return known[fact] != nil || c.known != nil })
+	missing := slices.DeleteFunc(slices.Clone(facts), func(fact string) bool { return known[fact] != nil })
 	if len(missing) > 0 && len(nodes) > 0 {
 		got, err := c.planner().facts(ctx, nodes, missing)
 		if err != nil {

@@ -46,16 +46,28 @@ func (b *budget) Admit(ctx context.Context, nodes []string, waiting func(string)
 // Dismiss implements batch.Admitter.
 func (b *budget) Dismiss(nodes []string) { b.account.Leave(nodes...) }
 
+// begin writes the ledger from the first record on: an operator who settles this run finds its nodes there.
+func (b *budget) begin(ctx context.Context) {
+	if b == nil {
+		return
+	}
+	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+	b.begun = make(chan struct{})
+	b.keep.Go(func() {
+		select {
+		case <-b.begun:
+			b.account.Keep(ctx)
+		case <-ctx.Done():
+		}
+	})
+}
+
 // observe takes off the ledger what a record shows to be up, or not sent to.
 func (b *budget) observe(r batch.Record, p batch.Progress) {
 	if b == nil {
 		return
 	}
-	b.start.Do(func() { // the record has a plan by now: an operator who settles this run finds its nodes
-		ctx, stop := context.WithCancel(context.Background())
-		b.stop = stop
-		b.keep.Go(func() { b.account.Keep(ctx) })
-	})
+	b.once.Do(func() { close(b.begun) })
 	var nodes []string
 	switch r.Kind {
 	case batch.KindOutcomes:
@@ -77,7 +89,7 @@ func (b *budget) observe(r batch.Record, p batch.Progress) {
 // leave writes what the run has down at its end. After a fault the record does not show all: then the ledger stays as it is.
 func (c budgeting) leave(ctx context.Context, p batch.Progress, fault error) error {
 	b := c.budget
-	if b == nil || b.stop == nil {
+	if b == nil {
 		return nil
 	}
 	b.stop()

@@ -18,7 +18,6 @@ import (
 
 // Settled is what Settle found.
 type Settled struct {
-	Counted  int      // nodes that counted before
 	Answered []string // and no longer count
 	Left     []string // did not answer, and still count
 }
@@ -48,16 +47,14 @@ func Settle(ctx context.Context, c Context, s Stored) (Settled, error) {
 			return Settled{}, context.Cause(ctx)
 		}
 	}
-	found := Settled{}
-	if found.Answered, err = books.answer(ctx); err != nil {
-		return found, err
+	up, err := books.answer(ctx)
+	if err != nil {
+		return Settled{}, err
 	}
-	found.Left, found.Counted, err = lease.Settle(ctx, books.store, books.collective, s.ID, books.down, found.Answered, books.facts(), books.value)
+	var found Settled
+	found.Answered, found.Left, err = lease.Settle(ctx, books.store, books.collective, s.ID, books.down, up, books.facts(), books.value)
 	if err != nil {
 		return found, BucketFailure(err)
-	}
-	if found.Counted == 0 {
-		found = Settled{}
 	}
 	return found, nil
 }
@@ -175,7 +172,7 @@ func (b *books) answer(ctx context.Context) ([]string, error) {
 
 // Text is what was found, for people.
 func (s Settled) Text(id string) string {
-	if s.Counted == 0 {
+	if len(s.Answered)+len(s.Left) == 0 {
 		return "no node of run " + id + " counts as down"
 	}
 	parts := []string{fmt.Sprintf("%s answered and no longer %s", plain.Count(len(s.Answered), "node"), counts(len(s.Answered)))}

@@ -80,6 +80,8 @@ type Context struct {
 	Outlive func(id string) <-chan batch.Control
 	// Detach takes a run that has passed its guards, to have another process drive it; for requests with Detach.
 	Detach func(ctx context.Context, h Handover) error
+	// Expect gets how many nodes the run is for, before it begins; may be nil.
+	Expect func(nodes int)
 	// Ready is called after the last guard, before a record is made or taken. An error ends the run there. May be nil.
 	Ready func() error
 }

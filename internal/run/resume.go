@@ -156,7 +156,7 @@ func (c job) resumeStored(ctx context.Context, run Stored) (Result, error) {
 	if err := c.canSend(); err != nil {
 		return Result{}, err
 	}
-	if err := budgeting(c).look(ctx); err != nil {
+	if err := budgeting(c).look(ctx, true); err != nil {
 		return Result{}, err
 	}
 	c.lagging = run.Copied != "" && (!c.req.Record.Trust || c.adopting != nil)
@@ -289,7 +289,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
-	if err := budgeting(j).look(ctx); err != nil {
+	if err := budgeting(j).look(ctx, true); err != nil {
 		return Result{}, err
 	}
 	describe, err := j.planner().factsAgain(ctx, s.Progress, which)

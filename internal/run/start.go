@@ -65,7 +65,7 @@ func (c job) announce() error {
 
 // nodes finds the nodes and runs the plan over them.
 func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
-	if err := budgeting(c).look(ctx); err != nil {
+	if err := budgeting(c).look(ctx, true); err != nil {
 		return Result{}, err
 	}
 	t := c.req.Targets

@@ -5,6 +5,8 @@ import "slices"
 // What notices a mutant. The world is asked where the fault is one of behavior, a package's own tests where it is one of
 // a single promise.
 var (
+	byBatch   = []string{"./batch"}
+	byHours   = []string{"-run", "TestTranscripts", "./batch"} // the world asks such a batch's nodes again and again, for minutes
 	byWorld   = []string{"./batch", "./internal/world"}
 	byProof   = []string{"./internal/proof"}
 	byClient  = []string{"./rpcclient"}
@@ -12,7 +14,7 @@ var (
 )
 
 // mutants are the broken products.
-var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants, budgetMutants, shareMutants)
+var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants, orderMutants, budgetMutants, shareMutants)
 
 // journalMutants break the journal.
 var journalMutants = []mutant{
