@@ -387,15 +387,3 @@ func (l *ledger) applyProof(p *Proof) (bool, error) {
 	}
 	return true, nil
 }
-
-func (l *ledger) applyRunEnd(r *Record) error {
-	if r.End == nil {
-		return errors.New("a run-end record without its body")
-	}
-	l.settle()
-	l.ended, l.ignored = r.Time, r.End.Ignored
-	if l.counts.all != r.End.States {
-		return fmt.Errorf("the run ended with other counts than its records give: %v, not %v", r.End.States.n, l.counts.all.n)
-	}
-	return nil
-}

@@ -181,22 +181,22 @@ func (c job) resumeStored(ctx context.Context, run Stored) (Result, error) {
 	if c.req.Detach {
 		return Result{}, handing(c).over(ctx, id, batch.Plan{}, "")
 	}
-	file, from, err := c.take(ctx, left)
+	file, from, err := adoption(c).record(ctx, left)
 	if err != nil {
 		return Result{}, err
 	}
 	return c.continueRun(ctx, run, from, file)
 }
 
-// take opens the record of the run to resume for this process alone, unless a linked run has sent to its nodes meanwhile.
-func (c job) take(ctx context.Context, left guardInput) (*journal.Journal, batch.Progress, error) {
+// record opens the record of the run to resume for this process alone, unless a linked run has sent to its nodes meanwhile.
+func (c adoption) record(ctx context.Context, left guardInput) (*journal.Journal, batch.Progress, error) {
 	unlock, err := c.checkpoint().lockLinks(ctx, left)
 	if err != nil {
 		return nil, batch.Progress{}, err
 	}
 	defer unlock.Close()
 	if c.adopting != nil {
-		return adoption(c).take(*left.stored)
+		return c.take(*left.stored)
 	}
 	return c.Store.take(left.stored.ID)
 }
