@@ -243,6 +243,22 @@ func sharedLocksFlags() flagTable[sharedListOptions] {
 	}
 }
 
+func assetsFlags() flagTable[assetOptions] {
+	return flagTable[assetOptions]{
+		command: "assets", words: "dir",
+		build: func(_ *app, see func(assetOptions)) *cobra.Command {
+			return newAssets(func(o assetOptions) error { see(o); return nil })
+		},
+		plain: assetOptions{dir: "dir", names: []string{productName, secondName}},
+		rows: []flagRow[assetOptions]{
+			{"--names choria-fleetctl", func(o *assetOptions) { o.names = []string{secondName} }},
+			{"--release 1.2.3", func(o *assetOptions) { o.release = "1.2.3" }},
+			{"--date 2026-11-26", func(o *assetOptions) { o.date = "2026-11-26" }},
+			{"--gzip", func(o *assetOptions) { o.gzip = true }},
+		},
+	}
+}
+
 func sharedInitFlags() flagTable[sharedInitOptions] {
 	return flagTable[sharedInitOptions]{
 		command: "shared init",
@@ -302,6 +318,7 @@ func checkOtherFlags(t *testing.T, set setFlags) {
 		ft.check(t, set)
 	}
 	versionFlags().check(t, set)
+	assetsFlags().check(t, set)
 	sitesFlags().check(t, set)
 	// What is understood only to be refused: the refusal names it.
 	if code, _, errs := runApp(t, nil, "jwt", "provisioning", "f", "k", "--srv", "d", "--vault"); code == exitUsage && errs != "" {

@@ -164,7 +164,7 @@ func labBanner(a *app, l *lab.Lab, o labOptions) error {
 		fmt.Fprintf(&text, "    fleetctl inventory %s\n", nodes[0].Identity)
 	}
 	fmt.Fprintf(&text, "    fleetctl req choria_provision restart %s --batch 20 --batch-sleep 3\n", token)
-	_, err := io.WriteString(a.io.out, text.String())
+	_, err := io.WriteString(a.io.out, renamed(a.name, text.String()))
 	return err
 }
 
@@ -178,11 +178,11 @@ func runInLab(a *app, l *lab.Lab, command []string, signals <-chan os.Signal) er
 	}
 	defer os.RemoveAll(bin)
 	name := command[0]
-	if name == "fleetctl" {
-		name = filepath.Join(bin, executableName)
+	if name == productName || name == secondName {
+		name = filepath.Join(bin, name+executableSuffix)
 	}
 	c := exec.Command(name, command[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.child(), a.io.err
+	a.io.lend(c)
 	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "FLEETCTL_SITE=", "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	defer bindToLab(c)()
 	if err := c.Start(); err != nil {
@@ -226,7 +226,7 @@ func commandEnd(err error) error {
 	return ended(exit.ExitCode())
 }
 
-// selfDir makes a folder in which `fleetctl` is this very binary: a link where the system has them, else a copy.
+// selfDir makes a folder in which this very binary has both of its names: links where the system has them, else copies.
 func selfDir() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -236,13 +236,15 @@ func selfDir() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	target := filepath.Join(dir, executableName)
-	if os.Symlink(self, target) == nil {
-		return dir, nil
-	}
-	if err := copyProgram(self, target); err != nil {
-		os.RemoveAll(dir)
-		return "", err
+	for _, name := range []string{productName, secondName} {
+		target := filepath.Join(dir, name+executableSuffix)
+		if os.Symlink(self, target) == nil {
+			continue
+		}
+		if err := copyProgram(self, target); err != nil {
+			os.RemoveAll(dir)
+			return "", err
+		}
 	}
 	return dir, nil
 }

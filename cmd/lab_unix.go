@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-const executableName = "fleetctl"
+const executableSuffix = ""
 
 // bindToLab prepares a command that has not started: without a terminal at which it could read or be interrupted it gets a
 // process group of its own, and where the system can do that it is ended together with us. release is called after its end.

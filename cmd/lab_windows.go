@@ -7,7 +7,7 @@ import (
 	"os/exec"
 )
 
-const executableName = "fleetctl.exe"
+const executableSuffix = ".exe"
 
 // bindToLab does nothing: this system knows no process groups as they are meant here.
 func bindToLab(*exec.Cmd) (release func()) { return func() {} }

@@ -149,9 +149,10 @@ func StateGroups(s batch.Summary) []Group {
 				continue
 			}
 		case batch.Accepted: // one that could not be asked for proof says so
-			if n.Reason == "" {
+			if n.Reason == "" && s.Unproved == 0 {
 				continue
 			}
+			n.Reason = cmp.Or(n.Reason, "the run ended before its proof")
 		default:
 			continue
 		}

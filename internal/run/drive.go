@@ -85,7 +85,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		}
 		var keys <-chan batch.Control
 		if c.Outlive != nil {
-			keys = c.Outlive(res.ID)
+			keys = c.Outlive(res.ID, res.Secrets)
 		}
 		control, stop := c.Store.controls(res.ID, c.start, keys, elsewhere)
 		defer stop()

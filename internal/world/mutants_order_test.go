@@ -15,8 +15,8 @@ var orderMutants = []mutant{
 		old: "m.queue = append(m.queue, last...)", new: "m.queue = append(last, m.queue...)"},
 	{name: "--last-if: a window starts what goes last beside others", file: "batch/window.go", tests: bySeeds,
 		old: "|| w.tail[g.rows[0]] && w.ahead > 0 {", new: "{"},
-	{name: "--last-if: a requeued node that goes last is due at once", file: "batch/machine_queue.go", tests: byBatch,
-		old: "case m.goesLast(number):", new: "case false:"},
 	{name: "--last-if: a retry forgets which nodes go last", file: "batch/progress.go", tests: bySeeds,
 		old: "n.Last = n.Last || kept[n.Identity]", new: ""},
+	{name: "--accept-drift: a resume sends to a node that was left out", file: "batch/ledger_probe.go", tests: []string{"-run", "LeavesNodesOut", "./batch"},
+		old: "NotSent, true, true })", new: "NotSent, true, false })"},
 }

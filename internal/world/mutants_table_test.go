@@ -5,8 +5,7 @@ import "slices"
 // What notices a mutant. The world is asked where the fault is one of behavior, a package's own tests where it is one of
 // a single promise.
 var (
-	byBatch   = []string{"./batch"}
-	byHours   = []string{"-run", "TestTranscripts", "./batch"} // the world asks such a batch's nodes again and again, for minutes
+	byHours   = []string{"-run", "TestTranscripts/hours$", "./batch"} // elsewhere such a batch is begun again and again, for minutes
 	byWorld   = []string{"./batch", "./internal/world"}
 	byProof   = []string{"./internal/proof"}
 	byClient  = []string{"./rpcclient"}
