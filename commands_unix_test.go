@@ -80,9 +80,10 @@ var sittings = map[string]sitting{
 		setup: "cp token FILE",
 		codes: [][2]string{{"fleetctl req choria_provision   ", "2"}}, // without an action it lists them
 	},
+	"cmd/runs_shared.go":   {lab: lab.Options{Streams: true}, setup: "fleetctl shared init"},
+	"cmd/sites.go":         {setup: `mkdir -p fleetctl; echo "sites: {ams: {config: $FLEETCTL_CONFIG}}" > fleetctl/config.yaml`},
 	"cmd/runs.go":          {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack", codes: [][2]string{{"runs retry", "8"}}}, // it has nothing to retry
 	"cmd/runs_report.go":   {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack"},
-	"cmd/sites.go":         {setup: `mkdir -p fleetctl; echo "sites: {ams: {config: $FLEETCTL_CONFIG}}" > fleetctl/config.yaml`},
 	"cmd/runs_settle.go":   {setup: "fleetctl req choria_provision restart token=@token -F role=lb", codes: [][2]string{{"runs forget", "2"}}},
 	"cmd/shared_limits.go": {lab: lab.Options{Streams: true}, setup: "fleetctl shared init"},
 }
@@ -95,6 +96,7 @@ var helpMarks = []mark{
 	{"not run", "fleetctl login", "needs a login service; package cmd has its tests"},
 	{"not run", "lab --protocol 2 --nodes 200 --silent 2%", "it stays up until Ctrl-C"},
 	{"not run", "runs diff 2026", "names a run that exists nowhere"},
+	{"not run", "runs adopt 2026", "names a run that exists nowhere"},
 }
 
 // tally counts the command lines by what was done with them.

@@ -77,6 +77,7 @@ type ledger struct {
 	held           time.Time    // until then no batch begins; zero: nothing is held back
 	asking         bool         // the gates are being asked
 	gates          []GateResult // of all lives
+	adopted        []AdoptedBy
 	started, ended time.Time
 	resumes, late  int
 	replaced       int // absent canaries that another node took the place of
@@ -250,6 +251,8 @@ func (l *ledger) apply(r *Record) error {
 	switch r.Kind {
 	case KindPlan, KindResumed:
 		return l.applyBegin(r)
+	case KindAdopted:
+		return l.applyAdopted(r)
 	case KindProbed:
 		return l.applyProbed(r.Proofs)
 	case KindRequeued:
@@ -383,16 +386,4 @@ func (l *ledger) applyProof(p *Proof) (bool, error) {
 		r.reason = l.intern(p.Reason)
 	}
 	return true, nil
-}
-
-func (l *ledger) applyRunEnd(r *Record) error {
-	if r.End == nil {
-		return errors.New("a run-end record without its body")
-	}
-	l.settle()
-	l.ended, l.ignored = r.Time, r.End.Ignored
-	if l.counts.all != r.End.States {
-		return fmt.Errorf("the run ended with other counts than its records give: %v, not %v", r.End.States.n, l.counts.all.n)
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -173,6 +174,18 @@ func (l *ledger) applySkipped(r *Record, to State) error {
 		if r.Kind == KindSkipped {
 			l.recount(at, func() { l.rows[at].skipped = true })
 		}
+	}
+	return nil
+}
+
+func (l *ledger) applyRunEnd(r *Record) error {
+	if r.End == nil {
+		return errors.New("a run-end record without its body")
+	}
+	l.settle()
+	l.ended, l.ignored = r.Time, r.End.Ignored
+	if l.counts.all != r.End.States {
+		return fmt.Errorf("the run ended with other counts than its records give: %v, not %v", r.End.States.n, l.counts.all.n)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func TestReadHeaderReadsWhatARunWrites(t *testing.T) {
 // A program of record version 2 does not know left-out records: their version makes it say so. All other records stay
 // readable for it.
 func TestRecordsCarryTheVersionOfTheirKind(t *testing.T) {
-	for kind, want := range map[Kind]int{KindPlan: 2, KindIntent: 2, KindRunEnd: 2, KindLeftOut: 3} {
+	for kind, want := range map[Kind]int{KindPlan: 2, KindIntent: 2, KindRunEnd: 2, KindLeftOut: 3, KindAdopted: 4} {
 		line, err := encodeRecord(Record{Kind: kind})
 		if err != nil {
 			t.Fatal(err)
@@ -43,7 +43,7 @@ func TestRecordsCarryTheVersionOfTheirKind(t *testing.T) {
 			t.Errorf("a %s record: %v", kind, err)
 		}
 	}
-	if _, err := decodeRecord([]byte(`{"v":4,"k":"x"}`)); err == nil || !strings.Contains(err.Error(), "a newer fleetctl wrote this record") {
+	if _, err := decodeRecord([]byte(`{"v":5,"k":"x"}`)); err == nil || !strings.Contains(err.Error(), "a newer fleetctl wrote this record") {
 		t.Errorf("a newer record: %v", err)
 	}
 }

@@ -48,6 +48,8 @@ type machine struct {
 	hours      hours
 	gates      gating
 	admits     admitting
+	age        time.Duration // see Runner.Age
+	agedAt     time.Time     // when that was
 }
 
 func newMachine(l *ledger, proved, canProbe bool, request func(int) string) *machine {

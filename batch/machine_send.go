@@ -307,7 +307,7 @@ func (m *machine) bar(at time.Time, f *flight) {
 	if m.l.resumes == 0 {
 		return
 	}
-	age := Longest(m.l.started, at) + youngMargin
+	age := m.runAge(at)
 	var young, silent []string
 	for _, name := range m.aboard(f) {
 		switch b := f.prep.said[name]; {

@@ -11,10 +11,13 @@ import (
 // RecordVersion is the newest version of records. This package reads it and
 // earlier ones. A record carries the version that its content came with, so that an
 // earlier program reads a run without such records, and refuses others with a hint.
-const RecordVersion = 3
+const RecordVersion = 4
 
 // version returns the version that the content of a record came with.
 func (r *Record) version() int {
+	if r.Kind == KindAdopted {
+		return 4
+	}
 	gates := r.Kind == KindGate || r.Begin != nil && !r.Begin.Gates.IsZero() || r.Stop != nil && r.Stop.Kind == StopGate
 	if gates || r.Kind == KindLeftOut || r.Begin != nil && r.Begin.Plan != nil && len(r.Begin.Plan.LeftOut) > 0 {
 		return 3
@@ -29,6 +32,7 @@ type Kind string
 const (
 	KindPlan      Kind = "plan"      // first of every run: header, plan, rules, pace
 	KindResumed   Kind = "resumed"   // another process resumes: sending became unknown, not-sent planned
+	KindAdopted   Kind = "adopted"   // another operator's process takes the run over; changes no state
 	KindProbed    Kind = "probed"    // what the Prober found, by node
 	KindRequeued  Kind = "requeued"  // nodes that nothing reached become a new batch, or go back to the pool
 	KindAbsent    Kind = "absent"    // planned nodes that were not connected at their baseline: not sent to
@@ -76,6 +80,7 @@ type Record struct {
 	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked, or gate
 	Gate      *GateRound        `json:"gate,omitempty"`      // gate; Batch is the one that ended last, 0 before the first
 	End       *Ending           `json:"end,omitempty"`
+	Adopted   *Adoption         `json:"adopted,omitempty"` // adopted; By is the new driver
 }
 
 // Beginning is the body of a plan record, and of a resumed one.

@@ -53,6 +53,10 @@ type Runner struct {
 	// really sent: nodes that do not report how long they have run are not sent to,
 	// neither now nor in a retry.
 	Lagging bool
+
+	// Age is how old the run is when Run is called, by a clock of which its records know nothing: that of another machine
+	// wrote them. 0: by the records.
+	Age time.Duration
 }
 
 // Validate refuses a runner that cannot run.
@@ -112,7 +116,7 @@ func (r Runner) Run(ctx context.Context, from Progress) (Summary, error) {
 		events: make(chan event, maxGroup), unask: func() {}, admissions: map[int]context.CancelFunc{}, timer: time.NewTimer(time.Hour),
 		abandon: ctx.Done(), cause: func() error { return context.Cause(ctx) },
 	}
-	x.m.admits.on = r.Admitter != nil
+	x.m.admits.on, x.m.age, x.m.agedAt = r.Admitter != nil, r.Age, time.Now()
 	x.do(x.m.start(time.Now(), r.Rules, r.Pace, r.Gates, r.Lagging, elapsed))
 	x.flush()
 	for !x.ended {

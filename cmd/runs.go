@@ -18,6 +18,7 @@ type runsOptions struct {
 	record recordOptions
 	asJSON bool
 	all    bool
+	shared bool // of any machine
 	filter runsFilter
 	shown  factOptions
 }
@@ -25,13 +26,13 @@ type runsOptions struct {
 func newRuns(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "runs",
-		Short: "List, show, resume, retry, pause and stop runs",
+		Short: "List, show, resume, retry, adopt, pause and stop runs",
 		Args:  subcommandOnly,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRunsList(a, listRuns), newRunsShow(a, showRun), newRunsReport(a, reportRun), newRunsWatch(a, watchRun),
 		newRunsWait(a, waitRun), newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun),
-		newRunsRetry(a, retryRun), newRunsDiff(a, diffRuns), newRunsSettle(a, settleRun), newRunsForget(a, forgetNodes), newRunsDrive(a, driveRun))
+		newRunsRetry(a, retryRun), newRunsAdopt(a, adoptRun), newRunsDiff(a, diffRuns), newRunsSettle(a, settleRun), newRunsForget(a, forgetNodes), newRunsDrive(a, driveRun))
 	return c
 }
 
@@ -56,6 +57,7 @@ func newOfRun(a *app, name, long, short string, fits func(run.Stored) bool, do f
 		},
 	}
 	o.record.addDir(c.Flags())
+	o.addShared(c.Flags())
 	return c
 }
 
@@ -65,7 +67,7 @@ func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cob
 		Use:               "show RUN",
 		ValidArgsFunction: completeRun(a, &o.record),
 		Short:             "Show the outcome of every node of a run",
-		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`.",
+		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`. " + sharedText,
 		Example:           "  fleetctl runs show last\n  fleetctl runs show last --by rack",
 		Args:              aRun(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -79,10 +81,14 @@ func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cob
 	o.record.addDir(c.Flags())
 	o.shown.add(c.Flags())
 	c.Flags().BoolVarP(&o.asJSON, "json", "j", false, "JSON")
+	o.addShared(c.Flags())
 	return c
 }
 
-func showRun(_ context.Context, a *app, o runsOptions) error {
+func showRun(ctx context.Context, a *app, o runsOptions) error {
+	if o.shared {
+		return showShared(ctx, a, o)
+	}
 	r, err := a.store(o.record).Named(o.name)
 	if err != nil {
 		return err

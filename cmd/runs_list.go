@@ -30,6 +30,7 @@ func newRunsList(a *app, do func(context.Context, *app, runsOptions) error) *cob
 	o.record.addDir(c.Flags())
 	c.Flags().BoolVarP(&o.asJSON, "json", "j", false, "JSON")
 	o.filter.add(c.Flags())
+	o.addShared(c.Flags())
 	c.Flags().BoolVarP(&o.all, "all", "a", false, "all of them, not only the newest 20")
 	return c
 }
@@ -37,7 +38,10 @@ func newRunsList(a *app, do func(context.Context, *app, runsOptions) error) *cob
 // shownRuns is how many runs a list shows at first.
 const shownRuns = 20
 
-func listRuns(_ context.Context, a *app, o runsOptions) error {
+func listRuns(ctx context.Context, a *app, o runsOptions) error {
+	if o.shared {
+		return listShared(ctx, a, o)
+	}
 	store := a.store(o.record)
 	list, err := store.List()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // controlled is the part of the help about the runs that can be controlled.
-const controlled = "RUN is a run's id, a beginning of it that no other run has, or `last`. It must be in progress on this machine."
+const controlled = "RUN is a run's id, a beginning of it that no other run has, or `last`. It must be in progress on this machine. " + sharedText
 
 func newRunsPause(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
 	return newOfRun(a, "pause", controlled, "Send nothing new in a run; replies, proof and stop rules continue", runningRun,
@@ -31,6 +31,9 @@ const controlWait = 10 * time.Second
 const controlPoll = 100 * time.Millisecond
 
 func pauseRun(ctx context.Context, a *app, o runsOptions, pause bool) error {
+	if o.shared {
+		return pauseShared(ctx, a, o, pause)
+	}
 	store := a.store(o.record)
 	r, err := store.Named(o.name)
 	if err != nil {

@@ -20,6 +20,9 @@ the wait, not the run. RUN is a run's id, a beginning of it that no other run ha
 const waitPace = 250 * time.Millisecond
 
 func waitRun(ctx context.Context, a *app, o runsOptions) error {
+	if o.shared {
+		return watchShared(ctx, a, o)
+	}
 	store := a.store(o.record)
 	id, err := store.Find(o.name)
 	if err != nil {

@@ -35,10 +35,14 @@ func newRunsWatch(a *app, do func(context.Context, *app, runsOptions) error) *co
 		},
 	}
 	o.record.addDir(c.Flags())
+	o.addShared(c.Flags())
 	return c
 }
 
 func watchRun(ctx context.Context, a *app, o runsOptions) error {
+	if o.shared {
+		return watchShared(ctx, a, o)
+	}
 	store := a.store(o.record)
 	id, err := store.Find(o.name)
 	if err != nil {
@@ -96,13 +100,16 @@ func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
-	return newOfRun(a, "stop", "", "Ask the process of a run to end it, as a first Ctrl-C does", liveRun, do)
+	return newOfRun(a, "stop", sharedText, "Ask the process of a run to end it, as a first Ctrl-C does", liveRun, do)
 }
 
 // stopWait is how long stop waits for the run to end by itself.
 const stopWait = 10 * time.Minute
 
 func stopRun(ctx context.Context, a *app, o runsOptions) error {
+	if o.shared {
+		return stopShared(ctx, a, o)
+	}
 	store := a.store(o.record)
 	r, err := store.Named(o.name)
 	if err != nil && !errors.Is(err, batch.ErrNoPlan) {

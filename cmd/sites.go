@@ -41,6 +41,7 @@ type siteLine struct {
 
 	Locks   []string `json:"locks,omitempty"`
 	MaxDown []string `json:"max_down,omitempty"`
+	Share   bool     `json:"share,omitempty"`
 }
 
 // limits are the limits in force, in words.
@@ -51,7 +52,7 @@ func (s siteLine) limits() string {
 		text string
 	}{
 		{s.ReadOnly, "read_only"}, {s.MaxNodes > 0, "max_nodes " + strconv.Itoa(s.MaxNodes)}, {s.RequireFilter, "require_filter"}, {s.Confirm, "confirm"},
-		{len(s.Locks) > 0, "lock " + strings.Join(s.Locks, ", ")}, {len(s.MaxDown) > 0, "max_down " + strings.Join(s.MaxDown, ", ")},
+		{len(s.Locks) > 0, "lock " + strings.Join(s.Locks, ", ")}, {len(s.MaxDown) > 0, "max_down " + strings.Join(s.MaxDown, ", ")}, {s.Share, "share"},
 	} {
 		if l.on {
 			out = append(out, l.text)
@@ -67,7 +68,7 @@ func siteLines(s config.Settings, chosen string) ([]siteLine, error) {
 		if err != nil {
 			return nil, err
 		}
-		lines = append(lines, siteLine{name, s.Sites[name].Config, name == chosen, at.MaxNodes, at.RequireFilter, at.Confirm, at.ReadOnly, at.Locks, at.MaxDown})
+		lines = append(lines, siteLine{name, s.Sites[name].Config, name == chosen, at.MaxNodes, at.RequireFilter, at.Confirm, at.ReadOnly, at.Locks, at.MaxDown, at.Share})
 	}
 	return lines, nil
 }

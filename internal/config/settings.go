@@ -26,6 +26,7 @@ type Settings struct {
 
 	Locks []string `yaml:"lock" json:"locks,omitempty"` // that every run holds which changes something; callers must not change it
 
+	Share   bool     `yaml:"share" json:"share,omitempty"`       // the record of every run that changes something is shared
 	MaxDown []string `yaml:"max_down" json:"max_down,omitempty"` // N or FACT=N: how many nodes may be down at once; callers must not change it
 
 	SignerCA       string `yaml:"signer_ca" json:"signer_ca"`             // CA file for request signer and login service; "" is the provider's
@@ -103,6 +104,7 @@ var limitKeys = []settingKey{
 		}
 		return ""
 	}},
+	{name: "share", set: func(s *Settings, v *yaml.Node) string { return yesOrNo(&s.Share, v) }},
 }
 
 // settingKeys is the table of all keys; docs/configuration.md lists the same.

@@ -21,6 +21,7 @@ type Site struct {
 	ReadOnly      bool
 	Locks         []string // besides those for all
 	MaxDown       []string // besides those for all
+	Share         bool
 }
 
 // UnknownSiteError says that the settings have no site of a name.
@@ -64,6 +65,7 @@ func (s Settings) At(name string) (Settings, error) {
 	s.Confirm = s.Confirm || site.Confirm
 	s.ReadOnly = s.ReadOnly || site.ReadOnly
 	s.Locks, s.MaxDown = slices.Concat(s.Locks, site.Locks), slices.Concat(s.MaxDown, site.MaxDown)
+	s.Share = s.Share || site.Share
 	return s, nil
 }
 
@@ -107,7 +109,7 @@ func parseSite(name string, value *yaml.Node) (Site, error) {
 		err = fmt.Errorf("line %d: site %s has no config: want Choria's client configuration there", value.Line, name)
 	}
 	s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly = limits.MaxNodes, limits.RequireFilter, limits.Confirm, limits.ReadOnly
-	s.Locks, s.MaxDown = limits.Locks, limits.MaxDown
+	s.Locks, s.MaxDown, s.Share = limits.Locks, limits.MaxDown, limits.Share
 	return s, err
 }
 

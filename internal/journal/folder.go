@@ -20,6 +20,7 @@ type fileSystem interface {
 type folder interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (file, error)
 	Remove(name string) error
+	Rename(old, name string) error
 	Stat(name string) (fs.FileInfo, error)
 	ReadDir() ([]fs.DirEntry, error)
 	Sync() error // the entries are durable when it returns

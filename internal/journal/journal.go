@@ -192,7 +192,10 @@ func (j *Journal) adopt() error {
 	}
 	j.place = place{device, inode}
 	j.sum, j.size, j.torn, j.found = s.sum, s.good, info.Size()-s.good, s.good
-	j.copy, j.anchors = s.copied(j.m, info), s.anchors
+	j.anchors = s.anchors
+	if j.copy == "" {
+		j.copy = s.copied(j.m, info)
+	}
 	if j.torn > 0 {
 		if err := errors.Join(j.f.Truncate(j.size), j.f.Sync()); err != nil {
 			return fmt.Errorf("cut off a torn line: %w", err)

@@ -14,6 +14,9 @@ const linksFile = "links"
 // of LockLinks only. It waits a second at most, then returns ErrBusy. The caller closes it; the kernel frees it when the
 // process ends.
 func (m Machine) LockLinks(dir string) (io.Closer, error) {
+	if err := makeFolder(m.disk(), dir); err != nil { // the first run of this user may be an adopted one
+		return nil, fmt.Errorf("lock the runs: %w", err)
+	}
 	root, err := m.disk().OpenFolder(dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock the runs: %w", err)

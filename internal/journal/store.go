@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -17,7 +18,7 @@ import (
 // run may have continued since.
 type Contents struct {
 	m       Machine
-	f       file
+	f       content
 	id      string
 	size    int64
 	torn    int64
@@ -26,6 +27,12 @@ type Contents struct {
 	copy    string
 	entries int
 	live    bool
+}
+
+// content is where the lines of a journal are read.
+type content interface {
+	io.ReaderAt
+	io.Closer
 }
 
 // Read checks a journal whole and returns its contents, without taking it. A

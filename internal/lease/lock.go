@@ -34,6 +34,8 @@ type Lock struct {
 	fence time.Duration // how long after a renewal was sent requests may be sealed
 	life  time.Duration // of a value
 	blind bool          // our token may not read
+	// marked: it was taken in place of one that was given back or evicted.
+	marked bool
 
 	mu       sync.Mutex // guards what follows
 	revision uint64     // of our last write that was confirmed
@@ -90,7 +92,7 @@ func (l *Lock) take(ctx context.Context, status Status) error {
 		entry, gerr := l.store.Get(ctx, l.key)
 		switch {
 		case errors.Is(gerr, ErrNoKey):
-			revision = 0
+			revision, l.marked = 0, false
 			continue
 		case gerr != nil:
 			if _, denied := errors.AsType[*DeniedError](gerr); denied {
@@ -105,6 +107,7 @@ func (l *Lock) take(ctx context.Context, status Status) error {
 			}
 			return &HeldError{Name: l.name, Holder: h, Renewed: max(status.Now.Sub(entry.Written), 0)}
 		}
+		l.marked = true
 		if revision = entry.Revision; !entry.Released {
 			// Requests of an evicted holder may act until its lease would have ended.
 			left := min(max(l.life-status.Now.Sub(entry.Written), 0), l.life)
@@ -139,6 +142,9 @@ func (l *Lock) confirm(revision uint64, sent time.Time) {
 
 // Name is the lock's name.
 func (l *Lock) Name() string { return l.name }
+
+// Marked reports that the lock was taken in place of one that was given back or evicted, not of one that had expired.
+func (l *Lock) Marked() bool { return l.marked }
 
 // Blind reports that our token may not read who holds the lock: it is renewed without a look.
 func (l *Lock) Blind() bool { return l.blind }

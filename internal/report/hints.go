@@ -8,6 +8,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/discovery"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/run"
 	"fleetctl/rpcclient"
 )
@@ -92,6 +93,8 @@ func (l *Live) tellRecord(r batch.Record) {
 	switch r.Kind {
 	case batch.KindLink, batch.KindSlots, batch.KindHours:
 		l.say("%s", r.Reason)
+	case batch.KindAdopted:
+		l.say("the run was adopted by %s", plain.Line(r.By))
 	case batch.KindPaused:
 		l.say("%s: nothing new is sent; replies and proof continue", pausedBy(r))
 	case batch.KindContinued:

@@ -15,20 +15,21 @@ var StoredFormats = []Format{Text, JSON, Nodeset, JUnit, Markdown, HTML}
 
 // runDocument is `runs show --json`.
 type runDocument struct {
-	SchemaVersion int        `json:"schema_version"`
-	Agent         string     `json:"agent"`
-	Action        string     `json:"action"`
-	Status        string     `json:"status"`
-	Live          bool       `json:"live"`
-	Command       []string   `json:"command"`
-	Caller        string     `json:"caller"`
-	User          string     `json:"user,omitempty"`
-	Host          string     `json:"host,omitempty"`
-	Started       time.Time  `json:"started,omitzero"`
-	Ended         time.Time  `json:"ended,omitzero"`
-	Parent        string     `json:"parent,omitempty"`
-	Held          time.Time  `json:"held,omitzero"` // no batch begins before: --within
-	Run           render.Run `json:"run"`
+	SchemaVersion int               `json:"schema_version"`
+	Agent         string            `json:"agent"`
+	Action        string            `json:"action"`
+	Status        string            `json:"status"`
+	Live          bool              `json:"live"`
+	Command       []string          `json:"command"`
+	Caller        string            `json:"caller"`
+	User          string            `json:"user,omitempty"`
+	Host          string            `json:"host,omitempty"`
+	Started       time.Time         `json:"started,omitzero"`
+	Ended         time.Time         `json:"ended,omitzero"`
+	Parent        string            `json:"parent,omitempty"`
+	Held          time.Time         `json:"held,omitzero"` // no batch begins before: --within
+	Adopted       []batch.AdoptedBy `json:"adopted,omitempty"`
+	Run           render.Run        `json:"run"`
 
 	By []factStates `json:"by,omitempty"`
 }
@@ -60,7 +61,7 @@ func WriteStored(w io.Writer, r run.Stored, o StoredOptions) error {
 		return render.IndentedJSON(w, runDocument{
 			SchemaVersion: render.SchemaVersion, Agent: m.Agent, Action: m.Action, Status: r.Status(), Live: r.Live,
 			Command: m.Command, Caller: m.Caller, User: m.User, Host: m.Host, Started: s.Started, Ended: s.Ended,
-			Parent: s.Parent, Held: heldUntil(r), Run: render.NewRun(s, code, nil), By: by,
+			Parent: s.Parent, Held: heldUntil(r), Adopted: r.Progress.Adopted(), Run: render.NewRun(s, code, nil), By: by,
 		})
 	case Nodeset:
 		var names []string
@@ -117,6 +118,9 @@ type RunLine struct {
 	User    string        `json:"user,omitempty"`
 	Host    string        `json:"host,omitempty"`
 	Problem string        `json:"problem,omitempty"`
+	// Caller drives the run, and was heard of Heard seconds ago: of a run elsewhere.
+	Caller string  `json:"caller,omitempty"`
+	Heard  float64 `json:"heard_seconds_ago,omitempty"`
 }
 
 // LineOf is a run's line in a list.

@@ -66,6 +66,11 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 	if err := (application{checked}).admit(); err != nil {
 		return Result{}, err
 	}
+	if !r.DryRun { // before its nodes are asked: those that it restarted have changed
+		if err := named(onceGuard, mirroring(j).appliedOnce(ctx)); err != nil {
+			return Result{}, err
+		}
+	}
 	if err := budgeting(j).look(ctx, true); err != nil {
 		return Result{}, err
 	}

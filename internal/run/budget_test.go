@@ -141,6 +141,10 @@ func TestAFullBudgetHoldsOnEveryPath(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w, b := newWorld(t, "n1", "n2", "n3", "n4"), shelf()
 					w.bucket = b
+					if p.shared {
+						w.share()
+						w.shared = b
+					}
 					racked(w, "a")
 					g := guardPath{guard: budgetGuard}
 					var s Stored
@@ -155,6 +159,7 @@ func TestAFullBudgetHoldsOnEveryPath(t *testing.T) {
 					}
 					if p.again {
 						s = interruptedOf(t, w, slowly(g.request()))
+						<-time.After(2 * time.Minute) // its locks expire
 					}
 					if p.stored {
 						var err error

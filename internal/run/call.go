@@ -108,6 +108,11 @@ type call struct {
 	lagging    bool
 	id         string                       // of this run, once it is needed
 	locks      *locks                       // nil while none is held
+	mirror     *mirrored                    // the shared record; nil without one
+	claimed    *lease.Mirror                // the head of a new run in the shared bucket; nil without one
+	end        *lease.Reader                // where the shared record of a resumed run ends; nil without one
+	adopting   *SharedRun                   // nil except in an adoption
+	parent     string                       // the shared run that this one retries
 	budget     *budget                      // nil where no limit of nodes that are down binds this run
 	keeper     batch.Gatekeeper             // nil without gates
 	collateral *collateral                  // nil without --max-collateral
@@ -234,7 +239,7 @@ func (c *call) message() rpcclient.Request {
 		ttl = c.about.TTL
 	}
 	ttl = cmp.Or(ttl, rpcclient.DefaultTTL)
-	if len(sharing{c}.lockNames()) > 0 {
+	if len(sharing{c}.allLocks()) > 0 {
 		ttl = min(ttl, lockTTL)
 	}
 	return rpcclient.Request{Agent: c.req.Agent, Action: c.req.Action, Data: c.data, Collective: c.about.Collective, TTL: ttl}
@@ -281,7 +286,7 @@ func (c *call) policy() batch.Policy {
 
 // recorded reports whether this run is recorded.
 func (c *call) recorded() bool {
-	return !c.req.Record.Off && (c.changes() || c.req.Record.On || c.req.Detach)
+	return !c.req.Record.Off && (c.changes() || c.req.Record.On || c.req.Detach || sharing{c}.mirrored())
 }
 
 // secretNames are the inputs that a resume of this run needs again.

@@ -61,7 +61,7 @@ func (s Store) Control(id string, c batch.Control) (withdraw func(), err error) 
 
 // controls delivers what is asked of a run since a time, and what other sources ask, until stop is called. What is older was
 // asked of an earlier process, and is over.
-func (s Store) controls(id string, since time.Time, other <-chan batch.Control) (asked <-chan batch.Control, stop func()) {
+func (s Store) controls(id string, since time.Time, other, elsewhere <-chan batch.Control) (asked <-chan batch.Control, stop func()) {
 	out := make(chan batch.Control)
 	taken := map[string]bool{}
 	done := make(chan struct{})
@@ -75,6 +75,8 @@ func (s Store) controls(id string, since time.Time, other <-chan batch.Control) 
 			case <-done:
 				return
 			case c := <-other:
+				asked = append(asked, c)
+			case c := <-elsewhere:
 				asked = append(asked, c)
 			case <-ticker.C:
 				asked = s.takeControls(id, since, taken)

@@ -15,7 +15,7 @@ import (
 // asks is what reaches the driver of run r1 while and after something is done, in a moment.
 func (w *world) asks(t *testing.T, do func()) []batch.Control {
 	t.Helper()
-	asked, stop := w.store().controls("r1", time.Now(), nil)
+	asked, stop := w.store().controls("r1", time.Now(), nil, nil)
 	defer stop()
 	do()
 	var got []batch.Control

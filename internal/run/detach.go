@@ -29,6 +29,7 @@ type Handover struct {
 	Command  []string          // what was typed, without secrets
 	Began    time.Time         // when the command began
 	Resume   bool              // the run of ID is resumed; what follows is of a new run
+	Adopt    bool              // with Resume: it is adopted
 	Plan     batch.Plan
 	Found    []string // the nodes of the discovery
 	Excluded []discovery.Exclusion
@@ -50,7 +51,7 @@ type handing struct{ *call }
 func (c handing) over(ctx context.Context, resume string, plan batch.Plan, parent string) error {
 	h := Handover{
 		ID: resume, Request: c.req, Timeout: c.req.Proof.Timeout, Settle: c.req.Proof.Settle, Stored: c.req.stored, Plain: c.inputs.plain, Secret: map[string]string{},
-		Data: c.data, Command: c.command, Began: c.start, Resume: resume != "", Plan: plan, Found: c.passed.found, Excluded: c.passed.excluded, Parent: parent,
+		Data: c.data, Command: c.command, Began: c.start, Resume: resume != "", Adopt: c.adopting != nil, Plan: plan, Found: c.passed.found, Excluded: c.passed.excluded, Parent: parent,
 		ParentSize: c.parentSize, Known: c.known, Saved: c.req.plan, Approved: c.req.approved,
 	}
 	switch {
@@ -94,6 +95,9 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 	if _, err := c.Fleet.Dial(ctx); err != nil {
 		return Result{}, err
 	}
+	if h.Adopt {
+		return adoption(j).handed(ctx, h.ID)
+	}
 	if h.Resume {
 		return j.resume(ctx, h.ID)
 	}
@@ -104,7 +108,9 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
-		whole.stored, whole.retry = &parent, true
+		if whole.stored, whole.retry = &parent, true; parent.Meta.Share {
+			j.parent = parent.ID
+		}
 	}
 	if err := sharing(j).clear(ctx, whole); err != nil {
 		return Result{}, err

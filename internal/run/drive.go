@@ -28,13 +28,16 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	}
 	message := c.message()
 	if c.locks != nil {
-		c.locks.sealed, message.Sealed = true, c.locks.may
+		c.locks.sealed, c.locks.mirror, message.Sealed = true, c.mirror, c.locks.may
 	}
 	send := sender.Options{Request: message, Scrub: c.Scrub, Protocol: c.req.Protocol}
 	if c.checkpoint().guarded(secretsGuard) {
 		send.Allowed = append(send.Allowed, func(ctx context.Context, _ []string) error {
 			return c.checkpoint().secretsArePrivate(ctx) // for the broker that we are connected to then
 		})
+	}
+	if c.mirror != nil {
+		send.Allowed = append(send.Allowed, func(ctx context.Context, _ []string) error { return c.mirror.Await(ctx) }) // the intent
 	}
 	verifier, err := demand(c).verifier(client)
 	if err != nil {
@@ -49,10 +52,10 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	}
 	defer actor.Close()
 	c.Reporter = &serial{to: c.Reporter} // the question between batches is put beside the engine
-	interrupt := make(chan error, 1)
+	interrupt, elsewhere := c.mirror.hears()
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
-	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned, budget: c.budget}
+	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned, mirror: c.mirror, budget: c.budget}
 	if k := c.collateral; k != nil {
 		k.begin(from)
 		stop, err := k.listen(ctx, c.fleet.Events())
@@ -68,17 +71,23 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		Gates: gatekeeping(c).recorded(), Gatekeeper: c.keeper,
 	}
 	runner.Admitter = sharing(c).admitter()
+	if c.adopting != nil {
+		runner.Age = c.adopting.age(time.Now())
+	}
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
 	}
 	res := Result{Secrets: c.secretsAgain()}
 	if file != nil {
 		runner.Journal, res.ID = file, file.ID()
+		if c.mirror != nil {
+			runner.Journal = copied{file, c.mirror}
+		}
 		var keys <-chan batch.Control
 		if c.Outlive != nil {
 			keys = c.Outlive(res.ID, res.Secrets)
 		}
-		control, stop := c.Store.controls(res.ID, c.start, keys)
+		control, stop := c.Store.controls(res.ID, c.start, keys, elsewhere)
 		defer stop()
 		runner.Control = control
 	}
@@ -96,7 +105,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		res.Signal = context.Cause(ctx)
 	}
 	left := budgeting(c).leave(ctx, from, err)
-	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, left, sharing(c).release(ctx, from))
+	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, left, mirroring(c).close(ctx, from), sharing(c).release(ctx, from))
 }
 
 // serial lets one event pass at a time.
@@ -121,6 +130,7 @@ type observer struct {
 	collateral *collateral // may be nil
 	budget     *budget     // may be nil
 	planned    io.Closer   // closed after the plan is recorded; may be nil
+	mirror     *mirrored   // may be nil
 }
 
 // Observe implements batch.Observer.
@@ -129,6 +139,7 @@ func (o *observer) Observe(r batch.Record) {
 		_ = o.planned.Close() // a lock: the end of the process frees it, too
 	}
 	o.log.record(r)
+	o.mirror.observe(r, o.progress)
 	o.budget.observe(r, o.progress)
 	if o.collateral != nil {
 		o.collateral.observe(r, o.progress)

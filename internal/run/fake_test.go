@@ -41,25 +41,30 @@ type world struct {
 	events  *recorder
 	asker   *fakeAsker
 
-	about    fleet.About
-	version  choria.Version // of our protocol
-	wire     choria.Version // of the messages; zero is V1
-	checks   bool           // replies are checked: one whose token has ended is refused
-	settings config.Settings
-	token    string            // of the environment
-	stdin    string            // for secrets
-	vars     map[string]string // for secrets
-	finds    []string          // what discovery finds
-	findErr  error
-	open     bool // the connection has no TLS
-	seal     error
-	files    map[string][]string // lists of nodes
-	excluded []discovery.Exclusion
-	seed     int64 // that a random limit drew
-	log      *slog.Logger
-	outlived int
-	bucket   lease.Store  // of the brokers; nil: they have no streams
-	hears    fleet.Events // nil: none arrive
+	about     fleet.About
+	version   choria.Version // of our protocol
+	wire      choria.Version // of the messages; zero is V1
+	checks    bool           // replies are checked: one whose token has ended is refused
+	settings  config.Settings
+	token     string            // of the environment
+	stdin     string            // for secrets
+	vars      map[string]string // for secrets
+	finds     []string          // what discovery finds
+	findErr   error
+	open      bool // the connection has no TLS
+	seal      error
+	files     map[string][]string // lists of nodes
+	excluded  []discovery.Exclusion
+	seed      int64 // that a random limit drew
+	log       *slog.Logger
+	outlived  int
+	bucket    lease.Store        // of the brokers; nil: they have no streams
+	shared    lease.Store        // of shared records; nil: it is the same
+	elsewhere string             // the records of another machine
+	signs     *security.Identity // nil: there is no key
+	planID    string             // of the plan that is applied
+	leaves    func(node string)
+	hears     fleet.Events // nil: none arrive
 
 	mu        sync.Mutex // guards what follows
 	nodes     map[string]*server
@@ -100,9 +105,12 @@ func newWorld(t *testing.T, names ...string) *world {
 	return w
 }
 
-func (w *world) Bucket(context.Context, string) (lease.Store, error) {
-	if w.bucket == nil {
+func (w *world) Bucket(_ context.Context, name string) (lease.Store, error) {
+	switch {
+	case w.bucket == nil:
 		return nil, lease.ErrNoStreams
+	case name == lease.Shared && w.shared != nil:
+		return w.shared, nil
 	}
 	return w.bucket, nil
 }
@@ -244,6 +252,9 @@ func (w *world) About() fleet.About { return w.about }
 
 // Identity implements Fleet: these operators have no key.
 func (w *world) Identity() (*security.Identity, error) {
+	if w.signs != nil {
+		return w.signs, nil
+	}
 	return security.Open(security.Options{Provider: "file", Identity: "ops", User: "rip", Insecure: true}, time.Now())
 }
 
@@ -365,6 +376,9 @@ func (w *world) Publish(subject, notice string, data []byte) error {
 	}
 	if body.Agent != "rpcutil" {
 		w.got = append(w.got, fmt.Sprintf("%s %s#%s %s", name, body.Agent, body.Action, body.Data))
+		if w.leaves != nil {
+			w.leaves(name)
+		}
 	}
 	s := w.nodes[name]
 	if s == nil || s.down {

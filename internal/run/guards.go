@@ -130,7 +130,7 @@ func guards() []guard {
 		},
 		{
 			name:    "--trust-record",
-			applies: func(c checkpoint) bool { return c.lagging && c.proves() == 0 },
+			applies: func(c checkpoint) bool { return c.lagging && c.proves() == 0 && !c.req.Record.Trust },
 			check: func(_ context.Context, _ checkpoint, p guardInput) error {
 				return refuse("compare with the original record; if nothing is missing in this one: --trust-record",
 					"cannot resume run %s: its record may be an outdated copy (%s), and nothing can show what was really sent", p.stored.ID, p.stored.Copied)
@@ -139,18 +139,34 @@ func guards() []guard {
 		{
 			name:    linkedGuard,
 			applies: func(c checkpoint) bool { return c.changes() },
-			check: func(_ context.Context, c checkpoint, p guardInput) error {
+			check: func(ctx context.Context, c checkpoint, p guardInput) error {
 				if p.stored == nil {
 					return nil
+				}
+				if c.adopting != nil {
+					if err := mirroring(c).linkedElsewhere(ctx, p); err != nil {
+						return err
+					}
 				}
 				return c.unlinked(p)
 			},
 		},
 		{
 			name:     lockGuard,
-			applies:  func(c checkpoint) bool { return len(sharing(c).lockNames()) > 0 },
+			applies:  func(c checkpoint) bool { return len(sharing(c).allLocks()) > 0 },
 			sentence: func(c checkpoint) string { return sharing(c).lockText() },
 			check:    func(ctx context.Context, c checkpoint, _ guardInput) error { return sharing(c).lockFree(ctx) },
+		},
+		{
+			name:     shareGuard,
+			applies:  func(c checkpoint) bool { return sharing(c).mirrored() },
+			sentence: func(c checkpoint) string { return mirroring(c).shareText() },
+			check:    func(ctx context.Context, c checkpoint, p guardInput) error { return mirroring(c).ready(ctx, p) },
+		},
+		{
+			name:    onceGuard,
+			applies: func(c checkpoint) bool { return c.req.plan != nil && !c.req.stored },
+			check:   func(ctx context.Context, c checkpoint, _ guardInput) error { return mirroring(c).appliedOnce(ctx) },
 		},
 		{
 			name:     budgetGuard,

@@ -54,6 +54,13 @@ var guardTests = []struct {
 	{"--expect-file", "exactly the nodes of f: --expect-file", "", "", func(w *world, r *Request) {
 		w.files, r.Guards.ExpectFile = map[string][]string{"f": {"n3", "n2", "n1"}}, "f"
 	}},
+	{shareGuard, "shares its record: operators elsewhere can follow, pause, stop and adopt this run", "cannot share a run without a record", "leave out --no-journal",
+		func(w *world, r *Request) {
+			w.bucket, w.shared, w.settings.Share, r.Record.Off = newBucket(), newShared(), true, true
+		}},
+	{shareGuard, "shares its record: operators elsewhere can follow, pause, stop and adopt this run", "", "",
+		func(w *world, r *Request) { w.bucket, w.shared, r.Shared.Mirror = newBucket(), newShared(), true }},
+	{shareGuard, "", "", "", func(w *world, r *Request) { w.settings.Share, *r = true, ping() }},
 	{"--exclude", "", "cannot continue: --exclude \"n9\" excludes no node", "--exclude @FILE", func(w *world, r *Request) {
 		r.Targets.Exclude, w.excluded = []string{"n9"}, []discovery.Exclusion{{Spec: "n9"}}
 	}},
@@ -183,8 +190,8 @@ func TestEveryGuardRefusesBeforeAnythingIsSent(t *testing.T) {
 				kinds[tt.error == ""] = true
 			}
 		}
-		if g.name == "--trust-record" || g.name == linkedGuard {
-			continue // about recorded runs: see TestEveryGuardOnEveryPath
+		if g.name == "--trust-record" || g.name == linkedGuard || g.name == onceGuard {
+			continue // about recorded runs and saved plans: see TestEveryGuardOnEveryPath
 		}
 		if !kinds[true] || !kinds[false] {
 			t.Errorf("guard %s needs a row that it refuses and a row that it lets pass", g.name)

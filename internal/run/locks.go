@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,15 +16,6 @@ import (
 	"fleetctl/internal/plain"
 	"fleetctl/internal/proof"
 )
-
-// Shared is what a run shares with those of other operators.
-type Shared struct {
-	Locks []string // held while the run sends
-	Wait  Wait     // for a lock that another holds; 0: not at all
-
-	MaxDown    lease.Limits // of nodes that are down at once, with those of other runs
-	BudgetWait Wait         // for room below these limits; 10 minutes
-}
 
 const (
 	// lockTTL is the longest time to live of a request under a lock: the brokers keep a lock for a minute, and a request
@@ -51,24 +43,6 @@ func (e *SharedError) Error() string { return e.Err.Error() }
 // Unwrap returns the reason.
 func (e *SharedError) Unwrap() error { return e.Err }
 
-func (s Shared) validate(r Request) error {
-	for _, name := range s.Locks {
-		if err := lease.CheckName(name); err != nil {
-			return usage(err, "")
-		}
-	}
-	if err := s.validateBudget(r); err != nil || len(s.Locks) == 0 {
-		return err
-	}
-	if r.ReplyTo != "" {
-		return usage(errors.New("--lock excludes --reply-to: this process does not learn when the nodes are done"), "")
-	}
-	if r.Pace.TTL.Set && r.Pace.TTL.D > lockTTL {
-		return usage(fmt.Errorf("--ttl %s is too long for a lock: a request must be over before the lock is", r.Pace.TTL.D), "use --ttl 30 or less with --lock")
-	}
-	return nil
-}
-
 // lockNames are the locks of this run, sorted: those asked for, and that of the settings for what changes something.
 func (c sharing) lockNames() []string {
 	names := slices.Clone(c.req.Shared.Locks)
@@ -89,6 +63,7 @@ type locks struct {
 	keep   sync.WaitGroup
 	sealed bool // a request may have been sealed under them
 	over   bool // given back, or left to expire
+	mirror *mirrored
 }
 
 // clear takes the run's locks, takes up its part of the budget, and passes the guards: a plan that cannot start is not
@@ -105,7 +80,7 @@ func (c sharing) clear(ctx context.Context, p guardInput) error {
 
 // takeLocks takes the locks of the run, before the operator is asked. A run without any takes none.
 func (c sharing) takeLocks(ctx context.Context, nodes int) error {
-	names := c.lockNames()
+	names := c.allLocks()
 	if len(names) == 0 {
 		return nil
 	}
@@ -161,8 +136,8 @@ func (c sharing) takeLock(ctx context.Context, store lease.Store, name string, m
 		if isHeld {
 			text = heldText(held)
 		}
-		if text != said {
-			said = text
+		if what := err.Error(); what != said {
+			said = what
 			if err := c.Reporter.Report(Noted{Plain, text + "; waiting for it"}); err != nil {
 				return nil, err
 			}
@@ -187,6 +162,9 @@ func heldText(e *lease.HeldError) string {
 // lockError gives the errors of a lock the types that decide about exit codes.
 func (c sharing) lockError(err error, name string) error {
 	if held, ok := errors.AsType[*lease.HeldError](err); ok {
+		if id, ok := strings.CutPrefix(name, runLock); ok {
+			return driven(id, held)
+		}
 		return &GuardError{
 			Guard: lockGuard, Err: errors.New(heldText(held)),
 			Hint: "wait for it with --lock-wait 10m, or see `fleetctl shared locks`; a lock whose holder has died is free within 65s",
@@ -210,13 +188,18 @@ func SharedFailure(err error) error {
 	case errors.Is(err, lease.ErrNoBucket):
 		return &SharedError{Err: wrapped, Hint: "brokers make their bucket within 70s of their start: wait for it with --lock-wait 2m"}
 	}
+	if errors.Is(err, errProvisioning) {
+		return &SharedError{Err: err, Hint: "locks and shared runs work in the fleet's own collectives"}
+	}
 	return err
 }
+
+var errProvisioning = errors.New("the provisioning account has no streams")
 
 // bucket opens a bucket of the brokers. The provisioning account has none.
 func (c sharing) bucket(ctx context.Context, name string) (lease.Store, error) {
 	if c.about.Collective == fleet.ProvisioningCollective {
-		return nil, &SharedError{Err: errors.New("the provisioning account has no streams"), Hint: "locks and shared runs work in the fleet's own collectives"}
+		return nil, &SharedError{Err: errProvisioning, Hint: "locks and shared runs work in the fleet's own collectives"}
 	}
 	store, err := c.fleet.Bucket(ctx, name)
 	if err != nil {
@@ -238,21 +221,29 @@ func (c *call) runID() string {
 	return c.id
 }
 
-// may returns nil while a request may be sealed.
+// may returns nil while a request may be sealed. What does not pass counts before what does.
 func (k *locks) may() error {
-	for _, l := range k.held {
-		if err := l.May(); err != nil {
-			return err
+	var passes error
+	if k.mirror != nil {
+		if passes = k.mirror.May(); passes != nil && !lease.Unconfirmed(passes) {
+			return passes
 		}
 	}
-	return nil
+	for _, l := range k.held {
+		err := l.May()
+		if err != nil && !lease.Unconfirmed(err) {
+			return err
+		}
+		passes = cmp.Or(passes, err)
+	}
+	return passes
 }
 
 // Admit implements batch.Admitter: nothing is sent while a lock is not confirmed, and nothing any more when it is lost.
 func (k *locks) Admit(ctx context.Context, _ []string, waiting func(string)) error {
 	for {
 		err := k.may()
-		if _, stale := errors.AsType[*lease.StaleError](err); !stale {
+		if !lease.Unconfirmed(err) {
 			return err
 		}
 		waiting(err.Error())
@@ -296,7 +287,7 @@ func (c sharing) release(ctx context.Context, p batch.Progress) error {
 	if k == nil || k.over {
 		return nil
 	}
-	names := strings.Join(c.lockNames(), ", ")
+	names := strings.Join(c.allLocks(), ", ")
 	if wait := time.Until(c.quiet(p)); wait > 0 {
 		text := fmt.Sprintf("lock %s is given back in %s, when no request of this run can act any more", names, wait.Round(time.Second))
 		if err := c.Reporter.Report(Noted{Plain, text}); err != nil {
@@ -342,6 +333,9 @@ const lockGuard = "--lock"
 
 // lockText is the guard's sentence.
 func (c sharing) lockText() string {
+	if len(c.lockNames()) == 0 {
+		return ""
+	}
 	text := "holds lock " + strings.Join(c.lockNames(), ", ") + " while it runs"
 	if len(c.about.Federations) > 0 {
 		text += ", on the brokers of the federation"
@@ -358,7 +352,7 @@ func (c sharing) lockFree(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range c.lockNames() {
+	for _, name := range c.allLocks() {
 		held, err := lease.HolderOf(ctx, store, name)
 		if err != nil {
 			return c.lockError(err, name)

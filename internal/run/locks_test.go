@@ -23,6 +23,7 @@ type bucket struct {
 	seq  uint64
 	keys map[string]lease.Entry
 	away bool
+	none bool // it does not exist
 }
 
 func newBucket() *bucket { return &bucket{life: time.Minute, keys: map[string]lease.Entry{}} }
@@ -37,6 +38,9 @@ func (b *bucket) set(change func(*bucket)) {
 func (b *bucket) Status(context.Context) (lease.Status, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.none {
+		return lease.Status{}, lease.ErrNoBucket
+	}
 	if b.away {
 		return lease.Status{}, errAway
 	}
@@ -54,6 +58,8 @@ func (b *bucket) Get(_ context.Context, key string) (lease.Entry, error) {
 	b.expire()
 	e, ok := b.keys[key]
 	switch {
+	case b.none:
+		return e, lease.ErrNoBucket
 	case b.away:
 		return e, errAway
 	case !ok:
@@ -67,6 +73,8 @@ func (b *bucket) write(key string, e lease.Entry, revision uint64) (uint64, erro
 	defer b.mu.Unlock()
 	b.expire()
 	switch {
+	case b.none:
+		return 0, lease.ErrNoBucket
 	case b.away:
 		return 0, errAway
 	case b.keys[key].Revision != revision:

@@ -17,6 +17,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/config"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/saved"
 )
 
@@ -28,6 +29,7 @@ type sendingPath struct {
 	// offered: only an operator at a terminal who answers gets there, and a dry run does not.
 	offered bool
 	saved   bool             // a plan was saved before, and is applied
+	shared  bool             // the record is shared
 	set     func(r *Request) // may be nil
 	send    func(ctx context.Context, c Context, r Request, s Stored) (Result, error)
 }
@@ -85,9 +87,30 @@ var sendingPaths = []sendingPath{
 	{name: "runs retry", again: true, stored: true, send: func(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
 		return Retry(ctx, c, r, s, []batch.State{batch.NotSent})
 	}},
+	{name: "runs adopt", again: true, stored: true, shared: true, send: adoptElsewhere},
 	{name: "apply", saved: true, send: func(ctx context.Context, c Context, r Request, _ Stored) (Result, error) {
 		return Apply(ctx, c, r)
 	}},
+}
+
+// share makes all runs shared.
+func (w *world) share() {
+	w.bucket, w.shared, w.signs, w.elsewhere, w.settings.Share = newBucket(), newShared(), identityOf(w.t, "alice"), w.t.TempDir(), true
+}
+
+// adoptElsewhere adopts the run on another machine.
+func adoptElsewhere(ctx context.Context, c Context, r Request, s Stored) (Result, error) {
+	w := c.Fleet.(*world)
+	shared, err := OpenShared(ctx, w.shared, s.ID)
+	if err != nil {
+		return Result{}, err
+	}
+	dead, err := shared.Dead(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	c.Store.Dir, c.Host = w.elsewhere, "op2"
+	return Adopt(ctx, c, r, dead)
 }
 
 // manner is how a command is typed, and where.
@@ -117,6 +140,7 @@ type guardPath struct {
 	action         string           // "" is restart
 	always         func(r *Request) // what the interrupted run had, too; may be nil
 	set            func(*world, *Request)
+	late           func(*Request) // sets what Reopen and FromPlan would refuse; may be nil
 	refusal        string
 	passes         func(manner) bool // in which manners it does not refuse; nil: in none
 	not            map[string]string // the paths that it cannot refuse, and why
@@ -125,13 +149,14 @@ type guardPath struct {
 var (
 	asked        = "the first process has asked"
 	planConsents = "the plan is the consent"
+	noPlan       = "no saved plan is applied"
 	chosen       = "the nodes of a named run were chosen when it began"
 	guardPaths   = []guardPath{
 		{guard: "read_only", refusal: "only actions that change nothing are allowed here", set: func(w *world, _ *Request) { w.settings.ReadOnly = true }},
 		{guard: "require_filter", refusal: "cannot call choria_provision#restart on every node of the fleet", set: func(w *world, _ *Request) { w.settings.RequireFilter = true },
-			not: map[string]string{"runs resume": chosen, "runs retry": chosen, "apply": chosen}},
+			not: map[string]string{"runs resume": chosen, "runs retry": chosen, "runs adopt": chosen, "apply": chosen}},
 		{guard: "require_client_filter", refusal: "plugin.choria.require_client_filter is set", set: func(w *world, _ *Request) { w.about.RequireFilter = true },
-			not: map[string]string{"runs resume": chosen, "runs retry": chosen, "apply": chosen}},
+			not: map[string]string{"runs resume": chosen, "runs retry": chosen, "runs adopt": chosen, "apply": chosen}},
 		{guard: "max_nodes", refusal: "nodes: limit is 2", set: func(w *world, _ *Request) { w.settings.MaxNodes = 2 }},
 		{guard: "--max-nodes", refusal: "nodes: limit is 2", set: func(_ *world, r *Request) { r.Guards.MaxNodes = Count{2, true} }},
 		{guard: "--expect", refusal: "expected 9 nodes, found ", set: func(_ *world, r *Request) { r.Guards.Expect = Count{9, true} }},
@@ -142,7 +167,7 @@ var (
 			r.Targets.Exclude, w.excluded = []string{"n9"}, []discovery.Exclusion{{Spec: "n9"}}
 		}, not: map[string]string{
 			"the offered resume": "a run of the same command passed it when it began", "req --resume": "a run of the same command passed it when it began",
-			"runs resume": chosen, "runs retry": chosen, "apply": chosen,
+			"runs resume": chosen, "runs retry": chosen, "runs adopt": chosen, "apply": chosen,
 		}},
 		{guard: "--trust-record", refusal: "its record may be an outdated copy", always: func(r *Request) { r.Proof.None = true },
 			set: func(w *world, _ *Request) { w.machine.Host = "another" },
@@ -161,7 +186,23 @@ var (
 			w.expiring(time.Minute, time.Minute, time.Minute, time.Minute)
 		}},
 		{guard: lockGuard, refusal: "lock web ", set: func(w *world, _ *Request) { heldByBob(w) }},
-		{guard: budgetGuard, refusal: "without a record of this run", set: unrecorded, not: map[string]string{"the offered resume": "nothing is offered without a record", "apply": "it always keeps a record"}},
+		{guard: shareGuard, refusal: "cannot share a run without a record", late: func(r *Request) { r.Record.Off = true }, set: func(w *world, _ *Request) {
+			w.settings.Share = true
+			if w.bucket == nil {
+				w.bucket, w.shared = newBucket(), newShared()
+			}
+		}, not: map[string]string{
+			"req --reply-to": "its lock is refused first", "the offered resume": "without a record nothing is resumed", "req --resume": "without a record nothing is resumed",
+		}},
+		{guard: onceGuard, refusal: "it was applied already, as run ", set: func(w *world, _ *Request) {
+			w.bucket, w.shared = newBucket(), newShared()
+			if _, err := lease.Claim(w.t.Context(), w.shared, lease.Head{Run: w.planID, Caller: "choria=bob"}, lease.MirrorOptions{}); err != nil {
+				w.t.Error(err)
+			}
+		}, not: map[string]string{
+			"req": noPlan, background: noPlan, "req --reply-to": noPlan, "the offered resume": noPlan, "req --resume": noPlan, "runs resume": noPlan, "runs retry": noPlan, "runs adopt": noPlan,
+		}},
+		{guard: budgetGuard, refusal: "without a record of this run", set: unrecorded, not: map[string]string{"the offered resume": "nothing is offered without a record", "apply": "it always keeps a record", "runs adopt": "a shared run always keeps a record"}},
 		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
 		{guard: collateralName, refusal: "cannot count starts of other nodes", not: map[string]string{"apply": "its gates are those of the plan"}, set: func(_ *world, r *Request) { r.Gates.Collateral = Count{0, true} }},
 		{guard: "approvals", refusal: "1 approval needed", set: func(w *world, _ *Request) {
@@ -215,11 +256,16 @@ func walk(t *testing.T, g guardPath, p sendingPath, m manner) {
 	var plan *saved.File
 	if p.saved {
 		plan = savedBy(t, w, slowly(g.request()))
+		w.planID = plan.Plan.ID
 	}
 	if p.again {
 		first := slowly(g.request())
 		first.Guards.Yes = true
+		if p.shared {
+			w.share()
+		}
 		s = interruptedOf(t, w, first)
+		<-time.After(2 * time.Minute) // its locks expire
 	}
 	r := slowly(g.request())
 	if p.stored || p.saved {
@@ -250,6 +296,9 @@ func walk(t *testing.T, g guardPath, p sendingPath, m manner) {
 			t.Fatal(err)
 		}
 	}
+	if g.late != nil {
+		g.late(&r)
+	}
 	w.asker.answers = []string{"n", "n"}
 	if g.guard != "consent" {
 		w.asker.answers = []string{"y", "y", "y", "y", "y"}
@@ -268,6 +317,11 @@ func walk(t *testing.T, g guardPath, p sendingPath, m manner) {
 		}
 		if now := contents(t, w.dir); !maps.Equal(now, records) {
 			t.Errorf("%s: the records have changed: %q", when, now)
+		}
+		if p.shared {
+			if there := contents(t, w.elsewhere); len(there) > 0 {
+				t.Errorf("%s: there is a record on the other machine: %q", when, there)
+			}
 		}
 	}
 	passes := g.passes != nil && g.passes(m)

@@ -43,6 +43,7 @@ type Meta struct {
 	SettleSet   bool              `json:"settle_set,omitempty"`
 	TTL         time.Duration     `json:"ttl"`
 	Locks       []string          `json:"locks,omitempty"`    // that the run holds
+	Share       bool              `json:"share,omitempty"`    // its record is shared
 	MaxDown     lease.Limits      `json:"max_down,omitempty"` // of nodes that are down at once
 	BudgetWait  time.Duration     `json:"budget_wait,omitempty"`
 	Command     []string          `json:"command"`
@@ -66,7 +67,7 @@ func (c entry) meta() Meta {
 	m := Meta{
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
 		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
-		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: sharing(c).lockNames(),
+		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: sharing(c).lockNames(), Share: sharing(c).mirrored(),
 		MaxDown: budgeting(c).asked(), BudgetWait: c.req.Shared.BudgetWait.D,
 		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
@@ -150,7 +151,8 @@ type Stored struct {
 	Ours     bool   // the record belongs to this user
 	Copied   string // why the record may be an outdated copy; "" when nothing hints at one
 	clock    journal.Clock
-	size     int64 // of the record's whole lines, in bytes
+	size     int64      // of the record's whole lines, in bytes
+	shared   *SharedRun // where it was read, when that is no record of this machine
 }
 
 // Status is the run's state in one word or two, for lists.
@@ -219,6 +221,16 @@ func (s Store) CreateOutput(id string) (*os.File, error) {
 		return nil, &RecordError{Err: fmt.Errorf("cannot keep what a background run prints: %w", err), Hint: "nothing was sent; name another --state-dir"}
 	}
 	return f, nil
+}
+
+// raw returns the bytes of a record's whole lines.
+func (s Store) raw(id string) ([]byte, error) {
+	c, err := s.machine().Read(s.Dir, id)
+	if err != nil {
+		return nil, recordError(err)
+	}
+	defer c.Close()
+	return c.Raw(c.Size())
 }
 
 // Live reports whether a process drives the run.

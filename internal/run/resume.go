@@ -136,7 +136,14 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	return c.resumeStored(ctx, run)
+}
+
+// resumeStored resumes a run that was read, from its record or from its shared copy.
+func (c job) resumeStored(ctx context.Context, run Stored) (Result, error) {
+	id := run.ID
 	c.id = id
+	c.req.Shared.keep(run.Meta)
 	switch {
 	case run.Live:
 		return Result{}, busy(run)
@@ -152,7 +159,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err := budgeting(c).look(ctx, true); err != nil {
 		return Result{}, err
 	}
-	c.lagging = run.Copied != "" && !c.req.Record.Trust
+	c.lagging = run.Copied != "" && (!c.req.Record.Trust || c.adopting != nil)
 	left, err := noter(c).noted(ctx, remaining(run))
 	if err != nil {
 		return Result{}, err
@@ -174,20 +181,23 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if c.req.Detach {
 		return Result{}, handing(c).over(ctx, id, batch.Plan{}, "")
 	}
-	file, from, err := c.take(ctx, left)
+	file, from, err := adoption(c).record(ctx, left)
 	if err != nil {
 		return Result{}, err
 	}
 	return c.continueRun(ctx, run, from, file)
 }
 
-// take opens the record of the run to resume for this process alone, unless a linked run has sent to its nodes meanwhile.
-func (c job) take(ctx context.Context, left guardInput) (*journal.Journal, batch.Progress, error) {
+// record opens the record of the run to resume for this process alone, unless a linked run has sent to its nodes meanwhile.
+func (c adoption) record(ctx context.Context, left guardInput) (*journal.Journal, batch.Progress, error) {
 	unlock, err := c.checkpoint().lockLinks(ctx, left)
 	if err != nil {
 		return nil, batch.Progress{}, err
 	}
 	defer unlock.Close()
+	if c.adopting != nil {
+		return c.take(*left.stored)
+	}
 	return c.Store.take(left.stored.ID)
 }
 
@@ -227,9 +237,19 @@ func (c job) continueRun(ctx context.Context, judged Stored, from batch.Progress
 		}
 	}
 	c.clocks = append(c.clocks, file.Clock())
-	if c.lagging {
+	if err := mirroring(c).open(ctx, file); err != nil {
+		if c.adopting != nil {
+			return Result{}, errors.Join(err, file.Discard()) // it was not adopted
+		}
+		return Result{}, errors.Join(err, file.Close())
+	}
+	if c.adopting != nil {
+		if err := adoption(c).outlast(ctx, judged); err != nil {
+			return Result{}, errors.Join(err, mirroring(c).close(ctx, from), file.Close())
+		}
+	} else if c.lagging {
 		if err := c.outwait(ctx, judged.Copied); err != nil {
-			return Result{}, errors.Join(err, file.Close())
+			return Result{}, errors.Join(err, mirroring(c).close(ctx, from), file.Close())
 		}
 	}
 	return c.driveRecorded(ctx, from, file)
@@ -299,6 +319,9 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	}
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
+	}
+	if s.Meta.Share {
+		j.parent = s.ID
 	}
 	if err := sharing(j).clear(ctx, again); err != nil {
 		return Result{}, err

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"fleetctl/batch"
 )
@@ -45,7 +46,11 @@ func TestADryRunJudgesSecretsThatItDoesNotRead(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, "n1", "n2")
+				if p.shared {
+					w.share()
+				}
 				s := interrupted(t, w)
+				<-time.After(2 * time.Minute) // its locks expire
 				dry := func() error {
 					c := w.context()
 					r, err := Request{DryRun: true}.Reopen(s)

@@ -153,7 +153,13 @@ func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result,
 		}
 		return c.drive(ctx, from, nil)
 	}
+	if err := mirroring(c).claim(ctx, header, plan.Nodes()); err != nil {
+		return Result{}, err
+	}
 	file, err := c.Store.create(header.Run, c.Reporter)
+	if err != nil {
+		mirroring(c).unbegun(ctx)
+	}
 	if errors.Is(err, journal.ErrExists) && c.req.plan != nil { // another process was faster
 		return Result{}, applied(header.Run)
 	}
@@ -165,7 +171,11 @@ func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result,
 
 // driveRecorded runs and closes the record.
 func (c job) driveRecorded(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
+	if err := mirroring(c).open(ctx, file); err != nil {
+		return Result{}, errors.Join(err, file.Close())
+	}
 	res, err := c.drive(ctx, from, file)
+	err = errors.Join(err, mirroring(c).close(ctx, from)) // where it did not come so far
 	if cerr := file.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("close the record: %w", cerr))
 	}

@@ -85,7 +85,7 @@ func (a *Sender) Request(number int) string {
 func (a *Sender) Act(ctx context.Context, number int, nodes []string) error {
 	for _, allowed := range a.o.Allowed {
 		if err := allowed(ctx, nodes); err != nil {
-			return &batch.NotSentError{Err: err}
+			return &batch.NotSentError{Err: err, Again: lease.Unconfirmed(err)}
 		}
 	}
 	req := a.o.Request
@@ -110,8 +110,7 @@ func (a *Sender) Act(ctx context.Context, number int, nodes []string) error {
 		a.signer = err
 		a.mu.Unlock()
 	}
-	_, passes := errors.AsType[*lease.StaleError](err)
-	return &batch.NotSentError{Err: err, Again: passes} // publishing never began
+	return &batch.NotSentError{Err: err, Again: lease.Unconfirmed(err)} // publishing never began
 }
 
 // Settle implements batch.Settler.
