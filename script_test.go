@@ -21,9 +21,15 @@ func TestMain(m *testing.M) {
 		waitSideBySide()
 	}
 	testscript.Main(m, map[string]func(){
-		"fleetctl": func() { os.Exit(cmd.Main(os.Args[1:])) },
+		"fleetctl": func() {
+			beforeMain()
+			os.Exit(cmd.Main(os.Args[1:]))
+		},
 	})
 }
+
+// beforeMain runs in the process of the program, before its Main: the soak takes its samples there.
+var beforeMain = func() {}
 
 // waitSideBySide lets more of these tests run at once than there are processors: they wait for fleets that take seconds
 // to act, and hardly compute. The flag wins where it is given.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -119,11 +120,11 @@ func (g *globalFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&g.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (every run prints a warning)")
 }
 
-// emptyFlag refuses a flag with an empty value: --nodes "$FILE" with an unset variable must not mean every node. Flags
-// that may be repeated have their own message.
+// emptyFlag refuses a flag whose value is empty or blank: --nodes "$FILE" with an unset variable must not mean every node, and
+// --within " " not every hour. Flags that may be repeated have their own message.
 func emptyFlag(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
-		if _, list := f.Value.(pflag.SliceValue); !list && f.Value.String() == "" && err == nil {
+		if _, list := f.Value.(pflag.SliceValue); !list && strings.TrimSpace(f.Value.String()) == "" && err == nil {
 			err = usage(fmt.Errorf("--%s has an empty value", f.Name), "is a variable unset? Leave the flag out to run without it")
 		}
 	})
