@@ -11,14 +11,27 @@ DATE     ?= $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS   = -s -w -X fleetctl/cmd.version=$(VERSION) -X fleetctl/cmd.commit=$(COMMIT) -X fleetctl/cmd.date=$(DATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint format vet fix staticcheck race test chaos mutants demo bench perf soak fuzz build clean
+.PHONY: help check lint format vet cross fix staticcheck race test chaos mutants picture demo bench perf soak fuzz build bin/share install uninstall release-check clean
+
+# Where `make install` writes: DESTDIR is put before every path, for packagers.
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+BINDIR   ?= $(PREFIX)/bin
+SHAREDIR ?= $(PREFIX)/share
+# The names of the program. NAMES=choria-fleetctl leaves the name fleetctl to another program.
+NAMES    ?= fleetctl choria-fleetctl
+FIRST     = $(firstword $(NAMES))
+comma    := ,
+empty    :=
+space    := $(empty) $(empty)
+SOURCES  := go.mod go.sum $(shell find *.go batch cmd discovery internal inventory rpcclient -type f ! -name '*_test.go' ! -path '*/testdata/*')
 
 help: ## Show the targets, and what each does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 check: lint race ## All checks: format, vet, fix, staticcheck, tests with the race detector
 
-lint: format vet fix staticcheck ## The checks that run no test
+lint: format vet cross fix staticcheck ## The checks that run no test
 
 format: ## No file needs gofmt
 	@dated=$$(gofmt -l .); \
@@ -26,6 +39,10 @@ format: ## No file needs gofmt
 
 vet: ## go vet
 	go vet ./... ./.ci/floor
+
+cross: ## go vet for the systems that are built and not run here: Windows and macOS
+	GOOS=windows go vet ./...
+	GOOS=darwin go vet ./...
 
 fix: ## No line is written in an older Go than it needs
 	go fix -diff ./...
@@ -45,6 +62,9 @@ chaos: ## The simulated world: SEEDS cases (3000) from seed FROM (0), with a cou
 
 mutants: ## Break the product, one line at a time; its tests must detect each change
 	bash -o pipefail -c "go test ./internal/world -run TestMutants -mutants -count=1 -timeout 30m -v | grep -v -e '=== '"
+
+picture: ## docs/run.svg in README.md: records a run against a lab, in a terminal (Linux)
+	go test . -run 'TestRecordARun$$' -record -count=1 -v
 
 demo: ## The README's quick start
 	bash -euo pipefail -c "$$(.ci/readme-block quick-start)"
@@ -66,8 +86,30 @@ fuzz: ## Each fuzz target for FUZZTIME (10s)
 		done; \
 	done
 
+BUILD = CGO_ENABLED=0 go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/fleetctl .
+
 build: ## bin/fleetctl, as it is released; TAGS=nolab leaves the lab out
-	CGO_ENABLED=0 go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/fleetctl .
+	$(BUILD)
+
+bin/fleetctl: $(SOURCES)
+	$(BUILD)
+
+bin/share: bin/fleetctl
+	rm -rf $@
+	bin/fleetctl assets --names '$(subst $(space),$(comma),$(strip $(NAMES)))' $@
+
+install: bin/fleetctl bin/share ## Program, man pages, completions below PREFIX (/usr/local) and DESTDIR; NAMES="fleetctl choria-fleetctl"
+	install -d '$(DESTDIR)$(BINDIR)'
+	install -m 755 bin/fleetctl '$(DESTDIR)$(BINDIR)/$(FIRST)'
+	for name in $(filter-out $(FIRST),$(NAMES)); do ln -sf $(FIRST) '$(DESTDIR)$(BINDIR)'/$$name; done
+	cd bin/share && find . -type f -exec sh -c 'for f; do install -d "$$0/$${f%/*}" && install -m 644 "$$f" "$$0/$$f" || exit 1; done' '$(DESTDIR)$(SHAREDIR)' {} +
+
+uninstall: bin/share ## Remove what `make install` wrote, with the same PREFIX, DESTDIR and NAMES
+	cd '$(DESTDIR)$(BINDIR)' && rm -f $(NAMES)
+	cd bin/share && find . -type f -exec sh -c 'for f; do rm -f "$$0/$$f"; done' '$(DESTDIR)$(SHAREDIR)' {} +
+
+release-check: ## A snapshot of a release: two builds with equal checksums, the deb installed and removed; takes minutes
+	.ci/release-check
 
 clean: ## Remove build results
 	rm -rf bin dist

@@ -17,19 +17,24 @@ import (
 
 // TestMain lets scripts run the real program: the test binary is fleetctl when it is called so.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) != "fleetctl" {
-		waitSideBySide()
-	}
-	testscript.Main(m, map[string]func(){
-		"fleetctl": func() {
+	programs := map[string]func(){"fleetctl-parse": parseOnly}
+	for _, name := range programNames {
+		programs[name] = func() {
 			beforeMain()
 			os.Exit(cmd.Main(os.Args[1:]))
-		},
-	})
+		}
+	}
+	if programs[filepath.Base(os.Args[0])] == nil {
+		waitSideBySide()
+	}
+	testscript.Main(m, programs)
 }
 
 // beforeMain runs in the process of the program, before its Main: the soak takes its samples there.
 var beforeMain = func() {}
+
+// programNames are the names of the program.
+var programNames = []string{"fleetctl", "choria-fleetctl"}
 
 // waitSideBySide lets more of these tests run at once than there are processors: they wait for fleets that take seconds
 // to act, and hardly compute. The flag wins where it is given.

@@ -49,7 +49,7 @@ func TestShellsComplete(t *testing.T) {
 			t.Fatalf("%q: %+v", args, got)
 		}
 	}
-	for name, content := range map[string]string{"my-token.txt": "s3cret", "folder/inner.txt": "s3cret", "bin/fleetctl": wrapper} {
+	for name, content := range map[string]string{"my-token.txt": "s3cret", "folder/inner.txt": "s3cret", "bin/fleetctl": wrapper, "bin/choria-fleetctl": wrapper} {
 		path := filepath.Join(f.dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(content), 0o700)); err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func TestShellsComplete(t *testing.T) {
 			if _, err := os.Stat(sh.needs); sh.needs != "" && err != nil {
 				t.Skipf("%s is missing: the completion of %s is not tested", sh.needs, sh.name)
 			}
-			sh.complete(t, f, path, []typing{
+			typings := []typing{
 				{"req choria_prov", "choria_provision"},
 				{"req choria_provision rest", "restart"},
 				{"req choria_provision restart tok", "token="},
@@ -85,14 +85,17 @@ func TestShellsComplete(t *testing.T) {
 				{"runs show 20", run},
 				{"runs resume 20", "20"}, // the run is over
 				{"help exit", "exit-codes"},
-			})
+			}
+			sh.complete(t, f, path, "fleetctl", typings)
+			sh.setup = strings.ReplaceAll(sh.setup, "fleetctl", "choria-fleetctl")
+			sh.complete(t, f, path, "choria-fleetctl", typings[:4])
 		})
 	}
 }
 
-// complete types at the shell, in a terminal of its own.
-func (sh shell) complete(t *testing.T, f *fleet, path string, typings []typing) {
-	real, err := exec.LookPath("fleetctl")
+// complete types at the shell, in a terminal of its own, under one of the names of the program.
+func (sh shell) complete(t *testing.T, f *fleet, path, program string, typings []typing) {
+	real, err := exec.LookPath(program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +127,7 @@ func (sh shell) complete(t *testing.T, f *fleet, path string, typings []typing) 
 		if !ok {
 			return
 		}
-		press("fleetctl " + row.typed + "\t\r")
+		press(program + " " + row.typed + "\t\r")
 		at, ok = term.await("words are kept", at, ended)
 		typed, err := os.ReadFile(filepath.Join(f.dir, "typed"))
 		if err != nil {
@@ -132,7 +135,7 @@ func (sh shell) complete(t *testing.T, f *fleet, path string, typings []typing) 
 		}
 		words := strings.Fields(string(typed))
 		if got := words[len(words)-1]; got != row.want {
-			t.Errorf("%q becomes %q, want %q", row.typed, got, row.want)
+			t.Errorf("%s %q becomes %q, want %q", program, row.typed, got, row.want)
 		}
 	}
 }

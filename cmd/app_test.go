@@ -24,7 +24,7 @@ func newApp(t *testing.T, stdin string, env map[string]string) (a *app, out, err
 	t.Helper()
 	home := t.TempDir()
 	out, errs = &bytes.Buffer{}, &bytes.Buffer{}
-	return &app{io: streams{strings.NewReader(stdin), out, errs}, env: environment{func(name string) (string, bool) {
+	return &app{name: productName, io: streams{strings.NewReader(stdin), out, errs}, env: environment{func(name string) (string, bool) {
 		if v, ok := env[name]; ok {
 			return v, true
 		}

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -12,13 +13,15 @@ import (
 	"fleetctl/internal/ddl"
 )
 
+// shells are the shells that have a completion script, each with what writes it.
+var shells = map[string]func(w io.Writer, root *cobra.Command) error{
+	"bash":       bashCompletion,
+	"zsh":        func(w io.Writer, root *cobra.Command) error { return root.GenZshCompletion(w) },
+	"fish":       func(w io.Writer, root *cobra.Command) error { return root.GenFishCompletion(w, true) },
+	"powershell": func(w io.Writer, root *cobra.Command) error { return root.GenPowerShellCompletionWithDesc(w) },
+}
+
 func newCompletion(a *app) *cobra.Command {
-	shells := map[string]func(root *cobra.Command) error{
-		"bash":       func(root *cobra.Command) error { return bashCompletion(a.io.out, root) },
-		"zsh":        func(root *cobra.Command) error { return root.GenZshCompletion(a.io.out) },
-		"fish":       func(root *cobra.Command) error { return root.GenFishCompletion(a.io.out, true) },
-		"powershell": func(root *cobra.Command) error { return root.GenPowerShellCompletionWithDesc(a.io.out) },
-	}
 	names := slices.Sorted(maps.Keys(shells))
 	return &cobra.Command{
 		Use:   "completion " + strings.Join(names, "|"),
@@ -32,7 +35,7 @@ the agents come from the built-in documents, from libdir and from the registry's
     powershell  fleetctl completion powershell | Out-String | Invoke-Expression    # in $PROFILE`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: names,
-		RunE:      func(c *cobra.Command, args []string) error { return shells[args[0]](c.Root()) },
+		RunE:      func(c *cobra.Command, args []string) error { return shells[args[0]](a.io.out, c.Root()) },
 	}
 }
 

@@ -157,7 +157,8 @@ func runsFlags() []flagTable[runsOptions] {
 	return []flagTable[runsOptions]{
 		{command: "runs list", rows: slices.Concat(asJSON, []flagRow[runsOptions]{dir}, all, chosen),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsList(a, see(o)) }},
-		{command: "runs show", words: "r", plain: runsOptions{name: "r"}, rows: append(asJSON, dir),
+		{command: "runs show", words: "r", plain: runsOptions{name: "r"}, rows: append(asJSON, dir,
+			flagRow[runsOptions]{"--by site,rack --facts f", func(o *runsOptions) { o.shown = factOptions{[]string{"site", "rack"}, "f"} }}),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsShow(a, see(o)) }},
 		{command: "runs watch", plain: runsOptions{name: "last"}, rows: []flagRow[runsOptions]{dir, {"r", func(o *runsOptions) { o.name = "r" }}},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
@@ -187,9 +188,9 @@ func reportFlags() flagTable[reportOptions] {
 			{"--state-dir d", func(o *reportOptions) { o.record.dir = "d" }},
 			{"--output-file f", func(o *reportOptions) { o.file = "f" }},
 			{"-o f", func(o *reportOptions) { o.file = "f" }},
-			{"--output html --by site,rack", func(o *reportOptions) { o.output, o.kind, o.by = "html", report.HTML, []string{"site", "rack"} }},
+			{"--output html --by site,rack", func(o *reportOptions) { o.output, o.kind, o.shown.by = "html", report.HTML, []string{"site", "rack"} }},
 			{"--output markdown --by site --facts f", func(o *reportOptions) {
-				o.output, o.kind, o.by, o.facts = "markdown", report.Markdown, []string{"site"}, "f"
+				o.output, o.kind, o.shown = "markdown", report.Markdown, factOptions{[]string{"site"}, "f"}
 			}},
 		},
 	}
@@ -241,6 +242,22 @@ func sharedLocksFlags() flagTable[sharedListOptions] {
 	}
 }
 
+func assetsFlags() flagTable[assetOptions] {
+	return flagTable[assetOptions]{
+		command: "assets", words: "dir",
+		build: func(_ *app, see func(assetOptions)) *cobra.Command {
+			return newAssets(func(o assetOptions) error { see(o); return nil })
+		},
+		plain: assetOptions{dir: "dir", names: []string{productName, secondName}},
+		rows: []flagRow[assetOptions]{
+			{"--names choria-fleetctl", func(o *assetOptions) { o.names = []string{secondName} }},
+			{"--release 1.2.3", func(o *assetOptions) { o.release = "1.2.3" }},
+			{"--date 2026-11-26", func(o *assetOptions) { o.date = "2026-11-26" }},
+			{"--gzip", func(o *assetOptions) { o.gzip = true }},
+		},
+	}
+}
+
 func checkOtherFlags(t *testing.T, set setFlags) {
 	sharedLocksFlags().check(t, set)
 	labFlags().check(t, set)
@@ -257,6 +274,7 @@ func checkOtherFlags(t *testing.T, set setFlags) {
 		ft.check(t, set)
 	}
 	versionFlags().check(t, set)
+	assetsFlags().check(t, set)
 	sitesFlags().check(t, set)
 	// What is understood only to be refused: the refusal names it.
 	if code, _, errs := runApp(t, nil, "jwt", "provisioning", "f", "k", "--srv", "d", "--vault"); code == exitUsage && errs != "" {

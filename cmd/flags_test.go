@@ -33,7 +33,7 @@ type setFlags map[string]bool
 // seen is the options that a command line makes.
 func (ft flagTable[O]) seen(t *testing.T, set setFlags, args string) (got O, global globalFlags) {
 	t.Helper()
-	a := &app{env: environment{func(string) (string, bool) { return "", false }}}
+	a := &app{name: productName, env: environment{func(string) (string, bool) { return "", false }}}
 	root := &cobra.Command{Use: "fleetctl", SilenceErrors: true, SilenceUsage: true}
 	a.flags.add(root.PersistentFlags())
 	calls := 0

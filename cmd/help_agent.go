@@ -58,7 +58,7 @@ func explainAgent(a *app, args []string) error {
 		return err
 	}
 	if len(args) == 1 {
-		_, err = io.WriteString(a.io.out, agentHelp(doc, widthOf(a.io.out)))
+		_, err = io.WriteString(a.io.out, renamed(a.name, agentHelp(doc, widthOf(a.io.out))))
 		return err
 	}
 	action, ok := doc.Action(args[1])
@@ -69,7 +69,7 @@ func explainAgent(a *app, args []string) error {
 		}
 		return usage(fmt.Errorf("unknown action %s#%s", args[0], args[1]), hint)
 	}
-	_, err = io.WriteString(a.io.out, actionHelp(doc, action, widthOf(a.io.out)))
+	_, err = io.WriteString(a.io.out, renamed(a.name, actionHelp(doc, action, widthOf(a.io.out))))
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // whole is the command line with all its commands.
-func whole() *cobra.Command { return newRoot(&app{env: environment{os.LookupEnv}}) }
+func whole() *cobra.Command { return newRoot(&app{name: productName, env: environment{os.LookupEnv}}) }
 
 func named(t *testing.T, path ...string) *cobra.Command {
 	t.Helper()

@@ -99,7 +99,7 @@ func TestTopicsNameFlagsThatExist(t *testing.T) {
 			collect(sub)
 		}
 	}
-	collect(newRoot(&app{env: environment{os.LookupEnv}}))
+	collect(newRoot(&app{name: productName, env: environment{os.LookupEnv}}))
 	for _, c := range newTopics() {
 		for _, flag := range regexp.MustCompile(`(^|[ (/])(--?[a-zA-Z][a-z-]*)`).FindAllStringSubmatch(c.Long, -1) {
 			if !known[flag[2]] {
@@ -125,5 +125,5 @@ func TestHelpNamesWhatFlagsTake(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk(newRoot(&app{env: environment{os.LookupEnv}}))
+	walk(newRoot(&app{name: productName, env: environment{os.LookupEnv}}))
 }

@@ -46,7 +46,7 @@ func helpOf(c *cobra.Command, width int, all bool) string {
 		}
 	}
 	p.entries("Commands", commands)
-	p.entries("Topics (fleetctl help TOPIC)", topics)
+	p.entries("Topics ("+c.Root().Name()+" help TOPIC)", topics)
 	if !c.IsAdditionalHelpTopicCommand() {
 		p.flags(c)
 	}

@@ -155,7 +155,7 @@ func makeProvisioning(ctx context.Context, a *app, o provisioningOptions) error 
 		}
 		return err
 	}
-	_, err = fmt.Fprintf(a.io.out, "Saved the token to %s; `fleetctl jwt view %s` shows it\n", plain.Line(o.file), plain.Line(o.file))
+	_, err = fmt.Fprintf(a.io.out, "Saved the token to %s; `%s jwt view %s` shows it\n", plain.Line(o.file), a.name, plain.Line(o.file))
 	return err
 }
 

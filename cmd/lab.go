@@ -165,12 +165,13 @@ func labBanner(a *app, l *lab.Lab, o labOptions) error {
 		fmt.Fprintf(&text, "    fleetctl inventory %s\n", nodes[0].Identity)
 	}
 	fmt.Fprintf(&text, "    fleetctl req choria_provision restart %s --batch 20 --batch-sleep 3\n", token)
-	_, err := io.WriteString(a.io.out, text.String())
+	_, err := io.WriteString(a.io.out, renamed(a.name, text.String()))
 	return err
 }
 
 // runInLab runs a command with the lab's environment and passes signals on to it. The terminal's own Ctrl-C reaches
-// the command anyway, since it is of the same process group; then only the wait is ours.
+// the command anyway, since it is of the same process group; then only the wait is ours. Without a terminal the command has
+// a group of its own, so that signals reach its children, too. Where the system can do that, it ends with a lab that is killed.
 func runInLab(a *app, l *lab.Lab, command []string, signals <-chan os.Signal) error {
 	bin, err := selfDir()
 	if err != nil {
@@ -178,32 +179,33 @@ func runInLab(a *app, l *lab.Lab, command []string, signals <-chan os.Signal) er
 	}
 	defer os.RemoveAll(bin)
 	name := command[0]
-	if name == "fleetctl" {
-		name = filepath.Join(bin, executableName)
+	if name == productName || name == secondName {
+		name = filepath.Join(bin, name+executableSuffix)
 	}
 	c := exec.Command(name, command[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.child(), a.io.err
+	a.io.lend(c)
 	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "FLEETCTL_SITE=", "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	defer bindToLab(c)()
 	if err := c.Start(); err != nil {
 		return usage(fmt.Errorf("run %s: %w", command[0], err), "")
 	}
 	done := make(chan error, 1)
 	go func() { done <- c.Wait() }()
-	return awaitCommand(a, c, signals, done)
+	return awaitCommand(isTerminal(a.io.in), c, signals, done)
 }
 
-func awaitCommand(a *app, c *exec.Cmd, signals <-chan os.Signal, done <-chan error) error {
-	shared := isTerminal(a.io.in)
+// awaitCommand waits for the end of the command. shared: Ctrl-C reaches it without us.
+func awaitCommand(shared bool, c *exec.Cmd, signals <-chan os.Signal, done <-chan error) error {
 	var giveUp <-chan time.Time
 	for {
 		select {
 		case s := <-signals:
 			if !shared || s != os.Interrupt {
-				_ = c.Process.Signal(s) // it may have ended just now
+				signalCommand(c, s)
 			}
 			giveUp = time.After(stopGrace)
 		case <-giveUp:
-			_ = c.Process.Kill()
+			signalCommand(c, os.Kill)
 		case err := <-done:
 			return commandEnd(err)
 		}
@@ -225,7 +227,7 @@ func commandEnd(err error) error {
 	return ended(exit.ExitCode())
 }
 
-// selfDir makes a folder in which `fleetctl` is this very binary: a link where the system has them, else a copy.
+// selfDir makes a folder in which this very binary has both of its names: links where the system has them, else copies.
 func selfDir() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -235,13 +237,15 @@ func selfDir() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	target := filepath.Join(dir, executableName)
-	if os.Symlink(self, target) == nil {
-		return dir, nil
-	}
-	if err := copyProgram(self, target); err != nil {
-		os.RemoveAll(dir)
-		return "", err
+	for _, name := range []string{productName, secondName} {
+		target := filepath.Join(dir, name+executableSuffix)
+		if os.Symlink(self, target) == nil {
+			continue
+		}
+		if err := copyProgram(self, target); err != nil {
+			os.RemoveAll(dir)
+			return "", err
+		}
 	}
 	return dir, nil
 }

@@ -40,7 +40,7 @@ func (a *app) terminal() *report.Terminal {
 		}
 		return columns, rows
 	}
-	t := report.NewTerminal(report.TerminalOptions{Out: file, Size: size, Ours: func() bool { return inForeground(file) }, Rewraps: a.env.rewraps()})
+	t := report.NewTerminal(report.TerminalOptions{Out: messages(a.name, file), Size: size, Ours: func() bool { return inForeground(file) }, Rewraps: a.env.rewraps()})
 	a.screen.Store(t)
 	a.io.err = above{t, a.io.err}
 	if out, ok := a.io.out.(*stdout); ok && isTerminal(out) {

@@ -119,7 +119,7 @@ func external(ctx context.Context, a *app, program string) error {
 	}
 	a.say("running %s", program)
 	c := exec.CommandContext(ctx, program, args...)
-	c.Stdin, c.Stdout, c.Stderr = a.io.in, a.io.child(), a.io.err
+	a.io.lend(c)
 	c.Env = secret.Environment(os.Environ())
 	err := c.Run()
 	if cause := context.Cause(ctx); cause != nil {

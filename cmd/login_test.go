@@ -65,7 +65,7 @@ func newLoginSite(t *testing.T) *loginSite {
 // login runs `fleetctl login`, with variables as NAME=value.
 func (s *loginSite) login(stdin string, variables []string, args ...string) result {
 	var out, errs bytes.Buffer
-	a := &app{io: streams{strings.NewReader(stdin), &out, &errs}, env: environment{func(name string) (string, bool) {
+	a := &app{name: productName, io: streams{strings.NewReader(stdin), &out, &errs}, env: environment{func(name string) (string, bool) {
 		for _, v := range append(variables, "HOME="+s.dir, "USER=bob") {
 			if value, ok := strings.CutPrefix(v, name+"="); ok {
 				return value, true

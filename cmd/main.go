@@ -1,5 +1,5 @@
 // Package cmd is the command line: it turns flags into values, runs the commands, and turns their results into output and
-// exit codes. It also holds help, completion and prompts.
+// exit codes. It also holds help, man pages, completion and prompts.
 //
 // Each command is in the file of its name; the subcommands of runs and of jwt, and the flags of req and of a fleet's
 // inventory, have files of their own. Each command has an options value and a function that runs it. Tests replace the
@@ -26,14 +26,17 @@ import (
 
 // app is the state that all commands share.
 type app struct {
+	name  string // of the program, as nameOf has it
 	io    streams
 	env   environment
 	flags globalFlags
-	typed *pflag.FlagSet // the flags of every command; those that were typed are Changed
-	log   *logFile       // --log-file, nil without
+	// effort is nil in tests.
+	effort *effort
+	typed  *pflag.FlagSet // the flags of every command; those that were typed are Changed
+	log    *logFile       // --log-file, nil without
 	// colorless is true when the configuration has color = false.
 	colorless bool
-	running   atomic.Pointer[string] // the id of the recorded run that this process drives, nil for none
+	running   atomic.Pointer[string] // what is said of the recorded run that this process drives when it is killed, nil for none
 	restore   atomic.Pointer[func()] // puts the terminal back as it was
 	// stopCommand ends the command of --on-event, for a process that is about to die.
 	stopCommand atomic.Pointer[func()]
@@ -68,8 +71,9 @@ func (e signalError) Error() string { return e.signal.String() + " signal receiv
 // signal as its cause. The second signal kills the process, which is always safe: the record on disk is complete. A SIGHUP
 // that was ignored at the start (nohup) stays ignored.
 func Main(args []string) int {
-	a := &app{io: streams{os.Stdin, os.Stdout, os.Stderr}, env: environment{os.LookupEnv}}
+	a := &app{name: nameOf(os.Args[0]), io: streams{os.Stdin, os.Stdout, os.Stderr}, env: environment{os.LookupEnv}}
 	a.env.tuneCollector()
+	a.effort = &effort{getenv: a.env.getenv}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
@@ -100,8 +104,8 @@ func (a *app) dieBy(s os.Signal) {
 	if t := a.screen.Load(); t != nil {
 		t.Abandon()
 	}
-	if id := a.running.Load(); id != nil {
-		fmt.Fprintf(os.Stderr, "\nrun %s is interrupted; resume it with: fleetctl runs resume %s\n", *id, *id)
+	if last := a.running.Load(); last != nil {
+		fmt.Fprintf(os.Stderr, "\n%s\n", renamed(a.name, *last))
 	}
 	if stop := a.stopCommand.Load(); stop != nil {
 		(*stop)()
@@ -112,7 +116,7 @@ func (a *app) dieBy(s os.Signal) {
 
 func (a *app) execute(ctx context.Context, args []string) int {
 	out := &stdout{Writer: a.io.out}
-	a.io.out = out
+	a.io.out, a.io.err = out, messages(a.name, a.io.err)
 	root := newRoot(a, args...)
 	root.SetArgs(args)
 	root.SetIn(a.io.in)
@@ -130,7 +134,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	}
 	code, say, hint := classify(ctx, err)
 	if say != "" {
-		fmt.Fprintln(a.io.err, "fleetctl: "+plain.Text(a.scrub.Text(say)))
+		fmt.Fprintln(a.io.err, a.name+": "+plain.Text(a.scrub.Text(say)))
 	}
 	if hint != "" {
 		a.say("hint: %s", hint)

@@ -35,6 +35,7 @@ func commands(a *app) []maker {
 		{"login", func() *cobra.Command { return newLogin(a, runLogin) }},
 		{"sites", func() *cobra.Command { return newSites(a, listSites) }},
 		{"version", func() *cobra.Command { return newVersion(showVersion) }},
+		{"assets", func() *cobra.Command { return newAssets(writeAssets) }},
 	}
 }
 
@@ -57,7 +58,7 @@ func addCommands(a *app, root *cobra.Command, args []string) {
 func newRoot(a *app, args ...string) *cobra.Command {
 	var version bool
 	root := &cobra.Command{
-		Use:   "fleetctl",
+		Use:   a.name,
 		Short: "Dangerous work on a Choria fleet, in batches, proved and resumable",
 		Long: `fleetctl restarts, reprovisions and shuts down Choria servers in batches, shows what happened on every node,
 and asks any other RPC action as well. It speaks to unmodified Choria brokers and servers.`,
@@ -101,6 +102,9 @@ Try it on a practice fleet, on this machine alone:
 		completeFlags(a, root)
 	}
 	wrongArgumentsAreUsage(root)
+	if a.name != productName {
+		renameCommands(a.name, root)
+	}
 	return root
 }
 

@@ -10,10 +10,10 @@ import (
 
 // A line makes only the command that it begins with, and makes it as the whole command line does.
 func TestALineMakesItsCommandOnly(t *testing.T) {
-	a := &app{env: environment{os.LookupEnv}}
+	a := &app{name: productName, env: environment{os.LookupEnv}}
 	whole := newRoot(a)
 	for _, m := range commands(a) {
-		root := newRoot(&app{env: environment{os.LookupEnv}}, m.name, "--np")
+		root := newRoot(&app{name: productName, env: environment{os.LookupEnv}}, m.name, "--np")
 		if made := root.Commands(); len(made) != 1 || made[0].Name() != m.name {
 			t.Errorf("%s: makes %v", m.name, made)
 		}
@@ -59,7 +59,7 @@ func commandWords(c *cobra.Command) []string {
 func BenchmarkRoot(b *testing.B) {
 	for name, args := range map[string][]string{"version": {"version"}, "req": {"req"}, "help": {"--help"}, "completion": {cobra.ShellCompRequestCmd}} {
 		b.Run(name, func(b *testing.B) {
-			a := &app{env: environment{os.LookupEnv}}
+			a := &app{name: productName, env: environment{os.LookupEnv}}
 			b.ReportAllocs()
 			for b.Loop() {
 				newRoot(a, args...)

@@ -194,7 +194,7 @@ func (s *site) configure(lines ...string) string {
 func (s *site) fleetctl(ctx context.Context, args ...string) result {
 	var out, err bytes.Buffer
 	variables := map[string]string{"HOME": s.dir, "USER": "bob", "XDG_CONFIG_HOME": s.dir, "XDG_STATE_HOME": s.dir}
-	a := &app{io: streams{strings.NewReader(""), &out, &err}, env: environment{func(name string) (string, bool) {
+	a := &app{name: productName, io: streams{strings.NewReader(""), &out, &err}, env: environment{func(name string) (string, bool) {
 		v, ok := variables[name]
 		return v, ok
 	}}}

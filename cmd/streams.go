@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"sync"
 
 	"golang.org/x/term"
@@ -50,14 +51,17 @@ func bare(w any) any {
 		return bare(s.Writer)
 	case above:
 		return bare(s.stream)
+	case renamer:
+		return bare(s.Writer)
 	}
 	return w
 }
 
-// child is stdout for a program that is started.
-func (s streams) child() io.Writer {
-	w, _ := bare(s.out).(io.Writer) // it is one
-	return w
+// lend gives the streams to a program that is started.
+func (s streams) lend(c *exec.Cmd) {
+	c.Stdin = s.in
+	c.Stdout, _ = bare(s.out).(io.Writer) // they are writers
+	c.Stderr, _ = bare(s.err).(io.Writer)
 }
 
 // say writes one line on stderr. Text from outside in it is made harmless: it cannot make lines

@@ -26,6 +26,7 @@ type traits struct {
 	download    time.Duration // what an update takes until the program is swapped
 	rollsBack   bool          // an update fails at its end
 	installs    string        // the version that an update brings; "": the one asked for
+	last        bool          // it goes last
 	broker      int
 }
 
