@@ -60,7 +60,7 @@ var sittings = map[string]sitting{
 	"docs/runs.md": {edits: [][2]string{
 		{"--batch 1,10,5%", "--batch 1,10,50% --batch-sleep 0"}, {"fleetctl runs watch $id ", "fleetctl runs watch $id & "},
 	}},
-	"docs/shared.md": {lab: lab.Options{Streams: true}},
+	"docs/shared.md":  {lab: lab.Options{Streams: true}},
 	"cmd/apply.go":    {setup: "fleetctl req choria_provision restart token=@token -F role=db --save-plan restart.plan"},
 	"cmd/jwt.go":      {setup: "cp issuer.seed signer.pem", edits: [][2]string{{"@/run/secrets/token", "@token"}}},
 	"cmd/jwt_view.go": {setup: "fleetctl jwt provisioning client.jwt issuer.seed --urls nats://provision.example.net:4222 --default --token s3cret; cp client.jwt provisioning.jwt"},
