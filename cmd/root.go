@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,6 +86,13 @@ Try it on a practice fleet, on this machine alone:
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok { // pflag prints the value and its own text before ours
 			err = fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
+			if number, ok := errors.AsType[*strconv.NumError](err); ok { // of a flag of pflag's own
+				kind := "a whole number"
+				if number.Func == "ParseBool" {
+					kind = "true or false"
+				}
+				err = fmt.Errorf("--%s: %q is not %s", wrong.GetFlag().Name, number.Num, kind)
+			}
 		}
 		return usage(err, cmp.Or(unknownFlag(c, err), "see `"+c.CommandPath()+" --help`"))
 	})
