@@ -11,7 +11,7 @@ DATE     ?= $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS   = -s -w -X fleetctl/cmd.version=$(VERSION) -X fleetctl/cmd.commit=$(COMMIT) -X fleetctl/cmd.date=$(DATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint format vet cross fix staticcheck race test chaos mutants picture demo bench perf fuzz build bin/share install uninstall release-check clean
+.PHONY: help check lint format vet cross fix staticcheck race test chaos mutants picture demo bench perf soak fuzz build bin/share install uninstall release-check clean
 
 # Where `make install` writes: DESTDIR is put before every path, for packagers.
 PREFIX   ?= /usr/local
@@ -74,6 +74,9 @@ bench: ## All benchmarks
 
 perf: ## What fleetctl costs beside choria (on the PATH, or CHORIA) and a bare NATS client: NODES=20000 ROUNDS=5 CASES="ping discover inventory restart start"
 	.ci/perf
+
+soak: ## NODES (100000) nodes of a lab rolling for DURATION (1h): memory, open files and goroutines of the run stay flat; about 1 GB
+	bash -o pipefail -c "go test . -run 'TestSoak$$' -soak $(or $(DURATION),1h) -soak-nodes $(or $(NODES),100000) -count=1 -timeout 0 -v | grep -v '=== '"
 
 fuzz: ## Each fuzz target for FUZZTIME (10s)
 	@set -e; for pkg in $$(go list ./...); do \

@@ -63,11 +63,7 @@ var sittings = map[string]sitting{
 		// The run waits for the lines that pause and continue it.
 		{"--batch 10 --detach", "--batch 10 --gate 'test -f continued || exit 75' --gate-every 1s --detach"}, {"fleetctl runs continue $id", "touch continued; fleetctl runs continue $id"},
 	}},
-	"docs/shared.md": {lab: lab.Options{Streams: true}, codes: [][2]string{{"runs forget", "2"}}}, // no node counts
-	"docs/upgrade.md": {
-		lab:   lab.Options{Version: "0.28.0", Upgradable: lab.Amount{N: 4}, ProvisionVersion: "0.29.4", ProvisionAfter: 100 * time.Millisecond},
-		edits: [][2]string{{"--batch 5,5%,20% --batch-sleep 60", "--batch 5,5%,20% --batch-sleep 0"}},
-	},
+	"docs/shared.md":  {lab: lab.Options{Streams: true}, codes: [][2]string{{"runs forget", "2"}}}, // no node counts
 	"cmd/apply.go":    {setup: "fleetctl req choria_provision restart token=@token -F role=db --save-plan restart.plan"},
 	"cmd/jwt.go":      {setup: "cp issuer.seed signer.pem", edits: [][2]string{{"@/run/secrets/token", "@token"}}},
 	"cmd/jwt_view.go": {setup: "fleetctl jwt provisioning client.jwt issuer.seed --urls nats://provision.example.net:4222 --default --token s3cret; cp client.jwt provisioning.jwt"},

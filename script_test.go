@@ -19,13 +19,19 @@ import (
 func TestMain(m *testing.M) {
 	programs := map[string]func(){"fleetctl-parse": parseOnly}
 	for _, name := range programNames {
-		programs[name] = func() { os.Exit(cmd.Main(os.Args[1:])) }
+		programs[name] = func() {
+			beforeMain()
+			os.Exit(cmd.Main(os.Args[1:]))
+		}
 	}
 	if programs[filepath.Base(os.Args[0])] == nil {
 		waitSideBySide()
 	}
 	testscript.Main(m, programs)
 }
+
+// beforeMain runs in the process of the program, before its Main: the soak takes its samples there.
+var beforeMain = func() {}
 
 // programNames are the names of the program.
 var programNames = []string{"fleetctl", "choria-fleetctl"}

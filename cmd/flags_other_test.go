@@ -40,6 +40,7 @@ func labFlags() flagTable[labOptions] {
 			{"--provisioner=false", func(o *labOptions) { o.provision, o.lab.ProvisionAfter = false, -1 }},
 			{"--provision-version 0.29.4", func(o *labOptions) { o.lab.ProvisionVersion = "0.29.4" }},
 			{"--silent 2%", func(o *labOptions) { o.lab.Faults.Silent = lab.Amount{N: 2, Percent: true} }},
+			{"--silent rack=fra1-r01", func(o *labOptions) { o.lab.Faults.Silent = lab.Amount{Fact: "rack", Value: "fra1-r01"} }},
 			{"--refuse 1", func(o *labOptions) { o.lab.Faults.Refuse = lab.Amount{N: 1} }},
 			{"--slow 1", func(o *labOptions) { o.lab.Faults.Slow = lab.Amount{N: 1} }},
 			{"--no-return 1", func(o *labOptions) { o.lab.Faults.NoReturn = lab.Amount{N: 1} }},

@@ -57,7 +57,9 @@ func stepRows() []flagRow[requested] {
 		row("--confirm-each", func(r *run.Request) { r.Pace.ConfirmEach = run.Wish{On: true, Set: true} }),
 		{"--within always", func(o *requested) { o.Request.Pace.Hours.Set = true }},
 		row("--not-since 24h", func(r *run.Request) { r.Pace.NotSince = given(24 * time.Hour) }),
-		row("--outside stop", func(r *run.Request) { r.Pace.Hours.Outside = run.OutsideStop }),
+		row("--within 22:00-04:00␣UTC --outside stop", func(r *run.Request) {
+			r.Pace.Hours = run.Hours{Within: "22:00-04:00 UTC", Set: true, Outside: run.OutsideStop}
+		}),
 		row("--batch-sleep 5m", func(r *run.Request) { r.Pace.Sleep = given(5 * time.Minute) }),
 		row("--batch-sleep 0", func(r *run.Request) { r.Pace.Sleep = given(0) }),
 		row("--reply-timeout 7", func(r *run.Request) { r.Pace.ReplyTimeout = given(7 * time.Second) }),

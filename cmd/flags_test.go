@@ -44,7 +44,11 @@ func (ft flagTable[O]) seen(t *testing.T, set setFlags, args string) (got O, glo
 		root.AddCommand(parent)
 	}
 	parent.AddCommand(c)
-	root.SetArgs(strings.Fields(ft.command + " " + ft.words + " " + args))
+	words := strings.Fields(ft.command + " " + ft.words + " " + args)
+	for i := range words {
+		words[i] = strings.ReplaceAll(words[i], "␣", " ")
+	}
+	root.SetArgs(words)
 	if err := root.ExecuteContext(t.Context()); err != nil || calls != 1 {
 		t.Errorf("%s %s %s: the work was begun %d times, %v", ft.command, ft.words, args, calls, err)
 	}

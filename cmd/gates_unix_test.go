@@ -167,6 +167,7 @@ func TestGateRefusals(t *testing.T) {
 	refused(t, noBroker(t), []refusal{
 		{args: ping + "--gate-promql up", says: "needs the address of a Prometheus server"},
 		{args: ping + "--gate-promql up --prometheus ftp://x", says: "not a URL"},
+		{args: ping + "--gate-promql up --prometheus http://[::1", says: "not a URL"},
 		{args: ping + "--gate-promql up --prometheus http://me:secret@x", says: "put the address into the settings"},
 		{args: "req choria_registry names plugin_type=agent --gate true", says: "is a service"},
 	})

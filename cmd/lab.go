@@ -45,6 +45,7 @@ func newLab(a *app, do func(context.Context, *app, labOptions) error) *cobra.Com
 		Long: `lab runs a broker and a fleet of simulated Choria servers in this process, on loopback only, with throwaway
 certificates (protocol 1) or an organization issuer and tokens (protocol 2). They speak the real protocol, and do what
 real servers do: check tokens and signatures, reply first and act later, restart, go into provisioning, stay down.
+Faults take a count, a share, or all nodes with a fact: --silent 3, --silent 5%, --silent rack=fra1-r01.
 
 With a command, lab runs it against the fleet and ends with its exit code: FLEETCTL_CONFIG names the fleet's client
 configuration, and ` + "`fleetctl`" + ` on the command's PATH is this very program. Without one, lab stays up until Ctrl-C.`,

@@ -35,7 +35,12 @@ func newPing(a *app, do func(context.Context, *app, pingOptions) error) *cobra.C
 		Example: `  fleetctl ping
   fleetctl ping -F country=mt --graph`,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return do(c.Context(), a, o) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if c.Flags().Changed("expect") && o.expect < 1 { // a gate that computed 0 must not pass
+				return usage(fmt.Errorf("--expect %d is always met", o.expect), "leave it out to expect nothing")
+			}
+			return do(c.Context(), a, o)
+		},
 	}
 	f := c.Flags()
 	o.addFilter(f)

@@ -46,6 +46,10 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 	const restart, ping = "req choria_provision restart token=t0ken ", "req rpcutil ping "
 	refused(t, nil, []refusal{
 		{args: restart + "--nodes", more: []string{""}, says: "--nodes has an empty value", hint: "is a variable unset?"},
+		{args: restart + "--within", more: []string{" "}, says: "--within has an empty value", hint: "is a variable unset?"},
+		{args: restart + "--outside stop", says: "--outside without hours", hint: "add --within HOURS"},
+		{args: restart + "--outside sleep --within", more: []string{"01:00-02:00 UTC"}, says: `cannot behave as --outside "sleep"`, hint: "use wait or stop"},
+		{args: restart + "--batch", more: []string{" \t"}, says: "--batch has an empty value"},
 		{args: restart + "--limit", more: []string{""}, says: "--limit has an empty value"},
 		{args: restart + "--batch", more: []string{""}, says: "--batch has an empty value"},
 		{args: restart + "--expect-file", more: []string{""}, says: "--expect-file has an empty value"},
@@ -115,6 +119,10 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 		{args: ping + "-S", more: []string{"1 + 1"}, says: "-S"},
 		{args: ping + "-I web[1-", says: `-I "web[1-": node set: position`, hint: "web[01-12].example.net"},
 		{args: "ping -I /web[01]", says: "regex needs a slash at both ends"},
+		{args: "ping --expect -1", says: "--expect -1 is always met", hint: "leave it out"},
+		{args: "ping --expect 0", says: "--expect 0 is always met"},
+		{args: "ping --expect x", says: `--expect: "x" is not a whole number`},
+		{args: "inventory --upgradable=maybe", says: `--upgradable: "maybe" is not true or false`},
 		{args: "ping --silent --no-silent", says: "--silent and --no-silent exclude each other"},
 		{args: "ping --discovery-timeout 1", says: "unknown flag"},
 		{args: "discover --discovery-timeout 0", says: "finds no node"},
@@ -211,6 +219,7 @@ func TestInputsAndConfigurationAreRefusedBeforeTheNetwork(t *testing.T) {
 	const restart = "req choria_provision restart "
 	refused(t, noBroker(t), []refusal{
 		{args: restart, says: "token", hint: " "},
+		{args: restart + "token=t0ken --lock-wait 1m", says: "--lock-wait without a lock", hint: "add --lock NAME"},
 		{args: restart + "token=", says: "token"},
 		{args: restart + "token=t0ken splay=-1", says: "splay"},
 		{args: restart + "token=t0ken splay=601", says: "splay"},

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -84,6 +86,13 @@ Try it on a practice fleet, on this machine alone:
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok { // pflag prints the value and its own text before ours
 			err = fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
+			if number, ok := errors.AsType[*strconv.NumError](err); ok { // of a flag of pflag's own
+				kind := "a whole number"
+				if number.Func == "ParseBool" {
+					kind = "true or false"
+				}
+				err = fmt.Errorf("--%s: %q is not %s", wrong.GetFlag().Name, number.Num, kind)
+			}
 		}
 		return usage(err, cmp.Or(unknownFlag(c, err), "see `"+c.CommandPath()+" --help`"))
 	})
@@ -123,11 +132,11 @@ func (g *globalFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&g.insecureSigner, "insecure-signer", false, "do not verify the certificate of request signer and login service (every run prints a warning)")
 }
 
-// emptyFlag refuses a flag with an empty value: --nodes "$FILE" with an unset variable must not mean every node. Flags
-// that may be repeated have their own message.
+// emptyFlag refuses a flag whose value is empty or blank: --nodes "$FILE" with an unset variable must not mean every node, and
+// --within " " not every hour. Flags that may be repeated have their own message.
 func emptyFlag(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
-		if _, list := f.Value.(pflag.SliceValue); !list && f.Value.String() == "" && err == nil {
+		if _, list := f.Value.(pflag.SliceValue); !list && strings.TrimSpace(f.Value.String()) == "" && err == nil {
 			err = usage(fmt.Errorf("--%s has an empty value", f.Name), "is a variable unset? Leave the flag out to run without it")
 		}
 	})

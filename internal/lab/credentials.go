@@ -30,7 +30,7 @@ const (
 	// operatorName is privileged: any caller id may use its certificate, so that the
 	// lab works whatever USER is.
 	operatorName = "operator.privileged.mcollective"
-	bobName      = "bob.mcollective" // another operator, of a lab with streams
+	bobName      = "bob.mcollective" // another operator: in v1 of a lab with streams only, as its key takes a while
 	validity     = 10 * 365 * 24 * time.Hour
 )
 
@@ -159,6 +159,9 @@ func (c *credentials) makeTokens(o Options) error {
 			Permissions: security.ClientPermissions{FleetManagement: true, EventsViewer: true, ElectionUser: true, Provisioner: true},
 		},
 	}
+	bob := callers["operator"] // for approvals
+	bob.CallerID = "choria=bob"
+	callers["bob"] = bob
 	if o.Streams {
 		streamCallers(callers)
 	}

@@ -118,14 +118,23 @@ func (b *blueprint) furnish(o Options, rng *rand.Rand, index int) {
 	b.facts, _ = json.Marshal(tree)
 }
 
-// assign chooses exact numbers of upgradable and of faulty nodes; faults are disjoint.
+// assign chooses exact numbers of upgradable and of faulty nodes, and those with a fact; faults are disjoint.
 func assign(fleet []blueprint, o Options, rng *rand.Rand) {
 	for _, i := range rng.Perm(len(fleet))[:o.Upgradable.Of(len(fleet))] {
 		fleet[i].upgradable = true
 	}
 	order := rng.Perm(len(fleet))
+	for _, i := range order {
+		fleet[i].upgradable = fleet[i].upgradable || fleet[i].meant(o.Upgradable)
+		for _, f := range o.Faults.list() {
+			if fleet[i].fault == NoFault && fleet[i].meant(f.amount) {
+				fleet[i].fault = f.fault
+			}
+		}
+	}
+	order = slices.DeleteFunc(order, func(i int) bool { return fleet[i].fault != NoFault })
 	for _, f := range o.Faults.list() {
-		count := f.amount.Of(len(fleet))
+		count := min(f.amount.Of(len(fleet)), len(order))
 		if f.fault >= UpdateLate {
 			slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(later(fleet[a]), later(fleet[b])) })
 		}
@@ -134,6 +143,34 @@ func assign(fleet []blueprint, o Options, rng *rand.Rand) {
 		}
 		order = order[count:]
 	}
+}
+
+// meant reports whether an amount names a fact that the node has.
+func (b *blueprint) meant(a Amount) bool {
+	return a.Fact != "" && fmt.Sprint(b.fact(a.Fact)) == a.Value
+}
+
+// assigned refuses a fleet that is not what was asked for: no node has the fact, or too few nodes are left.
+func assigned(fleet []blueprint, o Options) error {
+	nodes, meant := make(map[Fault]int), 0
+	for i := range fleet {
+		nodes[fleet[i].fault]++
+		if fleet[i].meant(o.Upgradable) {
+			meant++
+		}
+	}
+	if o.Upgradable.Fact != "" && meant == 0 {
+		return fmt.Errorf("upgradable %s: no node of this fleet has that fact", o.Upgradable)
+	}
+	for _, f := range o.Faults.list() {
+		switch got := nodes[f.fault]; {
+		case f.amount.Fact != "" && got == 0:
+			return fmt.Errorf("fault %s of %s: no node of this fleet has that fact, or these have another fault", f.fault, f.amount)
+		case got < f.amount.Of(len(fleet)):
+			return fmt.Errorf("fault %s of %s: only %d nodes are left for it; each node has one fault at most", f.fault, f.amount, got)
+		}
+	}
+	return nil
 }
 
 // later is the rank of a node in the choice of nodes whose update fails.

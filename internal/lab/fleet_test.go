@@ -30,7 +30,7 @@ func TestAmountCountsNodes(t *testing.T) {
 			t.Errorf("%q of %d is %d, want %d", tt.text, tt.total, got, tt.want)
 		}
 	}
-	for _, text := range []string{"x", "-1", "-1%", "101%", "1.5", "%", "NaN%", "Inf%", "1e3", " 1", "99999999999"} {
+	for _, text := range []string{"x", "-1", "-1%", "101%", "1.5", "%", "NaN%", "Inf%", "1e3", " 1", "99999999999", "=", "rack=", "=r1"} {
 		if a, err := ParseAmount(text); err == nil {
 			t.Errorf("%q was read as %v", text, a)
 		}
@@ -38,7 +38,7 @@ func TestAmountCountsNodes(t *testing.T) {
 }
 
 func FuzzParseAmount(f *testing.F) {
-	for _, text := range []string{"", "3", "5%", "0.001%", "100%", "1e-9%"} {
+	for _, text := range []string{"", "3", "5%", "0.001%", "100%", "1e-9%", "rack=fra1-r01"} {
 		f.Add(text, 50)
 	}
 	f.Fuzz(func(t *testing.T, text string, total int) {
@@ -49,10 +49,48 @@ func FuzzParseAmount(f *testing.F) {
 		if got := a.Of(total); got < 0 || got > max(total, 0) {
 			t.Errorf("%q of %d is %d", text, total, got)
 		}
-		if again, err := ParseAmount(a.String()); err != nil || math.Abs(again.N-a.N) > 0 || again.Percent != a.Percent {
+		if again, err := ParseAmount(a.String()); err != nil || math.Abs(again.N-a.N) > 0 || again.Percent != a.Percent || again.Fact != a.Fact || again.Value != a.Value {
 			t.Errorf("%q becomes %q, which is %v, %v", text, a, again, err)
 		}
 	})
+}
+
+// A fault of a whole rack has exactly its nodes, and counts take theirs from the others.
+func TestFaultsByAFact(t *testing.T) {
+	o := Options{Nodes: 40, Seed: 3, Upgradable: Amount{Fact: "site", Value: "nyc1"}, Faults: Faults{
+		Silent: Amount{Fact: "rack", Value: "fra1-r01"}, Refuse: Amount{N: 50, Percent: true}, UpdateFail: Amount{Fact: "os.family", Value: "Debian"},
+	}}.withDefaults()
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	refusing := 0
+	for _, b := range design(o) {
+		if b.upgradable != (b.site.name == "nyc1") {
+			t.Errorf("%s in %s: upgradable is %v", b.identity, b.site.name, b.upgradable)
+		}
+		if (b.fault == Silent) != (b.rack == "fra1-r01") {
+			t.Errorf("%s in %s has the fault %q", b.identity, b.rack, b.fault)
+		}
+		if b.fault != Silent && (b.fault == UpdateFail) != (b.fact("os.family") == "Debian") {
+			t.Errorf("%s of %v has the fault %q", b.identity, b.fact("os.family"), b.fault)
+		}
+		if b.fault == Refuse {
+			refusing++
+		}
+	}
+	if refusing != 20 {
+		t.Errorf("%d nodes refuse, want 20", refusing)
+	}
+	for want, wrong := range map[string]Options{
+		"no node of this fleet has that fact": {Faults: Faults{Silent: Amount{Fact: "rack", Value: "nowhere"}}},
+		"upgradable rack=nowhere":             {Upgradable: Amount{Fact: "rack", Value: "nowhere"}},
+		"nodes are left for it":               {Faults: Faults{Slow: Amount{Fact: "kernel", Value: "Linux"}, Refuse: Amount{N: 1}}},
+		"only servers of protocol 2":          {Faults: Faults{Expiring: Amount{Fact: "site", Value: "nyc1"}}},
+	} {
+		if err := wrong.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", wrong.Faults, err, want)
+		}
+	}
 }
 
 func TestStatesAndFaultsHaveNames(t *testing.T) {

@@ -95,13 +95,13 @@ func (n *node) beat(process int, e choria.Event, in time.Duration) {
 
 // provisionItself is the built-in provisioner. A node that no other provisioner has taken is upgraded first, when it allows
 // that and has another version than the provisioner wants; it then comes back in provisioning mode. Else it is
-// configured, and restarted.
+// configured, and restarted. An upgrade that fails does not keep a node from being configured.
 func (n *node) provisionItself(process int) {
 	wanted := n.lab.options.ProvisionVersion
 	n.mu.Lock()
 	// A node that has lost its identity needs a new one, which only a true provisioner gives.
 	mine := n.process == process && !n.adopted && !n.busy && !n.stripped
-	upgrade := mine && wanted != "" && n.upgradable && n.version != wanted
+	upgrade := mine && wanted != "" && n.upgradable && n.version != wanted && n.fault != UpdateFail
 	if mine {
 		n.busy, n.configured = true, !upgrade
 	}

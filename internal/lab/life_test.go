@@ -216,6 +216,23 @@ func TestProvisionerUpgradesThoseThatAllowIt(t *testing.T) {
 	})
 }
 
+func TestANodeWhoseUpgradeFailsIsConfiguredWithItsOldVersion(t *testing.T) {
+	o := Options{Nodes: 2, Version: "0.28.0", Upgradable: Amount{N: 2}, ProvisionVersion: "0.29.4", Faults: Faults{UpdateFail: Amount{N: 2}}}
+	inVirtualTime(t, o, func(t *testing.T, l *Lab, c *client) {
+		node := l.Nodes()[0].Identity
+		event := c.watch()
+		c.one(node, "choria_provision", "reprovision", `{"token":"s3cret"}`)
+		for _, want := range []string{"shutdown", "startup", "provisioned", "shutdown", "startup"} {
+			if e := event(); e.Type != want {
+				t.Errorf("event %s, want %s", e.Type, want)
+			}
+		}
+		if after, _ := l.Node(node); after.Version != "0.28.0" || after.State != Up {
+			t.Errorf("came back as %s in state %s, want its old version", after.Version, after.State)
+		}
+	})
+}
+
 func TestProvisionerLeavesTheNewVersionAlone(t *testing.T) {
 	o := Options{Nodes: 2, Version: "0.29.4", Upgradable: Amount{N: 100, Percent: true}, ProvisionVersion: "0.29.4"}
 	inVirtualTime(t, o, func(t *testing.T, l *Lab, c *client) {

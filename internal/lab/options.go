@@ -10,25 +10,33 @@ import (
 	"time"
 )
 
-// Amount is a number of nodes of a fleet: a count or a share. The zero
-// value means none.
+// Amount defines which nodes of a fleet are meant: a count, a share, or all nodes with a fact.
+// The zero value means none.
 type Amount struct {
 	// N is the count, or the percentage when Percent is true.
 	N float64
 	// Percent makes N a share of the fleet.
 	Percent bool
+	// Fact, when set, means all nodes whose fact has this Value.
+	Fact, Value string
 }
 
-// ParseAmount reads "12" or "2.5%". The empty text is the zero Amount.
+// ParseAmount reads "12", "2.5%" or "rack=fra1-r01". The empty text is the zero Amount.
 func ParseAmount(text string) (Amount, error) {
 	if text == "" {
 		return Amount{}, nil
+	}
+	if fact, value, ok := strings.Cut(text, "="); ok {
+		if fact == "" || value == "" {
+			return Amount{}, fmt.Errorf("amount %q: want FACT=VALUE such as rack=fra1-r01", text)
+		}
+		return Amount{Fact: fact, Value: value}, nil
 	}
 	number, percent := strings.CutSuffix(text, "%")
 	if !percent {
 		n, err := strconv.ParseUint(number, 10, 31)
 		if err != nil {
-			return Amount{}, fmt.Errorf("amount %q: want a count such as 3 or a share such as 5%%", text)
+			return Amount{}, fmt.Errorf("amount %q: want a count such as 3, a share such as 5%%, or nodes such as rack=fra1-r01", text)
 		}
 		return Amount{N: float64(n)}, nil
 	}
@@ -39,8 +47,8 @@ func ParseAmount(text string) (Amount, error) {
 	return Amount{N: share, Percent: true}, nil
 }
 
-// Of returns how many of total nodes the amount means: shares are rounded up, and
-// the result is never above total.
+// Of returns how many of total nodes a count or a share means: shares are rounded up, and
+// the result is never above total. It is 0 for nodes with a fact.
 func (a Amount) Of(total int) int {
 	if !(a.N > 0) || total <= 0 {
 		return 0
@@ -59,6 +67,9 @@ func (a Amount) Of(total int) int {
 
 // String returns the text that ParseAmount reads.
 func (a Amount) String() string {
+	if a.Fact != "" {
+		return a.Fact + "=" + a.Value
+	}
 	text := strconv.FormatFloat(a.N, 'f', -1, 64)
 	if a.Percent {
 		return text + "%"
@@ -78,8 +89,8 @@ func (a *Amount) Set(text string) error {
 // Type names the value in a flag's help.
 func (a *Amount) Type() string { return "N|P%" }
 
-// Faults define how many nodes misbehave, and how. The sets are disjoint and chosen by
-// the seed.
+// Faults define how many nodes misbehave, and how. The sets are disjoint. Counts and shares are
+// chosen by the seed among the nodes that have no fault by a fact.
 type Faults struct {
 	// Silent nodes answer everything but choria_provision, and do not act on it.
 	Silent Amount
@@ -150,7 +161,7 @@ type Options struct {
 	FIPS bool
 	// Streams gives the broker JetStream, with the bucket that Choria brokers make. In v2 the
 	// operator's token then has the permission streams_user and may make the bucket FLEETCTL;
-	// client-bob.conf is a second operator, client-streams.conf one who may make no bucket,
+	// client-bob.conf is a second operator (in v2 of every lab), client-streams.conf one who may make no bucket,
 	// client-election.conf one who has only the permission election_user, client-plain.conf
 	// one without any for streams.
 	Streams bool
@@ -197,7 +208,7 @@ func (o Options) Validate() error {
 		return fmt.Errorf("tokens that end %v after the start: want a positive time", o.ExpiringIn)
 	}
 	o = o.withDefaults()
-	if o.Protocol == 1 && o.Faults.Expiring.Of(o.Nodes) > 0 {
+	if e := o.Faults.Expiring; o.Protocol == 1 && (e.Of(o.Nodes) > 0 || e.Fact != "") {
 		return errors.New("expiring tokens: only servers of protocol 2 have tokens")
 	}
 	if o.Protocol == 1 && o.FIPS {
@@ -215,6 +226,16 @@ func (o Options) Validate() error {
 	}
 	if sum > o.Nodes {
 		return fmt.Errorf("faults for %d nodes in a lab of %d: each node has one fault at most", sum, o.Nodes)
+	}
+	return o.checkFacts()
+}
+
+// checkFacts refuses amounts by a fact that no node has. Without such amounts no fleet is laid out.
+func (o Options) checkFacts() error {
+	for _, a := range append(o.Faults.list(), faultAmount{amount: o.Upgradable}) {
+		if a.amount.Fact != "" {
+			return assigned(design(o), o)
+		}
 	}
 	return nil
 }

@@ -31,21 +31,55 @@ func secretsAgain(names []string) string {
 	return again.String()
 }
 
+// hopeless are parts of the reasons of nodes that a retry never sends to or cannot help, and what the hint says of them. The
+// request has had its effect there, or the host must be repaired first (docs/protocol.md, choria_provision).
+var hopeless = []struct{ part, hint string }{
+	{"rollback also failed, server in broken state", "a retry cannot help %s without a program on the disk: repair the host before anything restarts it"},
+	{"came back unprovisioned", "a retry cannot help %s that came back unprovisioned: see the provisioner and its token"},
+	{"started again, but ", "a retry sends nothing to %s that started again, and not as demanded: remove the cause, then name them in a new run"},
+}
+
+// pastRetry counts the nodes that failed and that a retry cannot help, by their row of hopeless.
+func pastRetry(s batch.Summary) []int {
+	counts := make([]int, len(hopeless))
+	if s.States.Failed() == 0 {
+		return counts
+	}
+	for r := range s.Results() {
+		if r.State != batch.Refused && r.State != batch.Unverified {
+			continue
+		}
+		for i, h := range hopeless {
+			if strings.Contains(r.Reason, h.part) {
+				counts[i]++
+				break
+			}
+		}
+	}
+	return counts
+}
+
 // printHint prints the run's id and the command to type next.
 func (l *Live) printHint(r run.Result) {
 	if r.ID == "" {
 		return
 	}
-	again := secretsAgain(r.Secrets)
+	again, failed := secretsAgain(r.Secrets), r.Summary.States.Failed()
+	for i, n := range pastRetry(r.Summary) {
+		if n > 0 {
+			failed -= n
+			l.say("hint: "+hopeless[i].hint, plain.Count(n, "node"))
+		}
+	}
 	switch s := r.Summary; {
 	case s.Open > 0:
 		l.say("hint: %s", ToResume(r.ID, r.Secrets))
-	case s.States.Failed()+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
+	case failed+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
 		var which strings.Builder
 		for _, state := range []struct {
 			nodes int
 			flag  string
-		}{{s.States.Failed(), " --failed"}, {s.States.Of(batch.NoReply), " --no-reply"}, {s.States.Of(batch.Absent), " --absent"}} {
+		}{{failed, " --failed"}, {s.States.Of(batch.NoReply), " --no-reply"}, {s.States.Of(batch.Absent), " --absent"}} {
 			if state.nodes > 0 {
 				which.WriteString(state.flag)
 			}

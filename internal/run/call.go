@@ -143,6 +143,9 @@ func prepare(ctx context.Context, c Context, r Request) (*call, error) {
 	if err := (demand{j}).checkVersion(); err != nil {
 		return nil, err
 	}
+	if err := (sharing{j}).checkWait(); err != nil {
+		return nil, err
+	}
 	return j, gatekeeping{j}.open()
 }
 

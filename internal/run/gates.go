@@ -60,7 +60,7 @@ func (g Gates) validate(r Request) error {
 		case strings.TrimSpace(text) == "":
 			return usage(errors.New("a gate is empty"), "is a variable unset?")
 		case text == noGates:
-			return usage(errors.New("--gate none is for resumes of runs with gates"), "")
+			return usage(errors.New("--gate none is for resumes of runs with gates"), "leave it out to run without gates")
 		case strings.Contains(text, secret.Redacted):
 			return usage(fmt.Errorf("the record has gate %q without its secret", text), "give the gates again with --gate, or leave them out with --gate none")
 		}
@@ -135,7 +135,7 @@ func (c gatekeeping) scrubbed(texts []string) []string {
 func (c gatekeeping) server() gate.ServerOptions {
 	own := gate.ServerOptions(c.Settings.Prometheus)
 	other := gate.ServerOptions{URL: c.req.Gates.Server}
-	if other.URL == "" || other.Name() == own.Name() {
+	if other.URL == "" || own.URL != "" && other.Name() == own.Name() {
 		return own
 	}
 	return other

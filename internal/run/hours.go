@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,10 +14,15 @@ func (h Hours) validate() error {
 		return usage(fmt.Errorf("--within: %w", err), "such as 'Mon-Fri 01:00-05:00 Europe/Malta'; several with a semicolon; always for no limit")
 	}
 	switch h.Outside {
-	case "", OutsideWait, OutsideStop:
+	case "":
+		return nil
+	case OutsideWait, OutsideStop:
+		if h.Within == "" {
+			return usage(errors.New("--outside without hours: the run is never outside of them"), "add --within HOURS")
+		}
 		return nil
 	}
-	return usage(fmt.Errorf("--outside %q", h.Outside), "use wait or stop")
+	return usage(fmt.Errorf("cannot behave as --outside %q", h.Outside), "use wait or stop")
 }
 
 // hoursSentence reports in the plan when batches may begin.

@@ -116,7 +116,7 @@ func TestThePlanReportsTheHours(t *testing.T) {
 }
 
 func TestHoursWithoutAMeaningAreRefused(t *testing.T) {
-	for _, h := range []Hours{{Within: "at night"}, {Outside: "sleep"}} {
+	for _, h := range []Hours{{Within: "at night"}, {Within: nightly, Outside: "sleep"}, {Outside: OutsideStop}, {Set: true, Outside: OutsideWait}} {
 		r := ping()
 		if r.Pace.Hours = h; r.Validate() == nil {
 			t.Errorf("%+v is accepted", h)

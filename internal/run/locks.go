@@ -53,6 +53,14 @@ func (c sharing) lockNames() []string {
 	return slices.Compact(names)
 }
 
+// checkWait refuses a time to wait for a lock where there is none.
+func (c sharing) checkWait() error {
+	if c.req.Shared.Wait.Set && len(c.lockNames()) == 0 {
+		return usage(errors.New("--lock-wait without a lock"), "add --lock NAME")
+	}
+	return nil
+}
+
 // sharing is a call as one that shares with the runs of other operators.
 type sharing struct{ *call }
 

@@ -264,7 +264,7 @@ func (r *Request) keepPace(p batch.Progress) {
 	if !r.Pace.Hours.Set {
 		r.Pace.Hours.Within = pace.Within
 	}
-	if r.Pace.Hours.Outside == "" && pace.StopOutside {
+	if r.Pace.Hours.Outside == "" && pace.StopOutside && r.Pace.Hours.Within != "" {
 		r.Pace.Hours.Outside = OutsideStop
 	}
 	keepRules(&r.Rules, rules)

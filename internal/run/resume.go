@@ -80,7 +80,6 @@ func differences(r Request, p batch.Progress) []string {
 	add(r.Pace.ReplyTimeout.Set, "--reply-timeout", r.Pace.ReplyTimeout.D, pace.ReplyTimeout)
 	add(r.Pace.Deadline.Set, "--deadline", r.Pace.Deadline.D, pace.Deadline)
 	add(r.Pace.NotSince.Set, "--not-since", r.Pace.NotSince.D, rules.NotSince)
-	add(r.Pace.NotSince.Set, "--not-since", r.Pace.NotSince.D, rules.NotSince)
 	add(r.Pace.Hours.Set, "--within", r.Pace.Hours.Within, pace.Within)
 	add(r.Pace.ConfirmEach.Set, "--confirm-each", r.Pace.ConfirmEach.On, pace.ConfirmEach)
 	add(!r.Rules.MaxFailed.IsZero(), "--max-failed", r.Rules.MaxFailed, rules.MaxFailed)

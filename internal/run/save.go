@@ -30,8 +30,8 @@ func (s Saving) validate(r Request) error {
 		return nil
 	case s.Life.Set && (s.Life.D < time.Minute || s.Life.D > saved.LongestLife):
 		return usage(fmt.Errorf("--plan-expires %s: a plan lives for a minute at least, and %s at most", s.Life.D, saved.LongestLife), "")
-	case r.ReplyTo != "", r.Record.Off, r.Record.Resume:
-		return usage(errors.New("--save-plan excludes --reply-to, --no-journal and --resume"), "")
+	case r.ReplyTo != "", r.Record.Off, r.Record.Resume, r.Detach:
+		return usage(errors.New("--save-plan excludes --reply-to, --no-journal, --resume and --detach: nothing is run"), "`fleetctl apply` takes --detach")
 	}
 	if _, err := os.Lstat(s.File); !errors.Is(err, fs.ErrNotExist) {
 		return usage(fmt.Errorf("%s exists: a plan replaces no file", s.File), "name another file")

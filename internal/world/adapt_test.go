@@ -85,8 +85,12 @@ func (p *process) drive(id identity, from batch.Progress) (batch.Summary, error)
 		return batch.Summary{}, fmt.Errorf("%w: %v", errNotStarted, err)
 	}
 	defer a.Close()
+	expr, err := p.s.demands()
+	if err != nil {
+		return batch.Summary{}, err
+	}
 	v := proof.New(proof.Options{
-		Client: client, Collective: collective, Action: proof.Of("choria_provision", p.s.action), Events: wire{p.c},
+		Expr: expr, Client: client, Collective: collective, Action: proof.Of("choria_provision", p.s.action), Events: wire{p.c},
 		Timeout: p.s.verifyTimeout, Settle: p.s.settle, TTL: p.s.ttl,
 	})
 	link, control := make(chan batch.Link, 64), make(chan batch.Control, 16)

@@ -52,7 +52,7 @@ func (n *node) handle(req asked) {
 	case n.traits.denies:
 		n.answer(req, choria.Aborted, "You are not authorized to call this agent or action", nil)
 	case req.Agent == "rpcutil":
-		n.answer(req, choria.OK, "OK", fmt.Appendf(nil, `{"starttime":%d,"version":"0.30.2","pong":%d}`, n.tells, now.Unix()))
+		n.answer(req, choria.OK, "OK", fmt.Appendf(nil, `{"starttime":%d,"version":%q,"pong":%d}`, n.tells, n.runs, now.Unix()))
 	}
 }
 
@@ -67,6 +67,9 @@ func (n *node) provision(req asked) {
 		n.logf("refuses %s (%s)", req.action, short(req.id))
 		n.w.saw("refused")
 		n.answer(req, choria.Aborted, "Incorrect provision token supplied", nil)
+		return
+	case req.action == update:
+		n.update(req)
 		return
 	}
 	delay := time.Duration(2+n.rng.IntN(10)) * time.Second

@@ -143,7 +143,7 @@ const maxLife = 8 * time.Hour
 func play(t *testing.T, s *spec) *world {
 	w := newWorld(s.version, s.action, s.seed)
 	w.noise, w.mute503, w.unjudged, w.within = s.noise, s.mute503, s.unjudged, s.within
-	w.patience.verify, w.patience.silent = s.verifyTimeout, s.ttl+11*time.Second+s.verifyTimeout
+	w.patience.verify, w.patience.silent = s.verifyTimeout, s.ttl+s.pace.LongestDelay+s.verifyTimeout
 	c := &caseRun{t: t, s: s, w: w, id: nullIdentity{version: s.version, slow: s.slowCheck}}
 	if s.real {
 		c.id, w.sign = realIdentity(t, s)

@@ -19,6 +19,9 @@ func healthy(action string, nodes int, sizes ...int) *spec {
 	for _, n := range sizes {
 		s.policy.Sizes = append(s.policy.Sizes, batch.Number(n))
 	}
+	if action == update {
+		s.updates(5 * time.Minute)
+	}
 	return s
 }
 

@@ -157,6 +157,9 @@ func (w *world) judgeConverged(runs []*run, first int, began time.Time) {
 				continue
 			}
 		}
+		if w.action == update && (n.runs != updatedTo || n.traits.download > w.patience.verify) {
+			continue // what a node without the version did is never certain: a download has no longest duration
+		}
 		if w.action == "shutdown" && n.began.After(began) {
 			continue // it is unknown whether our request shut it down before it was started again
 		}

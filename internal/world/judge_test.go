@@ -303,6 +303,9 @@ func (w *world) judgeProof(r *run, p batch.Proof) {
 		if !n.up || n.nursery {
 			return
 		}
+	case update:
+		w.judgeUpdate(n, last)
+		return
 	}
 	for _, s := range n.starts {
 		if s.at.After(last) {

@@ -32,6 +32,9 @@ func (w *world) flies(n *node, r *run, planned bool) bool {
 		if sent := w.sentAt(p.request, n.name).Add(w.patience.silent); sent.Before(over) {
 			over = sent
 		}
+		if w.action == update { // proof is looked for from the sending on
+			over = w.sentAt(p.request, n.name).Add(w.patience.verify)
+		}
 		same := !n.began.After(p.at) // the process that accepted, or none since
 		if same && (n.up || w.action != "shutdown") && time.Now().Before(over) {
 			return true

@@ -23,6 +23,9 @@ type traits struct {
 	announces   string        // instead of the delay: what its reply says
 	tokenEnds   time.Duration // after the beginning; 0: never. v2: restarted later, it goes into provisioning
 	age         time.Duration // of its first process
+	download    time.Duration // what an update takes until the program is swapped
+	rollsBack   bool          // an update fails at its end
+	installs    string        // the version that an update brings; "": the one asked for
 	last        bool          // it goes last
 	broker      int
 }
@@ -41,6 +44,8 @@ type node struct {
 	nursery bool
 	began   time.Time // of this process, our clock
 	tells   int64     // its start time as it tells it: unix seconds, its own clock
+	runs    string    // the version of this process
+	disk    string    // and of the next one
 	busy    bool      // a pending action holds the agent
 	pending string    // the request behind it
 
@@ -48,6 +53,7 @@ type node struct {
 	subscribed bool
 	joined     time.Time // when this subscription began
 	link       int       // changes with every connection
+	left       bool      // it is in another account from its next process on
 	frozen     bool
 	held       []func() // what a frozen process will do
 	cut        bool     // its network is silent
@@ -76,6 +82,7 @@ type start struct {
 	why     string
 	request string // of ours, when it was the cause
 	nursery bool
+	version string
 }
 
 // act is a request that a node carried out.
@@ -102,7 +109,9 @@ func (w *world) addNode(tr traits, seed uint64) *node {
 	n.up, n.gen, n.subscribed = true, 1, true
 	n.began = time.Now().Add(-n.traits.age)
 	n.tells = n.began.Add(n.offset).Unix()
-	n.starts = append(n.starts, start{at: n.began, why: "before the case"})
+	n.disk = firstVersion(w.action)
+	n.runs = n.disk
+	n.starts = append(n.starts, start{at: n.began, why: "before the case", version: n.runs})
 	w.nodes, w.named[n.name] = append(w.nodes, n), n
 	return n
 }
@@ -141,9 +150,9 @@ func (n *node) begin(why, request string) {
 		n.nursery = true
 		n.w.saw("token expired")
 	}
-	n.began = time.Now()
+	n.began, n.runs = time.Now(), n.disk
 	n.tells = n.clock().Unix()
-	n.starts = append(n.starts, start{n.began, why, request, n.nursery})
+	n.starts = append(n.starts, start{n.began, why, request, n.nursery, n.runs})
 	n.logf("starts: %s", why)
 	n.subscribed = false // what a broker may remember of an earlier process reaches nothing
 	n.link++
@@ -168,7 +177,7 @@ func (n *node) finish(why string) {
 
 // join connects to a broker that is up, or tries again with a backoff of 0.5 to 20 s.
 func (n *node) join() {
-	if n.subscribed || n.cut {
+	if n.subscribed || n.cut || n.left {
 		return
 	}
 	b := n.w.standing(n.traits.broker)
@@ -219,7 +228,7 @@ func (n *node) leave(why string) {
 
 func (n *node) publishStartup(component string) {
 	data, err := choria.EncodeEvent(choria.Event{
-		Type: "startup", ID: "01234567-89ab-cdef-0123-456789abcdef", Identity: n.name, Component: component, Version: "0.30.2", Time: time.Unix(n.tells, 0),
+		Type: "startup", ID: "01234567-89ab-cdef-0123-456789abcdef", Identity: n.name, Component: component, Version: n.runs, Time: time.Unix(n.tells, 0),
 	}, false)
 	if err != nil {
 		panic(err)

@@ -56,6 +56,7 @@ func fromSeed(seed uint64) *spec {
 	if chance(r, 0.25) {
 		s.noise = noise{lost: 0.1 * r.Float64(), late: 0.1 * r.Float64(), duplicate: 0.1 * r.Float64(), forged: 0.1 * r.Float64()}
 	}
+	s.randomUpdate()
 	s.randomWindow()
 	s.randomHours()
 	s.randomGates()

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"fleetctl/internal/lab"
+)
+
+var (
+	soakFor     = flag.Duration("soak", 0, "roll the nodes of a lab for so long, and judge whether the program stays as large as it was; 0: not at all")
+	soakNodes   = flag.Int("soak-nodes", 100_000, "nodes of the soak")
+	soakSamples = flag.String("soak-samples", "", "keep the samples of the soak in this file, as CSV")
+)
+
+// samplesFile and samplesEvery are the variables that make the program take samples of itself.
+const samplesFile, samplesEvery = "FLEETCTL_SOAK_SAMPLES", "FLEETCTL_SOAK_EVERY"
+
+func init() {
+	beforeMain = func() {
+		path, every := os.Getenv(samplesFile), os.Getenv(samplesEvery)
+		if path == "" {
+			return
+		}
+		d, err := time.ParseDuration(every)
+		if err != nil {
+			panic(err)
+		}
+		f, err := os.Create(path)
+		if err != nil {
+			panic(err)
+		}
+		go func() { // it ends with the process
+			for begin := time.Now(); ; <-time.After(d) {
+				fmt.Fprintln(f, take(time.Since(begin)))
+			}
+		}()
+	}
+}
+
+// sample is the size of the program at one moment.
+type sample struct {
+	at                          float64 // seconds since its start
+	rss, heap, files, goroutine float64 // MB, live MB after the last collection, counts
+}
+
+// soakRow is one figure of a sample, and how much more of it the last third may have than the first.
+type soakRow struct {
+	name  string
+	of    func(s sample) float64
+	share float64 // of the first third
+	more  float64 // beside the share
+}
+
+// The record of a run in memory grows with what is known of its nodes: 100,000 reasons and times are some 20 MB. What grows with
+// time, and not with nodes, is a leak.
+var soakRows = []soakRow{
+	{"memory (RSS, MB)", func(s sample) float64 { return s.rss }, 1.2, 20},
+	{"live heap (MB)", func(s sample) float64 { return s.heap }, 1.2, 20},
+	{"open files", func(s sample) float64 { return s.files }, 1, 3},
+	{"goroutines", func(s sample) float64 { return s.goroutine }, 1.1, 10},
+}
+
+func (s sample) String() string {
+	return fmt.Sprintf("%.1f,%.1f,%.1f,%.0f,%.0f", s.at, s.rss, s.heap, s.files, s.goroutine)
+}
+
+// take measures this process.
+func take(since time.Duration) sample {
+	s := sample{at: since.Seconds(), goroutine: float64(runtime.NumGoroutine())}
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	s.heap = float64(live[0].Value.Uint64()) / (1 << 20)
+	if status, err := os.ReadFile("/proc/self/status"); err == nil {
+		_, after, _ := strings.Cut(string(status), "VmRSS:")
+		if fields := strings.Fields(after); len(fields) > 0 {
+			kb, _ := strconv.ParseFloat(fields[0], 64)
+			s.rss = kb / 1024
+		}
+	}
+	files, _ := os.ReadDir("/proc/self/fd")
+	s.files = float64(len(files))
+	return s
+}
+
+func readSamples(text string) (out []sample, err error) {
+	for line := range strings.Lines(text) {
+		var s sample
+		if _, err := fmt.Sscanf(line, "%f,%f,%f,%f,%f", &s.at, &s.rss, &s.heap, &s.files, &s.goroutine); err != nil {
+			return nil, fmt.Errorf("sample %q: %w", line, err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// judgeSoak compares the medians of the first and the last third. What the program does before the first minute, and after the
+// last node was begun, belongs to neither: samples are those of the time between.
+func judgeSoak(samples []sample) (table string, err error) {
+	third := len(samples) / 3
+	if third < 5 {
+		return "", fmt.Errorf("%d samples are too few to judge", len(samples))
+	}
+	var faults []error
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-18s %10s %10s %10s\n", "", "first", "last", "largest")
+	for _, row := range soakRows {
+		first, last := median(samples[:third], row.of), median(samples[len(samples)-third:], row.of)
+		largest := 0.0
+		for _, s := range samples {
+			largest = max(largest, row.of(s))
+		}
+		fmt.Fprintf(&b, "%-18s %10.1f %10.1f %10.1f\n", row.name, first, last, largest)
+		if limit := first*row.share + row.more; last > limit {
+			faults = append(faults, fmt.Errorf("%s: %.1f in the last third, %.1f in the first, want %.1f at most", row.name, last, first, limit))
+		}
+	}
+	return b.String(), errors.Join(faults...)
+}
+
+func median(samples []sample, of func(sample) float64) float64 {
+	values := make([]float64, len(samples))
+	for i, s := range samples {
+		values[i] = of(s)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// TestSoak rolls all nodes of a lab in one process, which takes about -soak, with a lock that is renewed all the time.
+func TestSoak(t *testing.T) {
+	if *soakFor == 0 {
+		t.Skip("-soak")
+	}
+	const cycle = 10 // seconds that a healthy node of a lab has a slot, on the average
+	window := max(2, int(float64(*soakNodes)*cycle/soakFor.Seconds()))
+	l, err := lab.Start(t.Context(), lab.Options{Nodes: *soakNodes, Streams: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	f := &fleet{t: t, lab: l, dir: t.TempDir()}
+	var names strings.Builder
+	for _, n := range l.Nodes() {
+		names.WriteString(n.Identity + "\n")
+	}
+	nodes, samples := filepath.Join(f.dir, "nodes"), filepath.Join(f.dir, "samples")
+	if err := os.WriteFile(nodes, []byte(names.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := f.command(t.Context(), "req", "choria_provision", "restart", "--nodes", nodes, "--mode", "rolling", "--canary", "1",
+		"--batch", strconv.Itoa(window), "--lock", "soak", "--deadline", soakFor.String(), "--max-failed", "5%", "--max-no-reply", "5%", "--np",
+		"--state-dir", filepath.Join(f.dir, "state"))
+	c.Env = append(c.Env, samplesFile+"="+samples, samplesEvery+"="+max(time.Second, *soakFor/600).String())
+	log, err := os.Create(filepath.Join(f.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	c.Stdout, c.Stderr = log, log
+	begin := time.Now()
+	err = c.Run()
+	took := time.Since(begin)
+	text, logErr := os.ReadFile(log.Name())
+	if logErr != nil {
+		t.Fatal(logErr)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	t.Logf("%d nodes, a window of %d, %v; the end of its output:\n%s", *soakNodes, window, took.Round(time.Second), strings.Join(lines[max(0, len(lines)-8):], "\n"))
+	// 5 and 6: the time was over before the last node was begun, or proved.
+	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() != 5 && exit.ExitCode() != 6) {
+		t.Errorf("the run: %v", err)
+	}
+	taken, err := os.ReadFile(samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *soakSamples != "" {
+		if err := os.WriteFile(*soakSamples, taken, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	all, err := readSamples(string(taken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge := min(60, took.Seconds()/10)
+	all = slices.DeleteFunc(all, func(s sample) bool { return s.at < edge || s.at > took.Seconds()-edge })
+	table, err := judgeSoak(all)
+	t.Logf("%d samples\n%s", len(all), table)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// The judge of the soak sees a leak of each kind, and no leak in a program that stays as it is.
+func TestTheSoakBites(t *testing.T) {
+	flat := func(i int) sample {
+		return sample{float64(i), 100 + float64(i%5), 60 + float64(i%3), 12, 40 + float64(i%4)}
+	}
+	for name, leak := range map[string]func(s *sample, i float64){
+		"":                 func(*sample, float64) {},
+		"memory (RSS, MB)": func(s *sample, i float64) { s.rss += i },
+		"live heap (MB)":   func(s *sample, i float64) { s.heap += i },
+		"open files":       func(s *sample, i float64) { s.files += i / 10 },
+		"goroutines":       func(s *sample, i float64) { s.goroutine += i / 3 },
+	} {
+		var text strings.Builder
+		for i := range 90 {
+			s := flat(i)
+			leak(&s, float64(i))
+			fmt.Fprintln(&text, s)
+		}
+		samples, err := readSamples(text.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = judgeSoak(samples)
+		if name == "" && err != nil || name != "" && (err == nil || !strings.HasPrefix(err.Error(), name+":") || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("a leak of %q: %v", name, err)
+		}
+	}
+	if own := take(time.Second); own.rss < 1 || own.files < 3 || own.goroutine < 1 {
+		t.Errorf("this process: %v", own)
+	}
+}
