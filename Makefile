@@ -11,7 +11,7 @@ DATE     ?= $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS   = -s -w -X fleetctl/cmd.version=$(VERSION) -X fleetctl/cmd.commit=$(COMMIT) -X fleetctl/cmd.date=$(DATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint format vet cross fix staticcheck race test chaos mutants demo bench perf fuzz build bin/share install uninstall release-check clean
+.PHONY: help check lint format vet cross fix staticcheck race test chaos mutants picture demo bench perf fuzz build bin/share install uninstall release-check clean
 
 # Where `make install` writes: DESTDIR is put before every path, for packagers.
 PREFIX   ?= /usr/local
@@ -62,6 +62,9 @@ chaos: ## The simulated world: SEEDS cases (3000) from seed FROM (0), with a cou
 
 mutants: ## Break the product, one line at a time; its tests must detect each change
 	bash -o pipefail -c "go test ./internal/world -run TestMutants -mutants -count=1 -timeout 30m -v | grep -v -e '=== '"
+
+picture: ## docs/run.svg in README.md: records a run against a lab, in a terminal (Linux)
+	go test . -run 'TestRecordARun$$' -record -count=1 -v
 
 demo: ## The README's quick start
 	bash -euo pipefail -c "$$(.ci/readme-block quick-start)"

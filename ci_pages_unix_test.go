@@ -13,6 +13,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.yaml.in/yaml/v3"
+
+	"fleetctl/internal/lab"
 )
 
 // blocks returns the fenced blocks of a page in one language.
@@ -98,10 +100,12 @@ func TestCIPages(t *testing.T) {
 			}
 		}
 	}
-	const pause = "--batch-sleep 10"
-	script := strings.Replace(texts[0], pause, "--batch-sleep 0", 1)
-	if script == texts[0] {
-		t.Fatalf("the script of %s has no %s", page, pause)
+	script := texts[0]
+	for _, e := range [][2]string{{"--batch-sleep 10", "--batch-sleep 0"}, {"lab --nodes 8", "lab --nodes 2"}} {
+		if !strings.Contains(script, e[0]) {
+			t.Fatalf("the script of %s has no %s", page, e[0])
+		}
+		script = strings.Replace(script, e[0], e[1], 1)
 	}
 	for name, jobs := range map[string]pipeline{"github": githubJobs(t, pages[0]), "gitlab": gitlabJobs(t, pages[1]), "jenkins": jenkinsJobs(t, jenkins[0])} {
 		for _, job := range []string{"plan", "apply", "resume"} {
@@ -112,7 +116,23 @@ func TestCIPages(t *testing.T) {
 		write(name, ciScripts(script, name == "gitlab", jobs))
 	}
 	write("shell", ciScripts(script, true, pipeline{"plan": {"./fleet.sh check", "./fleet.sh drill", "test -f drill/junit.xml", "./fleet.sh plan"}, "apply": {"./fleet.sh apply"}, "resume": {"./fleet.sh resume"}}))
-	testscript.Run(t, scripts(dir))
+	params := scripts(dir)
+	whole := params.Setup
+	params.Setup = func(e *testscript.Env) error {
+		if err := whole(e); err != nil {
+			return err
+		}
+		// Nodes act as soon as real ones may. The resume of a copied record waits for the time to live of its requests, which
+		// is shorter here.
+		f := newFleet(t, lab.Options{Nodes: 8, Protocol: 2, Hasty: true})
+		config, err := os.ReadFile(f.lab.ConfigFile())
+		if err != nil {
+			return err
+		}
+		e.Setenv("FLEETCTL_CONFIG", e.WorkDir+"/client.conf")
+		return os.WriteFile(e.WorkDir+"/client.conf", append(config, "ttl = 5\n"...), 0o600)
+	}
+	testscript.Run(t, params)
 }
 
 // ciScripts play the jobs of a pipeline on a good day, and with a canceled job, in workspaces of their own. Artifacts are copies
@@ -161,7 +181,7 @@ touch out.zip
 cp -R "$ARTIFACTS" out
 -- fleet.sh --
 ` + script + files.String() + "-- drive.sh --\n"
-	const check = `exits 0 fleetctl lab --nodes 8 -- sh -e ./drive.sh
+	const check = `exits 0 sh -e ./drive.sh
 stdout 'Done: 4 verified of 4 nodes'
 grep 'testsuite' %[1]s/out/junit.xml
 grep '4 verified of 4 nodes' %[1]s/out/summary.md

@@ -23,6 +23,7 @@ func TestSignalsEndTheLabAndRemoveItsKeys(t *testing.T) {
 	signal.Notify(hangups, syscall.SIGHUP)
 	t.Cleanup(func() { signal.Stop(hangups) })
 	command := []string{"--", "sh", "-c", `trap 'exit 7' INT TERM HUP; echo ready; while :; do sleep 0.05; done`}
+	parent := []string{"--", "sh", "-c", `sleep 1000 & echo ready; wait`} // its child keeps our pipe open, as long as it lives
 	for _, tt := range []struct {
 		name    string
 		signal  syscall.Signal
@@ -35,6 +36,7 @@ func TestSignalsEndTheLabAndRemoveItsKeys(t *testing.T) {
 		{"hangup with a command", syscall.SIGHUP, command, 7},
 		{"terminate with a command", syscall.SIGTERM, command, 7},
 		{"interrupt with a command", syscall.SIGINT, command, 7},
+		{"terminate with a child of a command", syscall.SIGTERM, parent, 143},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -48,6 +50,7 @@ func TestSignalsEndTheLabAndRemoveItsKeys(t *testing.T) {
 			c.Args = append([]string{"fleetctl", "lab", "--nodes", "1"}, tt.command...)
 			c.Env = append(os.Environ(), "TMPDIR="+temporary, "HOME="+temporary, "USER=operator")
 			c.Stderr = os.Stderr
+			c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as in CI: there is no terminal
 			out, err := c.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)

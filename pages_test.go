@@ -171,3 +171,17 @@ func TestTheCheckOfNamesBites(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// TestTheIndexHasEveryPage: docs/README.md links to every page of its folder.
+func TestTheIndexHasEveryPage(t *testing.T) {
+	index, err := os.ReadFile(filepath.Join("docs", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range trackedFiles(t) {
+		dir, name := path.Split(page)
+		if dir == "docs/" && path.Ext(name) == ".md" && name != "README.md" && !strings.Contains(string(index), "]("+name+")") {
+			t.Errorf("docs/README.md does not list %s", name)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"fleetctl/internal/lab"
@@ -19,8 +20,9 @@ type terminal struct {
 	t           *testing.T
 	master, tty *os.File
 
-	mu     sync.Mutex // guards screen
+	mu     sync.Mutex // guards screen and record
 	screen bytes.Buffer
+	record recording
 	wrote  chan struct{}
 }
 
@@ -49,7 +51,7 @@ func newTerminal(t *testing.T) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term := &terminal{t: t, master: master, tty: tty, wrote: make(chan struct{}, 1)}
+	term := &terminal{t: t, master: master, tty: tty, record: recording{began: time.Now()}, wrote: make(chan struct{}, 1)}
 	t.Cleanup(func() {
 		tty.Close()
 		master.Close()
@@ -64,6 +66,7 @@ func (term *terminal) read() {
 		n, err := term.master.Read(buf)
 		term.mu.Lock()
 		term.screen.Write(buf[:n])
+		term.record.pieces = append(term.record.pieces, piece{time.Since(term.record.began), string(buf[:n])})
 		term.mu.Unlock()
 		select {
 		case term.wrote <- struct{}{}:
@@ -79,6 +82,13 @@ func (term *terminal) text() string {
 	term.mu.Lock()
 	defer term.mu.Unlock()
 	return term.screen.String()
+}
+
+// recorded is what was written until now, piece by piece.
+func (term *terminal) recorded() recording {
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	return term.record
 }
 
 // await waits until the program has written the words behind what was awaited before, and returns where they end; false when

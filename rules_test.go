@@ -38,7 +38,8 @@ var table = []row{
 	{pkg: "main", ours: []string{"cmd"}},
 	{pkg: "cmd", ours: []string{"all"}, third: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
 	{pkg: "discovery", ours: []string{"internal/choria", "internal/filter", "internal/hook"}, third: []string{"go.yaml.in/yaml/v3"}},
-	{pkg: "internal/run", ours: []string{"batch", "discovery", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/fleet", "internal/gate", "internal/journal", "internal/lease", "internal/plain", "internal/proof", "internal/saved", "internal/secret", "internal/security", "inventory", "rpcclient"}},
+	{pkg: "internal/run", ours: []string{"batch", "discovery", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/fleet", "internal/gate", "internal/journal", "internal/lease", "internal/plain", "internal/proof", "internal/saved", "internal/secret", "internal/security", "internal/sender", "inventory", "rpcclient"}},
+	{pkg: "internal/sender", ours: []string{"batch", "internal/lease", "internal/secret", "internal/security", "rpcclient"}},
 	{pkg: "internal/report", ours: []string{"batch", "discovery", "internal/atomicfile", "internal/ddl", "internal/filter", "internal/hook", "internal/page", "internal/plain", "internal/render", "internal/run", "internal/saved", "inventory", "rpcclient"}},
 	{pkg: "internal/fleet", ours: []string{"batch", "discovery", "internal/atomicfile", "internal/bus", "internal/choria", "internal/config", "internal/ddl", "internal/filter", "internal/lease", "internal/plain", "internal/security", "rpcclient"}},
 	{pkg: "internal/doctor", ours: []string{"discovery", "internal/bus", "internal/choria", "internal/config", "internal/filter", "internal/fleet", "internal/lease", "internal/plain", "internal/security", "rpcclient"}},
@@ -65,7 +66,7 @@ var table = []row{
 	{pkg: "internal/render", ours: []string{"batch", "discovery", "internal/plain", "inventory", "rpcclient"}, third: []string{"github.com/schollz/progressbar/v3", "github.com/jedib0t/go-pretty/v6", "github.com/tidwall/pretty"}},
 	{pkg: "internal/lab", ours: []string{"internal/choria", "internal/ddl", "internal/filter", "internal/security"}, third: []string{"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"}},
 	{pkg: "internal/interop", tests: true},
-	{pkg: "internal/world", ours: []string{"batch", "internal/choria", "internal/journal", "internal/proof", "internal/security", "rpcclient"}, tests: true},
+	{pkg: "internal/world", ours: []string{"batch", "internal/choria", "internal/journal", "internal/proof", "internal/secret", "internal/security", "internal/sender", "rpcclient"}, tests: true},
 }
 
 // testDoors are the third-party modules that tests of any package may use besides those of their own row.

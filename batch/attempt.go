@@ -3,6 +3,7 @@ package batch
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -192,6 +193,7 @@ func (l *ledger) applyIntent(r *Record) error {
 			rows = append(rows, at)
 		}
 	}
+	l.undo = slices.Grow(l.undo, 2*len(rows))
 	for _, at := range rows {
 		if !l.sendable(at) {
 			return fmt.Errorf("intent for node %q, which is %s and cannot be sent to in batch %d", l.rows[at].identity, l.rows[at].state, r.Batch)

@@ -32,12 +32,21 @@ type audit struct {
 	sentNow   map[string]bool // sent to by this process
 }
 
+// whole is the record of a reply as other records are.
+func whole(c command) command {
+	if o, ok := c.(outcomeCmd); ok {
+		return recordCmd{Record{Kind: KindOutcomes, Time: o.Time, Outcomes: []Outcome{*o.Outcome}}}
+	}
+	return c
+}
+
 func newAudit(t testing.TB) *audit {
 	return &audit{t: t, acts: map[string]int{}, untouched: map[string]bool{}, sentNow: map[string]bool{}}
 }
 
 func (a *audit) command(m *machine, c command) {
 	a.t.Helper()
+	c = whole(c)
 	switch c := c.(type) {
 	case recordCmd:
 		line, err := encodeRecord(c.Record)

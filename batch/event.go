@@ -85,7 +85,7 @@ type (
 	}
 )
 
-func (e outcomeEvent) when() time.Time   { return e.At }
+func (e *outcomeEvent) when() time.Time  { return e.At }
 func (e proofEvent) when() time.Time     { return e.At }
 func (e verifierEnd) when() time.Time    { return e.At }
 func (e probeEvent) when() time.Time     { return e.At }
@@ -133,8 +133,9 @@ func (k timerKind) String() string {
 type command interface{ isCommand() }
 
 type (
-	recordCmd struct{ Record }
-	actCmd    struct {
+	recordCmd  struct{ Record }
+	outcomeCmd struct{ *Outcome } // the record of one reply, which is the runner's again after the step
+	actCmd     struct {
 		Batch int
 		Nodes []string
 	}
@@ -168,6 +169,7 @@ type (
 )
 
 func (recordCmd) isCommand()     {}
+func (outcomeCmd) isCommand()    {}
 func (actCmd) isCommand()        {}
 func (baselineCmd) isCommand()   {}
 func (verifyCmd) isCommand()     {}

@@ -96,6 +96,9 @@ func newLedger(b Beginning) (*ledger, error) {
 		return nil, newer("plan", b.Plan.Version, planVersion)
 	}
 	total := b.Plan.Nodes()
+	for _, out := range b.Plan.LeftOut {
+		total += len(out.Nodes)
+	}
 	l := &ledger{begin: b, rows: make([]row, 0, total), attempts: make([]attempt, 0, total), index: make(map[string]int32, total), baselines: map[int32]string{},
 		batches: make([]batchRow, 0, len(b.Plan.Batches)), reasons: map[string]string{}}
 	if (len(b.Plan.Pool) > 0 || len(b.Plan.Facts) > 0) && !b.Plan.Policy.Rolling {
@@ -118,6 +121,11 @@ func newLedger(b Beginning) (*ledger, error) {
 	}
 	for _, name := range b.Plan.Pool {
 		if err := l.plan(name, 0); err != nil {
+			return nil, err
+		}
+	}
+	for _, out := range b.Plan.LeftOut {
+		if err := l.leaveOut(out); err != nil {
 			return nil, err
 		}
 	}

@@ -146,6 +146,19 @@ func (l *ledger) transfer(names []string, batch int) error {
 	return nil
 }
 
+// leaveOut adds nodes that are not sent to on purpose.
+func (l *ledger) leaveOut(out LeftOut) error {
+	for _, name := range out.Nodes {
+		if err := l.plan(name, 0); err != nil {
+			return err
+		}
+		at := int32(len(l.rows) - 1)
+		l.recount(at, func() { l.rows[at].state, l.rows[at].fresh, l.rows[at].skipped = NotSent, true, true })
+		l.rows[at].reason = l.intern(out.Reason)
+	}
+	return nil
+}
+
 // applySkipped: planned nodes are not sent to after all.
 func (l *ledger) applySkipped(r *Record, to State) error {
 	for _, name := range r.Nodes {

@@ -74,7 +74,7 @@ func (m *machine) step(e event) []command {
 		return nil
 	}
 	switch e := e.(type) {
-	case outcomeEvent:
+	case *outcomeEvent:
 		m.outcome(e.At, &e.Outcome)
 	case proofEvent:
 		m.proof(e.At, e.Proof)

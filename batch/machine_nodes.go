@@ -24,7 +24,7 @@ func (m *machine) outcome(now time.Time, o *Outcome) {
 	case err != nil:
 		panic("batch: " + err.Error())
 	}
-	m.emit(recordCmd{Record{Kind: KindOutcomes, Time: o.Time, Outcomes: []Outcome{*o}}})
+	m.emit(outcomeCmd{o})
 	at := m.l.index[o.Node]
 	r := &m.l.rows[at]
 	delete(m.unseen, at)

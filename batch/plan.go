@@ -32,6 +32,9 @@ type Plan struct {
 	Pool []string `json:"pool,omitempty"`
 	// Last are the nodes that go last, in batches of their own; in a window they start when all others are over.
 	Last []string `json:"last,omitempty"`
+	// LeftOut are nodes that are not sent to on purpose: they are not-sent from the beginning, and stay it in a resume. They
+	// are in no batch, and the last ones in the order of the plan.
+	LeftOut []LeftOut `json:"left_out,omitempty"`
 	// Facts are the values of Policy.Facts in a plan with a pool: by fact, one value a
 	// node, in the order of the plan, batches first; "" where a node has none.
 	Facts map[string][]string `json:"facts,omitempty"`
@@ -53,7 +56,13 @@ type Batch struct {
 	Reason string   `json:"reason"` // why it has this size
 }
 
-// Nodes returns how many nodes are planned.
+// LeftOut are nodes that are left out for one reason.
+type LeftOut struct {
+	Nodes  []string `json:"nodes"`
+	Reason string   `json:"reason"` // for people
+}
+
+// Nodes returns how many nodes are to be sent to.
 func (p Plan) Nodes() int {
 	n := len(p.Pool)
 	for _, b := range p.Batches {
@@ -62,7 +71,7 @@ func (p Plan) Nodes() int {
 	return n
 }
 
-// Names returns the planned nodes in the order of the plan. The slice is the
+// Names returns the nodes that are to be sent to, in the order of the plan. The slice is the
 // caller's.
 func (p Plan) Names() []string {
 	names := make([]string, 0, p.Nodes())
@@ -70,6 +79,15 @@ func (p Plan) Names() []string {
 		names = append(names, b.Nodes...)
 	}
 	return append(names, p.Pool...)
+}
+
+// AllNames returns the nodes in the order of the plan, those that are left out behind the others. The slice is the caller's.
+func (p Plan) AllNames() []string {
+	names := p.Names()
+	for _, out := range p.LeftOut {
+		names = append(names, out.Nodes...)
+	}
+	return names
 }
 
 // NewPlan splits nodes into batches by the policy. Pure: the same nodes and

@@ -16,7 +16,7 @@ const RecordVersion = 3
 // version returns the version that the content of a record came with.
 func (r *Record) version() int {
 	gates := r.Kind == KindGate || r.Begin != nil && !r.Begin.Gates.IsZero() || r.Stop != nil && r.Stop.Kind == StopGate
-	if gates || r.Kind == KindLeftOut {
+	if gates || r.Kind == KindLeftOut || r.Begin != nil && r.Begin.Plan != nil && len(r.Begin.Plan.LeftOut) > 0 {
 		return 3
 	}
 	return 2

@@ -147,10 +147,12 @@ type execution struct {
 	cause      func() error
 	pending    []Record      // not durable yet, see flush
 	waiting    int           // nodes in them, of replies and proofs
+	room       []Outcome     // the memory of their replies, see keepOutcome
 	urgent     bool          // one of them is about more than that
 	keepBy     time.Time     // when they are kept at the latest
 	targets    chan []Target // to the Verifier; nil until there is one
 	handed     []Target      // not taken by it yet
+	reply      outcomeEvent  // the one that the machine looks at
 	timers     []timerCmd
 	timer      *time.Timer
 	unask      context.CancelFunc // the gates that are being asked
@@ -163,13 +165,18 @@ type execution struct {
 // do carries out commands in order. Records wait for the next flush; what must
 // not come before them flushes first.
 func (x *execution) do(commands []command) {
-	for _, c := range slices.Clone(commands) { // a failed flush steps the machine again
+	if len(commands) > 1 {
+		commands = slices.Clone(commands) // a failed flush steps the machine again
+	}
+	for _, c := range commands {
 		if x.ended {
 			return
 		}
 		switch c := c.(type) {
 		case recordCmd:
 			x.keep(c.Record)
+		case outcomeCmd:
+			x.keepOutcome(c.Outcome)
 		case actCmd:
 			if x.flush() {
 				if x.Verifier != nil {

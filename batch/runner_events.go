@@ -22,7 +22,7 @@ func (x *execution) wait() event {
 			x.Outcomes = nil
 			return nil
 		}
-		return replied(o)
+		return x.replied(o)
 	case e := <-x.events:
 		return e
 	case hand <- x.handed:
@@ -76,7 +76,7 @@ func (x *execution) handle(e event) {
 		e = nil
 	}
 	x.takeLinks()
-	if _, reply := e.(outcomeEvent); !reply {
+	if _, reply := e.(*outcomeEvent); !reply {
 		for x.takeReplies() == maxGroup && x.flush() {
 		}
 	}
@@ -122,12 +122,18 @@ func (x *execution) takeReplies() int {
 				x.Outcomes = nil
 				return n
 			}
-			x.step(replied(o))
+			x.step(x.replied(o))
 		default:
 			return n
 		}
 	}
 	return maxGroup
+}
+
+// replied is the event of a reply, good until the next one.
+func (x *execution) replied(o Outcome) *outcomeEvent {
+	x.reply = replied(o)
+	return &x.reply
 }
 
 // takeEvents handles what the other goroutines have reported already.

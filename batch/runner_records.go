@@ -27,18 +27,32 @@ func (x *execution) keep(r Record) {
 	}
 	if n := len(x.pending); n > 0 {
 		last := &x.pending[n-1]
-		if last.Kind == r.Kind && len(last.Outcomes)+len(last.Proofs) < groupSize {
-			switch r.Kind {
-			case KindOutcomes:
-				last.Outcomes = append(last.Outcomes, r.Outcomes...)
-				return
-			case KindProofs, KindProbed:
-				last.Proofs = append(last.Proofs, r.Proofs...)
-				return
-			}
+		if (r.Kind == KindProofs || r.Kind == KindProbed) && last.Kind == r.Kind && len(last.Proofs) < groupSize {
+			last.Proofs = append(last.Proofs, r.Proofs...)
+			return
 		}
 	}
 	x.pending = append(x.pending, r)
+}
+
+// roomSize is for how many replies memory is taken at once: their groups lie in it one behind the other.
+const roomSize = 256
+
+// keepOutcome is keep for the record of a reply.
+func (x *execution) keepOutcome(o *Outcome) {
+	fresh := len(x.room) == cap(x.room)
+	if fresh {
+		x.room = make([]Outcome, 0, min(roomSize, len(x.m.l.rows)))
+	}
+	x.room = append(x.room, *o)
+	end := len(x.room)
+	if n := len(x.pending); n > 0 && !fresh && x.pending[n-1].Kind == KindOutcomes {
+		last := &x.pending[n-1]
+		last.Outcomes = x.room[end-1-len(last.Outcomes) : end : end]
+		x.waiting++
+		return
+	}
+	x.keep(Record{Kind: KindOutcomes, Time: o.Time, Outcomes: x.room[end-1 : end : end]})
 }
 
 // settle makes the queued records durable, unless they may wait for more of their kind. When it returns false the run is

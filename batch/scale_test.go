@@ -46,7 +46,7 @@ func TestEngineIsSmallAt100000Nodes(t *testing.T) {
 		m.step(baselineEvent{now, b, base, nil})
 		m.step(sentEvent{now, b, nil})
 		for _, n := range m.l.batches[b-1].Nodes {
-			m.step(outcomeEvent{now, Outcome{Batch: b, Node: n, Time: now, OK: true, Reason: "Restarting Choria Server after 4s"}})
+			m.step(&outcomeEvent{now, Outcome{Batch: b, Node: n, Time: now, OK: true, Reason: "Restarting Choria Server after 4s"}})
 			m.step(proofEvent{now, Proof{Node: n, Found: Acted, Time: now, Reason: "started later"}})
 			m.l.commit()
 		}
@@ -69,12 +69,18 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// BenchmarkRun is the engine's share of a node: reply, record, account.
+// BenchmarkRun is the engine's share of a node: reply, account, and with a journal the record.
 func BenchmarkRun(b *testing.B) {
+	b.Run("recorded", func(b *testing.B) { benchmarkRun(b, &nowhere{}) })
+	b.Run("not recorded", func(b *testing.B) { benchmarkRun(b, nil) })
+}
+
+func benchmarkRun(b *testing.B, journal Journal) {
+	b.ReportAllocs()
 	const total = 100_000
 	for b.Loop() {
 		f := &instant{make(chan Outcome, 4096)}
-		r := Runner{Actor: f, Outcomes: f.out, Journal: &nowhere{}, Pace: Pace{ReplyTimeout: time.Minute}}
+		r := Runner{Actor: f, Outcomes: f.out, Journal: journal, Pace: Pace{ReplyTimeout: time.Minute}}
 		s, err := r.Run(b.Context(), fleetPlan(total, Policy{Sizes: Sizes{percentage(10)}}))
 		if err != nil || s.Verdict != Done {
 			b.Fatal(s.Verdict, err)

@@ -3,6 +3,7 @@ package batch
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // StopKind is what ended a run early. The zero value means that nothing did.
@@ -42,6 +43,66 @@ func (k *StopKind) UnmarshalText(text []byte) error {
 		}
 	}
 	return fmt.Errorf("unknown kind of stop %q", text)
+}
+
+// Rules define when a run stops. Reaching a number stops. The zero value never
+// stops. Failed means refused or unverified; nodes without a reply, and absent
+// ones, are counted apart. Shares are of the plan, or of the batch. Comparable.
+type Rules struct {
+	MaxFailed       Amount `json:"max_failed,omitzero"`
+	MaxNoReply      Amount `json:"max_no_reply,omitzero"`
+	MaxFailedBatch  Amount `json:"max_failed_batch,omitzero"`
+	MaxNoReplyBatch Amount `json:"max_no_reply_batch,omitzero"`
+	MaxAbsent       Amount `json:"max_absent,omitzero"`
+	FailFast        bool   `json:"fail_fast,omitempty"` // MaxFailed of 1
+	// StopWhenNothing stops when no node of a batch succeeded (proved, or
+	// accepted if nothing is proved). The batch must have two or more nodes, be
+	// a canary, or consist of refusals only. In a window the rule applies to as
+	// many consecutive nodes as the window has slots, at least two, in sending
+	// order without the absent ones; nodes that were not sent to are not in it. The rule is skipped if every node without
+	// success is of a kind that has its own rule above. Callers set it for
+	// actions that change something.
+	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
+	// TokenMargin stops before a batch with a node whose token ends sooner than
+	// this after now. A silent node whose token is not known is not sent to. 0:
+	// tokens do not matter.
+	TokenMargin time.Duration `json:"token_margin,omitempty"`
+	// NotSince leaves out nodes whose process is younger than this when their batch is sent; they are not-sent, and count for
+	// no rule and no verdict. It needs a Verifier that reports ages. 0: ages do not matter.
+	NotSince time.Duration `json:"not_since,omitempty"`
+}
+
+// Validate refuses amounts without a meaning.
+func (r Rules) Validate() error {
+	for _, a := range []struct {
+		name  string
+		value Amount
+	}{
+		{RuleMaxFailed, r.MaxFailed}, {RuleMaxNoReply, r.MaxNoReply},
+		{RuleMaxFailedBatch, r.MaxFailedBatch}, {RuleMaxNoReplyBatch, r.MaxNoReplyBatch},
+		{RuleMaxAbsent, r.MaxAbsent},
+	} {
+		if err := a.value.Validate(); err != nil {
+			return fmt.Errorf("stop rule %s: %w", a.name, err)
+		}
+	}
+	if r.NotSince < 0 {
+		return fmt.Errorf("cannot leave out nodes that started within %v", r.NotSince)
+	}
+	return nil
+}
+
+// inBatches refuses options that work batch by batch: a window has no batches.
+func (r Rules) inBatches(p Pace) error {
+	switch {
+	case !r.MaxFailedBatch.IsZero():
+		return fmt.Errorf("cannot roll with stop rule %s: it is about one batch", RuleMaxFailedBatch)
+	case !r.MaxNoReplyBatch.IsZero():
+		return fmt.Errorf("cannot roll with stop rule %s: it is about one batch", RuleMaxNoReplyBatch)
+	case p.ConfirmEach:
+		return fmt.Errorf("cannot confirm each batch of a rolling window: there are none")
+	}
+	return nil
 }
 
 // The names of the stop rules, in Stop.Rule.

@@ -123,9 +123,9 @@ func (d *driver) event(name string, args []string) {
 		if !o.OK {
 			o.Code = num(2)
 		}
-		d.step(outcomeEvent{d.now, o})
+		d.step(&outcomeEvent{d.now, o})
 	case "absent":
-		d.step(outcomeEvent{d.now, Outcome{Batch: num(0), Node: args[1], Time: d.now, Absent: true}})
+		d.step(&outcomeEvent{d.now, Outcome{Batch: num(0), Node: args[1], Time: d.now, Absent: true}})
 	case "sent":
 		e := sentEvent{At: d.now, Batch: num(0)}
 		if len(args) > 1 {
@@ -351,7 +351,7 @@ func (d *driver) do(commands []command) {
 	d.audit.now = d.now
 	for _, c := range slices.Clone(commands) {
 		d.audit.command(d.m, c)
-		switch c := c.(type) {
+		switch c := whole(c).(type) {
 		case recordCmd:
 			d.say("record %s%s", c.Kind, describe(c.Record))
 		case actCmd:

@@ -113,8 +113,8 @@ func TestTwoAppliesAtOnce(t *testing.T) {
 	t.Parallel()
 	p := newPractice(t, lab.Options{Nodes: 2})
 	alice := p.caller("alice")
-	plan := p.path("ping.plan")
-	p.wants("save", p.as(alice, "req rpcutil ping --save-plan "+plan), 0)
+	plan := p.path("restart.plan")
+	p.wants("save", p.as(alice, "req choria_provision restart splay=0 --canary 0 --save-plan "+plan), 0)
 	codes := make([]int, 4)
 	var all sync.WaitGroup
 	for i := range codes {
@@ -134,6 +134,11 @@ func TestTwoAppliesAtOnce(t *testing.T) {
 	if done != 1 {
 		t.Errorf("applied %d times: %d", done, codes)
 	}
+	for _, name := range p.names {
+		if n := p.lab.Received(name, "choria_provision", "restart"); n != 1 {
+			t.Errorf("%s was restarted %d times", name, n)
+		}
+	}
 }
 
 func TestNodesThatChangedSinceThePlanWasSaved(t *testing.T) {
@@ -146,7 +151,22 @@ func TestNodesThatChangedSinceThePlanWasSaved(t *testing.T) {
 	p.wants("save another", p.as(alice, restart+" --save-plan "+all), 0)
 	p.wants("restart one", p.as(alice, restart+" --yes -I "+p.names[0]), 0)
 	p.wants("drift", p.as(alice, "apply "+plan+" --np"), exitGuard, "1 node: restarted: "+p.names[0], "1 node changed since the plan was saved", "--accept-drift 1")
-	p.wants("accepted", p.as(alice, "apply "+plan+" --np --accept-drift 25%"), 0, "3 nodes")
+	p.wants("accepted", p.as(alice, "apply "+plan+" --np --accept-drift 25%"), 0, "3 nodes", "left out: restarted since the plan was saved")
+	var doc struct {
+		Run struct {
+			States map[string]int
+			Nodes  []struct{ Identity, State, Reason string }
+		}
+	}
+	shown := p.as(alice, "runs show last --json")
+	if err := json.Unmarshal([]byte(shown.out), &doc); err != nil {
+		t.Fatalf("%v: %s%s", err, shown.out, shown.err)
+	}
+	if n := doc.Run.Nodes; doc.Run.States["verified"] != 3 || doc.Run.States["not-sent"] != 1 || len(n) != 4 || n[3].Identity != p.names[0] || n[3].Reason != "left out: restarted since the plan was saved" {
+		t.Errorf("the record has %+v", doc.Run)
+	}
+	p.wants("the summary", p.as(alice, "runs show last"), 0, "1 node", "not-sent", "restarted since the plan was saved")
+	p.wants("nothing is left to resume", p.as(alice, "runs resume last"), 0, "is finished")
 	if n := p.lab.Received(p.names[0], "choria_provision", "restart"); n != 1 {
 		t.Errorf("%s was restarted %d times", p.names[0], n)
 	}

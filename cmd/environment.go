@@ -87,6 +87,7 @@ func (a *app) fleetOptions() fleet.Options {
 		ConnectTimeout: a.flags.connectTimeout.d, InsecureBroker: a.flags.insecureBroker, AllowUnsigned: a.flags.allowUnsigned,
 		CacheDir: a.env.folder("XDG_CACHE_HOME", ".cache"), SignerCA: a.flags.signerCA, InsecureSigner: a.flags.insecureSigner, Federations: a.flags.federations,
 		Logger: a.logger(), Tell: func(line string) { a.say("%s", line) },
+		Expect: a.effort.expect, Dialing: a.effort.dialing,
 	}
 }
 

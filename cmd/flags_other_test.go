@@ -156,7 +156,8 @@ func runsFlags() []flagTable[runsOptions] {
 	return []flagTable[runsOptions]{
 		{command: "runs list", rows: slices.Concat(asJSON, []flagRow[runsOptions]{dir}, all, chosen),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsList(a, see(o)) }},
-		{command: "runs show", words: "r", plain: runsOptions{name: "r"}, rows: append(asJSON, dir),
+		{command: "runs show", words: "r", plain: runsOptions{name: "r"}, rows: append(asJSON, dir,
+			flagRow[runsOptions]{"--by site,rack --facts f", func(o *runsOptions) { o.shown = factOptions{[]string{"site", "rack"}, "f"} }}),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsShow(a, see(o)) }},
 		{command: "runs watch", plain: runsOptions{name: "last"}, rows: []flagRow[runsOptions]{dir, {"r", func(o *runsOptions) { o.name = "r" }}},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
@@ -186,9 +187,9 @@ func reportFlags() flagTable[reportOptions] {
 			{"--state-dir d", func(o *reportOptions) { o.record.dir = "d" }},
 			{"--output-file f", func(o *reportOptions) { o.file = "f" }},
 			{"-o f", func(o *reportOptions) { o.file = "f" }},
-			{"--output html --by site,rack", func(o *reportOptions) { o.output, o.kind, o.by = "html", report.HTML, []string{"site", "rack"} }},
+			{"--output html --by site,rack", func(o *reportOptions) { o.output, o.kind, o.shown.by = "html", report.HTML, []string{"site", "rack"} }},
 			{"--output markdown --by site --facts f", func(o *reportOptions) {
-				o.output, o.kind, o.by, o.facts = "markdown", report.Markdown, []string{"site"}, "f"
+				o.output, o.kind, o.shown = "markdown", report.Markdown, factOptions{[]string{"site"}, "f"}
 			}},
 		},
 	}

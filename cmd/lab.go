@@ -169,7 +169,8 @@ func labBanner(a *app, l *lab.Lab, o labOptions) error {
 }
 
 // runInLab runs a command with the lab's environment and passes signals on to it. The terminal's own Ctrl-C reaches
-// the command anyway, since it is of the same process group; then only the wait is ours.
+// the command anyway, since it is of the same process group; then only the wait is ours. Without a terminal the command has
+// a group of its own, so that signals reach its children, too. Where the system can do that, it ends with a lab that is killed.
 func runInLab(a *app, l *lab.Lab, command []string, signals <-chan os.Signal) error {
 	bin, err := selfDir()
 	if err != nil {
@@ -183,26 +184,27 @@ func runInLab(a *app, l *lab.Lab, command []string, signals <-chan os.Signal) er
 	c := exec.Command(name, command[1:]...)
 	a.io.lend(c)
 	c.Env = append(os.Environ(), "FLEETCTL_CONFIG="+l.ConfigFile(), "FLEETCTL_SITE=", "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	defer bindToLab(c)()
 	if err := c.Start(); err != nil {
 		return usage(fmt.Errorf("run %s: %w", command[0], err), "")
 	}
 	done := make(chan error, 1)
 	go func() { done <- c.Wait() }()
-	return awaitCommand(a, c, signals, done)
+	return awaitCommand(isTerminal(a.io.in), c, signals, done)
 }
 
-func awaitCommand(a *app, c *exec.Cmd, signals <-chan os.Signal, done <-chan error) error {
-	shared := isTerminal(a.io.in)
+// awaitCommand waits for the end of the command. shared: Ctrl-C reaches it without us.
+func awaitCommand(shared bool, c *exec.Cmd, signals <-chan os.Signal, done <-chan error) error {
 	var giveUp <-chan time.Time
 	for {
 		select {
 		case s := <-signals:
 			if !shared || s != os.Interrupt {
-				_ = c.Process.Signal(s) // it may have ended just now
+				signalCommand(c, s)
 			}
 			giveUp = time.After(stopGrace)
 		case <-giveUp:
-			_ = c.Process.Kill()
+			signalCommand(c, os.Kill)
 		case err := <-done:
 			return commandEnd(err)
 		}

@@ -30,11 +30,13 @@ type app struct {
 	io    streams
 	env   environment
 	flags globalFlags
-	typed *pflag.FlagSet // the flags of every command; those that were typed are Changed
-	log   *logFile       // --log-file, nil without
+	// effort is nil in tests.
+	effort *effort
+	typed  *pflag.FlagSet // the flags of every command; those that were typed are Changed
+	log    *logFile       // --log-file, nil without
 	// colorless is true when the configuration has color = false.
 	colorless bool
-	running   atomic.Pointer[string] // the id of the recorded run that this process drives, nil for none
+	running   atomic.Pointer[string] // what is said of the recorded run that this process drives when it is killed, nil for none
 	restore   atomic.Pointer[func()] // puts the terminal back as it was
 	// stopCommand ends the command of --on-event, for a process that is about to die.
 	stopCommand atomic.Pointer[func()]
@@ -71,6 +73,7 @@ func (e signalError) Error() string { return e.signal.String() + " signal receiv
 func Main(args []string) int {
 	a := &app{name: nameOf(os.Args[0]), io: streams{os.Stdin, os.Stdout, os.Stderr}, env: environment{os.LookupEnv}}
 	a.env.tuneCollector()
+	a.effort = &effort{getenv: a.env.getenv}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
@@ -101,8 +104,8 @@ func (a *app) dieBy(s os.Signal) {
 	if t := a.screen.Load(); t != nil {
 		t.Abandon()
 	}
-	if id := a.running.Load(); id != nil {
-		fmt.Fprintf(os.Stderr, "\nrun %s is interrupted; resume it with: %s runs resume %s\n", *id, a.name, *id)
+	if last := a.running.Load(); last != nil {
+		fmt.Fprintf(messages(a.name, os.Stderr), "\n%s\n", *last)
 	}
 	if stop := a.stopCommand.Load(); stop != nil {
 		(*stop)()

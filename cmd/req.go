@@ -152,13 +152,14 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
 		Settings: settings, SettingsFile: a.env.settingsFile(), User: a.env.user(), Host: hostName(), Version: build().Version, Logger: a.logger(),
 		Environ: childEnvironment(o, settings, f.About().ConfigFile), Places: a.env.places(),
-		Outlive: func(id string) <-chan batch.Control {
+		Outlive: func(id string, secrets []string) <-chan batch.Control {
 			outlivePipes()
-			a.running.Store(&id)
+			a.running.Store(new("run " + id + " is interrupted; " + report.ToResume(id, secrets)))
 			ask.keys = readKeys(a)
 			return ask.keys.control()
 		},
 		Detach: func(ctx context.Context, h run.Handover) error { return a.handOver(ctx, o, f.About(), h) },
+		Expect: a.effort.expect,
 	}
 	if o.driven != nil {
 		c.Ready, c.Reporter = o.driven.Ready, &announcer{next: events, driven: o.driven}

@@ -19,6 +19,7 @@ type runsOptions struct {
 	asJSON bool
 	all    bool
 	filter runsFilter
+	shown  factOptions
 }
 
 func newRuns(a *app) *cobra.Command {
@@ -65,13 +66,18 @@ func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cob
 		ValidArgsFunction: completeRun(a, &o.record),
 		Short:             "Show the outcome of every node of a run",
 		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`.",
+		Example:           "  fleetctl runs show last\n  fleetctl runs show last --by rack",
 		Args:              aRun(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.name = args[0]
+			if err := o.shown.check(); err != nil {
+				return err
+			}
 			return do(c.Context(), a, o)
 		},
 	}
 	o.record.addDir(c.Flags())
+	o.shown.add(c.Flags())
 	c.Flags().BoolVarP(&o.asJSON, "json", "j", false, "JSON")
 	return c
 }
@@ -85,7 +91,7 @@ func showRun(_ context.Context, a *app, o runsOptions) error {
 	if o.asJSON {
 		format = report.JSON
 	}
-	return report.WriteStored(a.io.out, r, report.StoredOptions{Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out)})
+	return report.WriteStored(a.io.out, r, report.StoredOptions{Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out), By: o.shown.by, Facts: o.shown.facts})
 }
 
 func newRunsResume(a *app, do func(context.Context, *app, reqOptions, string) error) *cobra.Command {

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fleetctl/internal/report"
 )
@@ -15,8 +17,24 @@ type reportOptions struct {
 	runsOptions
 	output, file string
 	kind         report.Format // of output
-	by           []string      // facts
-	facts        string        // a saved inventory
+}
+
+// factOptions are the flags that show the states of nodes by facts.
+type factOptions struct {
+	by    []string // facts
+	facts string   // a saved inventory
+}
+
+func (o *factOptions) add(f *pflag.FlagSet) {
+	f.StringSliceVar(&o.by, "by", nil, "show the states by these `FACTS`; those of --spread-by and --max-per are in the record")
+	f.StringVar(&o.facts, "facts", "", "with --by: take the facts from this saved inventory `FILE`")
+}
+
+func (o factOptions) check() error {
+	if o.facts != "" && len(o.by) == 0 {
+		return usage(errors.New("--facts needs --by: it holds many facts"), "")
+	}
+	return nil
 }
 
 func newRunsReport(a *app, do func(context.Context, *app, reportOptions) error) *cobra.Command {
@@ -30,6 +48,7 @@ the node set of the nodes that succeeded, as Markdown for the summary of a CI jo
 table of nodes. For a run in progress, the report covers what has happened so far.`,
 		Example: `  fleetctl runs report last --output html -o report.html
   fleetctl runs report last --output html -o report.html --by country,rack --facts before.snap
+  fleetctl runs report last --by rack
   fleetctl runs report last --output markdown >> "$GITHUB_STEP_SUMMARY"
   fleetctl runs report last --output junit -o report.xml`,
 		Args: aRun(1),
@@ -47,19 +66,15 @@ table of nodes. For a run in progress, the report covers what has happened so fa
 	o.record.addDir(c.Flags())
 	addOutput(c.Flags(), &o.output, report.StoredFormats)
 	c.Flags().StringVarP(&o.file, "output-file", "o", "", "write the report to `FILE`")
-	c.Flags().StringSliceVar(&o.by, "by", nil, "html, markdown: show the states by these `FACTS`; those of --spread-by and --max-per are recorded, and shown by default")
-	c.Flags().StringVar(&o.facts, "facts", "", "with --by: take the facts from this saved inventory `FILE`")
+	o.shown.add(c.Flags())
 	return c
 }
 
 func (o reportOptions) check() error {
-	switch {
-	case o.facts != "" && len(o.by) == 0:
-		return usage(errors.New("--facts needs --by: it holds many facts"), "")
-	case len(o.by) > 0 && !o.kind.Paged():
-		return usage(errors.New("--by belongs to --output html or markdown"), "")
+	if len(o.shown.by) > 0 && (o.kind == report.Nodeset || o.kind == report.JUnit) {
+		return usage(fmt.Errorf("--by excludes --output %s", o.kind), "")
 	}
-	return nil
+	return o.shown.check()
 }
 
 func reportRun(_ context.Context, a *app, o reportOptions) error {
@@ -67,7 +82,7 @@ func reportRun(_ context.Context, a *app, o reportOptions) error {
 	if err != nil {
 		return err
 	}
-	shown := report.StoredOptions{Format: o.kind, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out), By: o.by, Facts: o.facts}
+	shown := report.StoredOptions{Format: o.kind, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out), By: o.shown.by, Facts: o.shown.facts}
 	if o.file == "" {
 		return report.WriteStored(a.io.out, r, shown)
 	}

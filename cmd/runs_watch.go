@@ -58,7 +58,7 @@ func watchRun(ctx context.Context, a *app, o runsOptions) error {
 func endWatch(a *app, r run.Stored, s batch.Summary) error {
 	_, err := fmt.Fprintln(a.io.out, render.Verdict(s))
 	if s.Open > 0 {
-		a.say("%s", report.ToResume(r.ID, r.Meta.Secrets))
+		a.say("hint: %s", report.ToResume(r.ID, r.Meta.Secrets))
 	}
 	return err
 }

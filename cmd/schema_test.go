@@ -63,6 +63,9 @@ func (s *schemas) check(t *testing.T, name, text string) {
 	if err := schema.Validate(doc); err != nil {
 		t.Errorf("%s: %v\n%s", name, err, text)
 	}
+	for _, key := range undescribed(schema, doc) {
+		t.Errorf("%s does not describe the key %s", name, key)
+	}
 	object, ok := doc.(map[string]any)
 	if !ok {
 		return
@@ -112,7 +115,7 @@ var acts = []output{
 	{"req", 3, "req choria_provision restart splay=1 --nodes DIR/all --json --canary 0 --reply-timeout 1 --verify-timeout 4 --state-dir DIR/a"},
 	{"req", 3, "req choria_provision restart splay=1 --nodes DIR/all --json --mode rolling --batch 3 --max-per site=2 --reply-timeout 1 --verify-timeout 4 --state-dir DIR/d"},
 	{"lines", 5, "req choria_provision restart token=wrong --nodes DIR/all --jsonl --mode rolling --batch 2 --spread-by site --reply-timeout 1 --state-dir DIR/e"},
-	{"runs-show", 0, "runs show last --json --state-dir DIR/e"},
+	{"runs-show", 0, "runs show last --json --by site --state-dir DIR/e"},
 	{"inventory-diff", 0, "inventory --nodes DIR/all --diff DIR/snapshot --output json"},
 	{"runs-list", 0, "runs list --json --state-dir DIR/a"},
 	{"runs-show", 0, "runs show last --json --state-dir DIR/a"},
@@ -182,6 +185,7 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 				for _, o := range acts {
 					p.keepsSchema(s, o)
 				}
+				p.steered(s)
 				p.notices(s)
 			})
 		}

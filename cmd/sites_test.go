@@ -42,6 +42,7 @@ func TestASiteIsAConfigurationAndItsLimits(t *testing.T) {
 		{"req choria_provision restart --site few --no-verify -I " + p.names[0] + " --np", nil, 0, nil},
 		{"runs retry last --unknown --dry-run", nil, exitNoNodes, nil},
 		{"runs show last --json", nil, 0, []string{p.names[0]}},
+		{"runs show last", nil, 0, []string{"Site: few\n"}},
 		{"doctor --site look", nil, 0, []string{"site look: max_nodes 100", "read_only true"}},
 		{"ping --site moon", nil, exitUsage, []string{`there is no site "moon" in the settings`, "there are ams, away, few, look"}},
 		{"ping --site amz", nil, exitUsage, []string{"did you mean ams?"}},

@@ -42,6 +42,7 @@ func (s *Session) receive(m choria.Message) {
 func (s *Session) work() {
 	var messages []queued
 	var letters []incoming
+	var checks []choria.Opening
 	var o choria.Opener
 	for {
 		var ticket int
@@ -54,7 +55,7 @@ func (s *Session) work() {
 			clear(messages)
 			continue
 		}
-		letters = s.examine(&o, letters[:0], messages)
+		letters, checks = s.examine(&o, letters[:0], checks[:0], messages)
 		s.inbox.await(ticket)
 		for i := range letters {
 			s.conclude(&letters[i])
@@ -63,6 +64,7 @@ func (s *Session) work() {
 		o.Reset()
 		clear(messages)
 		clear(letters)
+		clear(checks)
 	}
 }
 
@@ -132,9 +134,8 @@ func (s *Session) absent(m queued) (Reply, bool) {
 
 // examine opens every layer of a group's messages, what is cheap first: the sender that the transport claims, the hash, the
 // request and sender inside, and only then the signatures, all at once. On an error the reply still names the sender where
-// one was read.
-func (s *Session) examine(opener *choria.Opener, letters []incoming, messages []queued) []incoming {
-	checks := make([]choria.Opening, 0, len(messages))
+// one was read. It fills letters and checks, which may be used again.
+func (s *Session) examine(opener *choria.Opener, letters []incoming, checks []choria.Opening, messages []queued) ([]incoming, []choria.Opening) {
 	letters = slices.Grow(letters, len(messages))[:len(messages)]
 	for i, m := range messages {
 		in := &letters[i]
@@ -156,7 +157,7 @@ func (s *Session) examine(opener *choria.Opener, letters []incoming, messages []
 			s.read(opener, in, &checks[in.check])
 		}
 	}
-	return letters
+	return letters, checks
 }
 
 // unwrap reads a message down to the reply, and refuses what needs no look at the signature.

@@ -183,7 +183,7 @@ func (s *Session) direct(ctx context.Context, r choria.Request, req Request, nod
 	before := s.client.link()
 	notices := s.elsewhere == "" && len(s.client.federations) == 0
 	p := newPending(r.Agent, nodes, notices)
-	p.keepsPace = notices && s.client.checksReplies()
+	p.keepsPace = notices
 	p.action, p.sealed = req.Action, req.Sealed
 	sent, published, err := s.publish(ctx, r, p, subjects)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"fleetctl/discovery"
@@ -33,6 +34,7 @@ func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent
 	if err != nil {
 		return discovery.Result{}, err
 	}
+	f.o.expect(listed(t.NodesFile))
 	res, err := f.discover(ctx, t, parsed, agent)
 	f.warnOfExpired()
 	if res.Strange > 0 {
@@ -47,7 +49,19 @@ func (f *Fleet) find(ctx context.Context, t Targets, parsed filter.Filter, agent
 			f.o.tell("warning: %s", note)
 		}
 	}
-	return f.limit(t, res)
+	res, err = f.limit(t, res)
+	f.o.expect(len(res.Nodes))
+	return res, err
+}
+
+// listed is about how many nodes a file lists, by its size; 0 where that is not known before it is read.
+func listed(path string) int {
+	const name = 24 // bytes of one, and of its line end
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return int(info.Size() / name)
 }
 
 // warnOfExpired names the nodes whose replies were rejected because their token has expired: a broadcast does not find them.
@@ -109,6 +123,7 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 	if q.Known, keep, err = f.known(ctx, t, q); err != nil {
 		return discovery.Result{}, err
 	}
+	f.o.expect(len(q.Known))
 	res, err := source.Discover(ctx, q)
 	if err == nil {
 		f.keepKnown(ctx, keep, q.Known, res)

@@ -44,6 +44,11 @@ type Options struct {
 	// CacheDir is where what earlier runs have seen is kept, to be quicker; empty: nowhere.
 	CacheDir string
 
+	// Expect gets how many nodes a question is for, and Dialing whether signatures of replies are verified, before the
+	// connection is made: what decides how much of the machine is worth taking. Nil: not wanted.
+	Expect  func(nodes int)
+	Dialing func(verifies bool)
+
 	Logger *slog.Logger      // nil: nothing is logged
 	Tell   func(line string) // warnings and notes for the operator, whole lines; nil: dropped
 }
@@ -51,6 +56,12 @@ type Options struct {
 func (o Options) tell(format string, args ...any) {
 	if o.Tell != nil {
 		o.Tell(fmt.Sprintf(format, args...))
+	}
+}
+
+func (o Options) expect(nodes int) {
+	if o.Expect != nil {
+		o.Expect(nodes)
 	}
 }
 
@@ -199,6 +210,9 @@ func (f *Fleet) Dial(ctx context.Context) (*rpcclient.Client, error) {
 	}
 	f.links = make(chan batch.Link, linkBuffer)
 	o.OnLink = f.link
+	if f.o.Dialing != nil {
+		f.o.Dialing(id.ChecksReplies())
+	}
 	if f.conn, err = bus.Connect(ctx, o); err != nil {
 		f.refused = err
 		return nil, err

@@ -96,8 +96,17 @@ func provisionRestart(c *call) result {
 	if args.Splay == 0 {
 		args.Splay = 10
 	}
-	delay := time.Duration(n.rng.IntN(args.Splay)+2) * time.Second
+	delay := time.Duration(n.pick(args.Splay)+2) * time.Second
 	return n.restartAfter(delay, "Restarting Choria Server after %v", &c.arrival.asked)
+}
+
+// pick draws a number from 0 to below of the delay of an action. A hasty node has the shortest delay.
+func (n *node) pick(below int) int {
+	drawn := n.rng.IntN(below)
+	if n.lab.options.Hasty {
+		return 0
+	}
+	return drawn
 }
 
 // restartAfter announces a restart and does it once the reply is out.
@@ -118,7 +127,7 @@ func provisionShutdown(c *call) result {
 		return *bad
 	}
 	n.busy = true
-	delay := time.Duration(n.rng.IntN(10)) * time.Second
+	delay := time.Duration(n.pick(10)) * time.Second
 	about := &c.arrival.asked
 	return result{
 		data: message{fmt.Sprintf("Shutting Choria Server down after %v", delay)},
@@ -149,7 +158,7 @@ func provisionAgain(c *call) result {
 		return *bad
 	}
 	n.configured = false
-	return n.restartAfter(time.Duration(n.rng.IntN(10)+2)*time.Second, "Restarting after %v", &c.arrival.asked)
+	return n.restartAfter(time.Duration(n.pick(10)+2)*time.Second, "Restarting after %v", &c.arrival.asked)
 }
 
 // inMode refuses what only a node in provisioning mode does.

@@ -27,7 +27,8 @@ type arrival struct {
 	matcher    *filter.Matcher
 	unmatched  bool // a compound filter that no server can run
 	compound   bool
-	asked      asked // for the logs
+	asked      asked           // for the logs
+	nonce      *security.Nonce // of the signatures of all replies; nil in v1
 }
 
 // decoder turns messages into arrivals. It remembers the last few, so that a request to
@@ -85,6 +86,9 @@ func (d *decoder) read(a *arrival, payload []byte) error {
 		return err
 	}
 	a.body = a.request.Body()
+	if secure.Version == choria.V2 {
+		a.nonce = security.NewNonce()
+	}
 	if a.request.Agent != "discovery" {
 		a.rpc, a.rpcErr = choria.DecodeRPCRequest(a.body)
 	}

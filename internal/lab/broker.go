@@ -30,7 +30,7 @@ type broker struct {
 	main, nursery     *account
 	urls              []string // of all servers; none for an in-process lab; they stay the same
 	links             []int    // the ports of the cluster's routes
-	store             string   // the folder of the streams, "" without streams
+	store             folder   // of the streams; none without streams
 
 	mu     sync.Mutex       // guards server and peers
 	server *server.Server   // nil while it is stopped

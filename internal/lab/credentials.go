@@ -41,6 +41,7 @@ type credentials struct {
 	ca           *x509.CertPool
 	issuerPublic ed25519.PublicKey
 	issuer       ed25519.PrivateKey
+	authority    *authority
 	brokerTLS    *tls.Config
 	provisionJWT map[bool]string   // what nodes would find in provisioning.jwt, by upgradable
 	files        map[string][]byte // what the client needs, by name
@@ -73,6 +74,7 @@ func (c *credentials) makeCertificates(o Options) error {
 	if err != nil {
 		return err
 	}
+	c.authority = authority
 	c.ca.AddCert(authority.certificate)
 	c.files["ca.pem"] = pemOf("CERTIFICATE", authority.certificate.Raw)
 	if !o.InProcess {
@@ -114,10 +116,7 @@ func (c *credentials) makeCertificates(o Options) error {
 
 // makeOperator makes the certificate of an operator of v1, with its files.
 func (c *credentials) makeOperator(authority *authority, file, name string, key *rsa.PrivateKey) error {
-	cert, err := authority.issue(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, key.Public())
+	cert, err := authority.issueOperator(name, key.Public())
 	if err != nil {
 		return fmt.Errorf("issue operator certificate: %w", err)
 	}
@@ -342,6 +341,14 @@ func (a *authority) issue(template *x509.Certificate, public crypto.PublicKey) (
 	template.NotBefore, template.NotAfter = a.certificate.NotBefore, a.certificate.NotAfter
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	return x509.CreateCertificate(rand.Reader, template, a.certificate, public, a.key)
+}
+
+// issueOperator issues the certificate of an operator, in DER.
+func (a *authority) issueOperator(name string, public crypto.PublicKey) ([]byte, error) {
+	return a.issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, public)
 }
 
 func pemOf(kind string, der []byte) []byte {

@@ -48,7 +48,7 @@ type Lab struct {
 	nodes     []*node             // in the order of the blueprints
 	byName    map[string]*node
 	dir       string
-	ownDir    bool
+	own       folder // with the client's files, where Options.Dir names none
 	changed   announcer
 	wheel     *wheel
 
@@ -128,11 +128,11 @@ func (l *Lab) populate() {
 func (l *Lab) writeFiles() error {
 	dir := l.options.Dir
 	if dir == "" {
-		temporary, err := os.MkdirTemp("", "fleetctl-lab-")
-		if err != nil {
+		var err error
+		if l.own, err = newFolder(""); err != nil {
 			return fmt.Errorf("make lab folder: %w", err)
 		}
-		dir, l.ownDir = temporary, true
+		dir = l.own.path
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make lab folder: %w", err)
 	}
@@ -154,10 +154,7 @@ func (l *Lab) Close() error {
 	if already {
 		return nil
 	}
-	var err error
-	if l.ownDir {
-		err = os.RemoveAll(l.dir)
-	}
+	err := l.own.remove()
 	close(l.done)
 	for _, n := range l.nodes {
 		n.mu.Lock()
@@ -207,6 +204,11 @@ func (l *Lab) Dir() string { return l.dir }
 // Issuer is the key that the fleet of protocol v2 trusts: a program beside the fleet, a
 // signing service above all, needs tokens of it. It is made for this lab alone.
 func (l *Lab) Issuer() crypto.Signer { return l.creds.issuer }
+
+// IssueCertificate issues the certificate of another operator of protocol v1 by the CA of the fleet, in DER.
+func (l *Lab) IssueCertificate(name string, public crypto.PublicKey) ([]byte, error) {
+	return l.creds.authority.issueOperator(name, public)
+}
 
 // URL is the broker's address for clients, "" for an in-process lab.
 func (l *Lab) URL() string { return l.broker.url() }

@@ -157,6 +157,9 @@ type Options struct {
 	// Brokers is how many servers the broker is a cluster of; 0 means 1. Nodes are connected
 	// to the first. More than one needs Streams and a listener.
 	Brokers int
+	// Hasty nodes act after the shortest delay that real ones choose: 2 s before a restart or a
+	// reprovision, none before a shutdown.
+	Hasty bool
 	// KeepLog makes every node remember what it received and did, for Log. It costs some
 	// 60 bytes an entry, without a bound.
 	KeepLog bool

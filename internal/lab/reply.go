@@ -94,7 +94,7 @@ func (n *node) writeGenuine(a *arrival, payload []byte, nursery bool, now time.T
 			n.lab.log.Error("reply is not signed", "node", n.identity, "error", err)
 			return
 		}
-		sign = signer.Sign
+		sign = func(reply []byte) ([]byte, string) { return signer.SignWith(a.nonce, reply) }
 	}
 	p := pagePool.Get().(*pages)
 	n.send(nursery, a.transport.ReplyTo, p.fill(r, n.lab.brokerName(), sign))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -38,18 +37,13 @@ func (b *broker) makeStore() (err error) {
 	if !b.options.Streams {
 		return nil
 	}
-	if b.store, err = os.MkdirTemp("", "fleetctl-lab-streams-"); err != nil {
+	if b.store, err = newFolder("streams-"); err != nil {
 		return fmt.Errorf("make folder for streams: %w", err)
 	}
 	return nil
 }
 
-func (b *broker) removeStore() error {
-	if b.store == "" {
-		return nil
-	}
-	return os.RemoveAll(b.store)
-}
+func (b *broker) removeStore() error { return b.store.remove() }
 
 // reservePorts finds the ports of the servers and of their routes. They stay the same.
 func (b *broker) reservePorts() error {
@@ -87,7 +81,7 @@ func (b *broker) withStreams(i int, o *server.Options) {
 	if !b.options.Streams {
 		return
 	}
-	o.JetStream, o.StoreDir = true, filepath.Join(b.store, serverName(i))
+	o.JetStream, o.StoreDir = true, filepath.Join(b.store.path, serverName(i))
 	o.JetStreamMaxMemory, o.JetStreamMaxStore = streamMemory, streamStore
 }
 

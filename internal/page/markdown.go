@@ -52,6 +52,7 @@ func Markdown(w io.Writer, d Document) error {
 		fmt.Fprintln(m)
 	}
 	m.spans(d.Spans)
+	m.checks(d.Checks)
 	for _, b := range d.Bars {
 		m.bars(b)
 	}
@@ -105,6 +106,18 @@ func (m markdown) spans(spans []Span) {
 		m.row(s.Name, strconv.Itoa(s.Nodes), offset(s.Sent), offset(s.Answered), offset(s.Ended), s.Result)
 	}
 	fmt.Fprintln(m)
+}
+
+func (m markdown) checks(checks []Check) {
+	if len(checks) == 0 {
+		return
+	}
+	fmt.Fprint(m, "## Gates\n\n")
+	m.head("Asked", "At", "Rounds", "Took", "Result", "Why")
+	for _, c := range checks[:min(len(checks), markdownRows)] {
+		m.row(c.Place, offset(c.At), strconv.Itoa(c.Rounds), offset(c.Took), c.Result, c.Reason)
+	}
+	m.rest(len(checks) - markdownRows)
 }
 
 func (m markdown) bars(b Bars) {
@@ -176,7 +189,7 @@ func escape(s string) string {
 	var b strings.Builder
 	for i, r := range s {
 		switch {
-		case r == '_' && between(s, i): // as in an agent's name: no emphasis begins within a word
+		case (r == '_' || r == '#' || r == '@') && between(s, i) && harmless(r, s[i+1:]):
 			b.WriteRune(r)
 		case strings.ContainsRune(special, r), r == ':' && strings.HasPrefix(s[i:], "://"), r == '.' && strings.HasSuffix(strings.ToLower(s[:i]), "www"):
 			fmt.Fprintf(&b, "&#%d;", r)
@@ -185,6 +198,19 @@ func escape(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// harmless reports whether a character within a word has no meaning: no emphasis begins there, as in an agent's name;
+// agent#action is no number of an issue, and user@host without a domain no address.
+func harmless(r rune, rest string) bool {
+	word, _, _ := strings.Cut(rest, " ")
+	switch r {
+	case '#':
+		return word[0] < '0' || word[0] > '9'
+	case '@':
+		return !strings.Contains(word, ".")
+	}
+	return true
 }
 
 // between reports whether the byte at i stands between letters or digits.

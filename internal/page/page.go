@@ -30,6 +30,7 @@ type Document struct {
 	Counts  []Count
 	Groups  []Group
 	Spans   []Span
+	Checks  []Check
 	Bars    []Bars
 	Nodes   Table
 }
@@ -60,6 +61,14 @@ type Span struct {
 	Nodes              int
 	// Times since the start. Answered and Ended are those of the last node; negative where there is none.
 	Sent, Answered, Ended time.Duration
+	Tone                  Tone
+}
+
+// Check is a place at which it was asked whether more may be sent.
+type Check struct {
+	Place, Result, Reason string
+	Rounds                int           // how often it was asked
+	At, Took              time.Duration // since the start, and from the first round to the last
 	Tone                  Tone
 }
 

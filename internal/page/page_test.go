@@ -23,6 +23,7 @@ func sample(reason string) Document {
 		Counts: []Count{{Name: "verified", N: 2, Tone: Good}, {Name: "refused", N: 1, Tone: Bad}},
 		Groups: []Group{{Cause: "refused: " + reason, N: 1, Nodes: "web02", Tone: Bad, Where: []Pair{{"state", "refused"}, {"reason", reason}}}},
 		Spans:  []Span{{Name: "batch 1", Nodes: 3, Answered: time.Second, Ended: 4 * time.Second, Result: "2 verified, 1 refused", Tone: Bad}, {Name: "batch 2", Sent: -1, Answered: -1, Ended: -1}},
+		Checks: []Check{{Place: "after batch 1", Result: "inconclusive", Reason: "no data", Rounds: 3, At: 2 * time.Second, Took: 20 * time.Second, Tone: Warn}},
 		Bars:   []Bars{Histogram("From request to reply", []time.Duration{time.Second, 2 * time.Second, 3 * time.Second})},
 		Nodes: Table{By: "state", Tones: map[string]Tone{"verified": Good, "refused": Bad}, Columns: []Column{
 			{Key: "node", Title: "Node", Kind: Text}, {Key: "batch", Title: "Batch", Kind: Number}, {Key: "state", Title: "State", Kind: Choice},
@@ -43,6 +44,7 @@ func inject(d Document, text string) Document {
 	d.Facts, d.Notes = []Pair{{"Command", text}}, []string{text}
 	d.Counts[0].Name, d.Groups[0].Nodes, d.Groups[0].Cause = text, text, text
 	d.Spans[0].Name, d.Spans[0].Note, d.Spans[0].Result = text, text, text
+	d.Checks[0].Place, d.Checks[0].Result, d.Checks[0].Reason = text, text, text
 	d.Bars[0].Title, d.Bars[0].Note, d.Bars[0].Unit, d.Bars[0].Items[0].Label = text, text, text, text
 	d.Nodes.Columns[5].Title, d.Nodes.Columns[5].Key = text, text
 	d.Nodes.Rows[0][0], d.Nodes.Rows[1][2], d.Nodes.Rows[2][5] = text, text, text
@@ -136,7 +138,8 @@ func TestThePageShowsEveryPart(t *testing.T) {
 	for _, piece := range []string{
 		"<h1>choria_provision#restart</h1>", `<p class="verdict bad">Failed: 1 refused of 3 nodes</p>`, `<a href="#state=verified"><b>2</b> verified</a>`,
 		"<dt>Command</dt><dd>req choria_provision restart</dd>", "<li>the plan&#39;s note</li>", `<a href="#reason=not%20today&amp;state=refused">1: refused: not today</a>`, "<code>web02</code>",
-		`x="0" width="250" height="10"`, `x="250" width="750" height="10"`, "median 2.0 s, 95% within 2.0 s, longest 3.0 s", "<h2>By rack</h2>",
+		`x="0" width="250" height="10"`, `x="250" width="750" height="10"`, "median 2.0 s, 95% within 2.0 s, longest 3.0 s", "<h2>By rack</h2>", "<h2>Gates</h2>",
+		`<th scope="row">after batch 1</th><td class="n">2.0 s</td><td class="n">3</td><td class="n">20.0 s</td><td class="warn">inconclusive</td><td>no data</td>`,
 		`<td class="bad i8"><a href="#fact%3Arack=r2&amp;state=refused">1</a></td>`, `["web02",1,1,"not today",1,1]`, `"tones":["good","bad"]`,
 	} {
 		if !strings.Contains(text, piece) {
@@ -188,8 +191,8 @@ func TestAHeatMapBeginsWithTheWorstValue(t *testing.T) {
 func TestMarkdownHasEveryPart(t *testing.T) {
 	text := markdownOf(t, sample("not today"))
 	for _, piece := range []string{
-		"# choria_provision&#35;restart\n", "**Failed: 1 refused of 3 nodes**", "| 2 | verified |", "- **1: refused: not today** – web02", "| Command | req choria_provision restart |",
-		"- the plan's note", "| batch 1 | 3 | 0.00 s | 1.0 s | 4.0 s | 2 verified, 1 refused |", "| batch 2 | 0 |  |  |  |  |", "## From request to reply", "| r2 | 1 | 1 | 2 |",
+		"# choria_provision#restart\n", "**Failed: 1 refused of 3 nodes**", "| 2 | verified |", "- **1: refused: not today** – web02", "| Command | req choria_provision restart |",
+		"- the plan's note", "| batch 1 | 3 | 0.00 s | 1.0 s | 4.0 s | 2 verified, 1 refused |", "| batch 2 | 0 |  |  |  |  |", "| after batch 1 | 2.0 s | 3 | 20.0 s | inconclusive | no data |", "## From request to reply", "| r2 | 1 | 1 | 2 |",
 	} {
 		if !strings.Contains(text, piece) {
 			t.Errorf("the text lacks %q:\n%s", piece, text)
@@ -220,6 +223,7 @@ func TestTextIsNeverMarkupInMarkdown(t *testing.T) {
 	}
 	for in, out := range map[string]string{
 		"choria_provision": "choria_provision", "_a_": "&#95;a&#95;", "http://x": "http&#58;//x", "10:00:01": "10:00:01", "WWW.x.org": "WWW&#46;x.org", "a\nb": `a&#92;nb`, "é": "é",
+		"rpcutil#ping": "rpcutil#ping", "a#1": "a&#35;1", "#a": "&#35;a", "ann@desk": "ann@desk", "ann@x.org": "ann&#64;x.org", "@all": "&#64;all", "a#": "a&#35;", "a@ x.y": "a&#64; x.y",
 	} {
 		if got := escape(in); got != out {
 			t.Errorf("escape(%q) = %q, want %q", in, got, out)

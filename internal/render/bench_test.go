@@ -11,7 +11,7 @@ import (
 func benchmarkResult(n int) Result {
 	r := Result{Agent: "choria_provision", Action: "restart"}
 	for i := range n {
-		r.Replies = append(r.Replies, rpcclient.Reply{Node: fmt.Sprintf("web%d.example.net", i), Action: "restart", Message: "OK",
+		r.Replies = append(r.Replies, &rpcclient.Reply{Node: fmt.Sprintf("web%d.example.net", i), Action: "restart", Message: "OK",
 			Data: json.RawMessage(`{"message":"Restarting Choria Server after 4s"}`)})
 	}
 	return r

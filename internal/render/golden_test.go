@@ -54,20 +54,20 @@ func exampleNode() inventory.Node {
 }
 
 // manyReplies are 3 successes and 403 failures of four causes.
-func manyReplies() []rpcclient.Reply {
-	var replies []rpcclient.Reply
+func manyReplies() []*rpcclient.Reply {
+	var replies []*rpcclient.Reply
 	for i := 1; i <= 3; i++ {
-		replies = append(replies, rpcclient.Reply{Node: fmt.Sprintf("db%d.example.net", i), Message: "OK",
+		replies = append(replies, &rpcclient.Reply{Node: fmt.Sprintf("db%d.example.net", i), Message: "OK",
 			Data: json.RawMessage(`{"message":"Restarting after 3s"}`)})
 	}
 	for i := 1; i <= 400; i++ {
-		replies = append(replies, rpcclient.Reply{Node: fmt.Sprintf("web%d.example.net", i), Code: 1,
+		replies = append(replies, &rpcclient.Reply{Node: fmt.Sprintf("web%d.example.net", i), Code: 1,
 			Message: "Incorrect provision token supplied", Data: json.RawMessage(`{}`)})
 	}
 	return append(replies,
-		rpcclient.Reply{Node: "odd2", Code: 5, Message: "two\nlines \x1b[2J", Data: json.RawMessage(`{}`)},
-		rpcclient.Reply{Node: "odd1", Code: 3},
-		rpcclient.Reply{Node: "odd3", Code: 77})
+		&rpcclient.Reply{Node: "odd2", Code: 5, Message: "two\nlines \x1b[2J", Data: json.RawMessage(`{}`)},
+		&rpcclient.Reply{Node: "odd1", Code: 3},
+		&rpcclient.Reply{Node: "odd3", Code: 77})
 }
 
 func exampleTextOptions() TextOptions {
@@ -122,14 +122,14 @@ func goldenRequests() map[string]func(w io.Writer) error {
 		"run.json": func(w io.Writer) error {
 			r := few
 			r.Run = map[string]any{"id": "20261122-a1b2", "exit_code": 3}
-			r.Replies = append(r.Replies[:1:1], rpcclient.Reply{Node: "odd", Action: "restart", Data: json.RawMessage("not json")})
+			r.Replies = append(r.Replies[:1:1], &rpcclient.Reply{Node: "odd", Action: "restart", Data: json.RawMessage("not json")})
 			return JSON(w, r)
 		},
 		"lines.jsonl": func(w io.Writer) error {
 			l := NewLines(w)
-			reply := few.Replies[0]
+			reply := *few.Replies[0]
 			reply.Action, reply.Protocol = "restart", json.RawMessage(`{"protocol":"choria:reply:1"}`)
-			return errors.Join(l.Discovery("mc"), l.Discovered(4, 2005*time.Millisecond, "mc"), l.Result(reply),
+			return errors.Join(l.Discovery("mc"), l.Discovered(4, 2005*time.Millisecond, "mc"), l.Result(&reply),
 				l.Result(many.Replies[3]), l.Run(map[string]int{"batches": 2}), l.Batch(map[string]int{"batch": 1}),
 				l.Node(map[string]string{"identity": "n1"}), l.Plan(map[string]int{"nodes": 4}), l.Summaries(nil), l.Stats(few.Stats), l.Error(errors.New("did not discover any nodes")))
 		},
@@ -144,7 +144,7 @@ func goldenRequests() map[string]func(w io.Writer) error {
 		},
 		"outputs.csv": func(w io.Writer) error { return CSV(w, few, exampleTextOptions().Outputs) },
 		"table-cells.txt": func(w io.Writer) error {
-			r := Result{Replies: []rpcclient.Reply{{Node: "n1", Data: json.RawMessage(`{"list":[{"b":1,"a":2}],"text":"x\u001b[31m\ty"}`)}}}
+			r := Result{Replies: []*rpcclient.Reply{{Node: "n1", Data: json.RawMessage(`{"list":[{"b":1,"a":2}],"text":"x\u001b[31m\ty"}`)}}}
 			return OutputTable(w, r, map[string]Output{"list": {}, "text": {DisplayAs: "Some Text"}, "none": {}})
 		},
 	}

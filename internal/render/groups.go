@@ -18,7 +18,7 @@ const groupIndent = "    "
 
 // groupFailures gathers the failed replies by cause: the status message, or the status label where there is none.
 // The gravest group comes first, then the largest.
-func groupFailures(replies []rpcclient.Reply) []Group {
+func groupFailures(replies []*rpcclient.Reply) []Group {
 	type key struct {
 		code    int
 		message string
@@ -79,7 +79,7 @@ func explain(message string) string {
 	return line
 }
 
-func cause(r rpcclient.Reply) string {
+func cause(r *rpcclient.Reply) string {
 	message := explain(r.Message)
 	if message != "" {
 		return message

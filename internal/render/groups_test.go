@@ -23,10 +23,10 @@ func TestAFailedRollbackIsShownFirst(t *testing.T) {
 		back   = "Update to version 0.30.2 failed, release rolled back: invalid checksum"
 		locked = "Could not obtain provisioning lock"
 	)
-	reply := func(node, message string) rpcclient.Reply {
-		return rpcclient.Reply{Node: node, Code: 1, Message: message}
+	reply := func(node, message string) *rpcclient.Reply {
+		return &rpcclient.Reply{Node: node, Code: 1, Message: message}
 	}
-	replies := []rpcclient.Reply{reply("z", broken), reply("d", locked)}
+	replies := []*rpcclient.Reply{reply("z", broken), reply("d", locked)}
 	for i := range 3 {
 		replies = append(replies, reply(fmt.Sprintf("n%d", i), back))
 	}

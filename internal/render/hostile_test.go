@@ -26,7 +26,7 @@ func documents() map[string]func(io.Writer) error {
 	reply := rpcclient.Reply{Node: "n" + enemy, Action: enemy, Message: enemy, Data: raw, Time: time.Unix(1, 0), Protocol: raw}
 	failed := reply
 	failed.Code = 1
-	r := Result{Agent: enemy, Action: enemy, Replies: []rpcclient.Reply{reply, failed}, Stats: Stats{NoResponses: []string{enemy}, UnexpectedResponses: []string{enemy}}, Summaries: raw}
+	r := Result{Agent: enemy, Action: enemy, Replies: []*rpcclient.Reply{&reply, &failed}, Stats: Stats{NoResponses: []string{enemy}, UnexpectedResponses: []string{enemy}}, Summaries: raw}
 	outputs := map[string]Output{"out": {DisplayAs: enemy}}
 	text := TextOptions{Display: DisplayAll, Verbose: true, Outputs: outputs, Summaries: map[string][]string{"out": {enemy}}}
 	brief := text
@@ -37,7 +37,7 @@ func documents() map[string]func(io.Writer) error {
 		"indented": func(w io.Writer) error { return IndentedJSON(w, r) },
 		"lines": func(w io.Writer) error {
 			l := NewLines(w)
-			return errors.Join(l.Result(reply), l.Summaries(raw), l.Error(errors.New(enemy)), l.Run(map[string]string{"a": enemy}), l.Stats(r.Stats))
+			return errors.Join(l.Result(&reply), l.Summaries(raw), l.Error(errors.New(enemy)), l.Run(map[string]string{"a": enemy}), l.Stats(r.Stats))
 		},
 		"text":  func(w io.Writer) error { return Text(w, r, text) },
 		"brief": func(w io.Writer) error { return Text(w, r, brief) },

@@ -36,7 +36,7 @@ type lineReply struct {
 }
 
 // replyDocument is a reply as `choria req --json` writes it.
-func replyDocument(r rpcclient.Reply) jsonReply {
+func replyDocument(r *rpcclient.Reply) jsonReply {
 	return jsonReply{Sender: r.Node, Action: r.Action, StatusCode: int(r.Code), StatusMsg: r.Message,
 		Data: validJSON(r.Data), Time: r.Time.UTC()}
 }
@@ -213,7 +213,7 @@ func (l Lines) Discovered(count int, took time.Duration, method string) error {
 }
 
 // Result writes one reply, with the protocol's own document when the reply has it.
-func (l Lines) Result(r rpcclient.Reply) error {
+func (l Lines) Result(r *rpcclient.Reply) error {
 	v := line{Kind: "result", RPCReply: &lineReply{Action: r.Action, StatusCode: int(r.Code), StatusMsg: r.Message,
 		Data: validJSON(r.Data), Sender: r.Node, Time: r.Time.UTC()}}
 	if len(r.Protocol) > 0 {

@@ -149,9 +149,10 @@ func StateGroups(s batch.Summary) []Group {
 				continue
 			}
 		case batch.Accepted: // one that could not be asked for proof says so
-			if n.Reason == "" {
+			if n.Reason == "" && s.Unproved == 0 {
 				continue
 			}
+			n.Reason = cmp.Or(n.Reason, "the run ended before its proof")
 		default:
 			continue
 		}
@@ -201,8 +202,8 @@ func BatchStep(w io.Writer, s batch.Step, details bool, width int) error {
 
 // RunFacts are what is known of a run besides its nodes.
 type RunFacts struct {
-	ID, What, Status, Caller, By string
-	Command                      []string
+	ID, What, Status, Caller, By, Site string
+	Command                            []string
 	// Torn is how many bytes at the end of the record are not whole.
 	Torn int64
 }
@@ -221,6 +222,7 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	line("Command", strings.Join(f.Command, " "))
 	line("Caller", f.Caller)
 	line("By", f.By)
+	line("Site", f.Site)
 	line("Started", When(s.Started))
 	line("Ended", When(s.Ended))
 	line("Status", f.Status)
@@ -255,6 +257,14 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	return Groups(w, groups, TextOptions{Width: width})
 }
 
+// GatePlace says where gates are asked: after a batch, or (0) before the first.
+func GatePlace(batch int) string {
+	if batch == 0 {
+		return "before the first batch"
+	}
+	return fmt.Sprintf("after batch %d", batch)
+}
+
 // maxGateLines is how many places at which gates did not simply pass are shown.
 const maxGateLines = 20
 
@@ -266,11 +276,7 @@ func gateReport(gates []batch.GateResult) (lines []string) {
 			passed++
 			continue
 		}
-		where := "before the first batch"
-		if g.Batch > 0 {
-			where = fmt.Sprintf("after batch %d", g.Batch)
-		}
-		text := fmt.Sprintf("%s: %s, %s in %s", where, g.Verdict, plain.Count(g.Rounds, "round"), g.Time.Sub(g.Began).Round(time.Second))
+		text := fmt.Sprintf("%s: %s, %s in %s", GatePlace(g.Batch), g.Verdict, plain.Count(g.Rounds, "round"), g.Time.Sub(g.Began).Round(time.Second))
 		if g.Reason != "" {
 			text += ": " + g.Reason
 		}

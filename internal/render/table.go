@@ -240,14 +240,14 @@ func compactText(raw json.RawMessage) string {
 }
 
 // Senders writes the name of every node that replied with status OK, one a line.
-func Senders(w io.Writer, replies []rpcclient.Reply) error { return Nodes(w, senders(replies)) }
+func Senders(w io.Writer, replies []*rpcclient.Reply) error { return Nodes(w, senders(replies)) }
 
 // SendersJSON writes the same names as a JSON array, null when there are none, as upstream does.
-func SendersJSON(w io.Writer, replies []rpcclient.Reply) error {
+func SendersJSON(w io.Writer, replies []*rpcclient.Reply) error {
 	return IndentedJSON(w, senders(replies))
 }
 
-func senders(replies []rpcclient.Reply) []string {
+func senders(replies []*rpcclient.Reply) []string {
 	var names []string
 	for _, r := range replies {
 		if r.OK() {

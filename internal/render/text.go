@@ -149,7 +149,7 @@ func Text(w io.Writer, r Result, o TextOptions) error {
 
 // statusLabel is the name of an RPC status code. It is empty, as upstream's, for OK and for codes that upstream does not
 // know (docs/protocol.md, others).
-func statusLabel(r rpcclient.Reply) string {
+func statusLabel(r *rpcclient.Reply) string {
 	if r.Code < 0 || r.Code > 5 {
 		return ""
 	}
@@ -163,7 +163,7 @@ func statusColor(code int) color {
 	return yellow
 }
 
-func textReply(w io.Writer, r rpcclient.Reply, o TextOptions) {
+func textReply(w io.Writer, r *rpcclient.Reply, o TextOptions) {
 	code := int(r.Code)
 	fmt.Fprintf(w, "%-40s %s\n\n", oneLine(r.Node), statusColor(code).paint(o.Color, statusLabel(r)))
 	if code != 0 {
@@ -182,7 +182,7 @@ func textReply(w io.Writer, r rpcclient.Reply, o TextOptions) {
 }
 
 // labeled writes the outputs of a reply, sorted by output name, with right-aligned labels.
-func labelled(w io.Writer, r rpcclient.Reply, outputs map[string]Output) {
+func labelled(w io.Writer, r *rpcclient.Reply, outputs map[string]Output) {
 	members, object := r.Outputs()
 	for name, out := range outputs {
 		if object && out.Defaulted && !slices.ContainsFunc(members, func(m rpcclient.Member) bool { return m.Name == name }) {

@@ -50,7 +50,7 @@ func upstreamCases(t *testing.T) []upstreamCase {
 func (c upstreamCase) result() Result {
 	r := Result{Agent: c.Agent, Action: c.Action, Summaries: c.JSONSum}
 	for _, reply := range c.Replies {
-		r.Replies = append(r.Replies, rpcclient.Reply{Node: reply.Sender, Action: c.Action, Code: choria.StatusCode(reply.Code),
+		r.Replies = append(r.Replies, &rpcclient.Reply{Node: reply.Sender, Action: c.Action, Code: choria.StatusCode(reply.Code),
 			Message: reply.Msg, Data: reply.Data, Time: time.Date(2026, 11, 22, 7, 26, 59, 0, time.UTC)})
 	}
 	r.Stats = Stats{RequestID: "0811d16d4c6749108aa2f8a4ddb6f3a3", NoResponses: c.Stats.NoResponses,

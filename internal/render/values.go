@@ -31,7 +31,7 @@ type Output struct {
 // Result is a finished request.
 type Result struct {
 	Agent, Action string
-	Replies       []rpcclient.Reply
+	Replies       []*rpcclient.Reply
 	Stats         Stats
 	// Summaries is the JSON object of aggregates; nil is the empty object.
 	Summaries json.RawMessage

@@ -33,7 +33,7 @@ func (w *Writer) account(r run.Result, verdict string) account {
 		doc = render.NewRun(s, doc.ExitCode, strays)
 	}
 	if w.o.Sort {
-		slices.SortStableFunc(w.heard.shown, func(a, b rpcclient.Reply) int { return strings.Compare(a.Node, b.Node) })
+		slices.SortStableFunc(w.heard.shown, func(a, b *rpcclient.Reply) int { return strings.Compare(a.Node, b.Node) })
 	}
 	return account{
 		result: render.Result{
@@ -80,7 +80,7 @@ func (w *Writer) textOptions(s batch.Summary, verdict string) render.TextOptions
 
 // answered writes the one reply of a service agent.
 func (w *Writer) answered(e run.Answered) error {
-	r := e.Reply
+	r := &e.Reply
 	w.release(nil)
 	w.hear(r)
 	stats := render.Stats{

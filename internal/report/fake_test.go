@@ -128,7 +128,7 @@ func (f *flight) Act(_ context.Context, number int, nodes []string) error {
 		}
 		time.AfterFunc(time.Duration(i+1)*10*time.Millisecond, func() {
 			r.Received, r.Time = time.Now(), time.Now()
-			o := batch.Outcome{Batch: number, Node: node, Time: r.Received, OK: r.OK(), Code: int(r.Code), Reply: r}
+			o := batch.Outcome{Batch: number, Node: node, Time: r.Received, OK: r.OK(), Code: int(r.Code), Reply: &r}
 			if !o.OK {
 				o.Reason = r.Message
 			}

@@ -15,7 +15,7 @@ type gathered struct {
 	o          *Options
 	display    render.Display // the operator's choice of replies, else that of the agent's document
 	ok, failed int
-	shown      []rpcclient.Reply
+	shown      []*rpcclient.Reply
 	sums       *ddl.Aggregator
 	unfit      int   // replies that the expression of --filter-replies cannot be evaluated on
 	why        error // of the first of them
@@ -36,7 +36,7 @@ func (g *gathered) keepsSuccesses() bool {
 const maxGrown = 100_000
 
 // hear counts a reply, and keeps one that is to be shown at the end. It reports whether the reply is to be shown.
-func (g *gathered) hear(r rpcclient.Reply) bool {
+func (g *gathered) hear(r *rpcclient.Reply) bool {
 	if r.OK() {
 		g.ok++
 	} else {
@@ -60,7 +60,7 @@ func (g *gathered) hear(r rpcclient.Reply) bool {
 
 // shows asks --filter-replies. A reply that it cannot be evaluated on is not shown, as upstream has it, but that is
 // reported.
-func (g *gathered) shows(r rpcclient.Reply) bool {
+func (g *gathered) shows(r *rpcclient.Reply) bool {
 	if g.o.Filter == nil {
 		return true
 	}

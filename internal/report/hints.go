@@ -19,7 +19,7 @@ func SecretHint(name string) string {
 
 // ToResume is the hint that names the command by which a run is resumed, with the secrets that have to be given again.
 func ToResume(id string, secrets []string) string {
-	return "hint: to resume: fleetctl runs resume " + id + secretsAgain(secrets)
+	return "to resume: fleetctl runs resume " + id + secretsAgain(secrets)
 }
 
 func secretsAgain(names []string) string {
@@ -38,7 +38,7 @@ func (l *Live) printHint(r run.Result) {
 	again := secretsAgain(r.Secrets)
 	switch s := r.Summary; {
 	case s.Open > 0:
-		l.say("%s", ToResume(r.ID, r.Secrets))
+		l.say("hint: %s", ToResume(r.ID, r.Secrets))
 	case s.States.Failed()+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
 		var which strings.Builder
 		for _, state := range []struct {

@@ -67,13 +67,21 @@ func (l *Live) BeginStored(p batch.Progress, id string, first batch.Record) {
 	view := render.View{Run: id, Began: first.Time, Keys: render.Keys{Watch: true}}
 	var meta run.Meta
 	if json.Unmarshal(p.Header().Meta, &meta) == nil {
-		view.What = meta.Action
+		view.What = atSite(meta.Action, meta.Site)
 	}
 	if first.Begin != nil {
 		view.Proves = first.Begin.Proved
 	}
 	l.past = true
 	l.begin(p, view)
+}
+
+// atSite is an action with the site of its nodes, so that one fleet is not taken for another.
+func atSite(action, site string) string {
+	if site == "" {
+		return action
+	}
+	return action + " at " + site
 }
 
 // Seen ends what BeginStored has passed over.

@@ -139,6 +139,22 @@ func TestAWatcherSeesTheRunFromItsRecord(t *testing.T) {
 	})
 }
 
+// The view names the site, from another terminal too: staging and production look alike.
+func TestTheViewNamesTheSite(t *testing.T) {
+	plan := planOf([]string{"a"})
+	plan.Begin.Header.Meta = []byte(`{"action":"restart","site":"ams"}`)
+	p, err := batch.Follow(journal(t, plan))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := NewLive(Stream{Live: NewTerminal(TerminalOptions{Out: io.Discard, Size: func() (int, int) { return 100, 40 }})})
+	l.BeginStored(p, "r1", plan)
+	defer l.End()
+	if lines := l.frame(begun, 100, 40); len(lines) == 0 || !strings.Contains(lines[0], "run r1  restart at ams  ") {
+		t.Errorf("%q", lines)
+	}
+}
+
 // BenchmarkViewOfALargeRun is what the view costs a run of 10,000 nodes in one batch whose replies and proofs come a few at a
 // time, drawn 80 times. It reports the time of the view alone.
 func BenchmarkViewOfALargeRun(b *testing.B) {

@@ -349,7 +349,7 @@ func TestARecordedRunIsWrittenInEveryFormat(t *testing.T) {
 			{`"status": "failed"`, `"exit_code": 3`, `"caller": "choria=rip"`, `"identity": "b"`},
 			{"a\n"},
 			{`tests="3" failures="1" errors="1"`, `time="60`},
-			{"# rpcutil&#35;ping", "**Failed: 1 accepted, 1 refused, 1 no-reply of 3 nodes**", "| Caller | choria=rip |", "- **1: refused** – b", "| batch 1 | 3 |"},
+			{"# rpcutil#ping", "**Failed: 1 accepted, 1 refused, 1 no-reply of 3 nodes**", "| Caller | choria=rip |", "- **1: refused** – b", "| batch 1 | 3 |"},
 			{"<!DOCTYPE html>", "<dd>operator@desk</dd>", `["b",1,1,"",0,0,null]`},
 		}[i]
 		var out bytes.Buffer

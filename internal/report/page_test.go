@@ -147,3 +147,22 @@ func TestNodesWithoutAnAnswerAreGroupedOnThePage(t *testing.T) {
 		t.Errorf("counts: %+v", d.Counts)
 	}
 }
+
+// The value with the largest share of nodes without success comes first; nodes without a value have a line of their own.
+func TestTheStatesByAFact(t *testing.T) {
+	r := manyBatches(t, 5)
+	r.Meta.Facts = map[string][]string{"rack": {"r1", "r2", "r1", "", "r1"}}
+	var out strings.Builder
+	if err := WriteStored(&out, r, StoredOptions{By: []string{"rack"}, Width: 80}); err != nil {
+		t.Fatal(err)
+	}
+	for _, piece := range []string{"│ rack   │ nodes │ verified │", "│ r1     │ 3     │ 3        │", "│ (none) │ 1     │ 1        │"} {
+		if !strings.Contains(out.String(), piece) {
+			t.Errorf("the text lacks %q:\n%s", piece, out.String())
+		}
+	}
+	out.Reset()
+	if err := WriteStored(&out, r, StoredOptions{By: []string{"site"}, Width: 80}); err == nil || !strings.Contains(err.Error(), `no values of the fact "site": it has rack`) {
+		t.Errorf("of another fact: %v", err)
+	}
+}

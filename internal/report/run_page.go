@@ -75,7 +75,7 @@ func runPage(r run.Stored, facts map[string][]string) page.Document {
 		}
 	}
 	nodes := slices.Collect(s.Results())
-	d.Spans = spans(s, nodes, proved)
+	d.Spans, d.Checks = spans(s, nodes, proved), checks(s)
 	var replies, proofs []time.Duration
 	for _, n := range nodes {
 		if took := after(n, n.Replied); took != nil {
@@ -113,7 +113,7 @@ func runFacts(r run.Stored, s batch.Summary) []page.Pair {
 	if m.Approved > 0 {
 		approved = strconv.Itoa(m.Approved)
 	}
-	return []page.Pair{
+	facts := []page.Pair{
 		{Name: "Run", Value: r.ID}, {Name: "Retry of", Value: s.Parent}, {Name: "Command", Value: strings.Join(m.Command, " ")},
 		{Name: "Caller", Value: m.Caller}, {Name: "By", Value: strings.Trim(m.User+"@"+m.Host, "@")}, {Name: "Site", Value: m.Site},
 		{Name: "Collective", Value: m.Collective}, {Name: "Saved plan", Value: m.Plan}, {Name: "Approvals", Value: approved},
@@ -121,6 +121,7 @@ func runFacts(r run.Stored, s batch.Summary) []page.Pair {
 		{Name: "Nodes", Value: fmt.Sprintf("%d in %s", s.Nodes, how)}, {Name: "Resumed", Value: resumed},
 		{Name: "Reason", Value: cmp.Or(s.Stop.Reason, s.Reason)}, {Name: "Record", Value: torn}, {Name: "fleetctl", Value: m.Version},
 	}
+	return append(facts, limits(r)...)
 }
 
 func stateCounts(c batch.Counts) string {
@@ -306,6 +307,11 @@ func planPage(p run.Proposal) page.Document {
 	}
 	for _, n := range p.Plan.Pool {
 		d.Nodes.Rows = append(d.Nodes.Rows, []any{n, "one by one", ""})
+	}
+	for _, out := range p.Plan.LeftOut {
+		for _, n := range out.Nodes {
+			d.Nodes.Rows = append(d.Nodes.Rows, []any{n, "none", out.Reason})
+		}
 	}
 	return d
 }

@@ -27,7 +27,10 @@ type runDocument struct {
 	Started       time.Time  `json:"started,omitzero"`
 	Ended         time.Time  `json:"ended,omitzero"`
 	Parent        string     `json:"parent,omitempty"`
+	Held          time.Time  `json:"held,omitzero"` // no batch begins before: --within
 	Run           render.Run `json:"run"`
+
+	By []factStates `json:"by,omitempty"`
 }
 
 // StoredOptions define how a record is shown.
@@ -35,7 +38,7 @@ type StoredOptions struct {
 	Format Format   // one of StoredFormats; others are text
 	Code   int      // the exit code of the run
 	Width  int      // of text
-	By     []string // facts that a page shows; none: those of the record
+	By     []string // facts by whose values the states are shown; none: on a page those of the record
 	Facts  string   // a saved inventory that has the values of By; "": the record has them
 }
 
@@ -50,10 +53,14 @@ func WriteStored(w io.Writer, r run.Stored, o StoredOptions) error {
 		}
 		return writePage(w, o.Format, runPage(r, facts))
 	case JSON:
+		by, err := o.byFacts(r)
+		if err != nil {
+			return err
+		}
 		return render.IndentedJSON(w, runDocument{
 			SchemaVersion: render.SchemaVersion, Agent: m.Agent, Action: m.Action, Status: r.Status(), Live: r.Live,
 			Command: m.Command, Caller: m.Caller, User: m.User, Host: m.Host, Started: s.Started, Ended: s.Ended,
-			Parent: s.Parent, Run: render.NewRun(s, code, nil),
+			Parent: s.Parent, Held: heldUntil(r), Run: render.NewRun(s, code, nil), By: by,
 		})
 	case Nodeset:
 		var names []string
@@ -73,10 +80,26 @@ func WriteStored(w io.Writer, r run.Stored, o StoredOptions) error {
 			Start: s.Started, Took: ended.Sub(s.Started), Nodes: slices.Collect(s.Results()), Proved: r.Proves(),
 		})
 	}
-	return render.RunReport(w, s, render.RunFacts{
+	by, err := o.byFacts(r)
+	if err != nil {
+		return err
+	}
+	about := render.RunFacts{
 		ID: r.ID, What: m.Agent + "#" + m.Action, Status: r.Status(), Command: m.Command, Caller: m.Caller,
-		By: m.User + "@" + m.Host, Torn: r.Torn,
-	}, o.Width)
+		By: m.User + "@" + m.Host, Site: m.Site, Torn: r.Torn,
+	}
+	if err := render.RunReport(w, s, about, o.Width); err != nil {
+		return err
+	}
+	return writeByFacts(w, s, by, o.Width)
+}
+
+// heldUntil is until when a run waits for its hours; zero for one that does not.
+func heldUntil(r run.Stored) time.Time {
+	if !r.Live {
+		return time.Time{}
+	}
+	return r.Progress.Held().UTC()
 }
 
 // RunLine is one run in `runs list`.

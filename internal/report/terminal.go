@@ -38,6 +38,8 @@ type Terminal struct {
 	drawn []string  // the lines on the terminal now; the cursor is at the end of the last one
 	at    time.Time // when they were drawn
 	wide  int       // how many columns there were then
+	size  int       // how many there were at the last look
+	sized time.Time // since when
 	held  int       // how many callers want no drawing
 	open  bool      // a line was begun, and is not ended
 	stop  chan struct{}
@@ -48,6 +50,10 @@ type Terminal struct {
 
 // drawPace is how often the terminal is looked after; it is drawn at most as often, and each second.
 const drawPace = 250 * time.Millisecond
+
+// settleTime is for how long a terminal must have had a new width before it is drawn. tmux reports sizes late while a window is
+// dragged: what is drawn for a width that is not true any more cannot be taken away.
+const settleTime = 2 * drawPace
 
 // NewTerminal returns a terminal that shows nothing yet.
 func NewTerminal(o TerminalOptions) *Terminal {
@@ -165,6 +171,12 @@ func (t *Terminal) draw(now time.Time, again bool) {
 		return
 	}
 	columns, rows := t.o.Size()
+	if columns != t.size {
+		t.size, t.sized = columns, now
+	}
+	if t.drawn != nil && columns != t.wide && now.Sub(t.sized) < settleTime {
+		return
+	}
 	if !again && !t.dirty && columns == t.wide && now.Unix() == t.at.Unix() && t.drawn != nil {
 		return
 	}

@@ -19,9 +19,11 @@ type glass struct {
 	mu            sync.Mutex // guards what follows
 	columns, rows int
 	lines         []string
+	wrapped       []bool // by line: it continues in the next one
 	row, col      int
 	rewraps       bool
 	writes        int
+	told          int // the columns that it says it has, where these are not yet the new ones
 }
 
 var sequence = regexp.MustCompile(`^\x1b\[(\d*)([AJK])`)
@@ -43,11 +45,11 @@ func (g *glass) Write(p []byte) (int, error) {
 				}
 			case "J":
 				g.at()
-				g.lines = g.lines[:g.row+1]
-				g.lines[g.row] = cutAt(g.lines[g.row], g.col)
+				g.lines, g.wrapped = g.lines[:g.row+1], g.wrapped[:g.row+1]
+				fallthrough
 			case "K":
 				g.at()
-				g.lines[g.row] = cutAt(g.lines[g.row], g.col)
+				g.lines[g.row], g.wrapped[g.row] = cutAt(g.lines[g.row], g.col), false
 			}
 			continue
 		}
@@ -63,6 +65,11 @@ func (g *glass) Write(p []byte) (int, error) {
 			g.t.Errorf("a control character %q", r)
 		default:
 			g.at()
+			if g.rewraps && g.col == g.columns {
+				g.wrapped[g.row] = true
+				g.row, g.col = g.row+1, 0
+				g.at()
+			}
 			line := g.lines[g.row] + strings.Repeat(" ", max(0, g.col-len(g.lines[g.row])))
 			g.lines[g.row] = line[:g.col] + string(r) + line[min(len(line), g.col+1):]
 			g.col++
@@ -73,7 +80,7 @@ func (g *glass) Write(p []byte) (int, error) {
 
 func (g *glass) at() {
 	for len(g.lines) <= g.row {
-		g.lines = append(g.lines, "")
+		g.lines, g.wrapped = append(g.lines, ""), append(g.wrapped, false)
 	}
 }
 
@@ -82,10 +89,13 @@ func cutAt(s string, n int) string { return s[:min(len(s), n)] }
 func (g *glass) size() (int, int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.told > 0 {
+		return g.told, g.rows
+	}
 	return g.columns, g.rows
 }
 
-// narrow makes the terminal narrower. One that rewraps makes more lines of a long one.
+// narrow gives the terminal another width. One that rewraps makes more lines of a long one, or fewer again.
 func (g *glass) narrow(columns int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -94,13 +104,18 @@ func (g *glass) narrow(columns int) {
 		return
 	}
 	var lines []string
-	for _, l := range g.lines {
-		for len(l) > columns {
-			lines, l = append(lines, l[:columns]), l[columns:]
+	var wrapped []bool
+	whole := ""
+	for i, l := range g.lines {
+		if whole += l; g.wrapped[i] {
+			continue
 		}
-		lines = append(lines, l)
+		for len(whole) > columns {
+			lines, wrapped, whole = append(lines, whole[:columns]), append(wrapped, true), whole[columns:]
+		}
+		lines, wrapped, whole = append(lines, whole), append(wrapped, false), ""
 	}
-	g.lines, g.row = lines, len(lines)-1
+	g.lines, g.wrapped, g.row = lines, wrapped, len(lines)-1
 	g.col = len(lines[g.row])
 }
 
@@ -247,10 +262,10 @@ func TestTerminalFollowsTheWidth(t *testing.T) {
 			pass(drawPace)
 			synctest.Wait()
 			g.narrow(20)
-			pass(drawPace)
+			pass(settleTime + drawPace)
 			synctest.Wait()
 			got := g.text()
-			above, ok := strings.CutSuffix(got, "\n===================\nsecond 0\nend")
+			above, ok := strings.CutSuffix(got, "\n===================\nsecond 1\nend")
 			if !ok || !strings.HasPrefix(strings.ReplaceAll(above, "\n", ""), "a line of another program") {
 				t.Errorf("%s: %q", tt.name, got)
 			}
@@ -258,14 +273,48 @@ func TestTerminalFollowsTheWidth(t *testing.T) {
 				t.Errorf("%s: %q is above", tt.name, above)
 			}
 			g.narrow(60)
-			pass(drawPace)
+			pass(settleTime + drawPace)
 			synctest.Wait()
-			if got := g.text(); !strings.HasSuffix(got, "\n"+strings.Repeat("=", 59)+"\nsecond 0\nend") || strings.Count(got, "second") != 1 {
+			if got := g.text(); !strings.HasSuffix(got, "\n"+strings.Repeat("=", 59)+"\nsecond 1\nend") || strings.Count(got, "second") != 1 {
 				t.Errorf("%s, wider: %q", tt.name, got)
 			}
 			term.hide()
 		})
 	}
+}
+
+// A window that is dragged becomes narrower several times, and tmux says so late: it sends a size at most every quarter of
+// a second, and wraps the lines anew at once. Nothing is drawn for a size that is not true any more.
+func TestTerminalWhoseWindowIsDragged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &glass{t: t, columns: 40, rows: 24, rewraps: true}
+		term := g.terminal()
+		fmt.Fprintln(term, "a line of another program")
+		term.show(counting(time.Now()))
+		pass(drawPace)
+		synctest.Wait()
+		g.narrow(30) // and it says so
+		pass(drawPace)
+		synctest.Wait()
+		for _, columns := range []int{28, 24, 20} {
+			g.mu.Lock()
+			g.told = g.columns
+			g.mu.Unlock()
+			g.narrow(columns)
+			pass(drawPace)
+			synctest.Wait()
+			g.mu.Lock()
+			g.told = 0
+			g.mu.Unlock()
+			pass(drawPace / 5)
+		}
+		pass(settleTime + time.Second)
+		synctest.Wait()
+		if got, want := strings.Replace(g.text(), "a line of another pr\nogram", "a line of another program", 1), "a line of another program\n===================\nsecond "; !strings.HasPrefix(got, want) || strings.Count(got, "end") != 1 {
+			t.Errorf("got %q, want %q and so on", got, want)
+		}
+		term.hide()
+	})
 }
 
 // A process in the background draws nothing, and takes nothing away that a shell has written since.

@@ -251,7 +251,7 @@ func (w *Writer) began(e run.Began) {
 	}
 	w.progress = e.Progress
 	w.live.begin(e.Progress, render.View{
-		Run: e.ID, What: w.call.Action.Name, Began: w.start, Keys: render.Keys{Pause: w.o.PauseKey && e.ID != ""}, Proves: w.call.Proves != 0,
+		Run: e.ID, What: atSite(w.call.Action.Name, e.Site), Began: w.start, Keys: render.Keys{Pause: w.o.PauseKey && e.ID != ""}, Proves: w.call.Proves != 0,
 	})
 }
 
@@ -283,7 +283,7 @@ func (w *Writer) release(first func(render.Lines) error) {
 func (w *Writer) recorded(e run.Recorded) {
 	r := e.Record
 	for _, o := range r.Outcomes {
-		if reply, ok := o.Reply.(rpcclient.Reply); ok {
+		if reply, ok := o.Reply.(*rpcclient.Reply); ok {
 			w.hear(reply)
 		}
 	}
@@ -300,7 +300,7 @@ func (w *Writer) recorded(e run.Recorded) {
 }
 
 // hear takes a reply.
-func (w *Writer) hear(r rpcclient.Reply) {
+func (w *Writer) hear(r *rpcclient.Reply) {
 	if w.heard.hear(r) && w.o.Format == Lines {
 		w.keep(w.lines.Result(r))
 	}

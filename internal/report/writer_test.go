@@ -45,7 +45,7 @@ func TestEveryFormatTellsTheSameRun(t *testing.T) {
 		Senders:     {"a\nd\n"},
 		Nodeset:     {"a,d\n"},
 		JUnit:       {`tests="4" failures="1" errors="1" skipped="0"`, `<testcase name="a"`, `type="refused"`, `type="no-reply"`},
-		Markdown:    {"# rpcutil&#35;ping", verdictText, "| 1 | refused |", "- **1: refused: not today** – b", "- **1: no-reply** – c", "| batch 1 | 2 |", "| batch 2 | 2 |"},
+		Markdown:    {"# rpcutil#ping", verdictText, "| 1 | refused |", "- **1: refused: not today** – b", "- **1: no-reply** – c", "| batch 1 | 2 |", "| batch 2 | 2 |"},
 		HTML:        {"<h1>rpcutil#ping</h1>", verdictText, "#reason=not%20today&amp;state=refused", `"rows":[["a",1,0,`, `["b",1,1,"not today",`},
 		SendersJSON: {`"a"`, `"d"`},
 	}

@@ -138,7 +138,22 @@ func (c application) current(ctx context.Context) (batch.Plan, error) {
 	if err := p.Accept(drift, c.req.drift); err != nil {
 		return batch.Plan{}, err
 	}
-	return p.Without(drift)
+	rest, err := p.Without(drift)
+	if err != nil {
+		return batch.Plan{}, err
+	}
+	for fact, values := range p.Facts { // for the record
+		for i, node := range p.Nodes {
+			if c.known == nil {
+				c.known = make(map[string]map[string]string, len(p.Nodes))
+			}
+			if c.known[node.Identity] == nil {
+				c.known[node.Identity] = map[string]string{}
+			}
+			c.known[node.Identity][fact] = values[i]
+		}
+	}
+	return rest, c.added(ctx)
 }
 
 // approvals is the guard's check.

@@ -180,3 +180,37 @@ func TestAHandedRetryLooksAtItsParentAgain(t *testing.T) {
 		}
 	})
 }
+
+// --gate none of a resume holds in the process that drives it, too.
+func TestAHandedResumeLeavesTheGatesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3", "n4")
+		w.hears = quiet{}
+		first := slowly(restart())
+		first.Guards.Yes, first.Gates.Collateral = true, Count{3, true}
+		s := interruptedOf(t, w, first)
+		if s.Progress.Gates().IsZero() {
+			t.Fatal("the run has no gates")
+		}
+		c, r := w.again(t, Request{Detach: true, Gates: Gates{Commands: []string{noGates}}}, s)
+		var text []byte
+		c.Detach = func(_ context.Context, given Handover) (err error) {
+			text, err = json.Marshal(given)
+			return err
+		}
+		if _, err := Resume(t.Context(), c, r, s); err != nil {
+			t.Fatal(err)
+		}
+		var h Handover
+		if err := json.Unmarshal(text, &h); err != nil {
+			t.Fatal(err)
+		}
+		res, err := Drive(t.Context(), w.context(), h)
+		if err != nil || res.Summary.Verdict != batch.Done {
+			t.Fatalf("%s, %v", res.Summary.Verdict, err)
+		}
+		if g := w.last().Progress.Gates(); !g.IsZero() {
+			t.Errorf("the resume has gates: %+v", g)
+		}
+	})
+}

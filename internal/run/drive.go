@@ -13,11 +13,15 @@ import (
 	"fleetctl/internal/journal"
 	"fleetctl/internal/plain"
 	"fleetctl/internal/security"
+	"fleetctl/internal/sender"
 )
 
 // drive hands a run to the engine, from wherever it is. The end of ctx is an event of the engine, not the end of its
 // context: what is in flight is still collected. file is nil for a run that is not recorded, and stays the caller's.
 func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journal) (Result, error) {
+	if c.Expect != nil {
+		c.Expect(from.Counts().Total())
+	}
 	client, err := c.fleet.Dial(ctx)
 	if err != nil {
 		return Result{}, err
@@ -26,13 +30,9 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if c.locks != nil {
 		c.locks.sealed, message.Sealed = true, c.locks.may
 	}
-	actor, err := newActor(ctx, client, message, c.Scrub, c.req.Protocol)
-	if err != nil {
-		return Result{}, err
-	}
-	defer actor.close()
+	send := sender.Options{Request: message, Scrub: c.Scrub, Protocol: c.req.Protocol}
 	if c.checkpoint().guarded(secretsGuard) {
-		actor.allowed = append(actor.allowed, func(ctx context.Context, _ []string) error {
+		send.Allowed = append(send.Allowed, func(ctx context.Context, _ []string) error {
 			return c.checkpoint().secretsArePrivate(ctx) // for the broker that we are connected to then
 		})
 	}
@@ -41,8 +41,13 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		return Result{}, err
 	}
 	if watch := tokenWatch(c); verifier == nil && watch.refuses() {
-		actor.allowed = append(actor.allowed, func(_ context.Context, nodes []string) error { return watch.good(client, nodes) })
+		send.Allowed = append(send.Allowed, func(_ context.Context, nodes []string) error { return watch.good(client, nodes) })
 	}
+	actor, err := sender.Open(ctx, client, send)
+	if err != nil {
+		return Result{}, err
+	}
+	defer actor.Close()
 	c.Reporter = &serial{to: c.Reporter} // the question between batches is put beside the engine
 	interrupt := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
@@ -58,7 +63,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		watch.collateral = k
 	}
 	runner := batch.Runner{
-		Actor: actor, Outcomes: actor.outcomes, Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
+		Actor: actor, Outcomes: actor.Outcomes(), Observer: watch, Rules: c.rules(), Pace: c.pace(), Interrupt: interrupt, Confirm: c.confirm,
 		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
 		Gates: gatekeeping(c).recorded(), Gatekeeper: c.keeper,
 	}
@@ -73,18 +78,18 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		runner.Journal, res.ID = file, file.ID()
 		var keys <-chan batch.Control
 		if c.Outlive != nil {
-			keys = c.Outlive(res.ID)
+			keys = c.Outlive(res.ID, res.Secrets)
 		}
 		control, stop := c.Store.controls(res.ID, c.start, keys)
 		defer stop()
 		runner.Control = control
 	}
-	if err := c.Reporter.Report(Began{ID: res.ID, Progress: from, Links: since}); err != nil {
+	if err := c.Reporter.Report(Began{ID: res.ID, Site: c.Settings.Site, Progress: from, Links: since}); err != nil {
 		return Result{}, err
 	}
 	res.Summary, err = runner.Run(context.WithoutCancel(ctx), from)
-	res.Strays, res.Publish, res.Unsigned = actor.session.Strays(), actor.publishTime(), actor.unsigned()
-	res.Behind, res.Dropped = actor.tardiness()
+	res.Strays, res.Publish, res.Unsigned = actor.Strays(), actor.PublishTime(), actor.Unsigned()
+	res.Behind, res.Dropped = actor.Tardiness()
 	if e, ok := errors.AsType[*security.RemoteError](res.Unsigned); ok {
 		res.Fix = e.Hint
 	}

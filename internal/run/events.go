@@ -55,6 +55,7 @@ type (
 	// Began: the engine takes over, at the beginning of a run or in its middle.
 	Began struct {
 		ID       string // of the run's record, "" without one
+		Site     string // of the settings, "" for none
 		Progress batch.Progress
 		// Links is since when the engine reports the connection: what happened before was reported by the fleet.
 		Links time.Time

@@ -96,7 +96,7 @@ func TestEventsSayWhatHappened(t *testing.T) {
 		for _, e := range w.events.seen {
 			if e, ok := e.(Recorded); ok {
 				for _, o := range e.Record.Outcomes {
-					replies[o.Node] = o.Reply.(rpcclient.Reply).Message
+					replies[o.Node] = o.Reply.(*rpcclient.Reply).Message
 				}
 			}
 		}

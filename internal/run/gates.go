@@ -181,15 +181,14 @@ func (c gatekeeping) open() error {
 
 // sentences describe the gates for the plan.
 func (c gatekeeping) sentences() []string {
-	g := c.recorded()
+	return GateSentences(c.recorded(), c.req.Policy.Rolling)
+}
+
+// GateSentences describe the gates of a run, one sentence each; none for a run without.
+func GateSentences(g batch.Gates, rolling bool) []string {
 	if g.IsZero() {
 		return nil
 	}
-	return gateSentences(g, c.req.Policy.Rolling)
-}
-
-// gateSentences describe gates, one sentence each.
-func gateSentences(g batch.Gates, rolling bool) []string {
 	when := "before the first batch and after each"
 	if rolling {
 		when = "before the first node and after as many final nodes as the window has slots"

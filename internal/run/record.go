@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,10 +95,8 @@ func (c entry) factsOf(plan batch.Plan) map[string][]string {
 	}
 	facts := map[string][]string{}
 	for _, fact := range plan.Policy.Facts() {
-		for _, b := range plan.Batches {
-			for _, node := range b.Nodes {
-				facts[fact] = append(facts[fact], c.known[node][fact])
-			}
+		for _, node := range plan.AllNames() {
+			facts[fact] = append(facts[fact], c.known[node][fact])
 		}
 	}
 	return facts
@@ -251,6 +250,7 @@ func (s *Stored) describe() error {
 	if err := json.Unmarshal(s.Progress.Header().Meta, &s.Meta); err != nil {
 		return fmt.Errorf("run %s: its description cannot be read: %w", s.ID, err)
 	}
+	maps.DeleteFunc(s.Meta.Facts, func(_ string, values []string) bool { return len(values) != s.Progress.Counts().Total() })
 	return nil
 }
 

@@ -65,7 +65,8 @@ func (c application) save(ctx context.Context, p guardInput) error {
 	plan := saved.Plan{
 		ID: newID(c.start), Created: now, Expires: now.Add(c.req.Save.Life.or(saved.DefaultLife)), Owner: owner, Program: c.Version, Command: c.command, Site: c.Settings.Site,
 		Collective: c.about.Collective, Federations: c.about.Federations, Agent: c.req.Agent, Action: c.req.Action, DDL: c.doc.Metadata.Version,
-		Inputs: c.inputs.plain, Secrets: slices.Sorted(slices.Values(c.secretNames())), TTL: c.message().TTL, Plan: p.plan, Rules: c.rules(), Pace: c.pace(), Verify: c.req.Proof.saved(), Gates: gates, GatePolicy: how,
+		Inputs: c.inputs.plain, Secrets: slices.Sorted(slices.Values(c.secretNames())), TTL: c.message().TTL,
+		Plan: p.plan, Facts: entry(c).factsOf(p.plan), Selection: selection(c.req.Targets), Rules: c.rules(), Pace: c.pace(), Verify: c.req.Proof.saved(), Gates: gates, GatePolicy: how,
 	}
 	for _, name := range names {
 		n := states[name]

@@ -202,6 +202,29 @@ func TestApprovalsByCertificate(t *testing.T) {
 			t.Errorf("%s: ends %s", tt.name, all[0].Ends)
 		}
 	}
+	// Of the owner, copied from another plan, and of a certificate that has ended.
+	alice, bob := certified(t, "alice.mcollective", ca, caPEM), certified(t, "bob.mcollective", ca, caPEM)
+	copied, err := New(example(t, func(p *Plan) { p.Owner, p.ID = "choria=alice.mcollective", "20261126-120000-other" }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := copied.Sign(alice); err != nil {
+		t.Fatal(err)
+	}
+	at := start.Truncate(time.Second)
+	own, err := alice.SignStatement(approvalText(f.Digest, at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Approvals = []Approval{{at, "choria=alice.mcollective", own}, approve(t, copied, bob, start)}
+	all := f.Judge(carol, []string{"choria=carol.mcollective"}, start)
+	if len(all) != 2 || !strings.Contains(all[0].Why, "it is of the owner") || !strings.Contains(all[1].Why, "signature does not fit") {
+		t.Errorf("of the owner, and copied: %+v", all)
+	}
+	f.Approvals = []Approval{approve(t, f, bob, start)}
+	if all := f.Judge(carol, []string{"choria=carol.mcollective"}, start.Add(31*time.Minute)); len(all) != 1 || !strings.Contains(all[0].Why, "expired") {
+		t.Errorf("after the end of the certificate: %+v", all)
+	}
 }
 
 func TestWhenAPlanMayBeUsed(t *testing.T) {

@@ -121,7 +121,7 @@ func (p *Plan) Without(d Drift) (batch.Plan, error) {
 		out[n.Identity] = true
 	}
 	rest := p.Plan
-	rest.Batches, rest.Pool, rest.Facts = nil, nil, nil
+	rest.Batches, rest.Pool, rest.Facts, rest.LeftOut = nil, nil, nil, d.leftOut()
 	for _, b := range p.Plan.Batches {
 		b.Nodes = slices.DeleteFunc(slices.Clone(b.Nodes), func(name string) bool { return out[name] })
 		switch {
@@ -137,22 +137,57 @@ func (p *Plan) Without(d Drift) (batch.Plan, error) {
 			rest.Pool = append(rest.Pool, name)
 		}
 	}
-	for fact, values := range p.Plan.Facts { // one value a node, in the order of the plan
-		var kept []string
-		for i, n := range p.Nodes {
-			if i < len(values) && !out[n.Identity] {
-				kept = append(kept, values[i])
-			}
-		}
-		if rest.Facts == nil {
-			rest.Facts = map[string][]string{}
-		}
-		rest.Facts[fact] = kept
-	}
+	rest.Facts = p.factsOf(rest)
 	if len(d) > 0 {
 		rest.Notes = append(slices.Clone(rest.Notes), nodes(len(d))+" of the saved plan changed since, and left out: --accept-drift")
 	}
 	return rest, nil
+}
+
+// factsOf are the facts of a window's plan, in the order of another plan over the same nodes. nil for none.
+func (p *Plan) factsOf(plan batch.Plan) map[string][]string {
+	if len(p.Plan.Facts) == 0 {
+		return nil
+	}
+	at := make(map[string]int, len(p.Nodes))
+	for i, n := range p.Nodes {
+		at[n.Identity] = i
+	}
+	of := make(map[string][]string, len(p.Plan.Facts))
+	for fact, values := range p.Plan.Facts {
+		for _, name := range plan.AllNames() {
+			of[fact] = append(of[fact], values[at[name]])
+		}
+	}
+	return of
+}
+
+// leftOut groups the nodes by the reason for which they are left out, in the order of the plan.
+func (d Drift) leftOut() []batch.LeftOut {
+	var groups []batch.LeftOut
+	at := map[string]int{}
+	for _, n := range d {
+		reason := n.reason()
+		i, ok := at[reason]
+		if !ok {
+			i = len(groups)
+			at[reason] = i
+			groups = append(groups, batch.LeftOut{Reason: reason})
+		}
+		groups[i].Nodes = append(groups[i].Nodes, n.Identity)
+	}
+	return groups
+}
+
+// reason says why the node is left out. Start times are not part of it: each node has its own.
+func (n Drifted) reason() string {
+	switch n.Change {
+	case OtherVersion:
+		return "left out: it runs version " + n.Is + ", and ran " + n.Was + " when the plan was saved"
+	case Unseen:
+		return "left out: it did not answer when the plan was saved"
+	}
+	return "left out: " + n.Change.String() + " since the plan was saved"
 }
 
 func nodes(n int) string {

@@ -67,6 +67,7 @@ func TestTheDigestDependsOnAllOfThePlan(t *testing.T) {
 		"version": func(p *Plan) { p.Nodes[0].Version = "0.30.3" }, "start": func(p *Plan) { p.Nodes[0].Started = p.Nodes[0].Started.Add(time.Second) },
 		"rules": func(p *Plan) { p.Rules.FailFast = true }, "pace": func(p *Plan) { p.Pace.Sleep = 0 }, "verify": func(p *Plan) { p.Verify.None = true }, "settle": func(p *Plan) { p.Verify.Settle = &minute },
 		"gates": func(p *Plan) { p.Gates[0].Command = "true" }, "script": func(p *Plan) { p.Gates[0].Scripts[0].SHA256 = "0" }, "query": func(p *Plan) { p.Gates[1].PromQL = "up" },
+		"facts": func(p *Plan) { p.Facts["rack"][0] = "other" }, "selection": func(p *Plan) { p.Selection.Facts = nil }, "exclude": func(p *Plan) { p.Selection.Exclude = []string{"web9"} },
 		"gate policy": func(p *Plan) { p.GatePolicy.For = 0 }, "reason": func(p *Plan) { p.Plan.Batches[0].Reason = "x" },
 		"batches": func(p *Plan) {
 			b := p.Plan.Batches
@@ -209,7 +210,9 @@ func TestPlansThatCannotBeSaved(t *testing.T) {
 		"secrets unsorted": func(p *Plan) { p.Secrets = []string{"token", "key"} }, "a secret twice": func(p *Plan) { p.Secrets = []string{"token", "token"} },
 		"a node less": func(p *Plan) { p.Nodes = p.Nodes[:4] }, "a node more": func(p *Plan) { p.Nodes = append(p.Nodes, Node{Identity: "x"}) }, "another order": func(p *Plan) { p.Nodes[0], p.Nodes[1] = p.Nodes[1], p.Nodes[0] },
 		"no nodes": func(p *Plan) { p.Nodes, p.Plan.Batches = nil, nil }, "wildcard": func(p *Plan) { p.Nodes[0].Identity, p.Plan.Batches[0].Nodes[0] = "*", "*" },
-		"doubts": func(p *Plan) { p.Plan.Doubts = []batch.Target{{Node: "web1.example.net"}} }, "rules": func(p *Plan) { p.Rules.MaxFailed = batch.Number(-1) }, "pace": func(p *Plan) { p.Pace.ReplyTimeout = 0 },
+		"nodes that are left out": func(p *Plan) { p.Plan.LeftOut = []batch.LeftOut{{Nodes: []string{"db9.example.net"}}} }, "a value of a fact less": func(p *Plan) { p.Facts["rack"] = p.Facts["rack"][1:] },
+		"a file of nodes": func(p *Plan) { p.Selection.Exclude = []string{"@/etc/hosts"} },
+		"doubts":          func(p *Plan) { p.Plan.Doubts = []batch.Target{{Node: "web1.example.net"}} }, "rules": func(p *Plan) { p.Rules.MaxFailed = batch.Number(-1) }, "pace": func(p *Plan) { p.Pace.ReplyTimeout = 0 },
 		"policy": func(p *Plan) { p.Plan.Policy.Canary = -7 }, "two kinds of gate": func(p *Plan) { p.Gates[0].PromQL = "up" }, "scripts of a query": func(p *Plan) { p.Gates[1].Scripts = []gate.Script{{}} },
 		"gate without time": func(p *Plan) { p.GatePolicy.Timeout = 0 }, "gate policy": func(p *Plan) { p.GatePolicy.Every = 0 },
 	} {
@@ -305,7 +308,7 @@ func TestTheSchemaHolds(t *testing.T) {
 	}
 	bare, err := New(example(t, func(p *Plan) {
 		p.Gates, p.GatePolicy, p.Verify, p.Inputs, p.Secrets, p.Command, p.Federations, p.Site, p.DDL, p.Program = nil, GatePolicy{}, Verify{}, nil, nil, nil, nil, "", "", ""
-		p.Rules = batch.Rules{}
+		p.Rules, p.Facts, p.Selection = batch.Rules{}, nil, nil
 	}))
 	if err != nil {
 		t.Fatal(err)

@@ -142,6 +142,8 @@ func example(t testing.TB, edit ...func(*Plan)) Plan {
 		Command: []string{"req", "choria_provision", "restart", "token=[redacted]", "splay=10", "-F", "role=<web>&\u2028"}, Site: "ams", Collective: "mcollective", Federations: []string{"north"},
 		Agent: "choria_provision", Action: "restart", DDL: "0.30.2", Inputs: map[string]string{"splay": "10"}, Secrets: []string{"token"}, TTL: 30 * time.Second,
 		Nodes: states, Plan: plan, Rules: batch.Rules{MaxFailed: batch.Number(2), StopWhenNothing: true}, Pace: batch.Pace{Sleep: time.Second, ReplyTimeout: 12 * time.Second, VerifyTimeout: timeout},
+		Facts:      map[string][]string{"rack": {"1", "2", "1", "2", ""}},
+		Selection:  &Selection{Facts: []string{"role=<web>&"}, Agents: []string{"choria_provision"}, Identities: []string{"/^web/"}, Exclude: []string{"web[7-8].example.net"}},
 		Verify:     Verify{Way: "auto", Timeout: &timeout},
 		Gates:      []Gate{{Command: "./check.sh", Scripts: []gate.Script{{Path: "./check.sh", SHA256: digest(nil)}}}, {PromQL: `up{job="lb"} == bool 1`}},
 		GatePolicy: GatePolicy{gate.Policy{For: 2 * time.Minute, Every: gate.DefaultEvery, Wait: gate.DefaultWait}, gate.DefaultTimeout, new(3), "https://prometheus.example.net"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,11 +50,27 @@ type Plan struct {
 	TTL         time.Duration     `json:"ttl"`
 	Nodes       []Node            `json:"nodes"` // in the order of the plan
 	Plan        batch.Plan        `json:"plan"`
-	Rules       batch.Rules       `json:"rules"`
-	Pace        batch.Pace        `json:"pace"`
-	Verify      Verify            `json:"verify,omitzero"`
-	Gates       []Gate            `json:"gates,omitempty"`
-	GatePolicy  GatePolicy        `json:"gate_policy,omitzero"`
+	// Facts are the values that were asked for to plan batches, by fact, one a node in the order of the plan; "" where a node
+	// has none. Those of a window are in its plan.
+	Facts map[string][]string `json:"facts,omitempty"`
+	// Selection finds the nodes again; nil where a list named them, or a part of those found was taken.
+	Selection  *Selection  `json:"selection,omitempty"`
+	Rules      batch.Rules `json:"rules"`
+	Pace       batch.Pace  `json:"pace"`
+	Verify     Verify      `json:"verify,omitzero"`
+	Gates      []Gate      `json:"gates,omitempty"`
+	GatePolicy GatePolicy  `json:"gate_policy,omitzero"`
+}
+
+// Selection is the filter by which nodes were found, as it was typed. Empty, it is every node with the agent.
+type Selection struct {
+	Facts      []string `json:"facts,omitempty"`
+	Classes    []string `json:"classes,omitempty"`
+	Agents     []string `json:"agents,omitempty"`
+	Identities []string `json:"identities,omitempty"`
+	With       []string `json:"with,omitempty"`
+	Select     []string `json:"select,omitempty"`
+	Exclude    []string `json:"exclude,omitempty"` // names, sets and expressions, no files
 }
 
 // Node is a node as it was when the plan was made. One that did not answer then has a name only.
@@ -145,6 +162,10 @@ func (p *Plan) validateNodes() error {
 		return errors.New("it has no nodes")
 	case len(p.Plan.Doubts) > 0:
 		return errors.New("it is about nodes that an earlier run may have reached")
+	case len(p.Plan.LeftOut) > 0:
+		return errors.New("it has nodes that it leaves out")
+	case p.Selection != nil && slices.ContainsFunc(p.Selection.Exclude, func(text string) bool { return strings.HasPrefix(text, "@") }):
+		return errors.New("it names a file of nodes, which may be another one elsewhere")
 	}
 	begun, err := batch.Begin(batch.Header{}, p.Plan) // knows what a plan has to be
 	if err != nil {
@@ -162,6 +183,11 @@ func (p *Plan) validateNodes() error {
 	}
 	if i != len(p.Nodes) {
 		return fmt.Errorf("node %q is in no batch", p.Nodes[i].Identity)
+	}
+	for fact, values := range p.Facts {
+		if len(values) != i {
+			return fmt.Errorf("it has %d values of fact %q for %d nodes", len(values), fact, i)
+		}
 	}
 	return p.Plan.Policy.Validate()
 }

@@ -55,6 +55,30 @@ func TestThePlanThatIsLeft(t *testing.T) {
 	}
 }
 
+// Nodes that are left out keep their reason, in the order of the plan.
+func TestTheReasonsOfWhatIsLeftOut(t *testing.T) {
+	p := example(t)
+	got, err := p.Without(Drift{
+		{Identity: "web2.example.net", Change: Gone}, {Identity: "web3.example.net", Change: OtherVersion, Was: "0.30.2", Is: "0.31.0"},
+		{Identity: "db1.example.net", Change: Restarted, Was: "then", Is: "now"}, {Identity: "db2.example.net", Change: Unseen},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []batch.LeftOut{
+		{Nodes: []string{"web2.example.net"}, Reason: "left out: gone since the plan was saved"},
+		{Nodes: []string{"web3.example.net"}, Reason: "left out: it runs version 0.31.0, and ran 0.30.2 when the plan was saved"},
+		{Nodes: []string{"db1.example.net"}, Reason: "left out: restarted since the plan was saved"},
+		{Nodes: []string{"db2.example.net"}, Reason: "left out: it did not answer when the plan was saved"},
+	}
+	if d := cmp.Diff(want, got.LeftOut); d != "" {
+		t.Error(d)
+	}
+	if got, err := p.Without(gone("web2.example.net", "db2.example.net")); err != nil || len(got.LeftOut) != 1 || len(got.LeftOut[0].Nodes) != 2 {
+		t.Errorf("one reason for both: %+v, %v", got.LeftOut, err)
+	}
+}
+
 // A window has a pool, and facts beside it, one value a node.
 func TestTheWindowThatIsLeft(t *testing.T) {
 	var all []batch.Node
@@ -76,7 +100,7 @@ func TestTheWindowThatIsLeft(t *testing.T) {
 	if d := cmp.Diff([]string{"a", "b", "d"}, got.Names()); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff(map[string][]string{"rack": {"ra", "rb", "rd"}}, got.Facts); d != "" {
+	if d := cmp.Diff(map[string][]string{"rack": {"ra", "rb", "rd", "rc"}}, got.Facts); d != "" { // that which is left out is the last
 		t.Error(d)
 	}
 	if _, err := batch.Begin(batch.Header{}, got); err != nil {

@@ -163,3 +163,22 @@ func unhex(t *testing.T, text string) []byte {
 	}
 	return data
 }
+
+// Replies of many nodes may share the random part of their signatures: each is good for its own key and text alone.
+func TestSignaturesWithOneNonceAreGood(t *testing.T) {
+	n := NewNonce()
+	for k := range 20 {
+		key, reply := numbered(k), fmt.Appendf(nil, "reply of node %d", k)
+		made, token := NewReplySigner("token", key).SignWith(n, reply)
+		public := key.Public().(ed25519.PublicKey)
+		if !ed25519.Verify(public, reply, made) || token != "token" {
+			t.Errorf("the standard library refuses the signature of node %d, or its token is %q", k, token)
+		}
+		if s := (signature{key: public, message: reply, bytes: made}); !s.verify() {
+			t.Errorf("our rule refuses the signature of node %d", k)
+		}
+		if s := (signature{key: public, message: append(reply, 'x'), bytes: made}); s.verify() {
+			t.Errorf("the signature of node %d is good for another reply", k)
+		}
+	}
+}

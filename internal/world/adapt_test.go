@@ -6,13 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"sync"
 	"time"
 
 	"fleetctl/batch"
 	"fleetctl/internal/choria"
 	"fleetctl/internal/proof"
+	"fleetctl/internal/secret"
+	"fleetctl/internal/sender"
 	"fleetctl/rpcclient"
 )
 
@@ -76,25 +77,21 @@ func (wire) URL() string                       { return "nats://broker.example.n
 // drive runs or resumes a run as the command does.
 func (p *process) drive(id identity, from batch.Progress) (batch.Summary, error) {
 	client := rpcclient.New(wire{p.c}, id)
-	session, err := client.Open(p.ctx, collective)
+	a, err := sender.Open(p.ctx, client, sender.Options{
+		Request: rpcclient.Request{Agent: "choria_provision", Action: p.s.action, Data: []byte(`{"token":"s3cret"}`), Collective: collective, TTL: p.s.ttl},
+		Scrub:   &secret.Scrubber{},
+	})
 	if err != nil {
 		return batch.Summary{}, fmt.Errorf("%w: %v", errNotStarted, err)
 	}
-	defer session.Close()
-	a := &actor{
-		session: session, newID: client.NewID, ids: map[int]string{}, batches: map[string]int{},
-		outcomes: make(chan batch.Outcome, 256), done: make(chan struct{}), drain: make(chan chan struct{}),
-		request: rpcclient.Request{Agent: "choria_provision", Action: p.s.action, Data: []byte(`{"token":"s3cret"}`), Collective: collective, TTL: p.s.ttl},
-	}
-	a.work.Go(a.pump)
-	defer a.close()
+	defer a.Close()
 	v := proof.New(proof.Options{
 		Client: client, Collective: collective, Action: proof.Of("choria_provision", p.s.action), Events: wire{p.c},
 		Timeout: p.s.verifyTimeout, Settle: p.s.settle, TTL: p.s.ttl,
 	})
 	link, control := make(chan batch.Link, 64), make(chan batch.Control, 16)
 	runner := batch.Runner{
-		Actor: a, Outcomes: a.outcomes, Verifier: v, Prober: v, Journal: p.tape, Rules: p.rules, Pace: p.pace, Interrupt: p.interrupt,
+		Actor: a, Outcomes: a.Outcomes(), Verifier: v, Prober: v, Journal: p.tape, Rules: p.rules, Pace: p.pace, Interrupt: p.interrupt,
 		Link: link, Control: control, Lagging: p.lagging,
 	}
 	if p.s.gated {
@@ -106,7 +103,11 @@ func (p *process) drive(id identity, from batch.Progress) (batch.Summary, error)
 			batch.Requester
 		}{a, a}
 	}
-	a.work.Go(func() { p.news(a.done, link, control) })
+	done := make(chan struct{})
+	var news sync.WaitGroup
+	news.Go(func() { p.news(done, link, control) })
+	defer news.Wait()
+	defer close(done)
 	return runner.Run(p.ctx, from)
 }
 
@@ -162,126 +163,4 @@ func retryStates(flags ...string) []batch.State {
 		}
 	}
 	return out
-}
-
-// actor is the command's own, in small: it sends batches over one session and turns replies into outcomes.
-type actor struct {
-	session  *rpcclient.Session
-	request  rpcclient.Request
-	newID    func() string
-	outcomes chan batch.Outcome
-	done     chan struct{}
-	drain    chan chan struct{} // asks the pump to move what is there
-	work     sync.WaitGroup
-
-	mu      sync.Mutex // guards ids and batches
-	ids     map[int]string
-	batches map[string]int
-}
-
-func (a *actor) close() {
-	close(a.done)
-	a.work.Wait()
-}
-
-func (a *actor) Request(number int) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	id, ok := a.ids[number]
-	if !ok {
-		id = a.newID()
-		a.ids[number], a.batches[id] = id, number
-	}
-	return id
-}
-
-func (a *actor) Act(ctx context.Context, number int, nodes []string) error {
-	req := a.request
-	req.ID = a.Request(number)
-	_, err := a.session.Send(ctx, req, nodes)
-	if err == nil {
-		return nil
-	}
-	if e, ok := errors.AsType[*rpcclient.SendError](err); ok {
-		if len(e.Unsent) == 0 {
-			return err
-		}
-		return &batch.NotSentError{Nodes: e.Unsent, Err: e.Err, Uncertain: !e.Certain}
-	}
-	return &batch.NotSentError{Err: err}
-}
-
-// Settle implements batch.Settler.
-func (a *actor) Settle(ctx context.Context, at time.Time) error {
-	if err := a.session.Settle(ctx, at); err != nil {
-		return err
-	}
-	moved := make(chan struct{})
-	select {
-	case a.drain <- moved:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	select {
-	case <-moved:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	return nil
-}
-
-func (a *actor) pump() {
-	for {
-		select {
-		case r := <-a.session.Replies():
-			a.hand(r)
-		case moved := <-a.drain:
-			for more := true; more; {
-				select {
-				case r := <-a.session.Replies():
-					a.hand(r)
-				default:
-					more = false
-				}
-			}
-			close(moved)
-		case <-a.done:
-			return
-		}
-	}
-}
-
-// hand gives a reply to the engine.
-func (a *actor) hand(r rpcclient.Reply) {
-	a.mu.Lock()
-	o := batch.Outcome{
-		Batch: a.batches[r.RequestID], Node: r.Node, Time: r.Received, OK: r.Code == choria.OK, Code: int(r.Code), Stamp: r.Time, Absent: r.Absent,
-	}
-	a.mu.Unlock()
-	switch {
-	case r.Absent:
-		o.Code = 0
-	case o.OK:
-		o.Delay = announced(r.Data)
-	default:
-		o.Reason = r.Message
-	}
-	select {
-	case a.outcomes <- o:
-	case <-a.done:
-	}
-}
-
-var delayText = regexp.MustCompile(`\bafter ([0-9]+[a-z0-9.]*)"`)
-
-func announced(data []byte) time.Duration {
-	m := delayText.FindSubmatch(data)
-	if m == nil {
-		return 0
-	}
-	d, err := time.ParseDuration(string(m[1]))
-	if err != nil {
-		return 0
-	}
-	return d
 }

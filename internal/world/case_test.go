@@ -299,7 +299,7 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 	case last == nil || l.kind == "begin":
 		var nodes []batch.Node
 		for _, n := range c.w.nodes {
-			nodes = append(nodes, batch.Node{Identity: n.name, Facts: map[string]string{"rack": c.w.rack[n.name]}})
+			nodes = append(nodes, batch.Node{Identity: n.name, Facts: map[string]string{"rack": c.w.rack[n.name]}, Last: n.traits.last})
 		}
 		plan, err := batch.NewPlan(nodes, c.s.policy)
 		if err != nil {
@@ -333,7 +333,7 @@ func (c *caseRun) from(l *life) (*run, batch.Progress, error) {
 
 func (c *caseRun) newRun(parent *run, l *life, plan batch.Plan) (*run, batch.Progress, error) {
 	c.made++
-	r := &run{id: fmt.Sprintf("R%d", c.made), parent: parent, kind: l.kind, states: l.states, proved: map[string]bool{}, based: map[string]bool{}}
+	r := &run{id: fmt.Sprintf("R%d", c.made), parent: parent, kind: l.kind, states: l.states, proved: map[string]bool{}, based: map[string]bool{}, unasked: map[string]bool{}}
 	r.tape = &tape{w: c.w, run: r, slow: c.s.slowDisk}
 	header := batch.Header{Run: r.id, Created: time.Now(), Meta: []byte(`{"agent":"choria_provision"}`)}
 	if parent != nil {

@@ -49,7 +49,7 @@ func (w *world) judgeLife(p *process, s batch.Summary, err error) {
 	if s.States != kept.States || s.Verdict != kept.Verdict || s.Stop != kept.Stop || s.Open != kept.Open {
 		w.violated("run %s: the summary says %s (%s), the journal %s (%s)", t.run.id, s.Verdict, statesOf(s.States), kept.Verdict, statesOf(kept.States))
 	}
-	if want := verdictOf(s); s.Verdict != want {
+	if want := verdictOf(s, skipped(t.run)); s.Verdict != want {
 		w.violated("run %s: the verdict is %s, and %s follows from the counts and the stop", t.run.id, s.Verdict, want)
 	}
 	if len(t.lines) == 0 || !strings.Contains(string(t.lines[len(t.lines)-1]), `"run-end"`) {
@@ -75,15 +75,15 @@ func (w *world) judgeCounts(what string, s batch.Summary) {
 }
 
 // verdictOf returns the verdict that follows from counts and stop (docs/exit-codes.md). The order of the cases
-// matters.
-func verdictOf(s batch.Summary) batch.Verdict {
+// matters. Nodes that were left out on purpose do not.
+func verdictOf(s batch.Summary, skipped int) batch.Verdict {
 	c := s.States
 	switch {
 	case s.Stop.Kind == batch.StopFault:
 		return batch.Fault
 	case s.Stop.Kind == batch.StopSignal:
 		return batch.Interrupted
-	case c.Of(batch.Planned)+c.Of(batch.NotSent) > 0:
+	case c.Of(batch.Planned)+c.Of(batch.NotSent) > skipped:
 		return batch.Stopped
 	case c.Of(batch.Sending)+c.Of(batch.Unknown)+c.Of(batch.Accepted) > 0:
 		return batch.Uncertain

@@ -43,7 +43,7 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 		for _, p := range r.Proofs {
 			w.logf("run     %s: %s is %s: %s", t.run.id, p.Node, p.Found, p.Reason)
 			w.saw(string(r.Kind) + ": " + p.Found.String())
-			if p.Found == batch.Acted {
+			if t.run.unasked[p.Node] = p.Found == batch.Unasked; p.Found == batch.Acted {
 				t.run.proved[p.Node] = true
 				w.judgeProof(t.run, p)
 			}
@@ -61,6 +61,8 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindHours, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
+	case batch.KindSkipped:
+		w.judgeSkipped(t, r)
 	case batch.KindRunEnd:
 		w.logf("run     %s ends: %s, %s", t.run.id, r.End.Verdict, statesOf(r.End.States))
 		w.saw("verdict: " + r.End.Verdict.String())
@@ -103,6 +105,7 @@ func (w *world) judgeIntent(t *tape, r batch.Record) {
 		w.violated("run %s: batch %d is begun outside of the hours", t.run.id, r.Batch)
 	}
 	w.judgeRules(t, before, r.Batch)
+	w.judgeOrder(t.run, before, i)
 	w.judgeGates(t, before.Plan(), r.Batch, len(nodes))
 	first := t.sent == 0
 	t.sent = r.Batch

@@ -5,6 +5,7 @@ import "slices"
 // What notices a mutant. The world is asked where the fault is one of behavior, a package's own tests where it is one of
 // a single promise.
 var (
+	byHours   = []string{"-run", "TestTranscripts/hours$", "./batch"} // elsewhere such a batch is begun again and again, for minutes
 	byWorld   = []string{"./batch", "./internal/world"}
 	byProof   = []string{"./internal/proof"}
 	byClient  = []string{"./rpcclient"}
@@ -12,7 +13,7 @@ var (
 )
 
 // mutants are the broken products.
-var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants)
+var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants, orderMutants)
 
 // journalMutants break the journal.
 var journalMutants = []mutant{

@@ -23,6 +23,7 @@ type traits struct {
 	announces   string        // instead of the delay: what its reply says
 	tokenEnds   time.Duration // after the beginning; 0: never. v2: restarted later, it goes into provisioning
 	age         time.Duration // of its first process
+	last        bool          // it goes last
 	broker      int
 }
 

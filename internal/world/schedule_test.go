@@ -59,6 +59,7 @@ func fromSeed(seed uint64) *spec {
 	s.randomWindow()
 	s.randomHours()
 	s.randomGates()
+	s.randomOrder()
 	s.lives = append(s.lives, randomLife(r, s, "begin"))
 	for range r.IntN(5) {
 		kind := pick(r, "resume", "resume", "retry")
@@ -120,6 +121,26 @@ func (s *spec) randomHours() {
 	s.hours = append(s.hours, [2]int{180, 24 * 60}) // so that every run ends
 	parts = append(parts, "03:00-24:00 UTC")
 	s.pace.Within = batch.Hours(strings.Join(parts, "; "))
+}
+
+// randomOrder makes some nodes of a share of the cases go last, and leaves young ones out in a share of them. It has a
+// generator of its own, as randomWindow.
+func (s *spec) randomOrder() {
+	r := rand.New(rand.NewPCG(s.seed, 40))
+	if chance(r, 0.3) {
+		s.policy.LastIf = "leader"
+		for i := range s.nodes {
+			s.nodes[i].last = chance(r, 0.3)
+		}
+	}
+	if chance(r, 0.2) {
+		s.rules.NotSince = pick[time.Duration](r, 1, 5, 30) * time.Minute
+		for i := range s.nodes {
+			if chance(r, 0.25) {
+				s.nodes[i].age = 31*time.Second + upTo(r, 2*s.rules.NotSince)
+			}
+		}
+	}
 }
 
 // within reports whether a batch may begin at a moment, by the minutes of the case.

@@ -122,6 +122,6 @@ var mustHappen = []string{
 	"stopped: rule max-failed", "stopped: rule max-no-reply", "stopped: rule max-failed-batch", "stopped: rule max-no-reply-batch",
 	"stopped: rule whole-batch", "stopped: rule in-a-row", "stopped: deadline ", "stopped: signal ", "stopped: lost ", "stopped: gate ", "gates passed", "gates inconclusive", "gates failed",
 	"verdict: interrupted", "verdict: stopped", "verdict: uncertain", "verdict: failed", "verdict: silent", "verdict: done",
-	"a rolling window", "slots", "hours", "window: sent beside others", "window: full", "window: a value is full", "window: resumed beside open nodes",
+	"a rolling window", "slots", "hours", "skipped", "last: begun", "window: sent beside others", "window: full", "window: a value is full", "window: resumed beside open nodes",
 	"state: verified", "state: refused", "state: unknown", "state: unverified", "state: no-reply",
 }

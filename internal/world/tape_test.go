@@ -19,6 +19,7 @@ type run struct {
 	based   map[string]bool // its last batch had a baseline of it
 	lagging bool            // its record was replaced by a copy
 	order   []string        // nodes of the pool, as they were sent to
+	unasked map[string]bool // their proof could not be asked for
 }
 
 // own reports whether an intent is of this run.
