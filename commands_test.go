@@ -44,14 +44,17 @@ type mark struct {
 var (
 	markForm    = regexp.MustCompile(`^<!-- (not run|run by|ci)(?: \(([^)]+)\))?: (.+) -->$`)
 	commandForm = regexp.MustCompile(`^([A-Za-z_]+=\S* )*([a-z]+=\$\()?(fleetctl|go run \.)( |$)`)
+	flagForm    = regexp.MustCompile(`^--[a-z]`)
 	inlineForm  = regexp.MustCompile("`(fleetctl [^`]+)`")
 	testForm    = regexp.MustCompile(`^(Test\w+|\.ci/run)\b`)
 )
 
-// isCommand says whether a line runs fleetctl.
+// isCommand says whether a line runs fleetctl, or is flags for such a line.
 func (l pageLine) isCommand() bool {
-	return commandForm.MatchString(strings.TrimLeft(l.text, " $"))
+	return commandForm.MatchString(strings.TrimLeft(l.text, " $")) || l.isFlag()
 }
+
+func (l pageLine) isFlag() bool { return flagForm.MatchString(l.text) }
 
 // listings returns the blocks of a page, fenced or indented, that have command lines of fleetctl. Blocks in a language other than
 // that of a shell are none.
@@ -275,7 +278,8 @@ func unknownCommand(args []string, help string) string {
 func parseLine(t *testing.T, text string) error {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"fleetctl": "exec fleetctl-parse \"$@\"", "choria": "exit 0"} {
+	misused := filepath.Join(dir, "misused") // in front of a pipe, too
+	for name, text := range map[string]string{"fleetctl": "fleetctl-parse \"$@\" || { echo \"fleetctl $*\" >> " + misused + "; exit 2; }", "choria": "exit 0"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -288,11 +292,19 @@ func parseLine(t *testing.T, text string) error {
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out.Bytes()))
 	}
+	if wrong, err := os.ReadFile(misused); err == nil {
+		return fmt.Errorf("wrong usage: %s%s", wrong, bytes.TrimSpace(out.Bytes()))
+	}
 	return nil
 }
 
-// forShell is a line with the program on the PATH in place of `go run .`, and without the prompt.
+// forShell is a line with the program on the PATH in place of `go run .`, and without the prompt. Flags alone are those of req; a
+// fleetctl that is the value of such a flag is a line, too.
 func forShell(text string) string {
+	if (pageLine{text: text}).isFlag() {
+		inner := regexp.MustCompile(`'(fleetctl [^']+)'`).FindStringSubmatch(text)
+		return "fleetctl req rpcutil ping " + text + "\n" + strings.Join(inner[min(1, len(inner)):], "")
+	}
 	return strings.Replace(strings.TrimPrefix(text, "$ "), "go run . ", "fleetctl ", 1)
 }
 

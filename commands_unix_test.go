@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
@@ -59,6 +60,8 @@ var sittings = map[string]sitting{
 	"docs/reports.md": {setup: "fleetctl req rpcutil ping --journal"},
 	"docs/runs.md": {edits: [][2]string{
 		{"--batch 1,10,5%", "--batch 1,10,50% --batch-sleep 0"}, {"fleetctl runs watch $id ", "fleetctl runs watch $id & "},
+		// The run waits for the lines that pause and continue it.
+		{"--batch 10 --detach", "--batch 10 --gate 'test -f continued || exit 75' --gate-every 1s --detach"}, {"fleetctl runs continue $id", "touch continued; fleetctl runs continue $id"},
 	}},
 	"docs/shared.md": {lab: lab.Options{Streams: true}},
 	"docs/upgrade.md": {
@@ -193,6 +196,9 @@ func playPage(t *testing.T, page string, list []listing, tests map[string]bool, 
 		var left []pageLine
 		for _, line := range l.lines {
 			m := l.markFor(line)
+			if m == nil && line.isFlag() {
+				m = &mark{kind: "flags"}
+			}
 			if m == nil {
 				if line.isCommand() || otherForm.MatchString(line.text) {
 					left = append(left, line)
@@ -207,7 +213,7 @@ func playPage(t *testing.T, page string, list []listing, tests map[string]bool, 
 			if !line.isCommand() {
 				continue
 			}
-			count.add("marked `" + m.kind + "`: parsed")
+			count.add(map[string]string{"flags": "flags alone: parsed", "ci": "run by .ci/run: parsed", "run by": "run by another test: parsed", "not run": "marked as not run: parsed"}[m.kind])
 			if err := parseLine(t, line.text); err != nil {
 				t.Errorf("%s:%d: %s: %v", l.page, line.at, line.text, err)
 			}
@@ -316,7 +322,9 @@ func (d *desk) block(page string, lines []pageLine) {
 		d.t.Fatal(err)
 	}
 	defer out.Close()
-	c := exec.CommandContext(patient(d.t), "sh", "block.sh")
+	ctx, cancel := context.WithTimeout(d.t.Context(), 3*patience) // a block has many lines
+	defer cancel()
+	c := exec.CommandContext(ctx, "sh", "block.sh")
 	c.Dir, c.Env = d.dir, d.env
 	c.Stdout, c.Stderr = out, out // a file: a run in the background may hold it longer than the shell
 	began := time.Now()
@@ -351,4 +359,27 @@ func (d *desk) edited(text string) string {
 		}
 	}
 	return text
+}
+
+// What would be wrong in a page is found in a line that is only parsed, too.
+func TestTheCheckOfCommandLinesBites(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"fleetctl ping --expect 4":                          "",
+		"fleetctl ping --expct 4":                           "--expct",
+		"fleetctl runs rsume last":                          `no command "rsume"`,
+		"fleetctl png | cat":                                `no command "png"`,
+		"--gate 'fleetctl ping --expct 4'":                  "--expct",
+		"--gat true":                                        "--gat",
+		"fleetctl help batchs":                              "batchs",
+		"fleetctl discover | fleetctl req a b --batsh 1":    "--batsh",
+		"go run . lab --nodes 2 -- fleetctl pong":           `no command "pong"`,
+		"fleetctl lab -- sh -c 'fleetctl ping --expct 4'":   "--expct",
+		"id=$(fleetctl req choria_provision restart --ttl)": "--ttl",
+	} {
+		err := parseLine(t, line)
+		if got := fmt.Sprint(err); (err == nil) != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: got %v, want an error with %q", line, err, want)
+		}
+	}
 }

@@ -17,16 +17,18 @@ import (
 
 // TestMain lets scripts run the real program: the test binary is fleetctl when it is called so.
 func TestMain(m *testing.M) {
-	programs := map[string]func(){
-		"fleetctl":        func() { os.Exit(cmd.Main(os.Args[1:])) },
-		"choria-fleetctl": func() { os.Exit(cmd.Main(os.Args[1:])) },
-		"fleetctl-parse":  parseOnly,
+	programs := map[string]func(){"fleetctl-parse": parseOnly}
+	for _, name := range programNames {
+		programs[name] = func() { os.Exit(cmd.Main(os.Args[1:])) }
 	}
 	if programs[filepath.Base(os.Args[0])] == nil {
 		waitSideBySide()
 	}
 	testscript.Main(m, programs)
 }
+
+// programNames are the names of the program.
+var programNames = []string{"fleetctl", "choria-fleetctl"}
 
 // waitSideBySide lets more of these tests run at once than there are processors: they wait for fleets that take seconds
 // to act, and hardly compute. The flag wins where it is given.

@@ -105,7 +105,7 @@ func (a *app) dieBy(s os.Signal) {
 		t.Abandon()
 	}
 	if last := a.running.Load(); last != nil {
-		fmt.Fprintf(messages(a.name, os.Stderr), "\n%s\n", *last)
+		fmt.Fprintf(os.Stderr, "\n%s\n", renamed(a.name, *last))
 	}
 	if stop := a.stopCommand.Load(); stop != nil {
 		(*stop)()
