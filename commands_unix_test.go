@@ -80,8 +80,9 @@ var sittings = map[string]sitting{
 		setup: "cp token FILE",
 		codes: [][2]string{{"fleetctl req choria_provision   ", "2"}}, // without an action it lists them
 	},
-	"cmd/runs.go":  {setup: "fleetctl req choria_provision restart token=@token -F role=lb", codes: [][2]string{{"runs retry", "8"}}}, // it has nothing to retry
-	"cmd/sites.go": {setup: `mkdir -p fleetctl; echo "sites: {ams: {config: $FLEETCTL_CONFIG}}" > fleetctl/config.yaml`},
+	"cmd/runs.go":        {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack", codes: [][2]string{{"runs retry", "8"}}}, // it has nothing to retry
+	"cmd/runs_report.go": {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack"},
+	"cmd/sites.go":       {setup: `mkdir -p fleetctl; echo "sites: {ams: {config: $FLEETCTL_CONFIG}}" > fleetctl/config.yaml`},
 }
 
 // otherForm are the lines besides those of fleetctl that are run: a page sets a variable, or looks at the exit code.
