@@ -63,7 +63,7 @@ var sittings = map[string]sitting{
 		// The run waits for the lines that pause and continue it.
 		{"--batch 10 --detach", "--batch 10 --gate 'test -f continued || exit 75' --gate-every 1s --detach"}, {"fleetctl runs continue $id", "touch continued; fleetctl runs continue $id"},
 	}},
-	"docs/shared.md": {lab: lab.Options{Streams: true}},
+	"docs/shared.md": {lab: lab.Options{Streams: true}, codes: [][2]string{{"runs forget", "2"}}}, // no node counts
 	"docs/upgrade.md": {
 		lab:   lab.Options{Version: "0.28.0", Upgradable: lab.Amount{N: 4}, ProvisionVersion: "0.29.4", ProvisionAfter: 100 * time.Millisecond},
 		edits: [][2]string{{"--batch 5,5%,20% --batch-sleep 60", "--batch 5,5%,20% --batch-sleep 0"}},
@@ -80,9 +80,11 @@ var sittings = map[string]sitting{
 		setup: "cp token FILE",
 		codes: [][2]string{{"fleetctl req choria_provision   ", "2"}}, // without an action it lists them
 	},
-	"cmd/runs.go":        {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack", codes: [][2]string{{"runs retry", "8"}}}, // it has nothing to retry
-	"cmd/runs_report.go": {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack"},
-	"cmd/sites.go":       {setup: `mkdir -p fleetctl; echo "sites: {ams: {config: $FLEETCTL_CONFIG}}" > fleetctl/config.yaml`},
+	"cmd/runs.go":          {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack", codes: [][2]string{{"runs retry", "8"}}}, // it has nothing to retry
+	"cmd/runs_report.go":   {setup: "fleetctl req choria_provision restart token=@token -F role=lb --spread-by rack"},
+	"cmd/sites.go":         {setup: `mkdir -p fleetctl; echo "sites: {ams: {config: $FLEETCTL_CONFIG}}" > fleetctl/config.yaml`},
+	"cmd/runs_settle.go":   {setup: "fleetctl req choria_provision restart token=@token -F role=lb", codes: [][2]string{{"runs forget", "2"}}},
+	"cmd/shared_limits.go": {lab: lab.Options{Streams: true}, setup: "fleetctl shared init"},
 }
 
 // otherForm are the lines besides those of fleetctl that are run: a page sets a variable, or looks at the exit code.

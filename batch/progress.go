@@ -188,6 +188,16 @@ func (p Progress) Result(node string) Result {
 	return p.l.result(at)
 }
 
+// Reached returns the request that may have acted on a node, of this run or of an earlier one of its chain. It reports false
+// when there is none: nothing was sent, it reached nothing, it was refused, or it is proved that it never acted.
+func (p Progress) Reached(node string) (Target, bool) {
+	at, ok := p.l.index[node]
+	if !ok || !p.l.reached(at) {
+		return Target{}, false
+	}
+	return p.l.target(at), true
+}
+
 // InBatch yields the nodes that are in a batch now, with their states; batches count from 1.
 func (p Progress) InBatch(number int) iter.Seq2[string, State] {
 	return func(yield func(string, State) bool) {

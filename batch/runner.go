@@ -205,7 +205,9 @@ func (x *execution) do(commands []command) {
 		case gateCancelCmd:
 			x.unask()
 		case admitCmd:
-			x.admit(c)
+			if x.flush() { // the observers know by then which nodes left
+				x.admit(c)
+			}
 		case dismissCmd:
 			if cancel := x.admissions[c.Question]; cancel != nil {
 				cancel()

@@ -56,7 +56,7 @@ func TestDoctorIsNotHeldUpByASilentBroker(t *testing.T) {
 	if s := step(t, doc, "tls"); code != exitNetwork || s.Status != render.StepFailed || s.Fix == "" || !strings.Contains(s.Detail, "sends nothing") {
 		t.Errorf("exit code %d, step %+v", code, s)
 	}
-	for _, name := range []string{"authentication", "replies", "events", "discovery", "clocks", "locks"} {
+	for _, name := range []string{"authentication", "replies", "events", "discovery", "clocks", "locks", "budget"} {
 		if s := step(t, doc, name); s.Status != render.StepSkipped {
 			t.Errorf("%s is %s", name, s.Status)
 		}

@@ -163,6 +163,8 @@ func runsFlags() []flagTable[runsOptions] {
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
 		{command: "runs wait", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWait(a, see(o)) }},
+		{command: "runs settle", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsSettle(a, see(o)) }},
 		{command: "runs stop", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsStop(a, see(o)) }},
 		{command: "runs pause", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
@@ -257,7 +259,50 @@ func assetsFlags() flagTable[assetOptions] {
 	}
 }
 
+func sharedInitFlags() flagTable[sharedInitOptions] {
+	return flagTable[sharedInitOptions]{
+		command: "shared init",
+		build: func(a *app, see func(sharedInitOptions)) *cobra.Command {
+			return newSharedInit(a, func(_ context.Context, _ *app, o sharedInitOptions) error { see(o); return nil })
+		},
+		rows: []flagRow[sharedInitOptions]{
+			{"--target c", func(o *sharedInitOptions) { o.collective = "c" }}, {"-T c", func(o *sharedInitOptions) { o.collective = "c" }},
+			{"--replicas 3", func(o *sharedInitOptions) { o.replicas = nodeCount{3, true} }},
+		},
+	}
+}
+
+func sharedLimitsFlags() flagTable[sharedLimitsOptions] {
+	return flagTable[sharedLimitsOptions]{
+		command: "shared limits",
+		build: func(a *app, see func(sharedLimitsOptions)) *cobra.Command {
+			return newSharedLimits(a, func(_ context.Context, _ *app, o sharedLimitsOptions) error { see(o); return nil })
+		},
+		rows: []flagRow[sharedLimitsOptions]{
+			{"--target c", func(o *sharedLimitsOptions) { o.collective = "c" }}, {"-T c", func(o *sharedLimitsOptions) { o.collective = "c" }},
+			{"--json", func(o *sharedLimitsOptions) { o.asJSON = true }}, {"-j", func(o *sharedLimitsOptions) { o.asJSON = true }},
+			{"--max-down 5 --max-down rack=1", func(o *sharedLimitsOptions) { o.maxDown = []string{"5", "rack=1"} }},
+		},
+	}
+}
+
+func forgetFlags() flagTable[forgetOptions] {
+	return flagTable[forgetOptions]{
+		command: "runs forget", words: "r n1 n[2-3]", plain: forgetOptions{runsOptions: runsOptions{name: "r"}, nodes: []string{"n1", "n[2-3]"}},
+		build: func(a *app, see func(forgetOptions)) *cobra.Command {
+			return newRunsForget(a, func(_ context.Context, _ *app, o forgetOptions) error { see(o); return nil })
+		},
+		rows: []flagRow[forgetOptions]{
+			{"--state-dir d", func(o *forgetOptions) { o.record.dir = "d" }},
+			{"--reason broken", func(o *forgetOptions) { o.reason = "broken" }},
+		},
+	}
+}
+
 func checkOtherFlags(t *testing.T, set setFlags) {
+	sharedLimitsFlags().check(t, set)
+	forgetFlags().check(t, set)
+	sharedInitFlags().check(t, set)
 	sharedLocksFlags().check(t, set)
 	labFlags().check(t, set)
 	provisioningFlags().check(t, set)

@@ -11,6 +11,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/report"
 	"fleetctl/internal/run"
 )
@@ -238,8 +239,11 @@ func storedPlain() requested {
 
 // sharedRow is what operators share.
 func sharedRow() flagRow[requested] {
-	return flagRow[requested]{"--lock web --lock db --lock-wait 90", func(o *requested) {
-		o.Request.Shared = run.Shared{Locks: []string{"web", "db"}, Wait: run.Wait{D: 90 * time.Second, Set: true}}
+	return flagRow[requested]{"--lock web --lock db --lock-wait 90 --max-down 5 --max-down rack=1 --budget-wait 1h", func(o *requested) {
+		o.Request.Shared = run.Shared{
+			Locks: []string{"web", "db"}, Wait: run.Wait{D: 90 * time.Second, Set: true},
+			MaxDown: lease.Limits{lease.All: 5, "rack": 1}, BudgetWait: run.Wait{D: time.Hour, Set: true},
+		}
 	}}
 }
 

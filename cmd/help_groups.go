@@ -23,7 +23,7 @@ var flagGroups = []flagGroup{
 		[]string{"gate-every", "gate-for", "gate-promql", "gate-timeout", "gate-wait", "max-absent", "max-collateral", "max-failed-batch", "max-no-reply-batch", "prometheus"}},
 	{"Proof", []string{"verify-version", "no-verify"}, []string{"settle", "verify", "verify-expr", "verify-timeout"}},
 	{"Safety", []string{"dry-run", "save-plan", "max-nodes", "yes"}, []string{"allow-expiring", "expect", "expect-file", "insecure-token", "no-input", "plan-expires"}},
-	{"Several operators", []string{"lock"}, []string{"lock-wait"}},
+	{"Several operators", []string{"lock"}, []string{"budget-wait", "lock-wait", "max-down"}},
 	outputGroup,
 	{"Record", []string{"resume", "detach", "on-event"}, []string{"journal", "no-journal", "state-dir", "trust-record"}},
 }

@@ -38,8 +38,9 @@ var silentCommands = map[string]string{
 	"fleetctl plan approve": "it reports on stderr",
 	"fleetctl runs pause":   "says on stderr that the run is paused", "fleetctl runs continue": "says on stderr that the run continues",
 	"fleetctl login": "TestALostTokenMessage", "fleetctl runs stop": "needs a live run; it ends as runs watch does",
-	"fleetctl assets":     "writes files",
-	"fleetctl runs drive": "prints to the file that --detach made for it",
+	"fleetctl assets":      "writes files",
+	"fleetctl runs drive":  "prints to the file that --detach made for it",
+	"fleetctl shared init": "it reports on stderr", "fleetctl runs settle": "it reports on stderr", "fleetctl runs forget": "it reports on stderr",
 }
 
 // TestNothingEndsWellWhenItsOutputIsLost runs every command that prints with a full disk behind stdout.
@@ -62,6 +63,9 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	if got := p.run("req rpcutil ping --save-plan " + ping); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
+	if got := p.run("shared init"); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
 	lines := []string{
 		"", "--version", "--help", "version", "version --json", "help", "help req", "help batches", "req --help", "runs", "jwt",
 		"completion bash", "completion zsh", "completion fish", "completion powershell",
@@ -77,7 +81,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last", "runs wait last", "runs diff " + absent + " last", "runs diff --json " + absent + " last",
 		"runs resume last", "runs retry " + absent + " --absent --dry-run",
 		"jwt view " + k.path("made.jwt"), "jwt view --json " + k.path("made.jwt"), "jwt provisioning " + k.path("lost.jwt") + " " + k.path("issuer.seed") + " --token env:TOKEN --urls nats://a:4222 --default",
-		"lab --nodes 1 --protocol 2", "sites", "sites --json", "shared", "shared locks --json",
+		"lab --nodes 1 --protocol 2", "sites", "sites --json", "shared", "shared locks --json", "shared limits --json",
 		"plan", "plan show " + plan, "plan show --json " + plan, "plan check " + plan,
 		"apply --dry-run " + ping,
 	}

@@ -9,6 +9,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/internal/filter"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/run"
 )
 
@@ -172,13 +173,29 @@ func (p *proofOptions) add(f *pflag.FlagSet) {
 
 // sharedOptions are the flags of what runs of several operators share.
 type sharedOptions struct {
-	locks []string
-	wait  seconds
+	locks   []string
+	wait    seconds
+	maxDown []string
+	room    seconds
 }
 
 func (s *sharedOptions) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.locks, "lock", nil, "hold the lock `NAME`: no other run with it sends; the brokers' streams keep it")
 	f.Var(&s.wait, "lock-wait", "wait this long for a lock that another holds (0s)")
+	f.Var((*texts)(&s.maxDown), "max-down", "let at most `N` nodes be down at once, or with FACT=N nodes with one value of a fact, with those of all runs that keep such a limit")
+	f.Var(&s.room, "budget-wait", "wait this long for room below --max-down and shared limits (10m)")
+}
+
+func (s *sharedOptions) value() (run.Shared, error) {
+	shared := run.Shared{Locks: s.locks, Wait: s.wait.wait(), BudgetWait: s.room.wait()}
+	if len(s.maxDown) == 0 {
+		return shared, nil
+	}
+	var err error
+	if shared.MaxDown, err = lease.ParseLimits(s.maxDown, false); err != nil {
+		return shared, usage(fmt.Errorf("--max-down: %w", err), "")
+	}
+	return shared, nil
 }
 
 // recordOptions are the flags that choose whether and where a run is recorded.
@@ -248,6 +265,10 @@ func (o *reqOptions) value() (run.Request, error) {
 	if err != nil {
 		return run.Request{}, err
 	}
+	shared, err := o.shared.value()
+	if err != nil {
+		return run.Request{}, err
+	}
 	g, p := &o.guard, &o.proof
 	return run.Request{
 		Agent: o.agent, Action: o.action, Inputs: o.inputs, Targets: t, Policy: policy, DryRun: o.dryRun, ReplyTo: o.replyTo, Detach: o.detach,
@@ -270,7 +291,7 @@ func (o *reqOptions) value() (run.Request, error) {
 			Verify: p.verify, None: p.none, Expr: p.expr, Version: p.version, Timeout: p.timeout.wait(), Settle: p.settle.wait(),
 		},
 		Record:   run.Record{Off: o.record.off, On: o.record.on, Resume: o.record.resume, Trust: o.record.trust},
-		Shared:   run.Shared{Locks: o.shared.locks, Wait: o.shared.wait.wait()},
+		Shared:   shared,
 		Protocol: o.output.streams(),
 		Typed:    run.Typed{Words: o.words, Flags: typedFlags(o.flags)},
 	}, nil

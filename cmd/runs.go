@@ -31,7 +31,7 @@ func newRuns(a *app) *cobra.Command {
 	}
 	c.AddCommand(newRunsList(a, listRuns), newRunsShow(a, showRun), newRunsReport(a, reportRun), newRunsWatch(a, watchRun),
 		newRunsWait(a, waitRun), newRunsPause(a, pauseRun), newRunsContinue(a, pauseRun), newRunsStop(a, stopRun), newRunsResume(a, resumeRun),
-		newRunsRetry(a, retryRun), newRunsDiff(a, diffRuns), newRunsDrive(a, driveRun))
+		newRunsRetry(a, retryRun), newRunsDiff(a, diffRuns), newRunsSettle(a, settleRun), newRunsForget(a, forgetNodes), newRunsDrive(a, driveRun))
 	return c
 }
 

@@ -120,6 +120,7 @@ var acts = []output{
 	{"runs-list", 0, "runs list --json --state-dir DIR/a"},
 	{"runs-show", 0, "runs show last --json --state-dir DIR/a"},
 	{"runs-show", 0, "runs report last --output json --state-dir DIR/a"},
+	{"shared-limits", 0, "shared limits --json"}, // with the silent node
 }
 
 // results are outputs of what changes nothing.
@@ -177,6 +178,10 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 					t.Errorf("save: exit code %d: %s", r.code, r.err)
 				}
 				var wait sync.WaitGroup
+				if r := p.run("shared init"); r.code != 0 {
+					t.Errorf("shared init: exit code %d: %s", r.code, r.err)
+				}
+				p.keepsSchema(s, output{"shared-limits", 0, "shared limits --max-down 500 --max-down rack=400 --json"})
 				for _, o := range outputs {
 					wait.Go(func() { p.keepsSchema(s, o) })
 				}

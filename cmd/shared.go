@@ -18,12 +18,12 @@ func newShared(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "shared",
 		Short: "What runs of several operators share on the brokers' streams",
-		Long: `Runs of several operators share locks on the fleet's own brokers, where these have streams
+		Long: `Runs of several operators share locks, and limits of nodes that are down at once, on the fleet's own brokers, where these have streams
 (plugin.choria.network.stream.store). They protect from mistakes, not from enemies.`,
 		Args: subcommandOnly,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newSharedLocks(a, listLocks))
+	c.AddCommand(newSharedLocks(a, listLocks), newSharedInit(a, initShared), newSharedLimits(a, sharedLimits))
 	return c
 }
 

@@ -39,7 +39,8 @@ type siteLine struct {
 	Confirm       bool   `json:"confirm"`
 	ReadOnly      bool   `json:"read_only"`
 
-	Locks []string `json:"locks,omitempty"`
+	Locks   []string `json:"locks,omitempty"`
+	MaxDown []string `json:"max_down,omitempty"`
 }
 
 // limits are the limits in force, in words.
@@ -50,7 +51,7 @@ func (s siteLine) limits() string {
 		text string
 	}{
 		{s.ReadOnly, "read_only"}, {s.MaxNodes > 0, "max_nodes " + strconv.Itoa(s.MaxNodes)}, {s.RequireFilter, "require_filter"}, {s.Confirm, "confirm"},
-		{len(s.Locks) > 0, "lock " + strings.Join(s.Locks, ", ")},
+		{len(s.Locks) > 0, "lock " + strings.Join(s.Locks, ", ")}, {len(s.MaxDown) > 0, "max_down " + strings.Join(s.MaxDown, ", ")},
 	} {
 		if l.on {
 			out = append(out, l.text)
@@ -66,7 +67,7 @@ func siteLines(s config.Settings, chosen string) ([]siteLine, error) {
 		if err != nil {
 			return nil, err
 		}
-		lines = append(lines, siteLine{name, s.Sites[name].Config, name == chosen, at.MaxNodes, at.RequireFilter, at.Confirm, at.ReadOnly, at.Locks})
+		lines = append(lines, siteLine{name, s.Sites[name].Config, name == chosen, at.MaxNodes, at.RequireFilter, at.Confirm, at.ReadOnly, at.Locks, at.MaxDown})
 	}
 	return lines, nil
 }

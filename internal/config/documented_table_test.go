@@ -109,6 +109,7 @@ var documentedNames = []documented{
 	own("`true`: ask before every action that changes something", "confirm"),
 	own("`true`: refuse every action that changes something", "read_only"),
 	own("a lock that every run holds which changes something, as with `--lock`: [shared.md](shared.md)", "lock"),
+	own("how many nodes may be down at once, with those of other runs, as with `--max-down`: N, FACT=N or a list of them: [shared.md](shared.md)", "max_down"),
 	own("a CA file that verifies the certificates of request signer and login service", "signer_ca"),
 	own("`true`: do not verify them, and allow plain http", "insecure_signer"),
 	own("a command that runs at the events of every run that changes something: [notifications.md](notifications.md); `--on-event` names another", "on_event"),

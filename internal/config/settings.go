@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -24,6 +25,8 @@ type Settings struct {
 	ReadOnly      bool `yaml:"read_only" json:"read_only"`           // refuse every action that changes something
 
 	Locks []string `yaml:"lock" json:"locks,omitempty"` // that every run holds which changes something; callers must not change it
+
+	MaxDown []string `yaml:"max_down" json:"max_down,omitempty"` // N or FACT=N: how many nodes may be down at once; callers must not change it
 
 	SignerCA       string `yaml:"signer_ca" json:"signer_ca"`             // CA file for request signer and login service; "" is the provider's
 	InsecureSigner bool   `yaml:"insecure_signer" json:"insecure_signer"` // do not verify their certificates
@@ -44,6 +47,16 @@ func (s Settings) IsZero() bool { return reflect.ValueOf(s).IsZero() }
 // lockName reports whether a text is the name of a lock of the brokers' streams.
 func lockName(text string) bool {
 	return text != "" && len(text) <= 64 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
+}
+
+// downLimit reports whether a text is a limit of nodes that are down: N, or FACT=N.
+func downLimit(text string) bool {
+	fact, count, ok := strings.Cut(text, "=")
+	if !ok {
+		fact, count = "-", text
+	}
+	n, err := strconv.Atoi(count)
+	return err == nil && n > 0 && fact != "" && strings.IndexFunc(fact, func(r rune) bool { return r <= ' ' || r == 0x7f }) < 0
 }
 
 // settingKey is one key of the settings file. set gets the value's node, and returns what it wants instead of a wrong value.
@@ -69,6 +82,24 @@ var limitKeys = []settingKey{
 		s.Locks = []string{v.Value}
 		if v.Kind != yaml.ScalarNode || v.ShortTag() != "!!str" || !lockName(v.Value) {
 			return "the name of a lock: 1 to 64 letters, digits, _ and -"
+		}
+		return ""
+	}},
+	{name: "max_down", set: func(s *Settings, v *yaml.Node) string {
+		s.MaxDown = []string{v.Value}
+		if v.Kind == yaml.SequenceNode {
+			s.MaxDown = nil
+			for _, item := range v.Content {
+				if item.Kind != yaml.ScalarNode {
+					return "a number of nodes, FACT=N, or a list of them"
+				}
+				s.MaxDown = append(s.MaxDown, item.Value)
+			}
+		} else if v.Kind != yaml.ScalarNode {
+			return "a number of nodes, FACT=N, or a list of them"
+		}
+		if len(s.MaxDown) == 0 || slices.ContainsFunc(s.MaxDown, func(text string) bool { return !downLimit(text) }) {
+			return "a number of nodes, FACT=N, or a list of them"
 		}
 		return ""
 	}},

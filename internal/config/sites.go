@@ -20,6 +20,7 @@ type Site struct {
 	Confirm       bool
 	ReadOnly      bool
 	Locks         []string // besides those for all
+	MaxDown       []string // besides those for all
 }
 
 // UnknownSiteError says that the settings have no site of a name.
@@ -62,7 +63,7 @@ func (s Settings) At(name string) (Settings, error) {
 	s.RequireFilter = s.RequireFilter || site.RequireFilter
 	s.Confirm = s.Confirm || site.Confirm
 	s.ReadOnly = s.ReadOnly || site.ReadOnly
-	s.Locks = slices.Concat(s.Locks, site.Locks)
+	s.Locks, s.MaxDown = slices.Concat(s.Locks, site.Locks), slices.Concat(s.MaxDown, site.MaxDown)
 	return s, nil
 }
 
@@ -106,7 +107,7 @@ func parseSite(name string, value *yaml.Node) (Site, error) {
 		err = fmt.Errorf("line %d: site %s has no config: want Choria's client configuration there", value.Line, name)
 	}
 	s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly = limits.MaxNodes, limits.RequireFilter, limits.Confirm, limits.ReadOnly
-	s.Locks = limits.Locks
+	s.Locks, s.MaxDown = limits.Locks, limits.MaxDown
 	return s, err
 }
 

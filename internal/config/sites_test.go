@@ -19,8 +19,8 @@ func TestSites(t *testing.T) {
 	}{
 		{"sites: {}", map[string]Site{}, ""},
 		{"sites: {ams: {config: /etc/ams.conf}}", map[string]Site{"ams": {Config: "/etc/ams.conf"}}, ""},
-		{"sites:\n  ams-1.x_y: {config: ams.conf, max_nodes: 5, require_filter: true, confirm: true, read_only: true, lock: ams}\n  fra: {config: ../fra.conf}",
-			map[string]Site{"ams-1.x_y": {filepath.Join(dir, "ams.conf"), 5, true, true, true, []string{"ams"}}, "fra": {Config: filepath.Join(filepath.Dir(dir), "fra.conf")}}, ""},
+		{"sites:\n  ams-1.x_y: {config: ams.conf, max_nodes: 5, require_filter: true, confirm: true, read_only: true, lock: ams, max_down: 9}\n  fra: {config: ../fra.conf}",
+			map[string]Site{"ams-1.x_y": {filepath.Join(dir, "ams.conf"), 5, true, true, true, []string{"ams"}, []string{"9"}}, "fra": {Config: filepath.Join(filepath.Dir(dir), "fra.conf")}}, ""},
 		{"sites: 5", nil, "line 1: sites: expected key: value"},
 		{"sites:", nil, "line 1: sites: expected key: value"},
 		{"sites: [ams]", nil, "line 1: sites: expected key: value"},
@@ -57,7 +57,7 @@ func TestSites(t *testing.T) {
 }
 
 func TestASiteIsNeverLaxer(t *testing.T) {
-	all := map[string]Site{"free": {Config: "/f"}, "strict": {"/s", 5, true, true, true, []string{"s"}}, "large": {Config: "/l", MaxNodes: 900}}
+	all := map[string]Site{"free": {Config: "/f"}, "strict": {"/s", 5, true, true, true, []string{"s"}, []string{"rack=1"}}, "large": {Config: "/l", MaxNodes: 900}}
 	for _, tt := range []struct {
 		s    Settings
 		site string
@@ -65,9 +65,9 @@ func TestASiteIsNeverLaxer(t *testing.T) {
 	}{
 		{Settings{}, "", Settings{}},
 		{Settings{}, "free", Settings{Site: "free"}},
-		{Settings{}, "strict", Settings{Site: "strict", MaxNodes: 5, RequireFilter: true, Confirm: true, ReadOnly: true, Locks: []string{"s"}}},
+		{Settings{}, "strict", Settings{Site: "strict", MaxNodes: 5, RequireFilter: true, Confirm: true, ReadOnly: true, Locks: []string{"s"}, MaxDown: []string{"rack=1"}}},
 		{Settings{MaxNodes: 3, ReadOnly: true, Confirm: true, RequireFilter: true}, "free", Settings{Site: "free", MaxNodes: 3, ReadOnly: true, Confirm: true, RequireFilter: true}},
-		{Settings{MaxNodes: 3, Locks: []string{"all"}}, "strict", Settings{Site: "strict", MaxNodes: 3, RequireFilter: true, Confirm: true, ReadOnly: true, Locks: []string{"all", "s"}}},
+		{Settings{MaxNodes: 3, Locks: []string{"all"}, MaxDown: []string{"7"}}, "strict", Settings{Site: "strict", MaxNodes: 3, RequireFilter: true, Confirm: true, ReadOnly: true, Locks: []string{"all", "s"}, MaxDown: []string{"7", "rack=1"}}},
 		{Settings{MaxNodes: 500, SignerCA: "/ca"}, "large", Settings{Site: "large", MaxNodes: 500, SignerCA: "/ca"}},
 		{Settings{}, "large", Settings{Site: "large", MaxNodes: 900}},
 	} {

@@ -138,7 +138,7 @@ func (c *checkup) walk(ctx context.Context) {
 		do    func(context.Context) finding
 	}{
 		{"authentication", c.o.Wait, c.authenticate}, {"replies", 0, c.replies}, {"events", 0, c.events},
-		{"discovery", c.discoveryWait(), c.discover}, {"clocks", 0, c.clocks}, {"locks", 0, c.locks},
+		{"discovery", c.discoveryWait(), c.discover}, {"clocks", 0, c.clocks}, {"locks", 0, c.locks}, {"budget", 0, c.budget},
 	} {
 		if !ok {
 			c.steps = append(c.steps, Step{Name: s.name, Status: Skipped})

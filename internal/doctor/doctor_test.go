@@ -25,7 +25,7 @@ import (
 )
 
 // steps are all steps to one broker, in their order.
-const steps = "configuration settings credentials brokers name tcp tls authentication replies events discovery clocks locks"
+const steps = "configuration settings credentials brokers name tcp tls authentication replies events discovery clocks locks budget"
 
 // walker is a walk by a configuration file.
 func walker(t *testing.T, configFile string, env map[string]string) Options {
@@ -147,7 +147,7 @@ func TestTheWalkEndsAtTheFirstFailure(t *testing.T) {
 				t.Errorf("%s: %s has status %d", tt.name, name, s.Status)
 			}
 		}
-		if !strings.HasSuffix(names(r), "authentication replies events discovery clocks locks") {
+		if !strings.HasSuffix(names(r), "authentication replies events discovery clocks locks budget") {
 			t.Errorf("%s: steps %q", tt.name, names(r))
 		}
 	}

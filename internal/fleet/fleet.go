@@ -283,6 +283,20 @@ func (f *Fleet) Bucket(ctx context.Context, name string) (lease.Store, error) {
 	return lease.Open(f.conn, name), nil
 }
 
+// MakeBucket dials, and makes the bucket for what runs share; replicas is how many copies it has, 0 for what fits the
+// brokers. It reports false where there is one already.
+func (f *Fleet) MakeBucket(ctx context.Context, replicas int) (made bool, err error) {
+	if _, err := f.Dial(ctx); err != nil {
+		return false, err
+	}
+	if replicas == 0 {
+		if replicas, err = lease.Replicas(ctx, lease.Open(f.conn, lease.Elections)); err != nil {
+			return false, err
+		}
+	}
+	return lease.Open(f.conn, lease.Shared).Create(ctx, replicas)
+}
+
 // Servers are the brokers' URLs.
 func (f *Fleet) Servers(ctx context.Context) ([]string, error) {
 	where := bus.Where{Hosts: f.Config.MiddlewareHosts, UseSRV: f.Config.UseSRV, Domain: f.srvDomain()}

@@ -238,10 +238,14 @@ func (n *network) writeClient(t *testing.T, name string, validity time.Duration)
 		}...)
 	} else {
 		key := newSeed(t, filepath.Join(dir, "client.seed"))
-		write(t, filepath.Join(dir, "client.jwt"), claims{
+		token := claims{
 			"purpose": "choria_client_id", "ou": "choria", "callerid": "choria=admin", "public_key": publicHex(key),
 			"agents": []string{"*"}, "permissions": map[string]bool{"fleet_management": true, "events_viewer": true, "streams_user": n.streams},
-		}.sign(t, n.issuer, validity))
+		}
+		if n.streams {
+			token["pub_subjects"] = []string{"$JS.API.STREAM.CREATE.KV_FLEETCTL"}
+		}
+		write(t, filepath.Join(dir, "client.jwt"), token.sign(t, n.issuer, validity))
 		conf = append(conf, n.issuerSettings()...)
 		conf = append(conf, settings{
 			{"plugin.security.provider", "choria"},

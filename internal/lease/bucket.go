@@ -112,7 +112,7 @@ type apiError struct {
 // apiErrors are the answers that mean something to us, by their error code. A replicated bucket refuses a compare-and-set
 // with another code than a single one; every caller reads the key again after any refusal, and judges by its nonce.
 var apiErrors = map[int]error{
-	10037: ErrNoKey, 10059: ErrNoBucket, 10039: ErrNoStreams, 10076: ErrNoStreams, 10071: ErrConflict, 10164: ErrConflict,
+	10037: ErrNoKey, 10058: errExists, 10059: ErrNoBucket, 10039: ErrNoStreams, 10076: ErrNoStreams, 10071: ErrConflict, 10164: ErrConflict,
 }
 
 func (e *apiError) err() error {

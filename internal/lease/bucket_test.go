@@ -13,7 +13,7 @@ import (
 )
 
 // broker starts a NATS server; rights are those of the client "limited".
-func broker(t *testing.T, streams bool, rights ...string) *server.Server {
+func broker(t testing.TB, streams bool, rights ...string) *server.Server {
 	t.Helper()
 	o := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: streams, StoreDir: t.TempDir()}
 	o.Users = []*server.User{
@@ -32,7 +32,7 @@ func broker(t *testing.T, streams bool, rights ...string) *server.Server {
 	return ns
 }
 
-func connect(t *testing.T, ns *server.Server, user string) *bus.Conn {
+func connect(t testing.TB, ns *server.Server, user string) *bus.Conn {
 	t.Helper()
 	c, err := bus.Connect(t.Context(), bus.Options{Servers: []string{ns.ClientURL()}, User: user, Password: "x"})
 	if err != nil {
@@ -43,7 +43,7 @@ func connect(t *testing.T, ns *server.Server, user string) *bus.Conn {
 }
 
 // elections makes the bucket as Choria brokers do.
-func elections(t *testing.T, ns *server.Server) jetstream.KeyValue {
+func elections(t testing.TB, ns *server.Server) jetstream.KeyValue {
 	t.Helper()
 	nc, err := nats.Connect(ns.ClientURL(), nats.UserInfo("all", "x"))
 	if err != nil {
@@ -144,5 +144,39 @@ func TestBrokersThatCannot(t *testing.T) {
 	l, err := Take(t.Context(), Open(connect(t, blind, "limited"), Elections), "web", alice, requestTTL)
 	if err != nil || !l.Blind() || !l.renew(t.Context()) {
 		t.Errorf("a token with election_user alone: %v", err)
+	}
+}
+
+func TestBucketForWhatRunsShare(t *testing.T) {
+	ns := broker(t, true, "$JS.API.STREAM.INFO.>")
+	elections(t, ns)
+	b := Open(connect(t, ns, "all"), Shared)
+	if _, err := b.Status(t.Context()); !errors.Is(err, ErrNoBucket) {
+		t.Fatal("before it is made:", err)
+	}
+	_, err := Open(connect(t, ns, "limited"), Shared).Create(t.Context(), 1)
+	if e, ok := errors.AsType[*DeniedError](err); !ok || e.Permission != makeStreams {
+		t.Error("a token that may not make it:", err)
+	}
+	if n, err := Replicas(t.Context(), Open(connect(t, ns, "all"), Elections)); n != 1 || err != nil {
+		t.Errorf("%d copies, %v", n, err)
+	}
+	for _, want := range []bool{true, false} {
+		if made, err := b.Create(t.Context(), 1); made != want || err != nil {
+			t.Errorf("made %v, %v, want %v", made, err, want)
+		}
+	}
+	if s, err := b.Status(t.Context()); s.TTL != 0 || s.Replicas != 1 || err != nil {
+		t.Errorf("%+v, %v", s, err)
+	}
+	at, err := b.Put(t.Context(), "x", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Put(t.Context(), "x", []byte("2"), 0); !errors.Is(err, ErrConflict) {
+		t.Error("a write against another revision:", err)
+	}
+	if _, err := b.Put(t.Context(), "x", []byte("2"), at); err != nil {
+		t.Error(err)
 	}
 }

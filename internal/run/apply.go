@@ -39,6 +39,12 @@ func (r Request) FromPlan(f *saved.File, drift batch.Amount) (Request, error) {
 		r.Proof.Settle = Wait{*d, true}
 	}
 	r.Gates = gatesOf(&f.Plan)
+	if len(r.Shared.Locks) == 0 {
+		r.Shared.Locks = p.Locks
+	}
+	if len(r.Shared.MaxDown) == 0 {
+		r.Shared.MaxDown = p.MaxDown
+	}
 	r.plan, r.drift, r.given = f, drift, given
 	return r, r.Validate()
 }
@@ -58,6 +64,9 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	if err := (application{checked}).admit(); err != nil {
+		return Result{}, err
+	}
+	if err := budgeting(j).look(ctx, true); err != nil {
 		return Result{}, err
 	}
 	plan, err := application{checked}.current(ctx)

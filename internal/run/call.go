@@ -108,6 +108,7 @@ type call struct {
 	lagging    bool
 	id         string                       // of this run, once it is needed
 	locks      *locks                       // nil while none is held
+	budget     *budget                      // nil where no limit of nodes that are down binds this run
 	keeper     batch.Gatekeeper             // nil without gates
 	collateral *collateral                  // nil without --max-collateral
 	tokens     *tokenLook                   // nil before the nodes' tokens were looked at
@@ -275,7 +276,7 @@ func (c *call) policy() batch.Policy {
 	p := c.req.Policy
 	_, token := c.action.Inputs["token"]
 	p.TakesToken = token && c.req.ReplyTo == ""
-	return p
+	return budgeting{c}.caps(p, 0)
 }
 
 // recorded reports whether this run is recorded.

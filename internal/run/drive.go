@@ -52,7 +52,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	interrupt := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() { interrupt <- context.Cause(ctx) })()
 	links, since := c.fleet.Links(), time.Now()
-	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned}
+	watch := &observer{reporter: c.Reporter, progress: from, log: c.stateLog(ctx, from), planned: c.planned, budget: c.budget}
 	if k := c.collateral; k != nil {
 		k.begin(from)
 		stop, err := k.listen(ctx, c.fleet.Events())
@@ -67,9 +67,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 		Link: links, Elapsed: c.elapsed, Lagging: c.lagging,
 		Gates: gatekeeping(c).recorded(), Gatekeeper: c.keeper,
 	}
-	if c.locks != nil {
-		runner.Admitter = c.locks
-	}
+	runner.Admitter = sharing(c).admitter()
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
 	}
@@ -87,6 +85,7 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if err := c.Reporter.Report(Began{ID: res.ID, Site: c.Settings.Site, Progress: from, Links: since}); err != nil {
 		return Result{}, err
 	}
+	c.budget.begin(ctx)
 	res.Summary, err = runner.Run(context.WithoutCancel(ctx), from)
 	res.Strays, res.Publish, res.Unsigned = actor.Strays(), actor.PublishTime(), actor.Unsigned()
 	res.Behind, res.Dropped = actor.Tardiness()
@@ -96,7 +95,8 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if res.Summary.Verdict == batch.Interrupted {
 		res.Signal = context.Cause(ctx)
 	}
-	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, sharing(c).release(ctx, from))
+	left := budgeting(c).leave(ctx, from, err)
+	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, left, sharing(c).release(ctx, from))
 }
 
 // serial lets one event pass at a time.
@@ -119,6 +119,7 @@ type observer struct {
 	err        error // the first of reporting
 	log        *stateLog
 	collateral *collateral // may be nil
+	budget     *budget     // may be nil
 	planned    io.Closer   // closed after the plan is recorded; may be nil
 }
 
@@ -128,6 +129,7 @@ func (o *observer) Observe(r batch.Record) {
 		_ = o.planned.Close() // a lock: the end of the process frees it, too
 	}
 	o.log.record(r)
+	o.budget.observe(r, o.progress)
 	if o.collateral != nil {
 		o.collateral.observe(r, o.progress)
 	}

@@ -153,6 +153,12 @@ func guards() []guard {
 			check:    func(ctx context.Context, c checkpoint, _ guardInput) error { return sharing(c).lockFree(ctx) },
 		},
 		{
+			name:     budgetGuard,
+			applies:  func(c checkpoint) bool { return c.budget != nil },
+			sentence: func(c checkpoint) string { return budgeting(c).text() },
+			check:    func(_ context.Context, c checkpoint, p guardInput) error { return budgeting(c).check(p) },
+		},
+		{
 			name:    "--confirm-each",
 			applies: func(c checkpoint) bool { return c.req.Pace.ConfirmEach.On && !c.req.Guards.Yes },
 			check:   func(_ context.Context, c checkpoint, p guardInput) error { return c.canConfirm(p) },

@@ -13,6 +13,7 @@ import (
 	"fleetctl/internal/choria"
 	"fleetctl/internal/config"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/lease"
 )
 
 // guardTests hold each guard back once, and let it pass once.
@@ -104,6 +105,15 @@ var guardTests = []struct {
 	{lockGuard, "holds lock web while it runs", "lock web is held by choria=bob", "wait for it with --lock-wait", func(w *world, _ *Request) { heldByBob(w) }},
 	{lockGuard, "holds lock db while it runs", "", "", func(w *world, r *Request) { w.bucket, r.Shared.Locks = newBucket(), []string{"db"} }},
 	{lockGuard, "", "", "", func(w *world, r *Request) { heldByBob(w); *r = ping() }},
+	{budgetGuard, "at most 5 down at once, with those of other runs: --max-down; down now: 1 by run r9 of choria=bob", "cannot keep the limit of nodes that are down without a record of this run", "leave out --no-journal",
+		func(w *world, r *Request) { unrecorded(w, r); bobs(w.t, w.bucket, "x1") }},
+	{budgetGuard, "at most 1 per rack down at once, with those of other runs: fleetctl shared limits", "", "", func(w *world, _ *Request) {
+		w.bucket = shelf()
+		if _, err := lease.SetLimits(w.t.Context(), w.bucket, "mcollective", lease.Limits{"rack": 1}); err != nil {
+			w.t.Fatal(err)
+		}
+	}},
+	{budgetGuard, "", "", "", func(w *world, r *Request) { unrecorded(w, r); *r = ping() }},
 	{"consent", "asks for the number of nodes to be typed; without a terminal needs --yes", "cannot shut down 3 nodes without asking", "add --yes to confirm",
 		func(_ *world, r *Request) { r.Action = "shutdown" }},
 	{"consent", "asks before it begins (confirm in settings.yaml)", "cannot restart 3 nodes without asking", "add --yes to confirm",

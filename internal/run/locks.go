@@ -20,6 +20,9 @@ import (
 type Shared struct {
 	Locks []string // held while the run sends
 	Wait  Wait     // for a lock that another holds; 0: not at all
+
+	MaxDown    lease.Limits // of nodes that are down at once, with those of other runs
+	BudgetWait Wait         // for room below these limits; 10 minutes
 }
 
 const (
@@ -54,8 +57,8 @@ func (s Shared) validate(r Request) error {
 			return usage(err, "")
 		}
 	}
-	if len(s.Locks) == 0 {
-		return nil
+	if err := s.validateBudget(r); err != nil || len(s.Locks) == 0 {
+		return err
 	}
 	if r.ReplyTo != "" {
 		return usage(errors.New("--lock excludes --reply-to: this process does not learn when the nodes are done"), "")
@@ -88,9 +91,13 @@ type locks struct {
 	over   bool // given back, or left to expire
 }
 
-// clear takes the run's locks and passes the guards: a plan that cannot start is not confirmed.
+// clear takes the run's locks, takes up its part of the budget, and passes the guards: a plan that cannot start is not
+// confirmed.
 func (c sharing) clear(ctx context.Context, p guardInput) error {
 	if err := c.takeLocks(ctx, p.nodes); err != nil {
+		return err
+	}
+	if err := budgeting(c).open(ctx, p); err != nil {
 		return err
 	}
 	return c.checkpoint().pass(ctx, p)

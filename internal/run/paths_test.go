@@ -161,6 +161,7 @@ var (
 			w.expiring(time.Minute, time.Minute, time.Minute, time.Minute)
 		}},
 		{guard: lockGuard, refusal: "lock web ", set: func(w *world, _ *Request) { heldByBob(w) }},
+		{guard: budgetGuard, refusal: "without a record of this run", set: unrecorded, not: map[string]string{"the offered resume": "nothing is offered without a record", "apply": "it always keeps a record"}},
 		{guard: secretsGuard, refusal: "the connection has no TLS", set: func(w *world, _ *Request) { w.open = true }},
 		{guard: collateralName, refusal: "cannot count starts of other nodes", not: map[string]string{"apply": "its gates are those of the plan"}, set: func(_ *world, r *Request) { r.Gates.Collateral = Count{0, true} }},
 		{guard: "approvals", refusal: "1 approval needed", set: func(w *world, _ *Request) {

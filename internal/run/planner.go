@@ -101,10 +101,16 @@ func (c planner) checkPlanFacts(ctx context.Context, nodes []batch.Node, wanted 
 		return nil // a note of the plan reports that no node answered
 	}
 	for _, fact := range wanted {
+		if c.budget != nil && c.budget.theirs(fact) {
+			continue // a limit of all runs is for those nodes that have the fact
+		}
 		if slices.ContainsFunc(nodes, func(n batch.Node) bool { return n.Facts[fact] != "" }) {
 			continue
 		}
 		flag := "--max-per"
+		if _, ok := c.req.Shared.MaxDown[fact]; ok {
+			flag = budgetGuard
+		}
 		if fact == c.req.Policy.SpreadBy {
 			flag = "--spread-by"
 		}
@@ -167,7 +173,7 @@ func (c planner) factsAgain(ctx context.Context, p batch.Progress, which []batch
 
 // plan splits the nodes into batches.
 func (c planner) plan(ctx context.Context, names []string) (batch.Plan, error) {
-	policy := c.policy()
+	policy := budgeting(c).caps(c.policy(), len(names))
 	nodes, err := c.describe(ctx, names, policy.Facts())
 	if err != nil {
 		return batch.Plan{}, err

@@ -18,6 +18,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/lease"
 )
 
 // Retention: a finished run is deleted when it is older than this and not among the newest (docs/runs.md).
@@ -41,7 +42,9 @@ type Meta struct {
 	Settle      time.Duration     `json:"settle,omitempty"`
 	SettleSet   bool              `json:"settle_set,omitempty"`
 	TTL         time.Duration     `json:"ttl"`
-	Locks       []string          `json:"locks,omitempty"` // that the run holds
+	Locks       []string          `json:"locks,omitempty"`    // that the run holds
+	MaxDown     lease.Limits      `json:"max_down,omitempty"` // of nodes that are down at once
+	BudgetWait  time.Duration     `json:"budget_wait,omitempty"`
 	Command     []string          `json:"command"`
 	Mark        string            `json:"mark"`               // the same command has the same mark
 	Plan        string            `json:"plan,omitempty"`     // the digest of the saved plan that this run applies
@@ -64,6 +67,7 @@ func (c entry) meta() Meta {
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
 		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
 		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: sharing(c).lockNames(),
+		MaxDown: budgeting(c).asked(), BudgetWait: c.req.Shared.BudgetWait.D,
 		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
 	m.Site, m.Approved = c.Settings.Site, c.req.approved

@@ -317,5 +317,11 @@ func (r *Request) fromRecord(m Meta) error {
 	if len(r.Shared.Locks) == 0 {
 		r.Shared.Locks = m.Locks
 	}
+	if len(r.Shared.MaxDown) == 0 {
+		r.Shared.MaxDown = m.MaxDown
+	}
+	if !r.Shared.BudgetWait.Set {
+		r.Shared.BudgetWait = Wait{m.BudgetWait, m.BudgetWait > 0}
+	}
 	return nil
 }

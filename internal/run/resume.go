@@ -149,6 +149,9 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 	if err := c.canSend(); err != nil {
 		return Result{}, err
 	}
+	if err := budgeting(c).look(ctx, true); err != nil {
+		return Result{}, err
+	}
 	c.lagging = run.Copied != "" && !c.req.Record.Trust
 	left, err := noter(c).noted(ctx, remaining(run))
 	if err != nil {
@@ -266,11 +269,14 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if j.clocks = append(j.clocks, s.clock); s.Copied != "" && !r.Record.Trust {
 		s.Progress.MarkLagging()
 	}
+	if err := budgeting(j).look(ctx, true); err != nil {
+		return Result{}, err
+	}
 	describe, err := j.planner().factsAgain(ctx, s.Progress, which)
 	if err != nil {
 		return Result{}, err
 	}
-	plan, err := batch.Retry(s.Progress, which, j.policy(), describe)
+	plan, err := batch.Retry(s.Progress, which, budgeting(j).caps(j.policy(), inStates(s.Progress, which)), describe)
 	if errors.Is(err, batch.ErrNoNodes) {
 		return Result{}, &fleet.NoNodesError{Hint: "the run has no nodes in these states: see `fleetctl runs show " + s.ID + "`"}
 	}
@@ -311,6 +317,14 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 		return Result{}, err
 	}
 	return j.begin(ctx, again.plan, s.ID)
+}
+
+// inStates is how many nodes are in some states.
+func inStates(p batch.Progress, which []batch.State) (n int) {
+	for _, s := range which {
+		n += p.Counts().Of(s)
+	}
+	return n
 }
 
 // resumedMeanwhile refuses a record that has grown since it was judged: its nodes may have been sent to.

@@ -65,6 +65,9 @@ func (c job) announce() error {
 
 // nodes finds the nodes and runs the plan over them.
 func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
+	if err := budgeting(c).look(ctx, true); err != nil {
+		return Result{}, err
+	}
 	t := c.req.Targets
 	method := c.fleet.MethodName(t, parsed)
 	if err := c.Reporter.Report(Searching{Method: method, Piped: t.NodesFile == "-"}); err != nil {

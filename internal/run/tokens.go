@@ -46,11 +46,18 @@ func (c *call) splay() time.Duration {
 		Splay float64 `json:"splay"`
 	}
 	if c.data == nil { // not resolved: a dry run of what is left of a run
-		in.Splay, _ = strconv.ParseFloat(c.req.Inputs["splay"], 64)
-	} else if json.Unmarshal(c.data, &in) != nil {
+		return splayOf(c.req.Inputs)
+	}
+	if json.Unmarshal(c.data, &in) != nil {
 		in.Splay = 0
 	}
 	return time.Duration(in.Splay) * time.Second
+}
+
+// splayOf is the splay of inputs as they are recorded.
+func splayOf(inputs map[string]string) time.Duration {
+	splay, _ := strconv.ParseFloat(inputs["splay"], 64) // checked when the run was begun
+	return time.Duration(splay) * time.Second
 }
 
 // margin is how long the tokens of a batch must be good when it is sent.

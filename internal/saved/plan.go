@@ -60,6 +60,9 @@ type Plan struct {
 	Verify     Verify      `json:"verify,omitzero"`
 	Gates      []Gate      `json:"gates,omitempty"`
 	GatePolicy GatePolicy  `json:"gate_policy,omitzero"`
+	Locks      []string    `json:"locks,omitempty"` // that the run holds
+	// MaxDown is how many nodes may be down at once: of all (*), and of those with one value of a fact.
+	MaxDown map[string]int `json:"max_down,omitempty"`
 }
 
 // Selection is the filter by which nodes were found, as it was typed. Empty, it is every node with the agent.

@@ -28,7 +28,7 @@ var lockMutants = []mutant{
 	{name: "lock: a batch that was too late stops the run", file: "batch/machine_flight.go", tests: byAdmit,
 		old: "if m.sendAgain(f, not) {", new: "if false {"},
 	{name: "lock: a run does not hold its lock", file: "internal/run/drive.go", tests: byLocks,
-		old: "runner.Admitter = c.locks", new: "_ = c.locks"},
+		old: "runner.Admitter = sharing(c).admitter()", new: "_ = c.locks"},
 	{name: "lock: a lock is given back while a request may act", file: "internal/run/locks.go", tests: byLocks,
 		old: "if wait := time.Until(c.quiet(p)); wait > 0 {", new: "if wait := time.Until(c.quiet(p)); wait > time.Hour {"},
 }

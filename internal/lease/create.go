@@ -1,0 +1,42 @@
+package lease
+
+import (
+	"context"
+	"errors"
+)
+
+// maxReplicas is how many copies of a bucket are made where nothing else is asked for.
+const maxReplicas = 3
+
+// The permission to make a bucket of ours (docs/shared.md).
+const makeStreams = "streams_admin (or the right to publish to $JS.API.STREAM.CREATE.KV_" + Shared + ")"
+
+// errExists: a bucket of this name was made with another configuration.
+var errExists = errors.New("the bucket exists already")
+
+// Create makes a bucket as `choria kv add NAME --history 1 --replicas N` does. It reports false where there is one already,
+// which stays as it is. The errors are those of a Store.
+func (b *Bucket) Create(ctx context.Context, replicas int) (bool, error) {
+	_, err := b.Status(ctx)
+	if !errors.Is(err, ErrNoBucket) {
+		return false, err
+	}
+	config := map[string]any{
+		"name": b.stream(), "description": "What runs of fleetctl share", "subjects": []string{b.subject(">")}, "retention": "limits", "storage": "file",
+		"discard": "new", "num_replicas": replicas, "max_msgs_per_subject": 1, "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_msg_size": -1,
+		"max_consumers": -1, "duplicate_window": 120_000_000_000, "deny_delete": true, "allow_rollup_hdrs": true, "allow_direct": true,
+	}
+	var made info
+	err = b.ask(ctx, "$JS.API.STREAM.CREATE."+b.stream(), nil, config, &made, makeStreams)
+	if errors.Is(err, errExists) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Replicas is how many copies a bucket of ours should have: as many as the brokers' own has, and not more than three. That
+// one has a copy on each broker.
+func Replicas(ctx context.Context, elections Store) (int, error) {
+	status, err := elections.Status(ctx)
+	return min(max(status.Replicas, 1), maxReplicas), err
+}

@@ -1,0 +1,185 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/discovery"
+	"fleetctl/internal/lease"
+	"fleetctl/internal/plain"
+	"fleetctl/internal/proof"
+)
+
+// Settled is what Settle found.
+type Settled struct {
+	Answered []string // and no longer count
+	Left     []string // did not answer, and still count
+}
+
+// Settle looks, read-only, at the nodes of a recorded run that count as down, and takes those that answer off the budget. It
+// first waits until no request of the run can act any more.
+func Settle(ctx context.Context, c Context, s Stored) (Settled, error) {
+	books, err := openBooks(ctx, c, s)
+	if err != nil {
+		return Settled{}, err
+	}
+	if s.Live {
+		return Settled{}, refuse("its process takes nodes off the budget when they are proved to be up; end it with `fleetctl runs stop "+s.ID+"`, or take nodes off by name: `fleetctl runs forget`",
+			"cannot settle run %s: process %d on %s is doing it", s.ID, s.Owner.PID, s.Owner.Host)
+	}
+	if err := books.driven(ctx); err != nil {
+		return Settled{}, err
+	}
+	if wait := books.quiet(time.Now()); wait > 0 {
+		text := fmt.Sprintf("waiting %s, until no request of run %s can act any more", wait.Round(time.Second), s.ID)
+		if err := c.Reporter.Report(Noted{Plain, text}); err != nil {
+			return Settled{}, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return Settled{}, context.Cause(ctx)
+		}
+	}
+	up, err := books.answer(ctx)
+	if err != nil {
+		return Settled{}, err
+	}
+	var found Settled
+	found.Answered, found.Left, err = lease.Settle(ctx, books.store, books.collective, s.ID, books.down, up, books.facts(), books.value)
+	if err != nil {
+		return found, BucketFailure(err)
+	}
+	return found, nil
+}
+
+// Forget takes nodes of a recorded run off the budget because an operator says so, and returns them. Others than those that
+// the record has down are refused.
+func Forget(ctx context.Context, c Context, s Stored, nodes []string, reason string) ([]string, error) {
+	books, err := openBooks(ctx, c, s)
+	if err != nil {
+		return nil, err
+	}
+	if other := discovery.Without(nodes, books.down); len(other) > 0 {
+		return nil, usage(fmt.Errorf("run %s has no request open to %s", s.ID, discovery.Fold(other)), "see `fleetctl runs show "+s.ID+"`")
+	}
+	who, err := c.Fleet.Who()
+	if err != nil {
+		return nil, err
+	}
+	word := plain.Line(fmt.Sprintf("%s: %s: %s", who.ID, discovery.Fold(nodes), reason))
+	gone, err := lease.Forget(ctx, books.store, books.collective, s.ID, s.Live, nodes, books.facts(), books.value, word)
+	if err != nil {
+		return nil, BucketFailure(err)
+	}
+	return gone, nil
+}
+
+// books are the ledger, and a recorded run that has nodes down in it.
+type books struct {
+	Context
+	of         Stored
+	collective string
+	store      lease.Store
+	elections  lease.Store
+	down       []string
+	values     map[string]map[string]string // by fact, by node
+}
+
+func openBooks(ctx context.Context, c Context, s Stored) (*books, error) {
+	b := &books{Context: c, of: s, collective: s.Meta.Collective, down: ruleOf(&s).all(s.Progress), values: map[string]map[string]string{}}
+	for fact, values := range s.Facts() {
+		b.values[fact] = map[string]string{}
+		for i, n := range s.Progress.Plan().Names() {
+			if i < len(values) {
+				b.values[fact][n] = values[i]
+			}
+		}
+	}
+	var err error
+	for _, open := range []struct {
+		name string
+		to   *lease.Store
+	}{{lease.Shared, &b.store}, {lease.Elections, &b.elections}} {
+		if *open.to, err = c.Fleet.Bucket(ctx, open.name); err != nil {
+			return nil, BucketFailure(err)
+		}
+	}
+	return b, nil
+}
+
+func (b *books) facts() []string { return slices.Collect(maps.Keys(b.values)) }
+
+func (b *books) value(node, fact string) string { return b.values[fact][node] }
+
+// driven refuses a run that a process elsewhere drives: it holds the run's lock.
+func (b *books) driven(ctx context.Context) error {
+	held, err := lease.HolderOf(ctx, b.elections, "run_"+b.of.ID)
+	switch {
+	case errors.Is(err, lease.ErrNoBucket), err == nil && held == nil:
+		return nil
+	case err != nil:
+		return BucketFailure(err)
+	}
+	return refuse("its process takes nodes off the budget when they are proved to be up", "cannot settle run %s: %s", b.of.ID, heldText(held))
+}
+
+// quiet is how long a request of the run may still act, or a node that acted may need to come back.
+func (b *books) quiet(now time.Time) time.Duration {
+	_, _, timeout := b.of.Meta.proof().limits(b.of.Meta.Agent, b.of.Meta.Action, splayOf(b.of.Meta.Inputs))
+	hold := b.of.Meta.TTL + proof.LongestDelay(proof.Of(b.of.Meta.Agent, b.of.Meta.Action), splayOf(b.of.Meta.Inputs)) + timeout + clockMargin
+	var left time.Duration
+	for _, n := range b.down {
+		if t, ok := b.of.Progress.Reached(n); ok {
+			left = max(left, hold-b.of.clock.Since(t.LeftBy()))
+		}
+	}
+	return left
+}
+
+// proof is the recorded proof with its times.
+func (m Meta) proof() Proof {
+	p := m.Proof
+	p.Timeout, p.Settle = Wait{m.Timeout, m.Timeout > 0}, Wait{m.Settle, m.SettleSet}
+	return p
+}
+
+// answer are the nodes that answer.
+func (b *books) answer(ctx context.Context) ([]string, error) {
+	if len(b.down) == 0 {
+		return nil, nil
+	}
+	client, err := b.Fleet.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := proof.Options{Client: client, Collective: b.collective, Action: proof.Restart, TTL: b.of.Meta.TTL}
+	said, err := proof.New(o).Baseline(ctx, b.down)
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at the nodes of run %s: %w", b.of.ID, err)
+	}
+	return slices.DeleteFunc(slices.Clone(b.down), func(n string) bool { s, ok := said[n]; return !ok || s.Absent || s.Silent }), nil
+}
+
+// Text is what was found, for people.
+func (s Settled) Text(id string) string {
+	if len(s.Answered)+len(s.Left) == 0 {
+		return "no node of run " + id + " counts as down"
+	}
+	parts := []string{fmt.Sprintf("%s answered and no longer %s", plain.Count(len(s.Answered), "node"), counts(len(s.Answered)))}
+	if len(s.Left) > 0 {
+		parts = append(parts, fmt.Sprintf("%s did not answer and still %s as down: %s", plain.Count(len(s.Left), "node"), counts(len(s.Left)), discovery.Fold(s.Left)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+var _ batch.Admitter = (*budget)(nil)

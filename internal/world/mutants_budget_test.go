@@ -1,0 +1,48 @@
+package world
+
+// The tests that must notice when budgets are broken.
+var byBudget = []string{"-run", "Budget|BatchesFit|ShutDown", "./internal/run"}
+
+// budgetMutants break the ledger, and the way that a run asks it.
+var budgetMutants = []mutant{
+	{name: "budget: other runs are not counted", file: "internal/lease/ledger.go", tests: byLease,
+		old: "if id == run || n == 0 {", new: "if true {"},
+	{name: "budget: one more fits", file: "internal/lease/ledger.go", tests: byLease,
+		old: "if down <= limit {", new: "if down <= limit+1 {"},
+	{name: "budget: nodes whose fact is not reported are nowhere", file: "internal/lease/ledger.go", tests: byLease,
+		old: "return p.Down[what+\"=\"+value]\n\t}\n\treturn p.Down[All]", new: "return p.Down[what+\"=\"+value]\n\t}\n\treturn p.Down[what+\"=\"+value]"},
+	{name: "budget: limits of all runs do not bind", file: "internal/lease/account.go", tests: byLease,
+		old: "l.fits(a.b.Limits.And(l.Limits),", new: "l.fits(a.b.Limits,"},
+	{name: "budget: the larger limit wins", file: "internal/lease/limits.go", tests: byLease,
+		old: "!ok || n < mine {", new: "!ok || n > mine {"},
+	{name: "budget: a write without an answer did not land", file: "internal/lease/account.go", tests: byLease,
+		old: "if len(more) > 0 && ok && tried > 0 && there.Writes == tried {", new: "if false {"},
+	{name: "budget: lost writes are not noticed", file: "internal/lease/account.go", tests: byLease,
+		old: "rewound := revision < a.revision", new: "rewound := false && revision < a.revision"},
+	{name: "budget: a process that was replaced writes on", file: "internal/lease/account.go", tests: byLease,
+		old: "if ok && p.Mark != a.mark && p.Life >= a.life {", new: "if false {"},
+	{name: "budget: what an operator took off counts again", file: "internal/lease/account.go", tests: byLease,
+		old: "\t\tdelete(a.down, n)\n\t}\n\ta.b.Party.Words", new: "\t}\n\ta.b.Party.Words"},
+	{name: "budget: a retry counts nodes twice", file: "internal/lease/account.go", tests: byLease,
+		old: "if len(a.b.Parents) == 0 {", new: "if true {"},
+	{name: "budget: an admission that is not wanted stays", file: "internal/lease/account.go", tests: byLease,
+		old: "\tif ctx.Err() != nil {\n\t\ta.Leave(more...)\n\t}", new: ""},
+	{name: "budget: nodes that are settled count", file: "internal/lease/ledger.go", tests: byLease,
+		old: "p.Left = union(p.Left, freed)", new: "p.Left = union(p.Left, nil)"},
+	{name: "budget: the engine does not show what left before it asks", file: "batch/runner.go", tests: []string{"-run", "Admit|TooLate|Asked", "./batch"},
+		old: "if x.flush() { // the observers know by then which nodes left", new: "if true {"},
+	{name: "budget: a run does not ask", file: "internal/run/budget_admit.go", tests: byBudget,
+		old: "case c.budget != nil:\n\t\treturn c.budget\n", new: ""},
+	{name: "budget: a silent node is up", file: "internal/run/budget.go", tests: byBudget,
+		old: "if _, reached := p.Reached(node); !reached {", new: "if _, reached := p.Reached(node); !reached || p.State(node) == batch.NoReply {"},
+	{name: "budget: a node that was shut down is up", file: "internal/run/budget.go", tests: byBudget,
+		old: "return d.takes == proof.Shutdown || d.takes == proof.Reprovision", new: "return d.takes == proof.Reprovision"},
+	{name: "budget: batches are larger than what may be down", file: "internal/run/budget.go", tests: byBudget,
+		old: "if size.Of(nodes) > most {", new: "if size.Of(nodes) > 2*most {"},
+	{name: "budget: a setting is not kept", file: "internal/run/budget.go", tests: byBudget,
+		old: "limits = limits.And(setting)", new: "_ = setting"},
+	{name: "budget: a dead run is settled while a request may act", file: "internal/run/budget_settle.go", tests: byBudget,
+		old: "if wait := books.quiet(time.Now()); wait > 0 {", new: "if wait := books.quiet(time.Now()); wait > time.Hour {"},
+	{name: "budget: silent nodes are settled", file: "internal/run/budget_settle.go", tests: byBudget,
+		old: "return !ok || s.Absent || s.Silent", new: "return ok && s.Absent"},
+}
