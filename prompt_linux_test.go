@@ -19,6 +19,8 @@ import (
 type terminal struct {
 	t           *testing.T
 	master, tty *os.File
+	ioctl       func(request uintptr, arg unsafe.Pointer) // of the master
+	env         []string                                  // of programs at it, besides TERM
 
 	mu     sync.Mutex // guards screen and record
 	screen bytes.Buffer
@@ -46,18 +48,23 @@ func newTerminal(t *testing.T) *terminal {
 	var unlock, number int32
 	ioctl(syscall.TIOCSPTLCK, unsafe.Pointer(&unlock))
 	ioctl(syscall.TIOCGPTN, unsafe.Pointer(&number))
-	ioctl(syscall.TIOCSWINSZ, unsafe.Pointer(&[4]uint16{24, 80}))
 	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	term := &terminal{t: t, master: master, tty: tty, record: recording{began: time.Now()}, wrote: make(chan struct{}, 1)}
+	term := &terminal{t: t, master: master, tty: tty, ioctl: ioctl, record: recording{began: time.Now()}, wrote: make(chan struct{}, 1)}
+	term.resize(24, 80)
 	t.Cleanup(func() {
 		tty.Close()
 		master.Close()
 	})
 	go term.read()
 	return term
+}
+
+// resize gives the terminal another size, which the kernel reports to the program with SIGWINCH.
+func (term *terminal) resize(rows, columns uint16) {
+	term.ioctl(syscall.TIOCSWINSZ, unsafe.Pointer(&[4]uint16{rows, columns}))
 }
 
 func (term *terminal) read() {
@@ -131,7 +138,7 @@ func (f *fleet) walk(term *terminal, steps []step, args ...string) result {
 	c := f.command(patient(f.t), args...)
 	var out bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = term.tty, &out, term.tty
-	c.Env = append(c.Env, "TERM=xterm") // it knows how to redraw lines, wherever the tests run
+	c.Env = append(append(c.Env, "TERM=xterm"), term.env...) // it knows how to redraw lines, wherever the tests run
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := c.Start(); err != nil {
 		f.t.Fatal(err)

@@ -37,3 +37,20 @@ func TestTheViewOfARunAtATerminal(t *testing.T) {
 		t.Errorf("the watcher: exit code %d, %s, %q", w.code, w.out, w.stderr)
 	}
 }
+
+// TestTheViewOfATerminalThatBecomesNarrower: tmux wraps the drawn lines anew, so that the first one is farther up. At 60 columns
+// the header and the bar, of 99 and 65, take two rows each.
+func TestTheViewOfATerminalThatBecomesNarrower(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, lab.Options{Nodes: 2, Protocol: 2})
+	term := newTerminal(t)
+	term.env = []string{"TMUX=/nowhere"}
+	term.resize(24, 100)
+	steps := []step{
+		{await: "batch 1/2  done; next batch in", do: func() { term.resize(24, 60) }}, {await: "\r\x1b[4A"}, {await: "space pauses, ^C stops"}, {await: "batch 2  1 node  "},
+	}
+	r := f.walk(term, steps, "req", "choria_provision", "restart", "splay=1", "--batch", "1", "--batch-sleep", "6", "--canary", "0", "--settle", "1", "--yes")
+	if r.code != 0 || !strings.Contains(r.out, "2 nodes: verified\n") {
+		t.Errorf("exit code %d: %s", r.code, r.out)
+	}
+}

@@ -139,7 +139,7 @@ func (p *Plan) Without(d Drift) (batch.Plan, error) {
 	}
 	rest.Facts = p.factsOf(rest)
 	if len(d) > 0 {
-		rest.Notes = append(slices.Clone(rest.Notes), nodes(len(d))+" of the saved plan changed since, and left out: --accept-drift")
+		rest.Notes = append(slices.Clone(rest.Notes), nodes(len(d))+" of the saved plan changed since: left out (--accept-drift)")
 	}
 	return rest, nil
 }
