@@ -108,7 +108,7 @@ uninstall: bin/share ## Remove what `make install` wrote, with the same PREFIX, 
 	cd '$(DESTDIR)$(BINDIR)' && rm -f $(NAMES)
 	cd bin/share && find . -type f -exec sh -c 'for f; do rm -f "$$0/$$f"; done' '$(DESTDIR)$(SHAREDIR)' {} +
 
-release-check: ## A snapshot of a release: two builds with equal checksums, the deb installed and removed; takes minutes
+release-check: ## A snapshot of a release: two builds with equal checksums, the deb installed and removed; minutes; SINGLE=1 for this system only
 	.ci/release-check
 
 clean: ## Remove build results
