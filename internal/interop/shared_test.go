@@ -3,6 +3,8 @@
 package interop
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +75,16 @@ func (p *process) code(t *testing.T) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// output is what an operator's processes have printed so far.
+func (p *process) output(t *testing.T) string {
+	t.Helper()
+	out, err := os.ReadFile(filepath.Join(p.dir, "out.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
 // TestSharedRunsOnChoriasBrokers: a run is followed and controlled from another machine, adopted there after its driver was
 // killed, and a saved plan is applied by one operator only. No server restarts twice in a run.
 func TestSharedRunsOnChoriasBrokers(t *testing.T) {
@@ -109,7 +121,7 @@ func TestSharedRunsOnChoriasBrokers(t *testing.T) {
 		bob.does(t, 130, "", "runs", "wait", id, "--shared")
 		for _, p := range []*process{driver, watcher} {
 			if code := p.code(t); code != 130 {
-				t.Errorf("%s: exit %d after the stop", p.name, code)
+				t.Errorf("%s: exit %d after the stop: %s", p.name, code, p.output(t))
 			}
 		}
 
@@ -123,12 +135,13 @@ func TestSharedRunsOnChoriasBrokers(t *testing.T) {
 		bob.does(t, 7, "choria=alice", "runs", "adopt", id, "token="+provisionToken, "--yes")
 		adoption := bob.begins(t, "runs", "adopt", id, "token="+provisionToken, "--yes", "--np", "--lock-wait", "2m")
 		await(t, 2*time.Minute, "bob drives the run", func() bool {
+			adoption.mustRun(t)
 			return strings.Contains(carol.does(t, 0, "", "runs", "list", "--shared").Stdout, "choria=bob")
 		})
 		carol.does(t, 7, "choria=bob", "runs", "adopt", id, "token="+provisionToken, "--yes")
 		alice.does(t, 7, "choria=bob", "runs", "resume", id, "token="+provisionToken, "--yes")
 		if code := adoption.code(t); code != 0 {
-			t.Errorf("the adoption: exit %d", code)
+			t.Errorf("the adoption: exit %d: %s", code, adoption.output(t))
 		}
 		alice.does(t, 7, "it was adopted by", "runs", "resume", id, "token="+provisionToken, "--yes")
 		carol.does(t, 0, "3 verified", "runs", "show", id, "--shared")
