@@ -37,7 +37,7 @@ func (o operator) does(t *testing.T, code int, says string, args ...string) resu
 	return res
 }
 
-// begins starts a command that goes on.
+// begins starts a command, and does not wait for its end.
 func (o operator) begins(t *testing.T, args ...string) *process {
 	t.Helper()
 	dir, extra := o.home(t)
