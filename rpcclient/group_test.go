@@ -108,7 +108,6 @@ func TestALoneReplyWaitsForNoGroup(t *testing.T) {
 // checkingIdentity verifies signatures.
 type checkingIdentity struct{ groupIdentity }
 
-func (checkingIdentity) ChecksReplies() bool { return true }
 
 // Checking takes longer than sending: copies are published in steps, so that what waits for its check is bounded. Silent
 // nodes hold it up once, not at each step.
