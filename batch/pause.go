@@ -11,7 +11,7 @@ const (
 )
 
 // Pauser returns what a paused or a continued record comes from. Records of earlier programs do not hold it: there
-// it follows from By, and a wait for an Admitter cannot be told from an operator's pause.
+// it follows from By, and a wait for an Admitter reads as an operator's pause.
 func (r *Record) Pauser() Pauser {
 	switch {
 	case r.From != "":

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// An operator's pause is told from what the run waits for by itself, and works in the middle of such a wait. The name of the
+// An operator's pause is another one than a wait of the run itself, and works in the middle of such a wait. The name of the
 // operator does not matter.
 func TestAnOperatorPausesARunThatWaits(t *testing.T) {
 	for _, tt := range []struct {
