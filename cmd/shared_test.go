@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,5 +51,72 @@ func TestALockOutlivesEachOfItsBrokers(t *testing.T) {
 	}
 	if got := p.run("shared locks"); got.code != 0 || !strings.Contains(got.err, "no locks are held") {
 		t.Errorf("after the run: %+v", got)
+	}
+}
+
+// TestASharedBudgetOutlivesItsLeaders: a run has a lock, limits and a shared record. The brokers that lead their streams are
+// stopped in turn. Each node is restarted once, and never two of a rack, or more than 20, at once.
+func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
+	t.Parallel()
+	p := newPractice(t, lab.Options{Nodes: 200, Streams: true, Brokers: 3, KeepLog: true})
+	if r := p.run("shared init"); r.code != 0 {
+		t.Fatalf("shared init: exit %d, %s", r.code, r.err)
+	}
+	ended := make(chan result, 1)
+	go func() {
+		ended <- p.run("req choria_provision restart token=s3cret splay=1 --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 1 --yes --json")
+	}()
+	restarts := func(n int) func() bool {
+		return func() bool {
+			done := 0
+			for _, name := range p.names {
+				done += p.lab.Received(name, "choria_provision", "restart")
+			}
+			return done >= n
+		}
+	}
+	for i, stream := range []string{"KV_FLEETCTL", "KV_CHORIA_LEADER_ELECTION", "KV_FLEETCTL"} {
+		if err := p.lab.AwaitFunc(t.Context(), restarts(10+60*i)); err != nil {
+			t.Fatal(err)
+		}
+		leader, err := p.lab.StopLeader(t.Context(), stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("after %d batches' worth of nodes, broker %d led %s, and was stopped", i, leader, stream)
+		if err := p.lab.AwaitFunc(t.Context(), restarts(40+60*i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.lab.StartPeer(t.Context(), leader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := <-ended; got.code != 0 || !strings.Contains(got.out, `"verified": 200`) {
+		t.Errorf("exit %d: %s", got.code, got.err)
+	}
+	var all []absence
+	racks := map[string][]absence{}
+	for _, n := range p.lab.Nodes() {
+		gone, restarts := absences(p.lab, n.Identity)
+		if restarts != 1 || len(gone) != 1 {
+			t.Errorf("%s received %d requests to restart, and was away %d times", n.Identity, restarts, len(gone))
+		}
+		all, racks[n.Rack] = append(all, gone...), append(racks[n.Rack], gone...)
+	}
+	for rack, of := range racks {
+		if pairs := together(of); len(pairs) > 0 {
+			t.Errorf("two of rack %s were down: %q", rack, pairs)
+		}
+	}
+	for _, a := range all {
+		down := slices.DeleteFunc(slices.Clone(all), func(b absence) bool { return b.from.After(a.from) || !b.to.After(a.from) })
+		if len(down) > 20 {
+			t.Fatalf("%d nodes were down when %s went", len(down), a.node)
+		}
+	}
+	for _, about := range []string{"limits", "locks"} {
+		if got := p.run("shared " + about); got.code != 0 || !strings.Contains(got.err, "no ") {
+			t.Errorf("shared %s after the run: %+v", about, got)
+		}
 	}
 }

@@ -218,9 +218,15 @@ func (n *network) serverToken(t *testing.T, dir, identity string) {
 // is valid for that long; a negative validity makes an expired one.
 func (n *network) writeClient(t *testing.T, name string, validity time.Duration) string {
 	t.Helper()
+	return n.writeOperator(t, name, "admin", validity)
+}
+
+// writeOperator is writeClient for a caller of another name.
+func (n *network) writeOperator(t *testing.T, name, caller string, validity time.Duration) string {
+	t.Helper()
 	dir := n.folder(t, name)
 	conf := settings{
-		{"identity", "admin.mcollective"},
+		{"identity", caller + ".mcollective"},
 		{"loglevel", "warn"},
 		{"color", "false"},
 		{"collectives", n.collective + ",mt_collective"},
@@ -229,7 +235,7 @@ func (n *network) writeClient(t *testing.T, name string, validity time.Duration)
 		{"plugin.choria.middleware_hosts", fmt.Sprintf("nats://127.0.0.1:%d", n.port)},
 	}
 	if n.version == 1 {
-		n.ca.issue(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), "admin.mcollective")
+		n.ca.issue(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), caller+".mcollective")
 		conf = append(conf, settings{
 			{"plugin.security.provider", "file"},
 			{"plugin.security.file.certificate", filepath.Join(dir, "cert.pem")},
@@ -239,7 +245,7 @@ func (n *network) writeClient(t *testing.T, name string, validity time.Duration)
 	} else {
 		key := newSeed(t, filepath.Join(dir, "client.seed"))
 		token := claims{
-			"purpose": "choria_client_id", "ou": "choria", "callerid": "choria=admin", "public_key": publicHex(key),
+			"purpose": "choria_client_id", "ou": "choria", "callerid": "choria=" + caller, "public_key": publicHex(key),
 			"agents": []string{"*"}, "permissions": map[string]bool{"fleet_management": true, "events_viewer": true, "streams_user": n.streams},
 		}
 		if n.streams {

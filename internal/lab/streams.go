@@ -189,6 +189,33 @@ func (l *Lab) StopPeer(i int) error {
 	return nil
 }
 
+// StopLeader ends the server that leads a stream, and returns which one. The first server, which has the fleet's
+// connections, gives the lead to a peer before.
+func (l *Lab) StopLeader(ctx context.Context, stream string) (int, error) {
+	leads := func(i int) bool {
+		ns := l.broker.at(i)
+		return ns != nil && ns.JetStreamIsStreamLeader("choria", stream)
+	}
+	if leads(0) {
+		if err := l.broker.at(0).JetStreamStepdownStream("choria", stream); err != nil {
+			return 0, fmt.Errorf("move the lead of %s: %w", stream, err)
+		}
+	}
+	leader := 0
+	err := l.AwaitFunc(ctx, func() bool {
+		for i := 1; i < l.options.Brokers; i++ {
+			if leads(i) {
+				leader = i
+			}
+		}
+		return leader > 0
+	})
+	if err != nil {
+		return 0, err
+	}
+	return leader, l.StopPeer(leader)
+}
+
 // StartPeer starts it again.
 func (l *Lab) StartPeer(ctx context.Context, i int) error {
 	l.brokerMu.Lock()

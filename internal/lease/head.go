@@ -32,8 +32,12 @@ type Head struct {
 	Nonce      string         `json:"nonce"`  // of the process that drives it
 }
 
-// Mirrored reports that the record is there, too: the head of a plan that was applied without a mirror is alone.
-func (h Head) Mirrored() bool { return h.Segments > 0 }
+// Applied is the status of a plan that was applied without a mirror.
+const Applied = "applied"
+
+// Mirrored reports that the record is there, too: the head of a plan that was applied without a mirror is alone. Segments does
+// not show it: the first ones are there before the head counts them.
+func (h Head) Mirrored() bool { return h.Status != Applied }
 
 // Who describes the driver of a run for people.
 func (h Head) Who() string { return Holder{Caller: h.Caller, Host: h.Host}.String() }

@@ -66,6 +66,7 @@ type Mirror struct {
 	lost     error
 	acked    chan struct{} // closed and replaced when something is acknowledged, or lost
 	wake     chan struct{}
+	changed  chan struct{} // the head has another status
 	revision uint64
 }
 
@@ -73,6 +74,7 @@ func newMirror(store Store, head Head, o MirrorOptions) *Mirror {
 	head.Version, head.Nonce = 1, rand.Text()
 	return &Mirror{
 		store: store, o: o, head: head, sum: sha256.New(), asks: map[string]uint64{}, acked: make(chan struct{}), wake: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1),
 	}
 }
 
@@ -87,14 +89,21 @@ func (m *Mirror) Add(raw []byte) {
 	m.poke()
 }
 
-// Describe changes the head, for its next renewal.
+// Describe changes the head, for its next renewal. Another status is shown at once.
 func (m *Mirror) Describe(change func(*Head)) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	change(&m.head)
+	status := m.head.Status
+	if change(&m.head); m.head.Status == status {
+		return
+	}
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
 }
 
 func (m *Mirror) poke() {
@@ -218,6 +227,8 @@ func (m *Mirror) Keep(ctx context.Context) {
 		case <-due:
 			due, err = nil, m.push(ctx)
 		case <-beat.C:
+			err = m.beat(ctx)
+		case <-m.changed:
 			err = m.beat(ctx)
 		case <-ask.C:
 			m.listen(ctx)

@@ -75,8 +75,17 @@ func TestAMirrorHasWhatWasAwaited(t *testing.T) {
 		if _, text := whole(t, s); text != "one\ntwo\nthree\n" {
 			t.Errorf("2s later %q", text)
 		}
-		pass(t, beatEvery)
 		found, err := FindRun(t.Context(), s, "r1")
+		if err != nil || found.Head.Segments != 0 || !found.Head.Mirrored() {
+			t.Errorf("before its first renewal the head is %+v, %v", found, err)
+		}
+		m.Describe(func(h *Head) { h.Status = "paused" })
+		pass(t, time.Millisecond)
+		if found, err := FindRun(t.Context(), s, "r1"); err != nil || found.Head.Status != "paused" {
+			t.Errorf("with another status the head is %+v, %v", found, err)
+		}
+		pass(t, beatEvery)
+		found, err = FindRun(t.Context(), s, "r1")
 		if err != nil || found.Age > beatEvery || found.Head.Bytes != 14 || found.Head.Caller != "up=alice" {
 			t.Errorf("the head is %+v, %v", found, err)
 		}

@@ -12,9 +12,6 @@ import (
 // A saved plan is applied once in the world where operators share a bucket: its run's head is made there once. Where they do
 // not, it is applied once on a machine.
 
-// appliedStatus is the status of a head without a shared record.
-const appliedStatus = "applied"
-
 const onceGuard = "applied-once"
 
 // appliedElsewhere refuses a plan that has become a run on another machine.

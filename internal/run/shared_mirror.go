@@ -164,7 +164,7 @@ func (c mirroring) claim(ctx context.Context, header batch.Header, nodes int) er
 				return err
 			}
 		} else {
-			head.Status = appliedStatus
+			head.Status = lease.Applied
 		}
 		m.Mirror, err = lease.Claim(ctx, store, head, o)
 	}

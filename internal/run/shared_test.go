@@ -234,8 +234,13 @@ func sentOnce(t *testing.T, w *world) int {
 // the test continues.
 func dying(t *testing.T, alice *operator) Result {
 	t.Helper()
+	return dyingAt(t, alice, "n2")
+}
+
+func dyingAt(t *testing.T, alice *operator, last string) Result {
+	t.Helper()
 	alice.leaves = func(node string) { // under the world's lock
-		alice.away = alice.away || node == "n2"
+		alice.away = alice.away || node == last
 	}
 	res, err := Start(t.Context(), alice.context(), sharedRestart())
 	if err != nil || res.Summary.Verdict != batch.Stopped {
@@ -349,6 +354,26 @@ func TestADeadRunIsAdopted(t *testing.T) {
 		s, err := bob.context().Store.Named("last")
 		if a := s.Progress.Adopted(); err != nil || len(a) != 1 || a[0].By != "up=bob on desk of bob" || a[0].From != "up=alice on desk of alice" || s.Meta.User != "bob" || s.Meta.Caller != "up=bob" {
 			t.Errorf("bob's record: %+v, %+v, %v", a, s.Meta, err)
+		}
+	})
+}
+
+// A driver dies within the first 10 s, before its head counts a segment: its first request has left.
+func TestARunThatDiedYoungIsAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		ops := operators(t, w, "alice", "bob")
+		alice, bob := ops[0], ops[1]
+		dyingAt(t, alice, "n1")
+		if found := find(t, w).Found; found.Head.Segments != 0 || SharedStatus(found) != "died" {
+			t.Errorf("elsewhere it is %q: %+v", SharedStatus(found), found.Head)
+		}
+		res, err := bob.adopts(t)
+		if err != nil || res.Summary.Verdict != batch.Done {
+			t.Fatalf("the adoption: %v, %q, %v\n%s", res.Summary.Verdict, res.Summary.Reason, err, bob.events.notes())
+		}
+		if n := sentOnce(t, w); n != 3 {
+			t.Errorf("%d nodes got a request", n)
 		}
 	})
 }
@@ -755,6 +780,35 @@ func TestARunThatWasRetriedIsNotAdopted(t *testing.T) {
 		}
 		_, err = Adopt(t.Context(), bob.context(), bob.again(t, dead), dead)
 		if text := refusal(t, err); !strings.Contains(text, "which is linked to it by a retry, has sent or may have sent to 1 node of these: n3") {
+			t.Error("after the retry:", text)
+		}
+		sentOnce(t, w)
+	})
+}
+
+// The same for a retry whose driver died before its head counted a segment.
+func TestARunWhoseRetryDiedYoungIsNotAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		ops := operators(t, w, "alice", "bob")
+		alice, bob := ops[0], ops[1]
+		first := dying(t, alice)
+		s := alice.stored(t)
+		alice.leaves = func(string) { alice.away = true }
+		if _, err := Retry(t.Context(), alice.context(), alice.again(t, s), s, []batch.State{batch.NotSent}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(5 * time.Minute)
+		r, err := OpenShared(t.Context(), w.shared, first.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead, err := r.Dead(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Adopt(t.Context(), bob.context(), bob.again(t, dead), dead)
+		if text := refusal(t, err); !strings.Contains(text, "has sent or may have sent to 1 node of these: n3") {
 			t.Error("after the retry:", text)
 		}
 		sentOnce(t, w)
