@@ -3,7 +3,7 @@ package world
 // The tests that must notice when shared records or adoptions are broken.
 var (
 	byShare = []string{"-run", "Shared|Adopt|Dead|Plan|Signed|Retried", "./internal/run"}
-	byAdopt = []string{"-run", "Mirror|Claimed|Driver|Segment|Asked|Found|Adoption|Reader", "./internal/lease"}
+	byAdopt = []string{"-run", "Mirror|Claimed|Driver|Segment|Asked|Found|Reader", "./internal/lease"}
 )
 
 // shareMutants break the shared record, and what protects an adoption.
