@@ -145,6 +145,7 @@ func runsFlags() []flagTable[runsOptions] {
 	dir := flagRow[runsOptions]{"--state-dir d", func(o *runsOptions) { o.record.dir = "d" }}
 	asJSON := []flagRow[runsOptions]{{"--json", func(o *runsOptions) { o.asJSON = true }}, {"-j", func(o *runsOptions) { o.asJSON = true }}}
 	all := []flagRow[runsOptions]{{"--all", func(o *runsOptions) { o.all = true }}, {"-a", func(o *runsOptions) { o.all = true }}}
+	shared := flagRow[runsOptions]{"--shared", func(o *runsOptions) { o.shared = true }}
 	chosen := []flagRow[runsOptions]{
 		{"--user ann", func(o *runsOptions) { o.filter.user = "ann" }},
 		{"--action restart", func(o *runsOptions) { o.filter.action = "restart" }},
@@ -155,22 +156,22 @@ func runsFlags() []flagTable[runsOptions] {
 		}},
 	}
 	return []flagTable[runsOptions]{
-		{command: "runs list", rows: slices.Concat(asJSON, []flagRow[runsOptions]{dir}, all, chosen),
+		{command: "runs list", rows: slices.Concat(asJSON, []flagRow[runsOptions]{dir, shared}, all, chosen),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsList(a, see(o)) }},
-		{command: "runs show", words: "r", plain: runsOptions{name: "r"}, rows: append(asJSON, dir,
+		{command: "runs show", words: "r", plain: runsOptions{name: "r"}, rows: append(asJSON, dir, shared,
 			flagRow[runsOptions]{"--by site,rack --facts f", func(o *runsOptions) { o.shown = factOptions{[]string{"site", "rack"}, "f"} }}),
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsShow(a, see(o)) }},
-		{command: "runs watch", plain: runsOptions{name: "last"}, rows: []flagRow[runsOptions]{dir, {"r", func(o *runsOptions) { o.name = "r" }}},
+		{command: "runs watch", plain: runsOptions{name: "last"}, rows: []flagRow[runsOptions]{dir, shared, {"r", func(o *runsOptions) { o.name = "r" }}},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
-		{command: "runs wait", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+		{command: "runs wait", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir, shared},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWait(a, see(o)) }},
 		{command: "runs settle", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsSettle(a, see(o)) }},
-		{command: "runs stop", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+		{command: "runs stop", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir, shared},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsStop(a, see(o)) }},
-		{command: "runs pause", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+		{command: "runs pause", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir, shared},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsPause(a, pausing(o)) }},
-		{command: "runs continue", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+		{command: "runs continue", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir, shared},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsContinue(a, pausing(o)) }},
 	}
 }

@@ -241,10 +241,11 @@ func storedPlain() requested {
 
 // sharedRow is what operators share.
 func sharedRow() flagRow[requested] {
-	return flagRow[requested]{"--lock web --lock db --lock-wait 90 --max-down 5 --max-down rack=1 --budget-wait 1h", func(o *requested) {
+	return flagRow[requested]{"--lock web --lock db --lock-wait 90 --max-down 5 --max-down rack=1 --budget-wait 1h --share --share-timeout 2m", func(o *requested) {
 		o.Request.Shared = run.Shared{
 			Locks: []string{"web", "db"}, Wait: run.Wait{D: 90 * time.Second, Set: true},
 			MaxDown: lease.Limits{lease.All: 5, "rack": 1}, BudgetWait: run.Wait{D: time.Hour, Set: true},
+			Mirror: true, Timeout: run.Wait{D: 2 * time.Minute, Set: true},
 		}
 	}}
 }
@@ -263,6 +264,20 @@ func resumeFlags(t *testing.T) flagTable[requested] {
 		plain: storedPlain(),
 		rows:  slices.Concat(stepRows(), outputRows(), limitRows(), proofRows(), []flagRow[requested]{dirRow(), trustRow()}),
 	}
+}
+
+func adoptFlags(t *testing.T) flagTable[requested] {
+	ft := resumeFlags(t)
+	ft.command = "runs adopt"
+	ft.build = func(a *app, see func(requested)) *cobra.Command {
+		return newRunsAdopt(a, func(_ context.Context, _ *app, o reqOptions, name string) error {
+			r := requestedBy(t, o)
+			r.Name = name
+			see(r)
+			return nil
+		})
+	}
+	return ft
 }
 
 func retryFlags(t *testing.T) flagTable[requested] {
@@ -334,6 +349,7 @@ func checkRequestFlags(t *testing.T, set setFlags) {
 	req.check(t, set)
 	req.checkFederations(t, set)
 	resumeFlags(t).check(t, set)
+	adoptFlags(t).check(t, set)
 	applyFlags(t).check(t, set)
 	retryFlags(t).check(t, set)
 }

@@ -39,6 +39,7 @@ var silentCommands = map[string]string{
 	"fleetctl runs pause":   "says on stderr that the run is paused", "fleetctl runs continue": "says on stderr that the run continues",
 	"fleetctl login": "TestALostTokenMessage", "fleetctl runs stop": "needs a live run; it ends as runs watch does",
 	"fleetctl assets":      "writes files",
+	"fleetctl runs adopt":  "needs a shared run whose driver is dead (TestALaptopDies); it prints as runs resume does",
 	"fleetctl runs drive":  "prints to the file that --detach made for it",
 	"fleetctl shared init": "it reports on stderr", "fleetctl runs settle": "it reports on stderr", "fleetctl runs forget": "it reports on stderr",
 }
@@ -63,8 +64,10 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 	if got := p.run("req rpcutil ping --save-plan " + ping); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	if got := p.run("shared init"); got.code != 0 {
-		t.Fatalf("%+v", got)
+	for _, line := range []string{"shared init", "req rpcutil ping --share -I " + all} {
+		if got := p.run(line); got.code != 0 {
+			t.Fatalf("%s: %+v", line, got)
+		}
 	}
 	lines := []string{
 		"", "--version", "--help", "version", "version --json", "help", "help req", "help batches", "req --help", "runs", "jwt",
@@ -78,7 +81,7 @@ func TestNothingEndsWellWhenItsOutputIsLost(t *testing.T) {
 		"doctor --discovery-timeout 0.5", "doctor --json --discovery-timeout 0.5",
 		"req rpcutil ping -I " + all, "req rpcutil ping --dry-run -I " + all, "req rpcutil ping --dry-run --json -I " + all,
 		"req rpcutil ping --reply-to site.x -I " + all,
-		"runs list", "runs list --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last", "runs wait last", "runs diff " + absent + " last", "runs diff --json " + absent + " last",
+		"runs list", "runs list --json", "runs list --shared", "runs list --shared --json", "runs show last", "runs show last --json", "runs report last", "runs report last --output junit", "runs watch last", "runs wait last", "runs diff " + absent + " last", "runs diff --json " + absent + " last",
 		"runs resume last", "runs retry " + absent + " --absent --dry-run",
 		"jwt view " + k.path("made.jwt"), "jwt view --json " + k.path("made.jwt"), "jwt provisioning " + k.path("lost.jwt") + " " + k.path("issuer.seed") + " --token env:TOKEN --urls nats://a:4222 --default",
 		"lab --nodes 1 --protocol 2", "sites", "sites --json", "shared", "shared locks --json", "shared limits --json",

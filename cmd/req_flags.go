@@ -184,7 +184,7 @@ type sharedOptions struct {
 func (s *sharedOptions) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.locks, "lock", nil, "hold the lock `NAME`: no other run with it sends; the brokers' streams keep it")
 	f.Var(&s.wait, "lock-wait", "wait this long for a lock that another holds (0s)")
-	f.BoolVar(&s.mirror, "share", false, "share the run's record on the brokers' streams: operators elsewhere can follow, pause, stop and adopt the run")
+	f.BoolVar(&s.mirror, "share", false, "share the run's record on the brokers' streams; operators elsewhere can follow, pause, stop and adopt the run")
 	f.Var(&s.timeout, "share-timeout", "stop the run when the shared record cannot be written for this long (60s)")
 	f.Var((*texts)(&s.maxDown), "max-down", "let at most `N` nodes be down at once, or with FACT=N nodes with one value of a fact, with those of all runs that keep such a limit")
 	f.Var(&s.room, "budget-wait", "wait this long for room below --max-down and shared limits (10m)")

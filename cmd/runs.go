@@ -42,8 +42,8 @@ func (a *app) store(o recordOptions) run.Store { return run.Store{Dir: a.env.run
 // storedCode is the exit code of a recorded run: the one it ended with, or would end with now.
 func storedCode(s batch.Summary) int { return verdictCode(s.Verdict) }
 
-// newOfRun makes a command that takes one run and the place of its record.
-func newOfRun(a *app, name, long, short string, fits func(run.Stored) bool, do func(context.Context, *app, runsOptions) error) *cobra.Command {
+// newOfRun makes a command that takes one run and the place of its record, and that reads shared records where `shared` says so.
+func newOfRun(a *app, name, long, short string, shared bool, fits func(run.Stored) bool, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{
 		Use:               name + " RUN",
@@ -57,7 +57,9 @@ func newOfRun(a *app, name, long, short string, fits func(run.Stored) bool, do f
 		},
 	}
 	o.record.addDir(c.Flags())
-	o.addShared(c.Flags())
+	if shared {
+		o.addShared(c.Flags())
+	}
 	return c
 }
 

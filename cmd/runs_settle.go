@@ -15,7 +15,7 @@ import (
 func newRunsSettle(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	return newOfRun(a, "settle", `settle is for a run whose process has ended and whose nodes still count as down (`+"`fleetctl shared limits`"+` shows them). It looks,
 read-only, at these nodes: those that answer no longer count. It first waits until no request of the run can act any more.
-The exit code is 4 while some nodes do not answer.`, "Take nodes of a dead run that are up again off the budget of nodes that are down", func(run.Stored) bool { return true }, do)
+The exit code is 4 while some nodes do not answer.`, "Take nodes of a dead run that are up again off the budget of nodes that are down", false, func(run.Stored) bool { return true }, do)
 }
 
 // forgetOptions are the flags of `runs forget`.

@@ -100,7 +100,7 @@ func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
-	return newOfRun(a, "stop", sharedText, "Ask the process of a run to end it, as a first Ctrl-C does", liveRun, do)
+	return newOfRun(a, "stop", sharedText, "Ask the process of a run to end it, as a first Ctrl-C does", true, liveRun, do)
 }
 
 // stopWait is how long stop waits for the run to end by itself.

@@ -55,8 +55,8 @@ func (c sharing) lockNames() []string {
 
 // checkWait refuses a time to wait for a lock where there is none.
 func (c sharing) checkWait() error {
-	if c.req.Shared.Wait.Set && len(c.lockNames()) == 0 {
-		return usage(errors.New("--lock-wait without a lock"), "add --lock NAME")
+	if c.req.Shared.Wait.Set && len(c.lockNames()) == 0 && !c.mirrored() {
+		return usage(errors.New("--lock-wait without a lock"), "add --lock NAME, or --share, whose run has a lock of its own")
 	}
 	return nil
 }
