@@ -141,7 +141,7 @@ func TestWhatLeftIsObservedBeforeTheNextIsAdmitted(t *testing.T) {
 				seen <- struct{}{}
 			}
 		})}
-		r.Pace.SilentHold = time.Minute
+		r.Pace.Sleep, r.Pace.SilentHold = 0, time.Minute // the next one is asked for at once
 		s := run(t, r, fleetPlan(3, Policy{Sizes: Sizes{Number(1)}, Rolling: true}))
 		expect(t, s, Done, map[State]int{Accepted: 3})
 		if len(d.asked) != 3 {
