@@ -51,8 +51,11 @@ staticcheck: ## staticcheck, from tools.mod
 	$(TOOL) staticcheck ./... ./.ci/floor
 	$(TOOL) staticcheck -tags nolab -tests=false . ./cmd
 
-race: ## The tests, with the race detector
-	go test -race -timeout 30m ./...
+# The pages' command lines start hundreds of processes, and wait for them: `make test` runs them, without the detector.
+PLAYED = TestCommandLinesOfThePages|TestUpgradePage|TestCIPages
+
+race: ## The tests, with the race detector, but for the command lines of pages
+	go test -race -timeout 30m -skip '$(PLAYED)' ./...
 
 test: ## The tests, without the race detector
 	go test ./...

@@ -61,7 +61,7 @@ var sittings = map[string]sitting{
 	"docs/runs.md": {edits: [][2]string{
 		{"--batch 1,10,5%", "--batch 1,10,50% --batch-sleep 0"}, {"fleetctl runs watch $id ", "fleetctl runs watch $id & "},
 		// The run waits for the lines that pause and continue it.
-		{"--batch 10 --detach", "--batch 10 --gate 'test -f continued || exit 75' --gate-every 1s --detach"}, {"fleetctl runs continue $id", "touch continued; fleetctl runs continue $id"},
+		{"--batch 10 --detach", "--batch 10 --gate 'test -f continued || exit 75' --gate-every 1s --detach"}, {"fleetctl runs wait $id ", "touch continued; fleetctl runs wait $id "},
 	}},
 	"docs/shared.md":  {lab: lab.Options{Streams: true}, codes: [][2]string{{"runs forget", "2"}}}, // no node counts
 	"cmd/apply.go":    {setup: "fleetctl req choria_provision restart token=@token -F role=db --save-plan restart.plan"},

@@ -242,3 +242,34 @@ func TestASavedPlanIsAppliedInTheBackground(t *testing.T) {
 		t.Errorf("%d restarts, want 2", got)
 	}
 }
+
+// TestABackgroundRunIsPausedWhileAGateWaits: the pause of the operator is another one than that of the gate.
+func TestABackgroundRunIsPausedWhileAGateWaits(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, lab.Options{Nodes: 2, Protocol: 2})
+	open := filepath.Join(t.TempDir(), "open")
+	begun := f.run(append([]string{"req", "rpcutil", "ping", "--batch", "1", "--batch-sleep", "0", "--gate", "test -f " + open + " || exit 75", "--gate-every", "1s", "--detach"}, f.all()...)...)
+	id := strings.TrimSpace(begun.out)
+	if begun.code != 0 || runID.FindString(id) != id {
+		t.Fatalf("%+v", begun)
+	}
+	for range 2 {
+		for _, tt := range []struct{ command, state string }{{"pause", "paused"}, {"continue", ""}} {
+			if got := f.run("runs", tt.command, id); got.code != 0 {
+				t.Fatalf("runs %s: %+v", tt.command, got)
+			}
+			if list := f.run("runs", "list", "--json"); tt.state != "" && !strings.Contains(list.out, `"status": "`+tt.state+`"`) || tt.state == "" && strings.Contains(list.out, `"status": "paused"`) {
+				t.Errorf("after runs %s: %s", tt.command, list.out)
+			}
+		}
+	}
+	if err := os.WriteFile(open, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if waited := f.run("runs", "wait", id); waited.code != 0 {
+		t.Errorf("wait: %+v", waited)
+	}
+	if log := f.read(filepath.Join(f.dir, "state", "runs", id+".log")); !strings.Contains(log, "continued by ") {
+		t.Errorf("its output is\n%s", log)
+	}
+}

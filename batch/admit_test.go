@@ -124,6 +124,36 @@ func TestAPauseTakesTheAdmissionBack(t *testing.T) {
 	})
 }
 
+// A budget hears from the observers which nodes are up again, so they must know before it is asked about the next ones,
+// however slow the disk is.
+func TestWhatLeftIsObservedBeforeTheNextIsAdmitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, seen := newFleet(), make(chan struct{}, 3)
+		d := &doorman{admit: func(asked int) (time.Duration, error) {
+			time.Sleep(time.Millisecond) // the disk takes longer
+			if got := len(seen); got != asked-1 {
+				t.Errorf("%d nodes are observed to be up when node %d is asked for", got, asked)
+			}
+			return 0, nil
+		}}
+		r := Runner{Actor: f, Outcomes: f.outcomes, Journal: &tape{sync: 10 * time.Millisecond}, Pace: calm, Admitter: d, Observer: observing(func(r Record) {
+			for range r.Outcomes {
+				seen <- struct{}{}
+			}
+		})}
+		r.Pace.Sleep, r.Pace.SilentHold = 0, time.Minute // the next one is asked for at once
+		s := run(t, r, fleetPlan(3, Policy{Sizes: Sizes{Number(1)}, Rolling: true}))
+		expect(t, s, Done, map[State]int{Accepted: 3})
+		if len(d.asked) != 3 {
+			t.Errorf("asked %v", d.asked)
+		}
+	})
+}
+
+type observing func(Record)
+
+func (o observing) Observe(r Record) { o(r) }
+
 // again is an actor that cannot send for a while.
 type again struct {
 	*fleet

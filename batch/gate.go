@@ -110,9 +110,6 @@ type GateRound struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
-// ByGate names the gates in the records of a pause.
-const ByGate = "gate"
-
 // errUndecided is why a run stops whose gatekeeper left without a decision.
 var errUndecided = errors.New("it ended without a decision")
 

@@ -73,7 +73,7 @@ type ledger struct {
 	counts         nodeCounts
 	stops          []Stop // since the last start or resume
 	begun          bool   // the plan is recorded
-	paused         bool
+	pauses         pauseSet
 	held           time.Time    // until then no batch begins; zero: nothing is held back
 	asking         bool         // the gates are being asked
 	gates          []GateResult // of all lives
@@ -273,7 +273,8 @@ func (l *ledger) apply(r *Record) error {
 	case KindReplaced:
 		return l.applyReplaced(r)
 	case KindPaused, KindContinued:
-		l.paused, l.asking = r.Kind == KindPaused, l.asking && r.By == ByGate
+		l.asking = l.asking && r.Pauser() != ByOperator
+		l.pauses.apply(r)
 	case KindSent:
 		l.applySent(r)
 	case KindHours:
@@ -327,7 +328,7 @@ func (l *ledger) applyBegin(r *Record) error {
 	}
 	l.resumes++
 	l.begin.Lagging = l.begin.Lagging || r.Begin.Lagging
-	l.stops, l.ended, l.paused, l.held, l.leftOut = nil, time.Time{}, false, time.Time{}, 0
+	l.stops, l.ended, l.pauses, l.held, l.leftOut = nil, time.Time{}, pauseSet{}, time.Time{}, 0
 	l.settle()
 	l.moveAll(0, NotSent, Planned)
 	clear(l.baselines)

@@ -10,7 +10,7 @@ import (
 // It is asked after the baselines and before the intent.
 type Admitter interface {
 	// Admit returns nil when the nodes may be sent to. It blocks until then, or until ctx ends, and calls waiting with what
-	// it waits for, a few words, when that takes long; the run shows as paused meanwhile, and replies and proof continue. An
+	// it waits for, a few words, when that takes long; the run shows as waiting meanwhile, and replies and proof continue. An
 	// error stops the run, with its text as the reason; nothing of the batch is sent then. Nodes that were admitted before
 	// may be among them. In a window it is called for several batches at once.
 	Admit(ctx context.Context, nodes []string, waiting func(what string)) error
@@ -83,7 +83,7 @@ func (m *machine) admission(e admitEvent) {
 func (m *machine) admitWaits(e admitEvent) {
 	if a := &m.admits; !m.paused && m.halt == haltNone && a.waiting == "" {
 		a.waiting, a.holder = e.Waiting, e.Question
-		m.record(Record{Kind: KindPaused, Time: e.At.Round(0), By: e.Waiting})
+		m.record(Record{Kind: KindPaused, Time: e.At.Round(0), By: e.Waiting, From: ByShared})
 	}
 }
 
@@ -94,7 +94,7 @@ func (m *machine) admitDecided(at time.Time, question int) {
 		return
 	}
 	if m.halt == haltNone {
-		m.record(Record{Kind: KindContinued, Time: at.Round(0), By: a.waiting})
+		m.record(Record{Kind: KindContinued, Time: at.Round(0), By: a.waiting, From: ByShared})
 	}
 	a.waiting = ""
 }

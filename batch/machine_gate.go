@@ -138,7 +138,7 @@ func (m *machine) gatesWait(at time.Time, wait bool) {
 	if wait {
 		kind = KindPaused
 	}
-	m.record(Record{Kind: kind, Time: at, By: ByGate})
+	m.record(Record{Kind: kind, Time: at, By: string(ByGate), From: ByGate})
 }
 
 // gatesEnded stops a run whose gates did not decide.

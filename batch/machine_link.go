@@ -176,5 +176,5 @@ func (m *machine) controlled(e controlEvent) {
 	if pause {
 		kind = KindPaused
 	}
-	m.record(Record{Kind: kind, Time: e.Time, By: e.By})
+	m.record(Record{Kind: kind, Time: e.Time, By: e.By, From: ByOperator})
 }

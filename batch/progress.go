@@ -209,9 +209,6 @@ func (p Progress) InBatch(number int) iter.Seq2[string, State] {
 	}
 }
 
-// Paused reports whether nothing new is sent until an operator continues the run.
-func (p Progress) Paused() bool { return p.l.paused && p.l.ended.IsZero() }
-
 // Held returns until when no batch begins, because of Pace.Within; zero when nothing is held back.
 func (p Progress) Held() time.Time {
 	if !p.l.ended.IsZero() {

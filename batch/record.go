@@ -50,7 +50,7 @@ const (
 	KindBatchEnd  Kind = "batch-end" // replies and proof are in
 	KindStopped   Kind = "stopped"   // nothing more is sent
 	KindLink      Kind = "link"      // the connection was lost, or is back; changes no state
-	KindPaused    Kind = "paused"    // nothing new is sent until continued
+	KindPaused    Kind = "paused"    // nothing new is sent until continued, by the same Pauser
 	KindContinued Kind = "continued" // sending continues
 	KindHours     Kind = "hours"     // no batch begins before Until; without it: they may begin again
 	KindGate      Kind = "gate"      // one look at every gate; changes no state
@@ -77,7 +77,8 @@ type Record struct {
 	Up        bool              `json:"up,omitempty"`        // link: it is back
 	Away      time.Duration     `json:"away,omitempty"`      // link: how long it was away
 	Until     time.Time         `json:"until,omitzero"`      // hours
-	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked, or gate
+	By        string            `json:"by,omitempty"`        // paused, continued: the operator who asked, gate, or what is waited for
+	From      Pauser            `json:"from,omitempty"`      // paused, continued; Record.Pauser reads it
 	Gate      *GateRound        `json:"gate,omitempty"`      // gate; Batch is the one that ended last, 0 before the first
 	End       *Ending           `json:"end,omitempty"`
 	Adopted   *Adoption         `json:"adopted,omitempty"` // adopted; By is the new driver

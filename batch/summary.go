@@ -62,7 +62,7 @@ type Summary struct {
 	Ignored  int           `json:"ignored,omitempty"`  // duplicate and stray replies
 	Open     int           `json:"open,omitempty"`     // nodes that a resume would work on
 	Unproved int           `json:"unproved,omitempty"` // accepted, but not checked for proof
-	Paused   bool          `json:"paused,omitempty"`   // nothing new is sent until it is continued
+	Paused   bool          `json:"paused,omitempty"`   // nothing new is sent until an operator continues it
 	Held     time.Time     `json:"held,omitzero"`      // no batch begins before: Pace.Within; zero: nothing is held back
 	Gates    []GateResult  `json:"gates,omitempty"`    // what the gates came to, in order
 

@@ -235,7 +235,11 @@ func TestSavePlanRefusals(t *testing.T) {
 		{args: ping + "--save-plan=", says: "--save-plan has an empty value"},
 		{args: ping + "--save-plan " + filepath.Dir(t.TempDir()), says: "a plan replaces no file"},
 		{args: "apply", says: "0 arguments where 1 are needed: PLAN"},
-		{args: "apply " + away, says: away},
+		{args: ping + "--save-plan " + away, says: "no file can be made in folder", hint: "a folder that exists"},
+		{args: ping + "--save-plan apply_test.go/x", says: "no file can be made in folder apply_test.go", hint: "a folder that exists"},
+		{args: "apply " + away, says: away, hint: "`fleetctl req ... --save-plan FILE` saves a plan"},
+		{args: "apply apply_test.go", says: "not a saved plan", hint: "`fleetctl req ... --save-plan FILE` saves a plan"},
+		{args: "plan show " + away, says: away, hint: "`fleetctl req ... --save-plan FILE` saves a plan"},
 		{args: "apply " + away + " x", says: "input 1 is not key=value"},
 	})
 }

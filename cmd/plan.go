@@ -105,7 +105,7 @@ func readPlan(path string) (*saved.File, error) {
 	if _, ok := errors.AsType[*saved.RefusedError](err); ok || err == nil {
 		return f, err
 	}
-	return nil, usage(err, "")
+	return nil, usage(err, "`fleetctl req ... --save-plan FILE` saves a plan")
 }
 
 // planIdentity is who we are, and under which names: as whom requests are made, and as whom we sign.

@@ -237,12 +237,6 @@ type groupOpener interface {
 	OpenReplies(group []choria.Opening, collective string)
 }
 
-// checksReplies reports that the identity verifies the signatures of replies.
-func (c *Client) checksReplies() bool {
-	checker, ok := c.id.(interface{ ChecksReplies() bool })
-	return ok && checker.ChecksReplies()
-}
-
 // groupSize is how many messages are handled together at most: one where each check takes a time of its own.
 func (c *Client) groupSize() int {
 	if _, ok := c.id.(groupOpener); ok {

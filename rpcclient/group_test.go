@@ -105,11 +105,6 @@ func TestALoneReplyWaitsForNoGroup(t *testing.T) {
 	})
 }
 
-// checkingIdentity verifies signatures.
-type checkingIdentity struct{ groupIdentity }
-
-func (checkingIdentity) ChecksReplies() bool { return true }
-
 // Checking takes longer than sending: copies are published in steps, so that what waits for its check is bounded. Silent
 // nodes hold it up once, not at each step.
 func TestPublishingKeepsPaceWithTheChecks(t *testing.T) {
@@ -118,7 +113,7 @@ func TestPublishingKeepsPaceWithTheChecks(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		t.Run(fmt.Sprintf("silent=%v", silent), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				id := checkingIdentity{groupIdentity{fakeIdentity{version: choria.V2}, nil, new(atomic.Int64)}}
+				id := groupIdentity{fakeIdentity{version: choria.V2}, nil, new(atomic.Int64)}
 				b := newFakeBus()
 				c := New(b, id)
 				c.flying = most

@@ -38,8 +38,8 @@ func (p *pacedBus) took() time.Duration {
 	return p.published[len(p.published)-1].Sub(p.published[0])
 }
 
-func checking() checkingIdentity {
-	return checkingIdentity{groupIdentity{fakeIdentity{version: choria.V2}, nil, new(atomic.Int64)}}
+func checking() groupIdentity {
+	return groupIdentity{fakeIdentity{version: choria.V2}, nil, new(atomic.Int64)}
 }
 
 // Servers silently drop a request that is older than its time to live. Copies never wait for the answers of others

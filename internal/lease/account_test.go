@@ -179,6 +179,30 @@ func TestLostWritesAreWrittenAgain(t *testing.T) {
 	})
 }
 
+// A run that has nothing in the ledger knows of the loss by the revision alone: the nodes of the others are missing.
+func TestARunWithoutNodesNoticesLostWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.ttl = 0
+		limits := Limits{All: 1}
+		a := mustOpen(t, s, budgetOf("r1", limits))
+		keepUp(t, a)
+		if err := a.Admit(t.Context(), []string{"a1"}); err != nil {
+			t.Fatal(err)
+		}
+		b := mustOpen(t, s, budgetOf("r2", limits))
+		s.set(func(s *fakeStore) { s.keys, s.seq = map[string]Entry{}, 0 })
+		err := b.Admit(t.Context(), []string{"b1"})
+		if _, ok := errors.AsType[*rewoundError](err); !ok {
+			t.Fatalf("an admission by a store that has lost the other run's writes: %v", err)
+		}
+		pass(t, calm+time.Second)
+		if _, ok := errors.AsType[*fullError](b.Admit(t.Context(), []string{"b1"})); !ok {
+			t.Error("the budget is not kept after the loss")
+		}
+	})
+}
+
 func TestADeadRunKeepsItsNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -212,6 +236,38 @@ func TestADeadRunKeepsItsNodes(t *testing.T) {
 		pass(t, renewEvery+time.Second) // the run takes the word for it
 		if got := b.Down(); len(got) != 0 {
 			t.Errorf("the run has %v down", got)
+		}
+		wantDown(t, s, "r1", nil)
+	})
+}
+
+func TestNodesThatAreSettledCountNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.ttl = 0
+		limits := Limits{All: 2, "rack": 1}
+		if err := mustOpen(t, s, budgetOf("r1", limits)).Admit(t.Context(), []string{"a1", "b1"}); err != nil {
+			t.Fatal(err)
+		}
+		down := []string{"a1", "b1"}
+		settle := func(freed string) (gone, left []string) {
+			gone, left, err := Settle(t.Context(), s, "c", "r1", down, []string{freed}, []string{"rack"}, rackOf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return gone, left
+		}
+		for _, want := range [][]string{{"a1"}, nil} { // again, there is nothing left to do
+			if gone, left := settle("a1"); !slices.Equal(gone, want) || !slices.Equal(left, []string{"b1"}) {
+				t.Errorf("%v count no more, %v still; want %v", gone, left, want)
+			}
+			wantDown(t, s, "r1", map[string]int{All: 1, "rack=b": 1})
+		}
+		if got := mustOpen(t, s, budgetOf("r1", limits, down...)).Down(); !slices.Equal(got, []string{"b1"}) {
+			t.Errorf("a resume has %v down", got)
+		}
+		if gone, left := settle("b1"); !slices.Equal(gone, []string{"b1"}) || len(left) != 0 {
+			t.Errorf("%v count no more, %v still", gone, left)
 		}
 		wantDown(t, s, "r1", nil)
 	})

@@ -30,7 +30,7 @@ func claimed(t *testing.T, s Store, o MirrorOptions) *Mirror {
 	return m
 }
 
-func kept(t *testing.T, m *Mirror) {
+func kept(t testing.TB, m *Mirror) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); m.Keep(ctx) }()

@@ -38,6 +38,7 @@ type View struct {
 	Lost       time.Time // the connection is away since then; zero: it is there
 	Stopping   string    // why nothing more is sent; "" when that is not so
 	Gate       string    // what a gate between batches waits for, in one line; "" for none
+	Shared     string    // what the run waits for that other operators have, in one line; "" for nothing
 	Failures   []Failure // the gravest first
 	MoreCauses int       // causes besides Failures
 }

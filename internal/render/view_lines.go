@@ -203,6 +203,8 @@ func (v View) lead() string {
 		return fmt.Sprintf("PAUSED%s for %s: nothing new is sent", by, clock(v.Now.Sub(v.Paused)))
 	case v.Gate != "":
 		return oneLine(v.Gate)
+	case v.Shared != "":
+		return "waits: " + oneLine(v.Shared)
 	case !v.Held.IsZero():
 		return "waits until " + v.Held.Local().Format("Mon 15:04") + ": no batch begins before"
 	}

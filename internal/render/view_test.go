@@ -48,6 +48,9 @@ var views = []struct {
 		v.Gate = "gate `./check` is inconclusive (exit 75): asks again in 8s, 9:12 left"
 		v.Waits = nil
 	})},
+	{"what operators share", aView(func(v *View) {
+		v.Shared, v.Waits = "budget: 1 node may be down at once, and 1 is: run r9 of bob (1)", nil
+	})},
 	{"a window", aView(func(v *View) { v.Window = WindowView{Size: 20, InFlight: 18, Silent: 3, Rate: 41.2} })},
 	{"of an earlier process", aView(func(v *View) { v.Doing = Recovering })},
 	{"the last looks", aView(func(v *View) { v.Doing, v.Waits = Looking, nil })},

@@ -33,12 +33,16 @@ func gateLines(r batch.Record, last *string) (lines []string) {
 // pausedBy words a pause, or its end.
 func pausedBy(r batch.Record) string {
 	switch pause := r.Kind == batch.KindPaused; {
-	case pause && r.By == batch.ByGate:
+	case pause && r.Pauser() == batch.ByGate:
 		return "paused by a gate"
+	case pause && r.Pauser() == batch.ByShared:
+		return "waits: " + r.By
 	case pause:
 		return "paused by " + r.By
-	case r.By == batch.ByGate:
+	case r.Pauser() == batch.ByGate:
 		return "continued: no gate is inconclusive"
+	case r.Pauser() == batch.ByShared:
+		return "continued: the wait is over"
 	}
 	return "continued by " + r.By
 }

@@ -79,7 +79,7 @@ func (m *meter) step(r *batch.Record) {
 	switch r.Kind {
 	case batch.KindPlan, batch.KindResumed:
 		v.Proves, m.pace = r.Begin.Proved, r.Begin.Pace
-		v.Gate, v.Stopping, v.Lost, v.Paused, v.End, m.began = "", "", time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		v.Gate, v.Shared, v.Stopping, v.Lost, v.Paused, v.End, m.began = "", "", "", time.Time{}, time.Time{}, time.Time{}, time.Time{}
 		if v.Doing = render.Asking; r.Kind == batch.KindResumed || len(m.progress.Plan().Doubts) > 0 {
 			v.Doing = render.Recovering
 		}
@@ -110,11 +110,21 @@ func (m *meter) step(r *batch.Record) {
 			v.Gate = ""
 		}
 	case batch.KindPaused:
-		if r.By != batch.ByGate { // else the gate is what is shown
-			v.Paused, v.PausedBy = r.Time, r.By
+		switch r.Pauser() {
+		case batch.ByGate: // the gate is what is shown
+		case batch.ByShared:
+			v.Shared = r.By
+		default: // what the run waited for is asked for again after it
+			v.Paused, v.PausedBy, v.Gate, v.Shared = r.Time, r.By, "", ""
 		}
 	case batch.KindContinued:
-		v.Paused = time.Time{}
+		switch r.Pauser() {
+		case batch.ByGate:
+		case batch.ByShared:
+			v.Shared = ""
+		default:
+			v.Paused = time.Time{}
+		}
 	case batch.KindRunEnd:
 		v.Doing = render.Ended
 	}

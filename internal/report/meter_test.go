@@ -170,6 +170,8 @@ func TestTheMeterKnowsWhatHoldsARunBack(t *testing.T) {
 	}
 	paused, lost := at(batch.KindPaused, batch.Record{By: "op"}), at(batch.KindLink, batch.Record{Reason: "lost"})
 	stopped := at(batch.KindStopped, batch.Record{Stop: &batch.Stop{Kind: batch.StopSignal, Reason: "x"}})
+	waits, gates := at(batch.KindPaused, batch.Record{By: "lock", From: batch.ByShared}), at(batch.KindPaused, batch.Record{By: "gate", From: batch.ByGate})
+	gate := at(batch.KindGate, batch.Record{Gate: &batch.GateRound{Verdict: batch.GateInconclusive, Reason: "no data"}})
 	plan := planOf([]string{"a"})
 	for _, tt := range []struct {
 		name     string
@@ -179,6 +181,9 @@ func TestTheMeterKnowsWhatHoldsARunBack(t *testing.T) {
 	}{
 		{"nothing", []batch.Record{plan}, "", ""}, {"paused", []batch.Record{plan, paused}, "paused by op", ""},
 		{"continued", []batch.Record{plan, paused, at(batch.KindContinued, batch.Record{})}, "", ""},
+		{"waits", []batch.Record{plan, waits}, "waits for lock", ""}, {"waits no longer", []batch.Record{plan, waits, at(batch.KindContinued, batch.Record{By: "lock", From: batch.ByShared})}, "", ""},
+		{"waits for a gate", []batch.Record{plan, gate, gates}, "gate", ""}, {"paused while it waits", []batch.Record{plan, gate, gates, waits, paused}, "paused by op", ""},
+		{"paused by an operator called gate", []batch.Record{plan, at(batch.KindPaused, batch.Record{By: "gate", From: batch.ByOperator})}, "paused by gate", ""},
 		{"lost", []batch.Record{plan, lost}, "lost", ""}, {"back", []batch.Record{plan, lost, at(batch.KindLink, batch.Record{Up: true})}, "", ""},
 		{"stopped", []batch.Record{plan, stopped}, "", "x"},
 		{"and resumed", []batch.Record{plan, paused, stopped, at(batch.KindResumed, batch.Record{Begin: &batch.Beginning{}})}, "", ""},
@@ -190,6 +195,12 @@ func TestTheMeterKnowsWhatHoldsARunBack(t *testing.T) {
 		}
 		if !v.Lost.IsZero() {
 			held += "lost"
+		}
+		if v.Shared != "" {
+			held += "waits for " + v.Shared
+		}
+		if v.Gate != "" {
+			held += "gate"
 		}
 		if held != tt.held || v.Stopping != tt.stopping {
 			t.Errorf("%s: held %q, stops %q", tt.name, held, v.Stopping)

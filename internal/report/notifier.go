@@ -186,7 +186,9 @@ func (n *Notifier) begin(e run.Began) {
 type hold uint8
 
 const (
-	holdOperator hold = 1 << iota // an operator or a gate paused it
+	holdOperator hold = 1 << iota // an operator paused it
+	holdGate                      // a gate is inconclusive
+	holdShared                    // it waits for what operators share
 	holdLink                      // there is no connection
 	holdQuestion                  // the operator is asked between batches
 	holdHours                     // it is outside of the hours in which batches begin
@@ -231,9 +233,13 @@ func (n *Notifier) recorded(r batch.Record) {
 	case batch.KindResumed:
 		n.send(noticeBegin, r.Time, "resumed")
 	case batch.KindPaused:
-		n.hold(holdOperator, r.Time, n.why(r))
+		why := holdOf(r)
+		if why == holdOperator { // in the place of the run's own waits
+			n.held &^= holdGate | holdShared
+		}
+		n.hold(why, r.Time, n.why(r))
 	case batch.KindContinued:
-		n.release(holdOperator, r.Time, pausedBy(r))
+		n.release(holdOf(r), r.Time, pausedBy(r))
 	case batch.KindLink:
 		if r.Up {
 			n.release(holdLink, r.Time, r.Reason)
@@ -256,9 +262,20 @@ func (n *Notifier) recorded(r batch.Record) {
 	}
 }
 
+// holdOf is what a record of a pause, or of its end, is about.
+func holdOf(r batch.Record) hold {
+	switch r.Pauser() {
+	case batch.ByGate:
+		return holdGate
+	case batch.ByShared:
+		return holdShared
+	}
+	return holdOperator
+}
+
 // why is the reason of a pause: of one by a gate, what that said.
 func (n *Notifier) why(r batch.Record) string {
-	if r.By == batch.ByGate && n.gate != "" {
+	if r.Pauser() == batch.ByGate && n.gate != "" {
 		return n.gate
 	}
 	return pausedBy(r)

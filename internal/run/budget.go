@@ -23,7 +23,7 @@ const (
 	// budgetLook is how soon a full budget is looked at again; the time doubles up to budgetPace.
 	budgetLook = 100 * time.Millisecond
 	budgetPace = 2 * time.Second
-	// budgetSay is how long a run waits before it shows as paused.
+	// budgetSay is how long a run waits before it shows as waiting.
 	budgetSay = time.Second
 	// budgetTime bounds the last write of a run.
 	budgetTime = 10 * time.Second

@@ -14,6 +14,7 @@ import (
 	"fleetctl/batch"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/lease"
+	"fleetctl/internal/proof"
 )
 
 // shelf is a bucket whose values stay.
@@ -244,6 +245,34 @@ func TestNodesStayInTheBudgetUntilTheyAreProved(t *testing.T) {
 	})
 }
 
+// A node that answers while its request may still act proves nothing: settle waits until no request can act.
+func TestADeadRunIsSettledInTheBudgetWhenNothingCanAct(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, b := newWorld(t, "n1"), shelf()
+		w.bucket = b
+		w.nodes["n1"].silent = true // it may act later
+		var sent time.Time
+		w.events.hook = func(e Event) {
+			if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindSent {
+				sent = time.Now()
+			}
+		}
+		r := budgeted("5")
+		r.Proof.Timeout, r.Pace.ReplyTimeout = Wait{time.Second, true}, Wait{time.Second, true}
+		res, err := w.start(t.Context(), r)
+		if err != nil || counted(t, b, res.ID)["*"] != 1 {
+			t.Fatal(res.Summary.Verdict, counted(t, b, res.ID), err)
+		}
+		got, err := Settle(t.Context(), w.context(), w.last())
+		if err != nil || !slices.Equal(got.Answered, []string{"n1"}) {
+			t.Errorf("settled %+v, %v", got, err)
+		}
+		if least := w.last().Meta.TTL + proof.LongestDelay(proof.Restart, 0) + clockMargin; time.Since(sent) < least {
+			t.Errorf("its nodes were looked at %s after the request, want %s at least", time.Since(sent), least)
+		}
+	})
+}
+
 func TestANodeThatWasShutDownStaysInTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1", "n2"), shelf()
@@ -311,6 +340,11 @@ func TestBatchesFitTheBudget(t *testing.T) {
 				r.Policy.Sizes = batch.Sizes{batch.Number(1), batch.Number(5)}
 				return r
 			}(), []int{1, 2, 2, 1}},
+			{func() Request {
+				r := budgeted("2")
+				r.Policy.Sizes = batch.Sizes{batch.Number(3)}
+				return r
+			}(), []int{2, 2, 2}},
 		} {
 			tt.r.DryRun = true
 			if _, err := w.start(t.Context(), tt.r); err != nil {

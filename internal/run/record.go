@@ -161,7 +161,7 @@ func (s Stored) Status() string {
 	switch {
 	case s.Live && sum.Paused:
 		return "paused"
-	case s.Live && !sum.Held.IsZero():
+	case s.Live && s.Progress.Waits():
 		return "waiting"
 	case s.Live:
 		return "running"

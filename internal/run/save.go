@@ -33,8 +33,11 @@ func (s Saving) validate(r Request) error {
 	case r.ReplyTo != "", r.Record.Off, r.Record.Resume, r.Detach:
 		return usage(errors.New("--save-plan excludes --reply-to, --no-journal, --resume and --detach: nothing is run"), "`fleetctl apply` takes --detach")
 	}
-	if _, err := os.Lstat(s.File); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(s.File); err == nil {
 		return usage(fmt.Errorf("%s exists: a plan replaces no file", s.File), "name another file")
+	}
+	if err := saved.Writable(s.File); err != nil { // known before nodes are searched, not after
+		return usage(err, "name a file in a folder that exists and that you may write")
 	}
 	return nil
 }

@@ -286,7 +286,7 @@ func describe(h *lease.Head, p batch.Progress) {
 	switch h.Open, h.Status = p.Open(), "running"; {
 	case p.Paused():
 		h.Status = "paused"
-	case !p.Held().IsZero():
+	case p.Waits():
 		h.Status = "waiting"
 	}
 }

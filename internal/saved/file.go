@@ -194,6 +194,20 @@ func read(path string) (*File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
+// Writable reports why a plan could not be written to path: its folder is missing, or is not ours to write. It leaves
+// nothing there.
+func Writable(path string) error {
+	f, err := atomicfile.Create(path)
+	if err == nil {
+		f.Drop()
+		return nil
+	}
+	if why, ok := errors.AsType[*fs.PathError](err); ok { // it names a temporary file
+		err = why.Err
+	}
+	return fmt.Errorf("no file can be made in folder %s: %w", filepath.Dir(path), err)
+}
+
 // Write makes the file, for its owner alone. It never replaces one: the error then matches fs.ErrExist.
 func (f *File) Write(path string) error {
 	text, err := f.encode()

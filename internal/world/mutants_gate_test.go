@@ -1,7 +1,12 @@
 package world
 
+// byPause tests what a pause comes from.
+var byPause = []string{"-run", "AnOperatorPauses|PausesOf", "./batch"}
+
 // gateMutants break the gates.
 var gateMutants = []mutant{
+	{name: "a gate's pause reads as an operator's", file: "batch/pause.go", tests: byPause,
+		old: "return r.From\n", new: "return ByOperator\n"},
 	{name: "a gate that failed lets the run go on", file: "batch/machine_gate.go", tests: byWorld,
 		old: "m.closeGates()\n\t\tm.stop(e.At, haltSoft, Stop{Kind: StopGate, Batch: m.lastSent(), Reason: r.Reason})", new: "g.open = true"},
 	{name: "a gate that failed is forgotten when the connection is lost", file: "batch/machine_gate.go", tests: byWorld,

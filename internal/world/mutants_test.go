@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 
 var (
 	mutate    = flag.Bool("mutants", false, "break the product, one line at a time, and see whether its tests notice")
-	oneMutant = flag.String("mutant", "", "with -mutants: those whose name has this in it")
+	oneMutant = flag.String("mutant", "", "with -mutants: those whose name matches this regular expression")
 )
 
 // root is where the module begins, seen from here.
@@ -106,13 +107,14 @@ func TestMutants(t *testing.T) {
 	if !*mutate {
 		t.Skip("make mutants")
 	}
-	for _, tests := range testsOfMutants() { // the whole product first: what fails anyway notices nothing
+	wanted := regexp.MustCompile(*oneMutant)
+	left := slices.DeleteFunc(slices.Clone(mutants), func(m mutant) bool { return !wanted.MatchString(m.name) })
+	for _, tests := range testsOf(left) { // the whole product first: what fails anyway notices nothing
 		if said, failed := (mutant{tests: tests}).run(t, t.TempDir()); failed {
 			t.Fatalf("go test %s fails without any mutant:\n%s", strings.Join(tests, " "), said)
 		}
 	}
-	var mu sync.Mutex // guards what follows
-	left := slices.DeleteFunc(slices.Clone(mutants), func(m mutant) bool { return !strings.Contains(m.name, *oneMutant) })
+	var mu sync.Mutex // guards left and noticed
 	count := len(left)
 	began, noticed := time.Now(), 0
 	t.Run("all", func(t *testing.T) {
@@ -150,8 +152,8 @@ func TestMutants(t *testing.T) {
 	t.Logf("%d of %d mutants noticed in %.0fs", noticed, count, time.Since(began).Seconds())
 }
 
-// testsOfMutants are the distinct arguments of `go test` in the table.
-func testsOfMutants() [][]string {
+// testsOf are the distinct arguments of `go test` of mutants.
+func testsOf(mutants []mutant) [][]string {
 	var all [][]string
 	seen := map[string]bool{}
 	for _, m := range mutants {
