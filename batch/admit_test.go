@@ -130,7 +130,7 @@ func TestWhatLeftIsObservedBeforeTheNextIsAdmitted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, seen := newFleet(), make(chan struct{}, 3)
 		d := &doorman{admit: func(asked int) (time.Duration, error) {
-			time.Sleep(time.Millisecond) // the disk takes longer
+			synctest.Wait() // the disk takes longer
 			if got := len(seen); got != asked-1 {
 				t.Errorf("%d nodes are observed to be up when node %d is asked for", got, asked)
 			}

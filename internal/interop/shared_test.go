@@ -125,7 +125,9 @@ func TestSharedRunsOnChoriasBrokers(t *testing.T) {
 			}
 		}
 
-		await(t, time.Minute, "all are up after the stop", func() bool { return len(strings.Fields(alice.does(t, 0, "", "ping", "--names", "--timeout", "3").Stdout)) == 3 })
+		await(t, time.Minute, "all are up after the stop", func() bool {
+			return len(strings.Fields(alice.does(t, 0, "", "ping", "--names", "--timeout", "3").Stdout)) == 3
+		})
 		before := starts()
 		driver = alice.begins(t, restart...)
 		id = bob.driven(t)
