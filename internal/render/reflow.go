@@ -7,7 +7,8 @@ const leastReflow = 24
 
 // Reflow breaks text that was written for a wide terminal into lines of at most width columns. Paragraphs begin at the
 // left edge. Indented lines are entries: what stands behind a gap of two blanks stays in its column, lines indented to
-// that column continue it. Indented lines without a gap are commands, and stay as they are.
+// that column continue it, also below a name too long for a gap. Other indented lines without a gap are commands, and
+// stay as they are.
 func Reflow(text string, width int) string {
 	lines := strings.Split(text, "\n")
 	wide := false
@@ -18,9 +19,16 @@ func Reflow(text string, width int) string {
 		return text
 	}
 	var out []string
+	last := 0 // the column of the entry before
 	for i := 0; i < len(lines); {
 		block, column := lines[i], entryColumn(lines[i])
 		i++
+		switch {
+		case column > 0:
+			last = column
+		case column < 0 && last > 0 && goesOn(block, last):
+			column = last
+		}
 		for i < len(lines) && block != "" && column >= 0 && goesOn(lines[i], column) {
 			block += " " + strings.TrimSpace(lines[i])
 			i++

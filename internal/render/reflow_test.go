@@ -15,6 +15,8 @@ done, in a paragraph of two lines that is one.
   --flag N      what the flag does, in many words
                 and on two lines
   --other       short
+  --a-long-name 'of more columns'
+                has its text on the next line
 
     a command that is longer than the width stays
 
@@ -26,6 +28,9 @@ two lines that is one.
                 many words and on two
                 lines
   --other       short
+  --a-long-name 'of more columns'
+                has its text on the next
+                line
 
     a command that is longer than the width stays
 
