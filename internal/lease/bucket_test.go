@@ -158,6 +158,14 @@ func TestBucketForWhatRunsShare(t *testing.T) {
 	if e, ok := errors.AsType[*DeniedError](err); !ok || e.Permission != makeStreams {
 		t.Error("a token that may not make it:", err)
 	}
+	none := connect(t, broker(t, true), "limited")
+	_, blind := Replicas(t.Context(), Open(none, Elections))
+	if _, err := Open(none, Shared).Create(t.Context(), 1); err == nil || err.Error() != blind.Error() {
+		t.Error("a token without any permission:", err)
+	}
+	if e, ok := errors.AsType[*DeniedError](blind); !ok || e.Permission != makeStreams {
+		t.Error("a token that may not look at the brokers' bucket lacks the permission to make ours:", blind)
+	}
 	if n, err := Replicas(t.Context(), Open(connect(t, ns, "all"), Elections)); n != 1 || err != nil {
 		t.Errorf("%d copies, %v", n, err)
 	}

@@ -19,7 +19,7 @@ var errExists = errors.New("the bucket exists already")
 func (b *Bucket) Create(ctx context.Context, replicas int) (bool, error) {
 	_, err := b.Status(ctx)
 	if !errors.Is(err, ErrNoBucket) {
-		return false, err
+		return false, toMake(err)
 	}
 	config := map[string]any{
 		"name": b.stream(), "description": "What runs of fleetctl share", "subjects": []string{b.subject(">")}, "retention": "limits", "storage": "file",
@@ -38,5 +38,13 @@ func (b *Bucket) Create(ctx context.Context, replicas int) (bool, error) {
 // one has a copy on each broker.
 func Replicas(ctx context.Context, elections Store) (int, error) {
 	status, err := elections.Status(ctx)
-	return min(max(status.Replicas, 1), maxReplicas), err
+	return min(max(status.Replicas, 1), maxReplicas), toMake(err)
+}
+
+// toMake is the error of a look by a caller that wants to make a bucket: a token that may not look lacks that permission.
+func toMake(err error) error {
+	if denied, ok := errors.AsType[*DeniedError](err); ok {
+		return &DeniedError{Permission: makeStreams, Err: denied.Err}
+	}
+	return err
 }
