@@ -39,8 +39,11 @@ func (c job) toResume(ctx context.Context) (string, error) {
 // offer asks whether an interrupted run of this command is to be resumed, and shows what is left of it and what differs.
 // Nothing is offered where the resumed run would not do what was typed, or where a rule stopped it.
 func (c job) offer(ctx context.Context, run Stored) (string, error) {
-	hint := Noted{Hint, fmt.Sprintf("run %s of this command was interrupted; to resume it: fleetctl runs resume %s", run.ID, run.ID)}
-	stopped := run.Progress.Summary().Stop.Kind == batch.StopRule
+	stopped, how := run.Progress.Summary().Stop.Kind == batch.StopRule, "interrupted"
+	if stopped {
+		how = "stopped by a rule"
+	}
+	hint := Noted{Hint, fmt.Sprintf("run %s of this command was %s; to resume it: fleetctl runs resume %s", run.ID, how, run.ID)}
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput || c.req.Guards.Yes || stopped || !c.sameBatches(run) {
 		return "", c.Reporter.Report(hint)
 	}

@@ -193,7 +193,7 @@ func TestARunThatARuleStoppedIsNotOffered(t *testing.T) {
 		}
 		w.nodes["n1"].code = 0
 		w.asker.away, w.asker.answers = nil, []string{"y"}
-		if _, err := w.start(t.Context(), r); err != nil || !slices.Equal(w.asker.asked, []string{"restart 2 nodes?"}) || !strings.HasPrefix(w.events.notes(), "hint: run ") {
+		if _, err := w.start(t.Context(), r); err != nil || !slices.Equal(w.asker.asked, []string{"restart 2 nodes?"}) || !strings.Contains(w.events.notes(), "of this command was stopped by a rule; to resume it: ") {
 			t.Errorf("%v, asked %q, noted %q", err, w.asker.asked, w.events.notes())
 		}
 	})
