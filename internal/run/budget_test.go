@@ -385,8 +385,12 @@ func TestABudgetNeedsAPlace(t *testing.T) {
 		} {
 			w.bucket = broken{tt.err}
 			_, err := w.start(t.Context(), budgeted("1"))
-			if e, ok := errors.AsType[*SharedError](err); !ok || !strings.Contains(e.Error(), tt.says) || e.Hint == "" {
-				t.Errorf("%v: %v", tt.err, err)
+			e, ok := errors.AsType[*SharedError](err)
+			if !ok || !strings.Contains(e.Error(), tt.says) || e.Hint == "" {
+				t.Fatalf("%v: %v", tt.err, err)
+			}
+			if strings.Contains(e.Hint, "--lock") && !strings.Contains(e.Hint, "--max-down") {
+				t.Errorf("%v: the hint is about something else: %s", tt.err, e.Hint)
 			}
 			if res, err := w.start(t.Context(), restart()); err != nil || res.Summary.Verdict != batch.Done {
 				t.Errorf("%v: a run without limits: %v, %v", tt.err, res.Summary.Verdict, err)

@@ -181,6 +181,9 @@ func (c sharing) lockError(err error, name string) error {
 	if _, ok := errors.AsType[*lease.ShortError](err); ok {
 		return &SharedError{Err: fmt.Errorf("cannot take lock %s: %w", name, err), Hint: "use a shorter --ttl, or ask the broker's administrator for the default of plugin.choria.network.leader_election_ttl"}
 	}
+	if denied, ok := errors.AsType[*lease.DeniedError](err); ok && c.mirrored() {
+		err = &lease.DeniedError{Permission: "streams_user", Err: denied.Err} // a shared record needs more than a lock does
+	}
 	return SharedFailure(err)
 }
 
@@ -192,12 +195,12 @@ func SharedFailure(err error) error {
 	}
 	switch {
 	case errors.Is(err, lease.ErrNoStreams):
-		return &SharedError{Err: wrapped, Hint: "locks and shared runs need brokers with plugin.choria.network.stream.store; without --lock the command works as before"}
+		return &SharedError{Err: wrapped, Hint: "what operators share needs brokers with plugin.choria.network.stream.store; a run without --lock, --max-down and --share needs none"}
 	case errors.Is(err, lease.ErrNoBucket):
 		return &SharedError{Err: wrapped, Hint: "brokers make their bucket within 70s of their start: wait for it with --lock-wait 2m"}
 	}
 	if errors.Is(err, errProvisioning) {
-		return &SharedError{Err: err, Hint: "locks and shared runs work in the fleet's own collectives"}
+		return &SharedError{Err: err, Hint: "locks, limits and shared runs work in the fleet's own collectives"}
 	}
 	return err
 }
@@ -207,7 +210,7 @@ var errProvisioning = errors.New("the provisioning account has no streams")
 // bucket opens a bucket of the brokers. The provisioning account has none.
 func (c sharing) bucket(ctx context.Context, name string) (lease.Store, error) {
 	if c.about.Collective == fleet.ProvisioningCollective {
-		return nil, &SharedError{Err: errProvisioning, Hint: "locks and shared runs work in the fleet's own collectives"}
+		return nil, &SharedError{Err: errProvisioning, Hint: "locks, limits and shared runs work in the fleet's own collectives"}
 	}
 	store, err := c.fleet.Bucket(ctx, name)
 	if err != nil {

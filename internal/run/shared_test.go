@@ -669,6 +669,25 @@ func TestARefusedPlanIsNotUsedUpElsewhere(t *testing.T) {
 	})
 }
 
+// A lock is possible with election_user, too; a shared record is not, so the refusal does not name it.
+func TestASharedRunNeedsMoreThanALock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1")
+		w.bucket = broken{&lease.DeniedError{Permission: "streams_user or election_user"}}
+		r := sharedRestart()
+		for _, shared := range []bool{true, false} {
+			r.Shared = Shared{Mirror: shared, Locks: []string{"web"}}
+			_, err := w.start(t.Context(), r)
+			if e, ok := errors.AsType[*SharedError](err); !ok || strings.Contains(e.Error()+e.Hint, "election_user") == shared {
+				t.Errorf("shared %t: %v", shared, err)
+			}
+		}
+		if len(w.sent()) != 0 {
+			t.Errorf("sent %q", w.sent())
+		}
+	})
+}
+
 func TestASharedRunNeedsABucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1")
