@@ -2,10 +2,13 @@ package run
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/lease"
 )
 
 // A driver dies before its head counts a segment: its own record is resumed.
@@ -54,4 +57,51 @@ func TestAnAppliedPlanIsSharedByItsResume(t *testing.T) {
 			t.Errorf("elsewhere it is %+v, %v", seen.Progress.Counts(), err)
 		}
 	})
+}
+
+// lockOf is the lock of a run, held by carol.
+func lockOf(t *testing.T, w *world, run string) {
+	t.Helper()
+	if _, err := lease.Take(t.Context(), w.bucket, runLock+run, lease.Holder{Run: "r9", Caller: "up=carol"}, 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The lock of a run is asked for by all that could send to its nodes: a dry run, too, and the resume of its retry.
+func TestARetryNeedsTheLockOfItsRunOnEveryPath(t *testing.T) {
+	for _, dry := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "n1", "n2", "n3")
+			alice := operators(t, w, "alice")[0]
+			first := dying(t, alice)
+			s := alice.stored(t)
+			lockOf(t, w, first.ID)
+			r := alice.again(t, s, func(r *Request) { r.DryRun = dry })
+			_, err := Retry(t.Context(), alice.context(), r, s, []batch.State{batch.NotSent})
+			if text := refusal(t, err); !strings.Contains(text, "up=carol retries run "+first.ID) {
+				t.Errorf("dry run %t: %s", dry, text)
+			}
+		})
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "n1", "n2", "n3", "n4")
+			alice := operators(t, w, "alice")[0]
+			first := dying(t, alice)
+			s := alice.stored(t)
+			alice.leaves = func(string) { alice.away = true }
+			slow := alice.again(t, s, func(r *Request) { *r = slowly(*r) })
+			if _, err := Retry(t.Context(), alice.context(), slow, s, []batch.State{batch.NotSent}); err != nil {
+				t.Fatal(err)
+			}
+			alice.leaves, alice.away = nil, false
+			<-time.After(5 * time.Minute)
+			lockOf(t, w, first.ID)
+			before := len(w.sent())
+			s = alice.stored(t)
+			s = alice.stored(t)
+			_, err := Resume(t.Context(), alice.context(), alice.again(t, s, func(r *Request) { r.DryRun = dry }), s)
+			if text := refusal(t, err); !strings.Contains(text, "up=carol retries run "+first.ID) || len(w.sent()) != before {
+				t.Errorf("the resume of a retry, dry run %t: %s, nodes got %q", dry, text, w.sent())
+			}
+		})
+	}
 }
