@@ -105,3 +105,19 @@ func TestARetryNeedsTheLockOfItsRunOnEveryPath(t *testing.T) {
 		})
 	}
 }
+
+// A dry run with --reply-to meets the lock that the run would be refused for.
+func TestRepliesElsewhereAndALockAreRefusedInADryRun(t *testing.T) {
+	for _, dry := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "n1")
+			w.bucket, w.settings.Locks = newBucket(), []string{"web"}
+			r := restart()
+			r.ReplyTo, r.Record.Off, r.DryRun = "site.x", true, dry
+			_, err := w.start(t.Context(), r)
+			if text := refusal(t, err); !strings.Contains(text, "lock web cannot be held: replies go elsewhere") || len(w.sent()) > 0 {
+				t.Errorf("dry run %t: %s", dry, text)
+			}
+		})
+	}
+}
