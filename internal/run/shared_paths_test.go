@@ -121,3 +121,25 @@ func TestRepliesElsewhereAndALockAreRefusedInADryRun(t *testing.T) {
 		})
 	}
 }
+
+// What an adopter asks for stands in the record that it continues.
+func TestAnAdoptionRecordsItsLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		ops := operators(t, w, "alice", "bob")
+		dying(t, ops[0])
+		s, err := find(t, w).Dead(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := ops[1].again(t, s, func(r *Request) {
+			r.Shared.MaxDown, r.Shared.BudgetWait = lease.Limits{lease.All: 2}, Wait{time.Minute, true}
+		})
+		if res, err := Adopt(t.Context(), ops[1].context(), r, s); err != nil || res.Summary.Verdict != batch.Done {
+			t.Fatal(res.Summary.Verdict, err)
+		}
+		if m := ops[1].stored(t).Meta; m.MaxDown[lease.All] != 2 || m.BudgetWait != time.Minute {
+			t.Errorf("the record has %v, %s", m.MaxDown, m.BudgetWait)
+		}
+	})
+}
