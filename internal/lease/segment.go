@@ -132,7 +132,7 @@ func NewReader(store Store, run string) *Reader {
 // segment n has exactly this part.
 func (r *Reader) Skip(n int, part []byte, digest string) bool {
 	r.n, r.to, r.sum = n, int64(len(part)), sha256.New()
-	_, _ = r.sum.Write(part) // never an error
+	_, _ = r.sum.Write(part)              // never an error
 	return n == 0 || r.digest() == digest // a head has no digest before it counts a segment
 }
 
