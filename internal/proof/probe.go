@@ -217,7 +217,15 @@ func (v *Verifier) untouched(s *suspect, l look, steady bool) bool {
 		return false
 	case p.byClock(l.start) == before || v.byStamp(p, l.start) == before:
 		drift := batch.Longest(p.sent, l.received) / 10_000
-		return p.offset.known && p.offset.meets(l.offset(), stepSize+drift) || v.byAge(p, l) == before
+		return p.offset.known && p.offset.meets(l.offset(), stepSize+drift) || v.older(p, l)
 	}
-	return v.byAge(p, l) == before
+	return v.older(p, l)
+}
+
+// older reports whether a process is older than the request by the node's clock and by ours. A clock that was set forward after
+// the process began shows too high an age; ours does not.
+func (v *Verifier) older(p past, l look) bool {
+	ours := l
+	ours.clock = l.asked
+	return v.byAge(p, l) == before && v.byAge(p, ours) == before
 }

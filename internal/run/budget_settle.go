@@ -120,7 +120,7 @@ func (b *books) value(node, fact string) string { return b.values[fact][node] }
 
 // driven refuses a run that a process elsewhere drives: it holds the run's lock.
 func (b *books) driven(ctx context.Context) error {
-	held, err := lease.HolderOf(ctx, b.elections, "run_"+b.of.ID)
+	held, err := lease.HolderOf(ctx, b.elections, runLock+b.of.ID)
 	switch {
 	case errors.Is(err, lease.ErrNoBucket), err == nil && held == nil:
 		return nil

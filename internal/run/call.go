@@ -112,7 +112,7 @@ type call struct {
 	claimed    *lease.Mirror                // the head of a new run in the shared bucket; nil without one
 	end        *lease.Reader                // where the shared record of a resumed run ends; nil without one
 	adopting   *SharedRun                   // nil except in an adoption
-	parent     string                       // the shared run that this one retries
+	parent     string                       // the run that this one retries; "" for none
 	budget     *budget                      // nil where no limit of nodes that are down binds this run
 	keeper     batch.Gatekeeper             // nil without gates
 	collateral *collateral                  // nil without --max-collateral

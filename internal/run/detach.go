@@ -108,9 +108,7 @@ func Drive(ctx context.Context, c Context, h Handover) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
-		if whole.stored, whole.retry = &parent, true; parent.Meta.Share {
-			j.parent = parent.ID
-		}
+		whole.stored, whole.retry, j.parent = &parent, true, parent.ID
 	}
 	if err := sharing(j).clear(ctx, whole); err != nil {
 		return Result{}, err

@@ -89,11 +89,8 @@ func (c sharing) clear(ctx context.Context, p guardInput) error {
 // takeLocks takes the locks of the run, before the operator is asked. A run without any takes none.
 func (c sharing) takeLocks(ctx context.Context, nodes int) error {
 	names := c.allLocks()
-	if len(names) == 0 {
+	if len(names) == 0 || c.req.ReplyTo != "" { // the guard refuses that
 		return nil
-	}
-	if c.req.ReplyTo != "" {
-		return &GuardError{Guard: lockGuard, Err: fmt.Errorf("lock %s cannot be held: replies go elsewhere, and this process does not learn when the nodes are done", names[0]), Hint: "leave out --reply-to"}
 	}
 	who, err := c.fleet.Who()
 	if err != nil {
@@ -354,10 +351,13 @@ func (c sharing) lockText() string {
 	return text
 }
 
-// lockFree is the guard's check: a dry run takes no lock, and reports one that is held.
+// lockFree is the guard's check: a dry run takes no lock, and reports one that is held, or could not be.
 func (c sharing) lockFree(ctx context.Context) error {
-	if c.locks != nil {
+	switch {
+	case c.locks != nil:
 		return nil
+	case c.req.ReplyTo != "":
+		return refuse("leave out --reply-to", "lock %s cannot be held: replies go elsewhere, and this process does not learn when the nodes are done", c.allLocks()[0])
 	}
 	store, err := c.bucket(ctx, lease.Elections)
 	if err != nil {

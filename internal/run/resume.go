@@ -144,7 +144,7 @@ func (c job) resume(ctx context.Context, id string) (Result, error) {
 // resumeStored resumes a run that was read, from its record or from its shared copy.
 func (c job) resumeStored(ctx context.Context, run Stored) (Result, error) {
 	id := run.ID
-	c.id = id
+	c.id, c.parent = id, run.Progress.Header().Parent
 	c.req.Shared.keep(run.Meta)
 	switch {
 	case run.Live:
@@ -319,11 +319,9 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err != nil {
 		return Result{}, err
 	}
+	j.parent = s.ID
 	if j.req.DryRun {
 		return Result{}, j.rehearse(ctx, again)
-	}
-	if s.Meta.Share {
-		j.parent = s.ID
 	}
 	if err := sharing(j).clear(ctx, again); err != nil {
 		return Result{}, err

@@ -115,11 +115,12 @@ func (c adoption) take(s Stored) (*journal.Journal, batch.Progress, error) {
 	return file, progress, nil
 }
 
-// adopted describes a run as its new driver does: whose it is, and with which configuration it is resumed.
+// adopted describes a run as its new driver does: whose it is, and with which configuration, locks and limits it is resumed.
 func (c entry) adopted(was Meta) Meta {
 	now := c.meta()
 	was.Caller, was.User, was.Host, was.Version = now.Caller, now.User, now.Host, now.Version
 	was.Config, was.Site, was.Locks, was.Share = now.Config, now.Site, now.Locks, true
+	was.MaxDown, was.BudgetWait = now.MaxDown, now.BudgetWait
 	return was
 }
 
