@@ -30,6 +30,7 @@ func (h home) does(args ...string) result { return h.run(append(args, "--config"
 // TestALaptopDies: the driver of a shared run is killed between the intent of its second batch and the replies. Another home
 // adopts the run; a third one that tries meanwhile is refused, and so is the first one afterwards. No node gets two requests.
 func TestALaptopDies(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []int{1, 2} {
 		t.Run(fmt.Sprint("v", protocol), func(t *testing.T) {
 			t.Parallel()

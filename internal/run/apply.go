@@ -45,6 +45,10 @@ func (r Request) FromPlan(f *saved.File, drift batch.Amount) (Request, error) {
 	if len(r.Shared.MaxDown) == 0 {
 		r.Shared.MaxDown = p.MaxDown
 	}
+	if p.BudgetWait != nil && !r.Shared.BudgetWait.Set {
+		r.Shared.BudgetWait = Wait{*p.BudgetWait, true}
+	}
+	r.Shared.Mirror = r.Shared.Mirror || p.Share
 	r.plan, r.drift, r.given = f, drift, given
 	return r, r.Validate()
 }

@@ -70,6 +70,7 @@ type world struct {
 	nodes     map[string]*server
 	got       []string // requests as "node agent#action {inputs}", those to rpcutil left out
 	away      bool     // publishing fails
+	mute      bool     // publishing fails, but for questions
 	dials     int
 	client    *rpcclient.Client
 	listeners map[string]func(choria.Message)
@@ -375,6 +376,9 @@ func (w *world) Publish(subject, notice string, data []byte) error {
 		name = service
 	}
 	if body.Agent != "rpcutil" {
+		if w.mute {
+			return errAway
+		}
 		w.got = append(w.got, fmt.Sprintf("%s %s#%s %s", name, body.Agent, body.Action, body.Data))
 		if w.leaves != nil {
 			w.leaves(name)

@@ -143,12 +143,7 @@ func guards() []guard {
 				if p.stored == nil {
 					return nil
 				}
-				if c.adopting != nil {
-					if err := mirroring(c).linkedElsewhere(ctx, p); err != nil {
-						return err
-					}
-				}
-				return c.unlinked(p)
+				return c.unlinked(ctx, p)
 			},
 		},
 		{

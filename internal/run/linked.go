@@ -18,39 +18,82 @@ import (
 // the records of all linked runs show whether another one has sent to it.
 
 // unlinked refuses a resume or a retry that would send to a node which another linked run sent to, or may have, without the
-// knowledge of this one.
-func (c checkpoint) unlinked(p guardInput) error {
-	other, nodes, err := c.Store.sentByLinked(*p.stored, p.targets())
-	if err != nil {
-		return refuse("see `fleetctl runs list`", "cannot %s run %s: it is not known whether a linked run has sent to its nodes: %w", p.verb(), p.stored.ID, err)
+// knowledge of this one. Linked runs have their records on this machine, or share them.
+func (c checkpoint) unlinked(ctx context.Context, p guardInput) error {
+	look := []func() (linkedRuns, error){func() (linkedRuns, error) { return c.Store.linked(p.stored.ID) }}
+	if c.adopting != nil || p.stored.Meta.Share || sharing(c).mirrored() {
+		look = append(look, func() (linkedRuns, error) { return mirroring(c).linkedElsewhere(ctx, *p.stored) })
 	}
-	if len(nodes) == 0 {
-		return nil
+	for _, runs := range look {
+		linked, err := runs()
+		if err != nil {
+			return unknownLinks(p, err)
+		}
+		other, nodes, err := linked.sent(*p.stored, p.targets())
+		if err != nil {
+			return unknownLinks(p, err)
+		}
+		if len(nodes) == 0 {
+			continue
+		}
+		hint := fmt.Sprintf("continue with that run: `fleetctl runs resume %s`, or `fleetctl runs retry %s`", other.ID, other.ID)
+		switch {
+		case linked.shared:
+			hint = fmt.Sprintf("see `fleetctl runs show %s --shared`, and continue with that run", other.ID)
+		case other.Live:
+			hint = fmt.Sprintf("it is in progress: see `fleetctl runs watch %s`; when it has ended, resume or retry that run", other.ID)
+		}
+		return refuse(hint, "cannot %s run %s: run %s, which is linked to it by a retry, has sent or may have sent to %s of these: %s",
+			p.verb(), p.stored.ID, other.ID, plain.Count(len(nodes), "node"), discovery.Fold(nodes))
 	}
-	hint := fmt.Sprintf("continue with that run: `fleetctl runs resume %s`, or `fleetctl runs retry %s`", other.ID, other.ID)
-	if other.Live {
-		hint = fmt.Sprintf("it is in progress: see `fleetctl runs watch %s`; when it has ended, resume or retry that run", other.ID)
-	}
-	return refuse(hint, "cannot %s run %s: run %s, which is linked to it by a retry, has sent or may have sent to %s of these: %s",
-		p.verb(), p.stored.ID, other.ID, plain.Count(len(nodes), "node"), discovery.Fold(nodes))
+	return nil
 }
 
-// sentByLinked returns the newest run that is linked to a run, and that sent or may have sent to some of the nodes without
-// the knowledge of that run; and these nodes, none when there is no such run.
-func (s Store) sentByLinked(of Stored, nodes []string) (Stored, []string, error) {
-	ids, parents, err := s.linked(of.ID)
-	if err != nil {
-		return Stored{}, nil, err
+// unknownLinks is why a run may not be continued when its linked runs cannot be read.
+func unknownLinks(p guardInput, err error) error {
+	if shared, ok := errors.AsType[*SharedError](err); ok {
+		return shared
 	}
+	return refuse("see `fleetctl runs list`", "cannot %s run %s: it is not known whether a linked run has sent to its nodes: %w", p.verb(), p.stored.ID, err)
+}
+
+// linkedRuns are the other runs that are linked to one by retries, the newest first.
+type linkedRuns struct {
+	ids     []string
+	parents map[string]string
+	read    func(id string) (Stored, error)
+	shared  bool // read from the shared records
+}
+
+// linkTo finds the runs among all, sorted, that are linked to a run. A record may have been edited: no loop is endless.
+func linkTo(id string, all []string, parents map[string]string) []string {
+	root := func(id string) string {
+		for range len(parents) {
+			if parents[id] == "" {
+				break
+			}
+			id = parents[id]
+		}
+		return id
+	}
+	return which(all, func(other string) bool {
+		_, known := parents[other]
+		return known && other != id && root(other) == root(id)
+	})
+}
+
+// sent returns the newest run that sent or may have sent to some of the nodes without the knowledge of a run that it is
+// linked to; and these nodes, none when there is no such run.
+func (l linkedRuns) sent(of Stored, nodes []string) (Stored, []string, error) {
 	var before []string // the run's parent, the parent's parent and so on
-	for id := parents[of.ID]; id != "" && !slices.Contains(before, id); id = parents[id] {
+	for id := l.parents[of.ID]; id != "" && !slices.Contains(before, id); id = l.parents[id] {
 		before = append(before, id)
 	}
-	for _, id := range ids {
+	for _, id := range l.ids {
 		if slices.Contains(before, id) {
 			continue
 		}
-		other, err := s.Read(id)
+		other, err := l.read(id)
 		if errors.Is(err, batch.ErrNoPlan) {
 			continue
 		}
@@ -63,10 +106,10 @@ func (s Store) sentByLinked(of Stored, nodes []string) (Stored, []string, error)
 	}
 	child := of.Progress
 	for _, id := range before {
-		if !slices.Contains(ids, id) {
+		if !slices.Contains(l.ids, id) {
 			break // its record was deleted: it was finished
 		}
-		parent, err := s.Read(id)
+		parent, err := l.read(id)
 		if err != nil {
 			return Stored{}, nil, err
 		}
@@ -89,38 +132,27 @@ func which(nodes []string, is func(string) bool) []string {
 	return out
 }
 
-// linked returns the other runs that are linked to a run by retries, the newest first, and the parents of all runs. A record
-// whose first line cannot be read is linked to none: nothing reads or resumes it.
-func (s Store) linked(id string) (ids []string, parents map[string]string, err error) {
+// linked returns the runs of this machine that are linked to a run. A record whose first line cannot be read is linked to
+// none: nothing reads or resumes it.
+func (s Store) linked(id string) (linkedRuns, error) {
 	list, err := s.List()
 	if err != nil {
-		return nil, nil, err
+		return linkedRuns{}, err
 	}
-	parents = map[string]string{}
+	l := linkedRuns{parents: map[string]string{}, read: s.Read}
+	all := make([]string, 0, len(list))
 	for _, r := range list {
+		all = append(all, r.ID)
 		line, err := s.machine().First(s.Dir, r.ID)
 		if err != nil || line == nil {
 			continue
 		}
 		if header, err := batch.ReadHeader(line); err == nil {
-			parents[r.ID] = header.Parent
+			l.parents[r.ID] = header.Parent
 		}
 	}
-	root := func(id string) string {
-		for range len(parents) { // a record may have been edited: no endless loop
-			if parents[id] == "" {
-				break
-			}
-			id = parents[id]
-		}
-		return id
-	}
-	for _, r := range list {
-		if _, known := parents[r.ID]; known && r.ID != id && root(r.ID) == root(id) {
-			ids = append(ids, r.ID)
-		}
-	}
-	return ids, parents, nil
+	l.ids = linkTo(id, all, l.parents)
+	return l, nil
 }
 
 // lockLinks keeps other processes from resuming or retrying linked runs until the lock is closed: what they have sent does

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"fleetctl/batch"
-	"fleetctl/discovery"
 	"fleetctl/internal/journal"
 	"fleetctl/internal/lease"
 	"fleetctl/internal/plain"
@@ -159,47 +159,36 @@ func (k *locks) marked() bool {
 	return false
 }
 
-// linkedElsewhere refuses an adoption when a run that retries this one has sent to its nodes, or may have.
-func (c mirroring) linkedElsewhere(ctx context.Context, p guardInput) error {
+// linkedElsewhere returns the runs with shared records that are linked to a run.
+func (c mirroring) linkedElsewhere(ctx context.Context, of Stored) (linkedRuns, error) {
 	store, err := sharing(c).bucket(ctx, lease.Shared)
 	if err != nil {
-		return err
+		return linkedRuns{}, err
 	}
-	all, err := lease.FindRuns(ctx, store)
+	found, err := lease.FindRuns(ctx, store)
 	if err != nil {
-		return BucketFailure(err)
+		return linkedRuns{}, BucketFailure(err)
 	}
-	parents := map[string]string{}
-	for _, f := range all {
-		parents[f.Head.Run] = f.Head.Parent
-	}
-	descends := func(id string) bool {
-		for range len(parents) { // a head may name itself
-			if id = parents[id]; id == p.stored.ID {
-				return true
-			}
+	l := linkedRuns{parents: map[string]string{of.ID: of.Progress.Summary().Parent}, shared: true}
+	byID := map[string]lease.Found{}
+	var all []string
+	for _, f := range found {
+		if f.Head.Mirrored() {
+			all = append(all, f.Head.Run)
+			byID[f.Head.Run], l.parents[f.Head.Run] = f, f.Head.Parent
 		}
-		return false
 	}
-	for _, f := range all {
-		if f.Head.Run == p.stored.ID || !descends(f.Head.Run) || !f.Head.Mirrored() {
-			continue
-		}
-		other := &SharedRun{Found: f, store: store, id: f.Head.Run, end: lease.NewReader(store, f.Head.Run)}
+	slices.Sort(all)
+	slices.Reverse(all)
+	l.ids = linkTo(of.ID, all, l.parents)
+	l.read = func(id string) (Stored, error) {
+		other := &SharedRun{Found: byID[id], store: store, id: id, end: lease.NewReader(store, id)}
 		if err := other.grow(ctx); err != nil {
-			return err
+			return Stored{}, err
 		}
 		s, err := other.stored(c.Store.machine())
-		if errors.Is(err, batch.ErrNoPlan) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if sent := which(p.targets(), func(n string) bool { return s.Progress.MayReach(n, other.Alive()) }); len(sent) > 0 {
-			return refuse("continue with that run", "cannot adopt run %s: run %s, which is linked to it by a retry, has sent or may have sent to %s of these: %s",
-				p.stored.ID, f.Head.Run, plain.Count(len(sent), "node"), discovery.Fold(sent))
-		}
+		s.Live = other.Alive()
+		return s, err
 	}
-	return nil
+	return l, nil
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -59,6 +60,22 @@ func TestAnAppliedPlanIsSharedByItsResume(t *testing.T) {
 	})
 }
 
+// What runs share is part of a saved plan: its run does not lose it on the way to another operator.
+func TestASavedPlanKeepsWhatRunsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		operators(t, w, "alice")
+		want := Shared{Locks: []string{"web"}, Mirror: true, MaxDown: lease.Limits{lease.All: 2}, BudgetWait: Wait{time.Hour, true}}
+		r := restart()
+		r.Shared = want
+		plan := savedBy(t, w, r)
+		got, err := Request{Inputs: map[string]string{"token": "s3cret"}, Guards: Guards{Yes: true}}.FromPlan(plan, batch.Amount{})
+		if err != nil || !reflect.DeepEqual(got.Shared, want) {
+			t.Errorf("got %+v, %v; want %+v", got.Shared, err, want)
+		}
+	})
+}
+
 // lockOf is the lock of a run, held by carol.
 func lockOf(t *testing.T, w *world, run string) {
 	t.Helper()
@@ -96,7 +113,6 @@ func TestARetryNeedsTheLockOfItsRunOnEveryPath(t *testing.T) {
 			<-time.After(5 * time.Minute)
 			lockOf(t, w, first.ID)
 			before := len(w.sent())
-			s = alice.stored(t)
 			s = alice.stored(t)
 			_, err := Resume(t.Context(), alice.context(), alice.again(t, s, func(r *Request) { r.DryRun = dry }), s)
 			if text := refusal(t, err); !strings.Contains(text, "up=carol retries run "+first.ID) || len(w.sent()) != before {

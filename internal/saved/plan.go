@@ -63,6 +63,9 @@ type Plan struct {
 	Locks      []string    `json:"locks,omitempty"` // that the run holds
 	// MaxDown is how many nodes may be down at once: of all (*), and of those with one value of a fact.
 	MaxDown map[string]int `json:"max_down,omitempty"`
+	// BudgetWait is how long the run waits for room below these limits; nil is the default.
+	BudgetWait *time.Duration `json:"budget_wait,omitempty"`
+	Share      bool           `json:"share,omitempty"` // operators elsewhere can follow and adopt the run
 }
 
 // Selection is the filter by which nodes were found, as it was typed. Empty, it is every node with the agent.
