@@ -106,6 +106,7 @@ func (l releaseList) holds(t *testing.T, format, assets string) map[string]strin
 // A package holds each file that is generated, each page of the documentation, and what its system expects. release-check
 // compares packages that were built with the same files.
 func TestPackagesHoldWhatTheirListSays(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	list, assets := readReleaseList(t), writtenAssets(t)
 	if got := list.Nfpms[0].Formats; !slices.Equal(got, []string{"deb", "rpm", "apk"}) {

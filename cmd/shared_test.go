@@ -9,6 +9,17 @@ import (
 	"fleetctl/internal/lab"
 )
 
+// awaitRestarts waits until the nodes have received so many requests to restart together.
+func (p *practice) awaitRestarts(n int) error {
+	return p.lab.AwaitFunc(p.t.Context(), func() bool {
+		done := 0
+		for _, name := range p.names {
+			done += p.lab.Received(name, "choria_provision", "restart")
+		}
+		return done >= n
+	})
+}
+
 // TestALockOutlivesEachOfItsBrokers: both peers of the broker that has the nodes are killed in turn, in the middle of a run
 // that holds a lock. Each node is restarted once.
 func TestALockOutlivesEachOfItsBrokers(t *testing.T) {
@@ -18,17 +29,8 @@ func TestALockOutlivesEachOfItsBrokers(t *testing.T) {
 	go func() {
 		ended <- p.run("req choria_provision restart token=s3cret --lock web --batch 10 --batch-sleep 1 --yes --json")
 	}()
-	restarts := func(n int) func() bool {
-		return func() bool {
-			done := 0
-			for _, name := range p.names {
-				done += p.lab.Received(name, "choria_provision", "restart")
-			}
-			return done >= n
-		}
-	}
 	for i, n := range []int{1, 15} {
-		if err := p.lab.AwaitFunc(t.Context(), restarts(n)); err != nil {
+		if err := p.awaitRestarts(n); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.lab.StopPeer(i + 1); err != nil {
@@ -66,17 +68,8 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 	go func() {
 		ended <- p.run("req choria_provision restart token=s3cret splay=1 --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 1 --yes --json")
 	}()
-	restarts := func(n int) func() bool {
-		return func() bool {
-			done := 0
-			for _, name := range p.names {
-				done += p.lab.Received(name, "choria_provision", "restart")
-			}
-			return done >= n
-		}
-	}
 	for i, stream := range []string{"KV_FLEETCTL", "KV_CHORIA_LEADER_ELECTION", "KV_FLEETCTL"} {
-		if err := p.lab.AwaitFunc(t.Context(), restarts(10+60*i)); err != nil {
+		if err := p.awaitRestarts(10 + 60*i); err != nil {
 			t.Fatal(err)
 		}
 		leader, err := p.lab.StopLeader(t.Context(), stream)
@@ -84,7 +77,7 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("after %d batches' worth of nodes, broker %d led %s, and was stopped", i, leader, stream)
-		if err := p.lab.AwaitFunc(t.Context(), restarts(40+60*i)); err != nil {
+		if err := p.awaitRestarts(40 + 60*i); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.lab.StartPeer(t.Context(), leader); err != nil {
