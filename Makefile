@@ -51,7 +51,8 @@ staticcheck: ## staticcheck, from tools.mod
 	$(TOOL) staticcheck ./... ./.ci/floor
 	$(TOOL) staticcheck -tags nolab -tests=false . ./cmd
 
-# go vet ran in `make vet`. Tests that the detector would only make slower skip themselves: notRaced, in race_test.go.
+# go vet ran in `make vet`. Tests that the detector would only make slower skip themselves (notRaced, in race_test.go), and
+# worlds of random cases are fewer: `make test` has them all.
 race: ## The tests, with the race detector, also in the processes that they start
 	go test -race -vet=off -timeout 30m ./...
 
