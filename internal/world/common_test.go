@@ -324,6 +324,10 @@ func randomOccasion(r *rand.Rand, s *commonSpec) occasion {
 			c.shared.rollBack(short)
 			c.elections.rollBack(short)
 		}},
+		{text: "streams: rolled back", do: func(c *common) {
+			c.shared.rollBack(short / 4)
+			c.elections.rollBack(short / 4)
+		}},
 		{text: "streams: cut off from one operator", do: func(c *common) {
 			o := c.operators[operator]
 			o.cutOff = true

@@ -57,6 +57,7 @@ type driver struct {
 
 	client *rpcclient.Client
 	id     string // of its run; "" before it is known
+	adopts bool   // it takes the run over from another machine
 	run    *sharedRun
 	killed chan struct{}
 	dead   bool
@@ -205,7 +206,11 @@ func (d *driver) Report(e product.Event) error {
 	switch e := e.(type) {
 	case product.Began:
 		d.id, d.run = e.ID, w.common.runOf(e.ID, e.Progress.Header().Parent)
+		d.run.plans(e.Progress)
 		w.logf("%-7s drives run %s", d.o.name, d.run.name)
+		if d.adopts {
+			w.saw("adopted")
+		}
 	case product.Noted:
 		w.logf("%-7s says: %s", d.o.name, e.Text)
 	case product.Recorded:
@@ -350,7 +355,7 @@ func (d *driver) adopt(ctx context.Context, id string) error {
 		return err
 	}
 	d.o.w.mu.Lock()
-	d.id, d.locks = s.ID, s.Meta.Locks
+	d.id, d.locks, d.adopts = s.ID, s.Meta.Locks, true
 	d.o.w.mu.Unlock()
 	r, err := d.again(s)
 	if err != nil {
