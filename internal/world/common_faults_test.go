@@ -74,7 +74,7 @@ var commonFaults = map[string]func() *commonSpec{
 		}
 		return s
 	},
-	// What a dead run has down counts until someone looks at it.
+	// What a dead run has down counts until it is settled.
 	"the nodes of a dead run count until they are settled": func() *commonSpec {
 		first := over(2)
 		first.dieAt = 5

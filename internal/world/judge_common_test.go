@@ -133,7 +133,7 @@ func (c *common) received(n *node, request string) {
 	}
 }
 
-// acted: no node acts twice on requests of one chain of runs, whoever drove them, and the budget is kept.
+// acted: no node acts twice on requests of one chain of runs, in all of its processes, and the budget is kept.
 func (c *common) acted(n *node) {
 	request := n.acts[len(n.acts)-1].request
 	n.downBy = request

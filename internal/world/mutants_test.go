@@ -154,15 +154,17 @@ func TestMutants(t *testing.T) {
 
 // complaint is what a test that noticed says first.
 func complaint(said string) string {
-	for line := range strings.Lines(said) {
-		if m := complains.FindStringSubmatch(line); m != nil {
+	for _, complains := range complaints {
+		if m := complains.FindStringSubmatch(said); m != nil {
 			return strings.TrimSpace(m[1])
 		}
 	}
 	return ""
 }
 
-var complains = regexp.MustCompile(`(?:_test\.go:\d+: |--- FAIL: |panic: )(.{1,120})`)
+var complaints = []*regexp.Regexp{
+	regexp.MustCompile(`(panic: test timed out.{1,100})`), regexp.MustCompile(`_test\.go:\d+: (.{1,120})`), regexp.MustCompile(`(?:--- FAIL|panic): (.{1,100})`),
+}
 
 // testsOf are the distinct arguments of `go test` of mutants.
 func testsOf(mutants []mutant) [][]string {
