@@ -74,6 +74,79 @@ var commonFaults = map[string]func() *commonSpec{
 		}
 		return s
 	},
+	// A holder is suspended for longer than its lock lives: another one takes it, and the first sends nothing any more.
+	"a lock expires while its holder sleeps": func() *commonSpec {
+		first, second := over(1), over(1)
+		first.locks, second.locks = []string{"web"}, []string{"web"}
+		second.gap = time.Second
+		s := calm(8, lease.Limits{lease.All: 8}, []errand{first}, []errand{second})
+		s.weather = []occasion{{at: 10 * time.Second, text: "suspended: ann", do: func(c *common) { c.operators[0].d.c.suspend(90 * time.Second) }}}
+		s.check = func(c *common) {
+			wantSaid(c, "ann", "lock web")
+			wantSaid(c, "bob", "8 verified")
+		}
+		return s
+	},
+	// A run ends while a frozen node may still take its request: its lock is not free before.
+	"a lock is kept while a request may act": func() *commonSpec {
+		first, second := over(2), over(2)
+		first.locks, second.locks = []string{"web"}, []string{"web"}
+		second.gap = time.Second
+		s := calm(2, lease.Limits{lease.All: 4}, []errand{first}, []errand{second})
+		s.nodes = append(s.nodes, traits{}, traits{})
+		first.nodes, second.nodes = 2, 1
+		s.operators = [][]errand{{first}, {second}}
+		s.weather = []occasion{
+			{at: time.Millisecond, text: "freeze: n03", do: func(c *common) { c.w.nodes[2].freeze() }},
+			{at: 34 * time.Second, text: "thaw: n03", do: func(c *common) { c.w.nodes[2].thaw() }},
+		}
+		s.check = func(c *common) {
+			wantSaid(c, "n03", "takes the request of ann")
+			wantSaid(c, "bob", "lock web is held by choria=ann")
+		}
+		return s
+	},
+	// The brokers lose the intent of the last batch, and its driver dies: an adoption sees by the age of the nodes that they
+	// were restarted.
+	"an adoption of a record that lost its last intent": func() *commonSpec {
+		first := over(1)
+		first.share = true
+		s := calm(4, lease.Limits{lease.All: 4}, []errand{first}, []errand{{kind: "adopt", gap: 3 * time.Minute}})
+		var look func(c *common)
+		look = func(c *common) {
+			if len(c.w.nodes[1].pledges) == 0 {
+				c.w.after(20*time.Millisecond, func() { look(c) })
+				return
+			}
+			c.operators[0].d.kill()
+			c.shared.rollBack(2 * time.Second)
+		}
+		s.weather = []occasion{{at: time.Second, text: "kill: ann, when n02 has accepted", do: look}}
+		s.check = func(c *common) {
+			wantSaid(c, "bob", "signed by choria=ann")
+			if c.w.seen["adopted"] != 1 || len(c.w.nodes[1].acts) != 1 || len(c.w.nodes[3].acts) != 1 {
+				c.w.violated("the run was adopted %d times, n02 acted %d times, n04 %d times", c.w.seen["adopted"], len(c.w.nodes[1].acts), len(c.w.nodes[3].acts))
+			}
+		}
+		return s
+	},
+	// A node that accepted and is frozen does not answer, and acts when it thaws: a look at it frees nothing.
+	"a frozen node of a dead run is not settled": func() *commonSpec {
+		first := over(2)
+		first.dieAt = 5
+		s := calm(4, lease.Limits{lease.All: 2}, []errand{first, {kind: "settle", gap: 150 * time.Second}})
+		s.open = true
+		s.weather = []occasion{
+			{at: time.Second, text: "freeze: n02", do: func(c *common) { c.w.nodes[1].freeze() }},
+			{at: 230 * time.Second, text: "thaw: n02", do: func(c *common) { c.w.nodes[1].thaw() }},
+		}
+		s.operators = append(s.operators, []errand{{kind: "settle", gap: 5 * time.Minute}}) // so that it does not end before
+		s.check = func(c *common) {
+			wantActs(c, 2)
+			wantSaid(c, "ann", "1 node did not answer and still counts as down: n02.example.net")
+		}
+		return s
+	},
 	// What a dead run has down counts until it is settled.
 	"the nodes of a dead run count until they are settled": func() *commonSpec {
 		first := over(2)

@@ -1,7 +1,7 @@
 package world
 
-// byOperators is the world of several operators: what its random cases have to notice.
-var byOperators = []string{"-run", "TestOperators$", "./internal/world"}
+// byOperators is the world of several operators.
+var byOperators = []string{"-run", "TestOperators$|TestCommonFaults$", "./internal/world"}
 
 // commonMutants break what operators share: the budget, the locks, the shared record, and how a run uses them.
 var commonMutants = []mutant{
@@ -21,12 +21,8 @@ var commonMutants = []mutant{
 		old: "b.account.Close(ctx, b.rule.all(p))", new: "b.account.Close(ctx, nil)"},
 	{name: "operators: a resume forgets what is down", file: "internal/run/budget.go", tests: byOperators,
 		old: "b.Down = c.budget.rule.all(p.stored.Progress)", new: "b.Down = nil"},
-	{name: "operators: a retry forgets what is down", file: "internal/run/budget.go", tests: byOperators,
-		old: "if !d.Sent.IsZero() {\n\t\t\t\tb.Down", new: "if false {\n\t\t\t\tb.Down"},
 	{name: "operators: silent nodes are settled", file: "internal/run/budget_settle.go", tests: byOperators,
 		old: "return !ok || s.Absent || s.Silent", new: "return ok && s.Absent"},
-	{name: "operators: a batch does not wait for its shared intent", file: "internal/run/drive.go", tests: byOperators,
-		old: "return c.mirror.Await(ctx) })", new: "return nil })"},
 	{name: "operators: another holder's lock is renewed", file: "internal/lease/lock.go", tests: byOperators,
 		old: "if h := decode(entry.Value); h.Nonce != l.me.Nonce {", new: "if h := decode(entry.Value); h.Nonce == \"\" {"},
 	{name: "operators: planned nodes of an adopted run are not looked at", file: "batch/machine_send.go", tests: byOperators,

@@ -266,6 +266,7 @@ func (d *driver) Private(context.Context) (bool, string, error) {
 func (d *driver) Events() fleet.Events     { return wire{d.c} }
 func (d *driver) Links() <-chan batch.Link { return d.links }
 func (d *driver) KeepTokens()              {}
+func (d *driver) AskOfAbsence()            {}
 
 func (d *driver) Bucket(_ context.Context, name string) (lease.Store, error) {
 	if name == lease.Elections {
