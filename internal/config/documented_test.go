@@ -122,7 +122,7 @@ func TestEveryDocumentedVariableIsShown(t *testing.T) {
 
 // TestEverySettingIsDocumentedAndChangesTheSettings walks both tables.
 func TestEverySettingIsDocumentedAndChangesTheSettings(t *testing.T) {
-	values := map[string]string{"max_nodes": "5", "signer_ca": "/ca", "on_event": "cat", "lock": "web", "max_down": "5", "prometheus": "http://p.example.net", "approvals": "[{action: shutdown, need: 1}]", "sites": "{ams: {config: /etc/ams.conf}}"}
+	values := map[string]string{"max_nodes": "5", "signer_ca": "/ca", "on_event": "cat", "lock": "web", "max_down": "5", "prometheus": "http://p.example.net", "approvals": "[{action: shutdown, need: 1}]", "collectives": "{production: {lock: production}}", "sites": "{ams: {config: /etc/ams.conf}}"}
 	var documented, known []string
 	for _, d := range documentedNames {
 		if d.Place == Own {

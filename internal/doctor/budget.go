@@ -59,7 +59,7 @@ func (c *checkup) noBudget(err error) finding {
 	case !errors.Is(err, lease.ErrNoBucket):
 		return finding{err: err}
 	}
-	if settings, serr := c.o.Fleet.Own(); serr == nil && len(settings.MaxDown) > 0 {
+	if settings, serr := c.o.Fleet.Own(); serr == nil && len(settings.In(c.n.Collective).MaxDown) > 0 {
 		return finding{warnings: []string{fmt.Sprintf("the settings demand a limit of nodes that are down, and runs cannot keep one: %v", err)}, fix: fix}
 	}
 	return finding{skipped: true, detail: fmt.Sprintf("runs cannot share limits or records: %v", err)}

@@ -57,7 +57,7 @@ func (c *checkup) noLocks(err error) finding {
 	if isDenied {
 		fix = "give the token the permission " + denied.Permission
 	}
-	if settings, serr := c.o.Fleet.Own(); serr == nil && len(settings.Locks) > 0 {
+	if settings, serr := c.o.Fleet.Own(); serr == nil && len(settings.In(c.n.Collective).Locks) > 0 {
 		return finding{warnings: []string{fmt.Sprintf("the settings demand a lock, and runs cannot hold one: %v", err)}, fix: fix}
 	}
 	return finding{skipped: true, detail: fmt.Sprintf("runs cannot hold locks: %v", err)}

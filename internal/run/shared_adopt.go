@@ -120,7 +120,7 @@ func (c entry) adopted(was Meta) Meta {
 	now := c.meta()
 	was.Caller, was.User, was.Host, was.Version = now.Caller, now.User, now.Host, now.Version
 	was.Config, was.Site, was.Locks, was.Share = now.Config, now.Site, now.Locks, true
-	was.MaxDown, was.BudgetWait = now.MaxDown, now.BudgetWait
+	was.MaxDown, was.BudgetWait, was.ShareTimeout = now.MaxDown, now.BudgetWait, now.ShareTimeout
 	return was
 }
 

@@ -219,11 +219,11 @@ func (s Stored) sameAction(c *journal.Contents) error {
 	return nil
 }
 
-// Dead reads the whole record for an adoption: the run as a resume would see it, whether its driver lives or not. The lock of
-// the run decides about that.
+// Dead reads the whole record, to adopt or to settle the run: as a resume would see it, whether its driver lives or not. The
+// lock of the run decides about that.
 func (r *SharedRun) Dead(ctx context.Context) (Stored, error) {
 	if !r.Found.Head.Mirrored() {
-		return Stored{}, refuse("nothing was sent, or its record is on the machine that applied it", "cannot adopt run %s: its record was not shared", r.id)
+		return Stored{}, refuse("nothing was sent, or its record is on the machine that applied it", "cannot adopt or settle run %s: its record was not shared", r.id)
 	}
 	if err := r.grow(ctx); err != nil {
 		return Stored{}, err
