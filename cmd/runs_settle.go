@@ -18,7 +18,7 @@ func newRunsSettle(a *app, do func(context.Context, *app, runsOptions) error) *c
 read-only, at these nodes: those that answer no longer count. It first waits until no request of the run can act any more.
 The exit code is 4 while some nodes do not answer.
 
-`+sharedText, "Take nodes of a dead run that are up again off the budget of nodes that are down", true, func(run.Stored) bool { return true }, do)
+`+sharedText, "Take nodes of a dead run that are up again off the budget of nodes that are down", deadShared, func(run.Stored) bool { return true }, do)
 }
 
 // forgetOptions are the flags of `runs forget`.
@@ -32,7 +32,7 @@ func newRunsForget(a *app, do func(context.Context, *app, forgetOptions) error) 
 	var o forgetOptions
 	c := &cobra.Command{
 		Use:               "forget RUN NODES...",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeOf(a, &o.shared, deadShared, completeRun(a, &o.record)),
 		Short:             "Take nodes of a run off the budget of nodes that are down, because you say so",
 		Long: `forget is for nodes that will not come back, or that you know to be up: they no longer count as down. NODES are names or node
 sets, such as web[01-12]. The reason is kept in the budget.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -241,6 +242,9 @@ func (r *SharedRun) age(now time.Time) time.Duration {
 
 // signed verifies that a caller who may manage the fleet signed every part, and returns who signed the plan.
 func (r *SharedRun) signed(id *security.Identity) (string, error) {
+	if !slices.ContainsFunc(r.parts, func(p part) bool { return len(p.signed) > 0 }) {
+		return "", errors.New("no part of it is signed: its driver had no key of its own, as with protocol 1 behind a remote signer")
+	}
 	var last security.Statement
 	owner := ""
 	for i, p := range r.parts {
