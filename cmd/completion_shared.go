@@ -16,10 +16,12 @@ import (
 const sharedPatience = time.Second
 
 // The shared runs that a command is for.
-func anyShared(lease.Found) bool     { return true }
+func anyShared(lease.Found) bool      { return true }
 func drivenShared(f lease.Found) bool { return f.Head.Ended.IsZero() && run.SharedStatus(f) != "died" }
 func deadShared(f lease.Found) bool   { return !drivenShared(f) && f.Head.Mirrored() }
-func leftShared(f lease.Found) bool   { return deadShared(f) && (f.Head.Ended.IsZero() || f.Head.Open > 0) }
+func leftShared(f lease.Found) bool {
+	return deadShared(f) && (f.Head.Ended.IsZero() || f.Head.Open > 0)
+}
 
 // completeOf completes the shared runs that fit, where those are meant, and else the runs of this machine.
 func completeOf(a *app, shared *bool, fits func(lease.Found) bool, ours cobra.CompletionFunc) cobra.CompletionFunc {
