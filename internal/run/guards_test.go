@@ -115,8 +115,8 @@ var guardTests = []struct {
 	{budgetGuard, "at most 5 down at once, with those of other runs: --max-down; down now: 1 by run r9 of choria=bob", "cannot keep the limit of nodes that are down without a record of this run", "leave out --no-journal",
 		func(w *world, r *Request) { unrecorded(w, r); bobs(w.t, w.bucket, "x1") }},
 	{budgetGuard, "at most 1 per rack down at once, with those of other runs: fleetctl shared limits", "", "", func(w *world, _ *Request) {
-		w.bucket = shelf()
-		if _, err := lease.SetLimits(w.t.Context(), w.bucket, "mcollective", lease.Limits{"rack": 1}); err != nil {
+		w.bucket, w.shared = newBucket(), shelf()
+		if _, err := lease.SetLimits(w.t.Context(), w.shared, "mcollective", lease.Limits{"rack": 1}); err != nil {
 			w.t.Fatal(err)
 		}
 	}},

@@ -53,10 +53,10 @@ func (c sharing) lockNames() []string {
 	return slices.Compact(names)
 }
 
-// checkWait refuses a time to wait for a lock where there is none.
+// checkWait refuses a time to wait for a lock where there is none. A run that is resumed may have one.
 func (c sharing) checkWait() error {
 	if c.req.Shared.Wait.Set && len(c.lockNames()) == 0 && !c.mirrored() {
-		return usage(errors.New("--lock-wait without a lock"), "add --lock NAME, or --share, whose run has a lock of its own")
+		return usage(errors.New("--lock-wait without a lock"), "add --lock NAME, or --share or --max-down, whose run has a lock of its own")
 	}
 	return nil
 }
@@ -77,6 +77,9 @@ type locks struct {
 // clear takes the run's locks, takes up its part of the budget, and passes the guards: a plan that cannot start is not
 // confirmed.
 func (c sharing) clear(ctx context.Context, p guardInput) error {
+	if err := budgeting(c).look(ctx, false); err != nil { // a run with limits holds a lock of its own
+		return err
+	}
 	if err := c.takeLocks(ctx, p.nodes); err != nil {
 		return err
 	}

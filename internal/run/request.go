@@ -30,6 +30,21 @@ func (w Wait) or(d time.Duration) time.Duration {
 	return d
 }
 
+// recorded is the duration as it is written down; nil: it was not given.
+func (w Wait) recorded() *time.Duration {
+	if !w.Set {
+		return nil
+	}
+	return &w.D
+}
+
+// keep takes a duration that was written down, where none was given now.
+func (w *Wait) keep(d *time.Duration) {
+	if d != nil && !w.Set {
+		*w = Wait{*d, true}
+	}
+}
+
 // Wish is a yes or a no that was given, or was not.
 type Wish struct{ On, Set bool }
 
@@ -66,6 +81,7 @@ type Request struct {
 	given   map[string]string // with stored: the inputs that were typed now
 	secrets []string          // with stored: the names of its secret inputs
 	handed  *Handover         // another process handed the run over
+	keptTTL bool              // Pace.TTL is that of the record or the plan
 	plan    *saved.File       // that is applied
 	drift   batch.Amount      // with plan: how many nodes may have changed; they are left out
 	// approved is how many approvals count, of the plan that is applied or of that of the recorded run.
@@ -312,7 +328,7 @@ func (r *Request) fromRecord(m Meta) error {
 		p.Settle = Wait{m.Settle, true}
 	}
 	if !r.Pace.TTL.Set {
-		r.Pace.TTL = Wait{m.TTL, true}
+		r.Pace.TTL, r.keptTTL = Wait{m.TTL, true}, true
 	}
 	r.Shared.keep(m)
 	return nil

@@ -146,6 +146,9 @@ func (c job) resumeStored(ctx context.Context, run Stored) (Result, error) {
 	id := run.ID
 	c.id, c.parent = id, run.Progress.Header().Parent
 	c.req.Shared.keep(run.Meta)
+	if err := sharing(c).checkWait(); err != nil {
+		return Result{}, err
+	}
 	switch {
 	case run.Live:
 		return Result{}, busy(run)
