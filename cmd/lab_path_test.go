@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// With `go run . lab` no folder of the PATH has the program: the lines that the lab prints must work all the same.
+// With `go run . lab` no folder of the PATH has the program: the lines that the lab prints must work anyway.
 func TestTheLabSaysHowToFindTheProgram(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

@@ -180,7 +180,7 @@ func TestAHeldLockRefusesARun(t *testing.T) {
 	})
 }
 
-// The lock of a run whose process was killed is still there for a while: who continues the run is told that it is its own.
+// The lock of a run whose process was killed is still there for a while: a retry reports whose lock it is.
 func TestTheLockOfARunThatDiedIsNotAnotherOperators(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1"), newBucket()
