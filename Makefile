@@ -60,7 +60,7 @@ test: ## The tests, without the race detector
 	go test ./...
 
 chaos: ## The simulated world: SEEDS cases (3000) from seed FROM (0), with a count of each event
-	bash -o pipefail -c "go test ./internal/world -run 'TestSeeds$$' -seeds $(SEEDS) -from $(FROM) -count=1 -timeout 30m -v | grep -v -e '=== ' -e '--- PASS'"
+	bash -o pipefail -c "go test ./internal/world -run 'Test(Seeds|Operators)$$' -seeds $(SEEDS) -from $(FROM) -count=1 -timeout 60m -v | grep -v -e '=== ' -e '--- PASS'"
 
 mutants: ## Break the product, one line at a time; its tests must detect each change
 	bash -o pipefail -c "go test ./internal/world -run TestMutants -mutants -count=1 -timeout 30m -v | grep -v -e '=== '"

@@ -87,29 +87,36 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 	if got := <-ended; got.code != 0 || !strings.Contains(got.out, `"verified": 200`) {
 		t.Errorf("exit %d: %s", got.code, got.err)
 	}
+	p.keptBudget(20)
+}
+
+// keptBudget fails unless each node was restarted once, never two of a rack, or more than most, at once, and nothing is left
+// of the run.
+func (p *practice) keptBudget(most int) {
+	p.t.Helper()
 	var all []absence
 	racks := map[string][]absence{}
 	for _, n := range p.lab.Nodes() {
 		gone, restarts := absences(p.lab, n.Identity)
 		if restarts != 1 || len(gone) != 1 {
-			t.Errorf("%s received %d requests to restart, and was away %d times", n.Identity, restarts, len(gone))
+			p.t.Errorf("%s received %d requests to restart, and was away %d times", n.Identity, restarts, len(gone))
 		}
 		all, racks[n.Rack] = append(all, gone...), append(racks[n.Rack], gone...)
 	}
 	for rack, of := range racks {
 		if pairs := together(of); len(pairs) > 0 {
-			t.Errorf("two of rack %s were down: %q", rack, pairs)
+			p.t.Errorf("two of rack %s were down: %q", rack, pairs)
 		}
 	}
 	for _, a := range all {
 		down := slices.DeleteFunc(slices.Clone(all), func(b absence) bool { return b.from.After(a.from) || !b.to.After(a.from) })
-		if len(down) > 20 {
-			t.Fatalf("%d nodes were down when %s went", len(down), a.node)
+		if len(down) > most {
+			p.t.Fatalf("%d nodes were down when %s went", len(down), a.node)
 		}
 	}
 	for _, about := range []string{"limits", "locks"} {
 		if got := p.run("shared " + about); got.code != 0 || !strings.Contains(got.err, "no ") {
-			t.Errorf("shared %s after the run: %+v", about, got)
+			p.t.Errorf("shared %s after the run: %+v", about, got)
 		}
 	}
 }
