@@ -79,7 +79,7 @@ perf: ## What fleetctl costs beside choria (on the PATH, or CHORIA) and a bare N
 	.ci/perf
 
 soak: ## NODES (100000) nodes of a lab rolling for DURATION (1h): memory, open files and goroutines of the run stay flat; about 1 GB
-	bash -o pipefail -c "go test . -run 'TestSoak$$' -soak $(or $(DURATION),1h) -soak-nodes $(or $(NODES),100000) -count=1 -timeout 0 -v | grep -v '=== '"
+	bash -o pipefail -c "go test . -run 'TestSoak$$' -soak $(or $(DURATION),1h) -soak-nodes $(or $(NODES),100000) -count=1 -timeout 0 -v $(SOAK) | grep --line-buffered -v '=== '"
 
 fuzz: ## Each fuzz target for FUZZTIME (10s)
 	@set -e; for pkg in $$(go list ./...); do \

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/metrics"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"fleetctl/batch"
 	"fleetctl/internal/lab"
 )
 
@@ -22,31 +24,52 @@ var (
 	soakFor     = flag.Duration("soak", 0, "roll the nodes of a lab for so long, and judge whether the program stays as large as it was; 0: not at all")
 	soakNodes   = flag.Int("soak-nodes", 100_000, "nodes of the soak")
 	soakSamples = flag.String("soak-samples", "", "keep the samples of the soak in this file, as CSV")
+	soakHeaps   = flag.String("soak-heaps", "", "write a profile of the program's heap into this folder at each step")
 )
 
-// samplesFile and samplesEvery are the variables that make the program take samples of itself.
-const samplesFile, samplesEvery = "FLEETCTL_SOAK_SAMPLES", "FLEETCTL_SOAK_EVERY"
+// The variables that make the program take samples of itself, and write profiles of its heap.
+const (
+	samplesFile, samplesEvery = "FLEETCTL_SOAK_SAMPLES", "FLEETCTL_SOAK_EVERY"
+	heapsFolder, heapsEvery   = "FLEETCTL_SOAK_HEAPS", "FLEETCTL_SOAK_HEAPS_EVERY"
+)
+
+// soakSteps is how many lines of progress a soak logs.
+const soakSteps = 12
 
 func init() {
 	beforeMain = func() {
-		path, every := os.Getenv(samplesFile), os.Getenv(samplesEvery)
-		if path == "" {
-			return
+		if path := os.Getenv(samplesFile); path != "" {
+			f := must(os.Create(path))
+			repeat(os.Getenv(samplesEvery), func(at time.Duration) { fmt.Fprintln(f, take(at)) })
 		}
-		d, err := time.ParseDuration(every)
-		if err != nil {
-			panic(err)
+		if folder := os.Getenv(heapsFolder); folder != "" {
+			runtime.MemProfileRate = 4096 // what grows is small
+			repeat(os.Getenv(heapsEvery), func(at time.Duration) {
+				f := must(os.Create(filepath.Join(folder, fmt.Sprintf("heap-%05.0fs.pprof", at.Seconds()))))
+				runtime.GC()
+				_ = pprof.WriteHeapProfile(f) // a profile that is missing is no fault of the program
+				_ = f.Close()
+			})
 		}
-		f, err := os.Create(path)
-		if err != nil {
-			panic(err)
-		}
-		go func() { // it ends with the process
-			for begin := time.Now(); ; <-time.After(d) {
-				fmt.Fprintln(f, take(time.Since(begin)))
-			}
-		}()
 	}
+}
+
+// repeat does something now and then, beside the program, as long as the process lives.
+func repeat(every string, do func(at time.Duration)) {
+	d := must(time.ParseDuration(every))
+	go func() {
+		for begin := time.Now(); ; <-time.After(d) {
+			do(time.Since(begin))
+		}
+	}()
+}
+
+// must is a value of the soak's own process, which has no test to fail.
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
 }
 
 // sample is the size of the program at one moment.
@@ -138,7 +161,8 @@ func median(samples []sample, of func(sample) float64) float64 {
 	return values[len(values)/2]
 }
 
-// TestSoak rolls all nodes of a lab in one process, which takes about -soak, with a lock that is renewed all the time.
+// TestSoak rolls all nodes of a lab in one process, with a lock that is renewed all the time. It ends when every node is
+// proved, or after -soak: a run that ends earlier fails.
 func TestSoak(t *testing.T) {
 	if *soakFor == 0 {
 		t.Skip("-soak")
@@ -164,28 +188,36 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := f.command(t.Context(), "req", "choria_provision", "restart", "--nodes", nodes, "--mode", "rolling", "--canary", "1",
-		"--batch", strconv.Itoa(window), "--lock", "soak", "--deadline", soakFor.String(), "--max-failed", "5%", "--max-no-reply", "5%", "--np",
-		"--state-dir", filepath.Join(f.dir, "state"))
+		"--batch", strconv.Itoa(window), "--lock", "soak", "--deadline", soakFor.String(), "--max-failed", "5%", "--max-no-reply", "5%", "--np")
+	step := *soakFor / soakSteps
 	c.Env = append(c.Env, samplesFile+"="+samples, samplesEvery+"="+max(time.Second, *soakFor/600).String())
+	if *soakHeaps != "" {
+		folder, err := filepath.Abs(*soakHeaps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Env = append(c.Env, heapsFolder+"="+folder, heapsEvery+"="+step.String())
+	}
 	log, err := os.Create(filepath.Join(f.dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
 	c.Stdout, c.Stderr = log, log
+	t.Logf("%d nodes, a window of %d, at most %v", *soakNodes, window, *soakFor)
 	begin := time.Now()
-	err = c.Run()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	err = f.watchSoak(c, samples, step)
 	took := time.Since(begin)
 	text, logErr := os.ReadFile(log.Name())
 	if logErr != nil {
 		t.Fatal(logErr)
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	t.Logf("%d nodes, a window of %d, %v; the end of its output:\n%s", *soakNodes, window, took.Round(time.Second), strings.Join(lines[max(0, len(lines)-8):], "\n"))
-	// 5 and 6: the time was over before the last node was begun, or proved.
-	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() != 5 && exit.ExitCode() != 6) {
-		t.Errorf("the run: %v", err)
-	}
+	t.Logf("%v; the end of its output:\n%s", took.Round(time.Second), strings.Join(lines[max(0, len(lines)-8):], "\n"))
+	f.judgeSoakEnd(exitCode(t, err), took)
 	taken, err := os.ReadFile(samples)
 	if err != nil {
 		t.Fatal(err)
@@ -205,6 +237,59 @@ func TestSoak(t *testing.T) {
 	t.Logf("%d samples\n%s", len(all), table)
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// watchSoak logs a line at each step, until the program ends.
+func (f *fleet) watchSoak(c *exec.Cmd, samples string, step time.Duration) error {
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	ticker := time.NewTicker(step)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-ticker.C:
+		}
+		text, err := os.ReadFile(samples)
+		if err != nil {
+			f.t.Error(err)
+			continue
+		}
+		all, err := readSamples(string(text[:strings.LastIndexByte(string(text), '\n')+1]))
+		if err != nil || len(all) == 0 {
+			continue
+		}
+		s, sent := all[len(all)-1], f.sentOnce()
+		f.t.Logf("%5.0f s: %6d nodes have their request; RSS %5.1f MB, live heap %5.1f MB, open files %.0f, goroutines %.0f", s.at, sent, s.rss, s.heap, s.files, s.goroutine)
+	}
+}
+
+// sentOnce counts the nodes that got the request, and demands that none got it twice.
+func (f *fleet) sentOnce() (nodes int) {
+	for _, n := range f.lab.Nodes() {
+		got := f.lab.Received(n.Identity, "choria_provision", "restart")
+		if got > 1 {
+			f.t.Errorf("node %s got the request %d times", n.Identity, got)
+		}
+		nodes += min(got, 1)
+	}
+	return nodes
+}
+
+// judgeSoakEnd demands that the run went on until every node was proved, or its time was over.
+func (f *fleet) judgeSoakEnd(code int, took time.Duration) {
+	s := f.show()
+	proved := count(s, batch.Verified)
+	f.t.Logf("exit code %d, %d nodes got the request, %d of %d proved", code, f.sentOnce(), proved, *soakNodes)
+	switch {
+	case code == 0 && proved != *soakNodes:
+		f.t.Errorf("exit code 0, and %d of %d nodes are proved", proved, *soakNodes)
+	case code != 0 && code != 5 && code != 6: // the time was over before the last node was begun, or proved
+		f.t.Errorf("exit code %d", code)
+	case code != 0 && took < *soakFor:
+		f.t.Errorf("the run ended after %v of %v, with %d of %d nodes proved", took.Round(time.Second), *soakFor, proved, *soakNodes)
 	}
 }
 

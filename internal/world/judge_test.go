@@ -61,6 +61,11 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindHours, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
+	case batch.KindSent:
+		w.logf("run     %s: batch %d is sent, uncertain %v", t.run.id, r.Batch, r.Uncertain)
+		if r.Uncertain {
+			w.saw("lost while sending")
+		}
 	case batch.KindSkipped:
 		w.judgeSkipped(t, r)
 	case batch.KindRunEnd:
