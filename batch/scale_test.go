@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
@@ -96,4 +97,71 @@ func (f *instant) Act(_ context.Context, batch int, nodes []string) error {
 		f.out <- Outcome{Batch: batch, Node: n, OK: true, Reason: "OK"}
 	}
 	return nil
+}
+
+// TestAFinalNodeOfAWindowIsSmall: what a rolling run keeps of a node after its end, beside what the plan took: its baseline
+// and its reason, which are texts of their own, and its share of a batch. The rest is given back.
+func TestAFinalNodeOfAWindowIsSmall(t *testing.T) {
+	const total, window = 20_000, 400
+	names := make([]Node, total)
+	for i := range names {
+		names[i].Identity = fmt.Sprintf("node%06d.example.net", i)
+	}
+	plan, err := NewPlan(names, Policy{Rolling: true, Sizes: Sizes{Number(window)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Begin(Header{Run: "r"}, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(p.l, true, false, func(batch int) string { return fmt.Sprintf("%032d", batch) })
+	now := time.Unix(1e9, 0)
+	var todo []command
+	step := func(e event) {
+		todo = append(todo, m.step(e)...)
+		m.l.commit()
+	}
+	todo = append(todo, m.start(now, Rules{}, Pace{ReplyTimeout: time.Minute, SilentHold: time.Minute}, Gates{}, false, Shortest)...)
+	before := heapInUse()
+	var timer timerCmd // of freed slots: time passes when nothing else happens
+	for len(todo) > 0 || timer.Timer != 0 {
+		if len(todo) == 0 {
+			due := timer
+			timer, now = timerCmd{}, due.At
+			step(timerEvent{due.At, due.Timer, due.Batch})
+			continue
+		}
+		c := todo[0]
+		todo = todo[1:]
+		switch c := c.(type) {
+		case baselineCmd:
+			said := map[string]Baseline{}
+			for _, n := range c.Nodes {
+				said[n] = Baseline{Text: fmt.Sprintf("1764169%06d 1764169000000 1764169000000 123", len(said))}
+			}
+			step(baselineEvent{now, c.Question, said, nil})
+		case actCmd:
+			step(sentEvent{now, c.Batch, nil})
+			for i, n := range slices.Clone(c.Nodes) {
+				step(&outcomeEvent{now, Outcome{Batch: c.Batch, Node: n, Time: now, OK: true, Reason: "Restarting Choria Server after 4s"}})
+				step(proofEvent{now, Proof{Node: n, Found: Acted, Time: now, Reason: fmt.Sprintf("started %s, was 11:%02d:40", now.Format(time.StampMicro), i%60)}})
+			}
+		case timerCmd:
+			if c.Timer == timerGather {
+				timer = c
+			}
+		}
+	}
+	used := float64(heapInUse() - before)
+	s := p.Summary()
+	if s.Verdict != Done || s.States.Of(Verified) != total || len(s.Batches) < total/window {
+		t.Fatalf("%s: %s in %d batches", s.Verdict, counts(s.States), len(s.Batches))
+	}
+	t.Logf("%.0f bytes a node, in batches of %d", used/total, total/len(s.Batches))
+	if used/total > 100 {
+		t.Errorf("%.0f bytes a node, want 100 at most", used/total)
+	}
+	runtime.KeepAlive(names)
+	runtime.KeepAlive(m)
 }

@@ -167,7 +167,7 @@ type SendError struct {
 	Certain bool
 	// Lost means that the connection was lost meanwhile, or that the broker did not answer.
 	Lost bool
-	Err     error
+	Err  error
 }
 
 func (e *SendError) Error() string {

@@ -58,8 +58,8 @@ type pending struct {
 	sealed func() error // see Request.Sealed; may be nil
 	// patience is Request.Patience.
 	patience time.Duration
-	open   bool         // any sender may answer: broadcasts and service requests
-	heard  map[string]heard // nil when replied holds what is known
+	open     bool             // any sender may answer: broadcasts and service requests
+	heard    map[string]heard // nil when replied holds what is known
 	// answers counts the nodes that have answered, published is true when the last copy was handed over. When all nodes
 	// have answered, heard, nodes and tokens give way to replied: a run keeps its requests, to recognize duplicates.
 	answers   int
