@@ -145,7 +145,7 @@ func (m *machine) sent(e sentEvent) {
 
 // notSent notes that a batch did not leave, or not for certain. It reports true when the flight is over. A lost connection
 // does not end the run: nodes without a copy of the request are planned anew, and the others, which may have one, are
-// silent until a reply or a proof shows more. They are not sent to again.
+// silent until a reply or a proof shows more, and unknown at the end. This process does not send to them again.
 func (m *machine) notSent(e sentEvent, f *flight) bool {
 	why := e.Err
 	f.uncertain = true
