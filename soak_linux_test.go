@@ -287,7 +287,7 @@ func (f *fleet) sentOnce() (nodes int) {
 	return nodes
 }
 
-// judgeSoakEnd demands that the run went on until every node was proved, or its time was over.
+// judgeSoakEnd demands that the run ended when every node was proved, or after its time.
 func (f *fleet) judgeSoakEnd(code int, took time.Duration) {
 	s := f.show()
 	proved := count(s, batch.Verified)

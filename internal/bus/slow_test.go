@@ -74,7 +74,7 @@ func stalling(t *testing.T) (c *Conn, way *stallable, events <-chan linkEvent) {
 	return c, way, events
 }
 
-// A broker that stops answering counts as away until it answers, also when nobody waits for it any more. A flush that is
+// A broker that stops answering counts as away until it answers, also when no caller waits for it any more. A flush that is
 // patient enough succeeds then.
 func TestABrokerThatDoesNotAnswerIsAwayUntilItDoes(t *testing.T) {
 	c, way, events := stalling(t)
