@@ -293,9 +293,7 @@ func (r *Request) keepSplit(s Stored) {
 	now, recorded := &r.Policy, s.Progress.Plan().Policy
 	if len(now.Sizes) == 0 && !slices.Contains(r.Typed.Flags, "--mode") {
 		now.Rolling, now.Sizes = recorded.Rolling, recorded.Sizes
-		if !slices.Contains(r.Typed.Flags, "--canary") {
-			now.Canary = recorded.Canary
-		}
+		now.Canary = cmp.Or(now.Canary, recorded.Canary)
 	}
 	now.SpreadBy = cmp.Or(now.SpreadBy, recorded.SpreadBy)
 	if len(now.MaxPer) == 0 {

@@ -66,6 +66,11 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 		if !r.Up {
 			t.run.lost = r.Time
 		}
+	case batch.KindSent:
+		w.logf("run     %s: batch %d is sent, uncertain %v", t.run.id, r.Batch, r.Uncertain)
+		if r.Uncertain {
+			w.saw("lost while sending")
+		}
 	case batch.KindSkipped:
 		w.judgeSkipped(t, r)
 	case batch.KindRunEnd:
