@@ -364,6 +364,7 @@ func (d *desk) edited(text string) string {
 
 // What would be wrong in a page is found in a line that is only parsed, too.
 func TestTheCheckOfCommandLinesBites(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	for line, want := range map[string]string{
 		"fleetctl ping --expect 4":                          "",

@@ -264,13 +264,28 @@ func (l *ledger) target(at int32) Target {
 	}
 	a := &l.attempts[i-1]
 	if a.send < 0 {
-		return l.begin.Plan.Doubts[-a.send-1]
+		t = l.begin.Plan.Doubts[-a.send-1]
+		t.Lost = l.lostSince(t.Sent, t.Lost)
+		return t
 	}
 	s := &l.sends[a.send]
 	t.Batch, t.Baseline, t.Sent, t.Left = int(s.batch), a.baseline, timeOf(s.at), timeOf(s.left)
 	t.Replied, t.Stamp, t.Delay = timeOf(a.replied), timeOf(a.stamp), a.delay
+	t.Lost = l.lostSince(t.Sent, time.Time{})
 	return t
 }
+
+// lostSince is when the connection was lost last, if that was after a node's baseline may have been asked; else what earlier
+// runs knew of it.
+func (l *ledger) lostSince(sent, earlier time.Time) time.Time {
+	if lost := timeOf(l.lost); lost.After(sent.Add(-baselineAge)) {
+		return lost
+	}
+	return earlier
+}
+
+// baselineAge is how much older than its request a baseline is at most.
+const baselineAge = time.Minute
 
 func (l *ledger) result(at int32) Result {
 	r := &l.rows[at]

@@ -80,9 +80,10 @@ type ledger struct {
 	adopted        []AdoptedBy
 	started, ended time.Time
 	resumes, late  int
-	replaced       int // absent canaries that another node took the place of
-	leftOut        int // nodes that are not-sent for a reason of their own, since the last start or resume
-	ignored        int // not recorded one by one; restored from the run-end record
+	replaced       int   // absent canaries that another node took the place of
+	lost           int64 // when the connection was lost last, in any life; 0: never
+	leftOut        int   // nodes that are not-sent for a reason of their own, since the last start or resume
+	ignored        int   // not recorded one by one; restored from the run-end record
 	reasons        map[string]string
 	undo           []undoEntry // changes since the last commit
 	// touched, when not nil, collects the nodes whose state changed.
@@ -279,7 +280,11 @@ func (l *ledger) apply(r *Record) error {
 		l.applySent(r)
 	case KindHours:
 		l.held = r.Until
-	case KindLink, KindSlots, KindNote:
+	case KindLink:
+		if !r.Up {
+			l.lost = max(l.lost, unixNano(r.Time))
+		}
+	case KindSlots, KindNote:
 	case KindGate:
 		return l.applyGate(r)
 	case KindWithdrawn:

@@ -82,6 +82,9 @@ type Target struct {
 	Replied  time.Time     `json:"at,omitzero"`    // when its reply came in, our clock; zero: silent
 	Stamp    time.Time     `json:"s,omitzero"`     // the reply's own timestamp, the node's clock
 	Delay    time.Duration `json:"d,omitempty"`    // announced wait before it acts
+	// Lost is when the connection was lost last, by this process or an earlier one, since just before the request was sent;
+	// zero: it is not known that it was.
+	Lost time.Time `json:"lost,omitzero"`
 }
 
 // LeftBy returns when the request had left at the latest: it left between Sent and then. Zero: not known.

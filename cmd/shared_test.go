@@ -9,6 +9,17 @@ import (
 	"fleetctl/internal/lab"
 )
 
+// awaitRestarts waits until the nodes have received so many requests to restart together.
+func (p *practice) awaitRestarts(n int) error {
+	return p.lab.AwaitFunc(p.t.Context(), func() bool {
+		done := 0
+		for _, name := range p.names {
+			done += p.lab.Received(name, "choria_provision", "restart")
+		}
+		return done >= n
+	})
+}
+
 // TestALockOutlivesEachOfItsBrokers: both peers of the broker that has the nodes are killed in turn, in the middle of a run
 // that holds a lock. Each node is restarted once.
 func TestALockOutlivesEachOfItsBrokers(t *testing.T) {
@@ -19,7 +30,7 @@ func TestALockOutlivesEachOfItsBrokers(t *testing.T) {
 		ended <- p.run("req choria_provision restart token=s3cret --lock web --batch 10 --batch-sleep 1 --yes --json")
 	}()
 	for i, n := range []int{1, 15} {
-		if err := p.lab.AwaitFunc(t.Context(), p.restarted(n)); err != nil {
+		if err := p.awaitRestarts(n); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.lab.StopPeer(i + 1); err != nil {
@@ -58,7 +69,7 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 		ended <- p.run("req choria_provision restart token=s3cret splay=1 --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 1 --yes --json")
 	}()
 	for i, stream := range []string{"KV_FLEETCTL", "KV_CHORIA_LEADER_ELECTION", "KV_FLEETCTL"} {
-		if err := p.lab.AwaitFunc(t.Context(), p.restarted(10+60*i)); err != nil {
+		if err := p.awaitRestarts(10 + 60*i); err != nil {
 			t.Fatal(err)
 		}
 		leader, err := p.lab.StopLeader(t.Context(), stream)
@@ -66,7 +77,7 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("after %d batches' worth of nodes, broker %d led %s, and was stopped", i, leader, stream)
-		if err := p.lab.AwaitFunc(t.Context(), p.restarted(40+60*i)); err != nil {
+		if err := p.awaitRestarts(40 + 60*i); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.lab.StartPeer(t.Context(), leader); err != nil {
@@ -107,16 +118,5 @@ func (p *practice) keptBudget(most int) {
 		if got := p.run("shared " + about); got.code != 0 || !strings.Contains(got.err, "no ") {
 			p.t.Errorf("shared %s after the run: %+v", about, got)
 		}
-	}
-}
-
-// restarted reports whether nodes have received so many requests to restart, for AwaitFunc.
-func (p *practice) restarted(n int) func() bool {
-	return func() bool {
-		done := 0
-		for _, name := range p.names {
-			done += p.lab.Received(name, "choria_provision", "restart")
-		}
-		return done >= n
 	}
 }

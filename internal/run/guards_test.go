@@ -236,6 +236,22 @@ func TestEveryRuleHasItsSentence(t *testing.T) {
 	}
 }
 
+func TestThePaceHasItsSentences(t *testing.T) {
+	p, pace := batch.Policy{SpreadBy: "rack", MaxPer: []batch.MaxPer{{Fact: "rack", N: 2}, {Fact: "site", N: 1}}}, batch.Pace{Deadline: 2 * time.Hour}
+	want := []string{"at most 2 nodes with the same rack in a batch", "at most 1 node with the same site in a batch", "spreads over the values of rack", "begins no batch after 2h0m0s: --deadline"}
+	if got := PaceSentences(p, pace); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	p.Rolling, p.SpreadBy, p.MaxPer = true, "", p.MaxPer[:1]
+	want = []string{"at most 2 nodes with the same rack in flight", "starts no node after 2h0m0s: --deadline"}
+	if got := PaceSentences(p, pace); !slices.Equal(got, want) {
+		t.Errorf("of a window: got %q", got)
+	}
+	if got := PaceSentences(batch.Policy{}, batch.Pace{}); got != nil {
+		t.Errorf("nothing: %q", got)
+	}
+}
+
 func TestTheProofHasItsSentence(t *testing.T) {
 	for _, tt := range []struct {
 		proof Proof

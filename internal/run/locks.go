@@ -173,6 +173,12 @@ func (c sharing) lockError(err error, name string) error {
 		if id, ok := strings.CutPrefix(name, runLock); ok {
 			return driven(id, held)
 		}
+		if run := held.Holder.Run; run != "" && (run == c.id || run == c.parent) { // that no process executes any more: Reopen looked
+			return &GuardError{
+				Guard: lockGuard, Err: fmt.Errorf("lock %s is still that of run %s, whose process has ended", plain.Line(held.Name), plain.Line(run)),
+				Hint: "it is free within 65s: wait for it with --lock-wait 2m",
+			}
+		}
 		return &GuardError{
 			Guard: lockGuard, Err: errors.New(heldText(held)),
 			Hint: "wait for it with --lock-wait 10m, or see `fleetctl shared locks`; a lock whose holder has died is free within 65s",

@@ -287,6 +287,24 @@ func (r *Request) keepPace(p batch.Progress) {
 	r.Gates.keep(p.Gates())
 }
 
+// keepSplit keeps how the nodes of an earlier run were split, where nothing else was given now: a retry must not send to all
+// of a rack at once that the run restarted one by one. What --max-down made of it is left out: the budget decides that again.
+func (r *Request) keepSplit(s Stored) {
+	now, recorded := &r.Policy, s.Progress.Plan().Policy
+	if len(now.Sizes) == 0 && !slices.Contains(r.Typed.Flags, "--mode") {
+		now.Rolling, now.Sizes = recorded.Rolling, recorded.Sizes
+		now.Canary = cmp.Or(now.Canary, recorded.Canary)
+	}
+	now.SpreadBy = cmp.Or(now.SpreadBy, recorded.SpreadBy)
+	if len(now.MaxPer) == 0 {
+		for _, most := range recorded.MaxPer {
+			if s.Meta.MaxDown[most.Fact] != most.N {
+				now.MaxPer = append(now.MaxPer, most)
+			}
+		}
+	}
+}
+
 // keepRules fills in every stop rule that was not given now.
 func keepRules(now *batch.Rules, recorded batch.Rules) {
 	for _, rule := range []struct{ now, recorded *batch.Amount }{

@@ -281,6 +281,7 @@ func (c job) outwait(ctx context.Context, why string) error {
 
 // Retry begins a new run over the nodes of an earlier one that are in the given states. r comes from Reopen.
 func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.State) (Result, error) {
+	r.keepSplit(s)
 	checked, err := prepare(ctx, c, r)
 	if err != nil {
 		return Result{}, err

@@ -168,6 +168,20 @@ func find(t *testing.T, w *world) *SharedRun {
 	return r
 }
 
+// dead is a shared run whose driver is gone.
+func dead(t *testing.T, w *world, id string) Stored {
+	t.Helper()
+	r, err := OpenShared(t.Context(), w.shared, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Dead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // adopts takes the only run over.
 func (o *operator) adopts(t *testing.T, change ...func(*Request)) (Result, error) {
 	t.Helper()
@@ -809,15 +823,8 @@ func TestARunThatWasRetriedIsNotAdopted(t *testing.T) {
 		var meanwhile error
 		alice.events.hook = func(e Event) {
 			if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindSent {
-				r, err := OpenShared(t.Context(), w.shared, first.ID)
-				if err != nil {
-					t.Fatal(err)
-				}
-				dead, err := r.Dead(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, meanwhile = Adopt(t.Context(), bob.context(), bob.again(t, dead), dead)
+				s := dead(t, w, first.ID)
+				_, meanwhile = Adopt(t.Context(), bob.context(), bob.again(t, s), s)
 			}
 		}
 		res, err := Retry(t.Context(), alice.context(), alice.again(t, s), s, []batch.State{batch.NotSent})
@@ -828,15 +835,8 @@ func TestARunThatWasRetriedIsNotAdopted(t *testing.T) {
 			t.Error("during the retry:", text)
 		}
 		<-time.After(5 * time.Minute)
-		r, err := OpenShared(t.Context(), w.shared, first.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead, err := r.Dead(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = Adopt(t.Context(), bob.context(), bob.again(t, dead), dead)
+		s = dead(t, w, first.ID)
+		_, err = Adopt(t.Context(), bob.context(), bob.again(t, s), s)
 		if text := refusal(t, err); !strings.Contains(text, "which is linked to it by a retry, has sent or may have sent to 1 node of these: n3") {
 			t.Error("after the retry:", text)
 		}
@@ -857,15 +857,8 @@ func TestARunWhoseRetryDiedYoungIsNotAdopted(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-time.After(5 * time.Minute)
-		r, err := OpenShared(t.Context(), w.shared, first.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead, err := r.Dead(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = Adopt(t.Context(), bob.context(), bob.again(t, dead), dead)
+		s = dead(t, w, first.ID)
+		_, err := Adopt(t.Context(), bob.context(), bob.again(t, s), s)
 		if text := refusal(t, err); !strings.Contains(text, "has sent or may have sent to 1 node of these: n3") {
 			t.Error("after the retry:", text)
 		}

@@ -61,6 +61,11 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindHours, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
+	case batch.KindLink:
+		w.logf("run     %s: %s", t.run.id, r.Reason)
+		if !r.Up {
+			t.run.lost = r.Time
+		}
 	case batch.KindSkipped:
 		w.judgeSkipped(t, r)
 	case batch.KindRunEnd:
@@ -166,7 +171,7 @@ func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 	w.judgeNothing(t, rules, b, next)
 }
 
-// judgeNothing is the default rule: no node of a batch succeeded. Kinds with a rule of their own are left to it.
+// judgeNothing is the default rule: no node of a batch succeeded. Kinds with a rule of their own are left to it, except in a canary.
 func (w *world) judgeNothing(t *tape, rules batch.Rules, b batch.BatchResult, next int) {
 	c := b.States
 	failed, silent, absent := c.Failed(), c.Of(batch.NoReply), countOf(c, "absent")
@@ -178,7 +183,7 @@ func (w *world) judgeNothing(t *tape, rules batch.Rules, b batch.BatchResult, ne
 	if !rules.StopWhenNothing || b.Nodes == 0 || failed+silent+absent < b.Nodes {
 		return
 	}
-	if (failed == 0 || ownFailed) && (silent == 0 || ownSilent) && (absent == 0 || !absentRule(rules).IsZero()) {
+	if !b.Canary && (failed == 0 || ownFailed) && (silent == 0 || ownSilent) && (absent == 0 || !absentRule(rules).IsZero()) {
 		return
 	}
 	if c.Of(batch.Refused) == b.Nodes || b.Nodes >= 2 || b.Canary {
@@ -246,6 +251,10 @@ func (w *world) forget(r *run) {
 
 // judgeAct: no node carries out two requests of a chain.
 func (w *world) judgeAct(n *node) {
+	if w.common != nil {
+		w.common.acted(n)
+		return
+	}
 	if len(n.acts) > 1 {
 		var ids []string
 		for _, a := range n.acts {
@@ -294,6 +303,10 @@ func (w *world) judgeProof(r *run, p batch.Proof) {
 		if w.mute503 && n.acceptedOurs() {
 			return // where the broker reports no absence, silence proves a node that accepted
 		}
+		if w.unseen(r, n) {
+			w.saw("a frozen node was severed")
+			return
+		}
 		there := n.subscribed && !n.joined.After(p.Time)
 		if n.up && !n.began.After(p.Time) && (there || !n.began.After(last)) { // a later process that has not come to the collective may be there
 			w.violated("false proof: %s is verified as shut down and runs", node)
@@ -313,6 +326,20 @@ func (w *world) judgeProof(r *run, p batch.Proof) {
 		}
 	}
 	w.violated("false proof: %s is verified, and no process of it began after the sending", node)
+}
+
+// unseen reports the one thing that no process can know: the connection of a frozen node was ended by something else than the
+// pings of its broker, and our own stood, or no process of the run was there (docs/runs.md, proof).
+func (w *world) unseen(r *run, n *node) bool {
+	if n.severed.IsZero() || w.current != nil && !w.current.c.lost.Before(n.severed) {
+		return false
+	}
+	for ; r != nil; r = r.parent {
+		if !r.lost.Before(n.severed) {
+			return false
+		}
+	}
+	return true
 }
 
 func isFailed(s batch.State) bool { return s == batch.Refused || s == batch.Unverified }

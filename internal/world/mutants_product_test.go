@@ -25,8 +25,14 @@ var productMutants = []mutant{
 		old: "case !ok:\n\t\treturn false, \"the expression does not hold\" + versionNote(r.Data)", new: "case false:\n\t\treturn false, versionNote(r.Data)"},
 	{name: "a frozen node counts as shut down", file: "internal/proof/shutdown.go", tests: byWorld,
 		old: "case w.gone == never || w.gone > w.due+l.v.o.Timeout+window:", new: "case false:"},
+	{name: "absence that begins minutes later is proof", file: "internal/proof/shutdown.go", tests: byWorld,
+		old: "batch.Longest(w.sent, l.base.Add(w.gone)) > keptFor:", new: "batch.Longest(w.sent, l.base.Add(w.gone)) < 0:"},
+	{name: "a resume forgets that the connection was lost", file: "batch/ledger.go", tests: byWorld,
+		old: "l.lost = max(l.lost, unixNano(r.Time))", new: "l.lost = min(l.lost, unixNano(r.Time))"},
+	{name: "a node that is away is given up", file: "internal/proof/silent.go", tests: byProof,
+		old: "l.v.o.Action == Shutdown && l.mayBeDown(w) || l.away(w)", new: "l.v.o.Action == Shutdown && l.mayBeDown(w)"},
 	{name: "a shutdown is proved over a lost connection", file: "internal/proof/shutdown.go", tests: byProof,
-		old: "return !down && (at.IsZero() || at.Before(w.linked))", new: "return !down && (at.IsZero() || true)"},
+		old: "(at.IsZero() || at.Before(w.linked)) &&", new: "(at.IsZero() || true) &&"},
 
 	// The engine. The world and its own transcripts have to notice.
 	{name: "a request leaves before its intent is durable", file: "batch/runner.go", tests: byWorld,
