@@ -77,8 +77,8 @@ bench: ## All benchmarks
 perf: ## What fleetctl costs beside choria (on the PATH, or CHORIA) and a bare NATS client: NODES=20000 ROUNDS=5 CASES="ping discover inventory restart start"
 	.ci/perf
 
-soak: ## NODES (100000) nodes of a lab rolling for DURATION (1h): memory, open files and goroutines of the run stay flat; about 1 GB
-	bash -o pipefail -c "go test . -run 'TestSoak$$' -soak $(or $(DURATION),1h) -soak-nodes $(or $(NODES),100000) -count=1 -timeout 0 -v | grep -v '=== '"
+soak: ## NODES (100000) nodes of a lab rolling for DURATION (1h): memory, open files and goroutines of the run stay flat; about 1 GB. HEAPS=FOLDER keeps heap profiles
+	bash -o pipefail -c "go test . -run 'TestSoak$$' -soak $(or $(DURATION),1h) -soak-nodes $(or $(NODES),100000) -count=1 -timeout 0 -v $(if $(HEAPS),-soak-heaps $(HEAPS)) | grep --line-buffered -v '=== '"
 
 fuzz: ## Each fuzz target for FUZZTIME (10s)
 	@set -e; for pkg in $$(go list ./...); do \

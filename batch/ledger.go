@@ -76,6 +76,7 @@ type ledger struct {
 	pauses         pauseSet
 	held           time.Time    // until then no batch begins; zero: nothing is held back
 	asking         bool         // the gates are being asked
+	doubted        bool         // some of sends are uncertain
 	gates          []GateResult // of all lives
 	adopted        []AdoptedBy
 	started, ended time.Time
@@ -221,6 +222,14 @@ func (l *ledger) moveAll(batch int, from, to State) {
 func (l *ledger) settle() {
 	l.moveAll(0, Sending, Unknown)
 	l.moveAll(0, Planned, NotSent)
+	if !l.doubted {
+		return
+	}
+	for at := range l.rows {
+		if l.rows[at].state == NoReply && l.perhapsSent(int32(at)) {
+			l.move(int32(at), Unknown)
+		}
+	}
 }
 
 // apply changes the state as a record says. An error means that the record

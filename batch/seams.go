@@ -18,7 +18,8 @@ type Actor interface {
 	// A NotSentError is a promise: the nodes it names received nothing and never
 	// will, and all others of the batch were flushed, unless it is Uncertain.
 	// After any other error it is not known what left: the run stops, silent
-	// nodes end as unknown. The text of an error is shown to the operator.
+	// nodes end as unknown. It stops after a NotSentError, too, unless the reason
+	// passes (Again). The text of an error is shown to the operator.
 	Act(ctx context.Context, batch int, nodes []string) error
 }
 
@@ -45,8 +46,9 @@ type NotSentError struct {
 	// Uncertain: it is not known whether the other nodes were sent to.
 	Uncertain bool
 
-	// Again: the reason passes. With no Nodes named, the batch is planned anew, and the Admitter is asked again; else the
-	// run stops.
+	// Again: the reason passes, and the run continues. With no Nodes named, the batch is planned anew, and the Admitter is
+	// asked again. With Uncertain, the connection was lost meanwhile: Nodes, which may be empty but not nil, are planned
+	// anew, and the others count as sent to.
 	Again bool
 }
 

@@ -60,8 +60,8 @@ type Rules struct {
 	// a canary, or consist of refusals only. In a window the rule applies to as
 	// many consecutive nodes as the window has slots, at least two, in sending
 	// order without the absent ones; nodes that were not sent to are not in it. The rule is skipped if every node without
-	// success is of a kind that has its own rule above, except for a canary: it is there to be judged alone. Callers
-	// set the rule for actions that change something.
+	// success is of a kind that has its own rule above. Callers set it for
+	// actions that change something.
 	StopWhenNothing bool `json:"stop_when_nothing,omitempty"`
 	// TokenMargin stops before a batch with a node whose token ends sooner than
 	// this after now. A silent node whose token is not known is not sent to. 0:
@@ -191,7 +191,7 @@ func decide(r Rules, run, batch Tally) (Stop, bool) {
 		return Stop{Kind: StopRule, Rule: c.rule, Batch: c.of.Batch, Count: c.count, Limit: limit,
 			Reason: fmt.Sprintf("%d of %s%s %s: the limit is %d", c.count, nodeCount(c.of.Nodes), where, c.what, limit)}, true
 	}
-	if r.StopWhenNothing && withoutSuccess(batch) && (batch.Canary || !replaced(r, batch)) {
+	if r.StopWhenNothing && withoutSuccess(batch) && !replaced(r, batch) {
 		rule := RuleWholeBatch
 		if batch.InARow {
 			rule = RuleInARow

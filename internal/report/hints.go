@@ -134,6 +134,10 @@ func (l *Live) tellRecord(r batch.Record) {
 	switch r.Kind {
 	case batch.KindLink, batch.KindSlots, batch.KindHours:
 		l.say("%s", r.Reason)
+	case batch.KindSent:
+		if r.Uncertain {
+			l.say("%s: nodes that stay silent may have its request, and are not sent to again", r.Reason)
+		}
 	case batch.KindAdopted:
 		l.say("the run was adopted by %s", plain.Line(r.By))
 	case batch.KindPaused:

@@ -66,6 +66,11 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 		if !r.Up {
 			t.run.lost = r.Time
 		}
+	case batch.KindSent:
+		w.logf("run     %s: batch %d is sent, uncertain %v", t.run.id, r.Batch, r.Uncertain)
+		if r.Uncertain {
+			w.saw("lost while sending")
+		}
 	case batch.KindSkipped:
 		w.judgeSkipped(t, r)
 	case batch.KindRunEnd:
@@ -171,7 +176,7 @@ func (w *world) judgeRules(t *tape, p batch.Progress, next int) {
 	w.judgeNothing(t, rules, b, next)
 }
 
-// judgeNothing is the default rule: no node of a batch succeeded. Kinds with a rule of their own are left to it, except in a canary.
+// judgeNothing is the default rule: no node of a batch succeeded. Kinds with a rule of their own are left to it.
 func (w *world) judgeNothing(t *tape, rules batch.Rules, b batch.BatchResult, next int) {
 	c := b.States
 	failed, silent, absent := c.Failed(), c.Of(batch.NoReply), countOf(c, "absent")
@@ -183,7 +188,7 @@ func (w *world) judgeNothing(t *tape, rules batch.Rules, b batch.BatchResult, ne
 	if !rules.StopWhenNothing || b.Nodes == 0 || failed+silent+absent < b.Nodes {
 		return
 	}
-	if !b.Canary && (failed == 0 || ownFailed) && (silent == 0 || ownSilent) && (absent == 0 || !absentRule(rules).IsZero()) {
+	if (failed == 0 || ownFailed) && (silent == 0 || ownSilent) && (absent == 0 || !absentRule(rules).IsZero()) {
 		return
 	}
 	if c.Of(batch.Refused) == b.Nodes || b.Nodes >= 2 || b.Canary {
