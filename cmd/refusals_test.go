@@ -220,7 +220,7 @@ func TestInputsAndConfigurationAreRefusedBeforeTheNetwork(t *testing.T) {
 	const restart = "req choria_provision restart "
 	refused(t, noBroker(t), []refusal{
 		{args: restart, says: "token", hint: " "},
-		{args: restart + "token=t0ken --lock-wait 1m", says: "--lock-wait without a lock", hint: "add --lock NAME, or --share, whose run has a lock of its own"},
+		{args: restart + "token=t0ken --lock-wait 1m", says: "--lock-wait without a lock", hint: "add --lock NAME, or --share or --max-down, whose run has a lock of its own"},
 		{args: restart + "token=", says: "token"},
 		{args: restart + "token=t0ken splay=-1", says: "splay"},
 		{args: restart + "token=t0ken splay=601", says: "splay"},

@@ -43,7 +43,7 @@ var shareMutants = []mutant{
 	{name: "adopt: a driver that was heard of just now is not outlasted", file: "internal/run/shared_adopt.go", tests: byShare,
 		old: " || s.shared.Found.Age < lockLife {", new: " {"},
 	{name: "adopt: planned nodes are not looked at", file: "batch/machine_send.go", tests: byShare,
-		old: "case b.Age > 0 && b.Age < certain:\n\t\t\tyoung = append(young, name)\n\t\tcase b.Age > 0 && b.Age < age:", new: "case b.Age < 0 && b.Age < age:"},
+		old: "case b.Age > 0 && b.Age < certain:\n\t\t\tyoung = append(young, name)\n\t\tcase b.Age > 0 && b.Age < age:", new: "case b.Age < 0 && b.Age < certain:\n\t\t\tyoung = append(young, name)\n\t\tcase b.Age < 0 && b.Age < age:"},
 	{name: "adopt: the first driver resumes", file: "internal/run/shared_mirror.go", tests: byShare,
 		old: "if found.Head.Bytes > s.size {\n\t\treturn nil, gone", new: "if found.Head.Bytes > s.size {\n\t\treturn nil, nil"},
 	{name: "adopt: linked runs elsewhere are not looked at", file: "internal/run/linked.go", tests: byShare,
