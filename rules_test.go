@@ -131,6 +131,7 @@ func (l listed) files(tests bool) []string {
 
 func listPackages(t *testing.T) []listed {
 	t.Helper()
+	notRaced(t)
 	list, err := packages()
 	if err != nil {
 		t.Fatal(err)

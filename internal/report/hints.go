@@ -23,6 +23,11 @@ func ToResume(id string, secrets []string) string {
 	return "to resume: fleetctl runs resume " + id + secretsAgain(secrets)
 }
 
+// ToResumeShared is ToResume for a run that another operator may have adopted: then a resume is refused.
+func ToResumeShared(id string, secrets []string) string {
+	return ToResume(id, secrets) + "; if another operator has adopted the run: fleetctl runs watch " + id + " --shared"
+}
+
 func secretsAgain(names []string) string {
 	var again strings.Builder
 	for _, name := range slices.Sorted(slices.Values(names)) {
@@ -72,6 +77,8 @@ func (l *Live) printHint(r run.Result) {
 		}
 	}
 	switch s := r.Summary; {
+	case s.Open > 0 && r.Lost:
+		l.say("hint: %s", ToResumeShared(r.ID, r.Secrets))
 	case s.Open > 0:
 		l.say("hint: %s", ToResume(r.ID, r.Secrets))
 	case failed+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
