@@ -333,8 +333,8 @@ func (w *world) judgeProof(r *run, p batch.Proof) {
 	w.violated("false proof: %s is verified, and no process of it began after the sending", node)
 }
 
-// unseen reports the one thing that no process can know: the connection of a frozen node was ended by something else than the
-// pings of its broker, and our own stood, or no process of the run was there (docs/runs.md, proof).
+// unseen reports the one thing that no process can know: the connection of a node that is frozen was ended by something else than
+// the pings of its broker, and our own stood, or no process of the run was there (docs/runs.md, proof).
 func (w *world) unseen(r *run, n *node) bool {
 	if n.severed.IsZero() || w.current != nil && !w.current.c.lost.Before(n.severed) {
 		return false

@@ -61,7 +61,7 @@ type node struct {
 	cutOut     []func() // and from it
 	outbox     []func() // what its own client has still to send
 	freezes    int
-	severed    time.Time // when its connection was ended from outside while it was frozen, or its network silent; zero: it was not
+	severed    time.Time // when its connection was ended from outside, since it was connected last; zero: it was not
 	downBy     string    // the request of ours that it is down because of; "": it is up, or went down by itself
 
 	starts   []start
@@ -220,9 +220,7 @@ func (n *node) leave(why string) {
 	if !n.subscribed {
 		return
 	}
-	if n.subscribed = false; n.frozen || n.cut {
-		n.severed = time.Now()
-	}
+	n.subscribed, n.severed = false, time.Now()
 	n.link++
 	n.logf("is disconnected: %s", why)
 	if n.up {
