@@ -159,7 +159,7 @@ func TestRoffShowsEachCharacterAsItself(t *testing.T) {
 
 func TestTheExitCodesOfPagesAreThoseOfTheTopic(t *testing.T) {
 	codes := exitCodes()
-	if len(codes) != 13 || codes[9] != [2]string{"9", "no connection, or one that was lost and did not return in time; credentials missing or expired, or not accepted"} || codes[12][0] != "143" {
+	if len(codes) != 14 || codes[9] != [2]string{"9", "no connection, or one that was lost and did not return in time; credentials missing or expired, or not accepted"} || codes[13][0] != "143" {
 		t.Errorf("codes: %q", codes)
 	}
 }
