@@ -231,7 +231,7 @@ func TestSavePlanRefusals(t *testing.T) {
 		{args: ping + "--save-plan x --plan-expires 1s", says: "a minute at least"},
 		{args: ping + "--save-plan x --reply-to y", says: "--save-plan excludes"},
 		{args: ping + "--save-plan x --no-journal", says: "--save-plan excludes"},
-		{args: ping + "--save-plan x --detach", says: "--save-plan excludes", hint: "`fleetctl apply` takes --detach"},
+		{args: ping + "--save-plan x --detach", says: "--save-plan excludes", hint: "`fleetctl apply FILE --detach`"},
 		{args: ping + "--save-plan=", says: "--save-plan has an empty value"},
 		{args: ping + "--save-plan " + filepath.Dir(t.TempDir()), says: "a plan replaces no file"},
 		{args: "apply", says: "0 arguments where 1 are needed: PLAN"},

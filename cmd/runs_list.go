@@ -81,7 +81,7 @@ func listRuns(ctx context.Context, a *app, o runsOptions) error {
 		return err
 	}
 	if total > len(lines) {
-		a.say("%d more: fleetctl runs list --all", total-len(lines))
+		a.say("%d more: add --all", total-len(lines))
 	}
 	return nil
 }

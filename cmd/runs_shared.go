@@ -71,11 +71,7 @@ func showShared(ctx context.Context, a *app, o runsOptions) error {
 		if err != nil {
 			return err
 		}
-		format := report.Text
-		if o.asJSON {
-			format = report.JSON
-		}
-		return report.WriteStored(a.io.out, r, report.StoredOptions{Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out), By: o.shown.by, Facts: o.shown.facts})
+		return showStored(a, o, r)
 	})
 }
 
@@ -97,9 +93,9 @@ func followShared(ctx context.Context, a *app, shared *run.SharedRun) error {
 	}
 	switch {
 	case s.Ended.IsZero():
-		a.say("its driver, %s, was last heard of %s ago; to continue the run here: fleetctl runs adopt %s", plain.Line(shared.Found.Head.Who()), shared.Found.Age.Round(time.Second), r.ID)
+		a.say("its driver, %s, was last heard of %s ago; to continue the run here: %s", plain.Line(shared.Found.Head.Who()), shared.Found.Age.Round(time.Second), r.Next().Command("adopt"))
 	case s.Open > 0:
-		a.say("%d nodes are left; to continue the run here: fleetctl runs adopt %s", s.Open, r.ID)
+		a.say("%d nodes are left; to continue the run here: %s", s.Open, r.Next().Command("adopt"))
 	}
 	return ended(storedCode(s))
 }
@@ -149,19 +145,23 @@ func ask(ctx context.Context, f *fleet.Fleet, store lease.Store, shared *run.Sha
 }
 
 // alive refuses what only a living driver can follow.
-func alive(shared *run.SharedRun) error {
+func alive(ctx context.Context, shared *run.SharedRun) error {
 	switch h := shared.Found.Head; {
 	case !h.Ended.IsZero():
 		return refuse("", "run %s has ended: nothing is sent any more", shared.ID())
 	case !shared.Alive():
-		return refuse("to continue it here: `fleetctl runs adopt "+shared.ID()+"`", "the driver of run %s, %s, was last heard of %s ago: nothing is sent", shared.ID(), plain.Line(h.Who()), shared.Found.Age.Round(time.Second))
+		r, err := shared.Next(ctx, nil)
+		if err != nil {
+			return err
+		}
+		return refuse("to continue it here: `"+r.Next().Command("adopt")+"`", "the driver of run %s, %s, was last heard of %s ago: nothing is sent", shared.ID(), plain.Line(h.Who()), shared.Found.Age.Round(time.Second))
 	}
 	return nil
 }
 
 func pauseShared(ctx context.Context, a *app, o runsOptions, pause bool) error {
 	return withShared(ctx, a, o.name, func(f *fleet.Fleet, store lease.Store, shared *run.SharedRun) error {
-		if err := alive(shared); err != nil {
+		if err := alive(ctx, shared); err != nil {
 			return err
 		}
 		if err := ask(ctx, f, store, shared, lease.Ask{Pause: pause}); err != nil {
@@ -177,10 +177,10 @@ func pauseShared(ctx context.Context, a *app, o runsOptions, pause bool) error {
 			case err != nil && (!r.Live || !errors.Is(err, batch.ErrNoPlan)):
 				return err
 			case err == nil && !r.Live:
-				return alive(shared)
+				return alive(ctx, shared)
 			case err == nil && r.Progress.Paused() == pause:
 				if pause {
-					a.say("run %[1]s is paused: nothing new is sent; to continue: fleetctl runs continue %[1]s --shared", r.ID)
+					a.say("run %s is paused: nothing new is sent; to continue: %s", r.ID, r.Next().Command("continue", "--shared"))
 				} else {
 					a.say("run %s continues", r.ID)
 				}
@@ -201,7 +201,7 @@ func stopShared(ctx context.Context, a *app, o runsOptions) error {
 			a.say("run %s has ended already", shared.ID())
 			return nil
 		}
-		if err := alive(shared); err != nil {
+		if err := alive(ctx, shared); err != nil {
 			return err
 		}
 		if err := ask(ctx, f, store, shared, lease.Ask{Stop: true}); err != nil {
@@ -269,7 +269,7 @@ func listShared(ctx context.Context, a *app, o runsOptions) error {
 		return err
 	}
 	if total > len(lines) {
-		a.say("%d more: fleetctl runs list --shared --all", total-len(lines))
+		a.say("%d more: add --all", total-len(lines))
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func watchRun(ctx context.Context, a *app, o runsOptions) error {
 func endWatch(a *app, r run.Stored, s batch.Summary) error {
 	_, err := fmt.Fprintln(a.io.out, render.Verdict(s))
 	if s.Open > 0 {
-		a.say("hint: %s", report.ToResume(r.ID, r.Meta.Secrets))
+		a.say("hint: to resume: %s", r.Next().Command("resume"))
 	}
 	return err
 }

@@ -18,19 +18,6 @@ func SecretHint(name string) string {
 	return fmt.Sprintf("%s on a command line shows in process lists and histories; %[1]s=@FILE, %[1]s=- or %[1]s=env:NAME keep it out", name)
 }
 
-// ToResume is the hint that names the command by which a run is resumed, with the secrets that have to be given again.
-func ToResume(id string, secrets []string) string {
-	return "to resume: fleetctl runs resume " + id + secretsAgain(secrets)
-}
-
-func secretsAgain(names []string) string {
-	var again strings.Builder
-	for _, name := range slices.Sorted(slices.Values(names)) {
-		again.WriteString(" " + name + "=@FILE")
-	}
-	return again.String()
-}
-
 // hopeless are parts of the reasons of nodes that a retry never sends to or cannot help, and what the hint says of them. The
 // request has had its effect there, or the host must be repaired first (docs/protocol.md, choria_provision).
 var hopeless = []struct{ part, hint string }{
@@ -59,33 +46,49 @@ func pastRetry(s batch.Summary) []int {
 	return counts
 }
 
-// printHint prints the run's id and the command to type next.
+// printHint prints the commands to type next.
 func (l *Live) printHint(r run.Result) {
 	if r.ID == "" {
 		return
 	}
-	again, failed := secretsAgain(r.Secrets), r.Summary.States.Failed()
+	left := r.Summary.States
+	failed := left.Failed()
 	for i, n := range pastRetry(r.Summary) {
 		if n > 0 {
 			failed -= n
 			l.say("hint: "+hopeless[i].hint, plain.Count(n, "node"))
 		}
 	}
-	switch s := r.Summary; {
-	case s.Open > 0:
-		l.say("hint: %s", ToResume(r.ID, r.Secrets))
-	case failed+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
-		var which strings.Builder
-		for _, state := range []struct {
-			nodes int
-			flag  string
-		}{{failed, " --failed"}, {s.States.Of(batch.NoReply), " --no-reply"}, {s.States.Of(batch.Absent), " --absent"}} {
-			if state.nodes > 0 {
-				which.WriteString(state.flag)
+	var flags, states []string
+	for _, kind := range []struct {
+		nodes  int
+		flag   string
+		states []batch.State
+	}{
+		{failed, "--failed", []batch.State{batch.Refused, batch.Unverified}},
+		{left.Of(batch.NoReply), "--no-reply", []batch.State{batch.NoReply}},
+		{left.Of(batch.Absent), "--absent", []batch.State{batch.Absent}},
+	} {
+		if kind.nodes == 0 {
+			continue
+		}
+		flags = append(flags, kind.flag)
+		for _, s := range kind.states {
+			if left.Of(s) > 0 {
+				states = append(states, s.String())
 			}
 		}
-		l.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, again)
-	case s.States.Of(batch.Unknown) > 0:
+	}
+	switch s := r.Summary; {
+	case s.Open > 0 && s.Stop.Kind == batch.StopRule && len(flags) > 0:
+		l.say("hint: to look at the nodes that stopped it: %s", r.Next.Command("show", "--state", strings.Join(states, ",")))
+		l.say("hint: to continue without them: %s", r.Next.Command("resume"))
+		l.say("hint: to try them again later: %s", r.Next.Command("retry", flags...))
+	case s.Open > 0:
+		l.say("hint: to resume: %s", r.Next.Command("resume"))
+	case len(flags) > 0:
+		l.say("hint: to try these nodes again: %s", r.Next.Command("retry", flags...))
+	case left.Of(batch.Unknown) > 0:
 		l.say("hint: fleetctl cannot find out what the unknown nodes did: check their hosts; to send to them again, start a new run that names them")
 	}
 }

@@ -100,15 +100,15 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 type application struct{ *call }
 
 // applied refuses a plan that has become a run.
-func applied(id string) error {
-	return refuse("see `fleetctl runs show "+id+"`; what is left of it: `fleetctl runs resume "+id+"`", "cannot apply the plan: it was applied already, as run %s", id)
+func applied(n Next) error {
+	return refuse("see `"+n.Command("show")+"`; what is left of it: `"+n.Command("resume")+"`", "cannot apply the plan: it was applied already, as run %s", n.Run)
 }
 
 // admit judges the plan itself: its time, its owner, its gates, its approvals, and that it was not applied.
 func (c application) admit() error {
 	f := c.req.plan
 	if _, err := c.Store.Find(f.Plan.ID); err == nil {
-		return applied(f.Plan.ID)
+		return applied(job(c).next(f.Plan.ID))
 	}
 	if err := f.Current(time.Now()); err != nil {
 		return err
