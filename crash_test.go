@@ -341,7 +341,7 @@ func TestAnInterruptSaysWhatIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest := c.rest()
-	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest, "replies still to come: 1") {
+	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest, "replies that are waited for: 1") {
 		t.Errorf("exit %d, said %q", code, rest)
 	}
 }

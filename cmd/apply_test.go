@@ -99,7 +99,7 @@ func TestAPlanIsSavedApprovedAndAppliedOnce(t *testing.T) {
 	if err := json.Unmarshal([]byte(applied.out), &doc); err != nil || !strings.Contains(string(mustRead(t, plan)), `"id": "`+doc.Run.ID+`"`) {
 		t.Errorf("the run is %q, %v", doc.Run.ID, err)
 	}
-	p.wants("apply again", p.as(carol, "apply "+plan+" --np"), exitGuard, "it was applied already, as run "+doc.Run.ID, "fleetctl runs resume "+doc.Run.ID)
+	p.wants("apply again", p.as(carol, "apply "+plan+" --np"), exitGuard, "it was applied already, as run "+doc.Run.ID, "fleetctl runs show "+doc.Run.ID)
 	for _, name := range p.names {
 		if n := p.lab.Received(name, "choria_provision", "restart"); n != 1 {
 			t.Errorf("%s was restarted %d times", name, n)

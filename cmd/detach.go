@@ -153,7 +153,9 @@ func conduct(ctx context.Context, p *detached.Process) (lastWord, error) {
 // tellDetached prints the id of the run, and what can be done with it.
 func (a *app) tellDetached(next run.Next, pid int, output string) error {
 	a.say("run %s is driven by process %d, which outlives this terminal; it prints to %s", next.Run, pid, output)
-	a.say("hint: to follow it: %s; for its exit code: %s; to end it: %s", next.Command("watch"), next.Command("wait"), next.Command("stop"))
+	a.say("hint: to follow it: %s", next.Command("watch"))
+	a.say("hint: to wait for its exit code: %s", next.Command("wait"))
+	a.say("hint: to end it: %s", next.Command("stop"))
 	_, err := fmt.Fprintln(a.io.out, next.Run)
 	return err
 }

@@ -123,9 +123,9 @@ func (v View) eta() string {
 	case left > v.Rest && shown(left):
 		return clock(left)
 	case shown(v.Rest):
-		return "over " + clock(v.Rest)
+		return ">" + clock(v.Rest)
 	case !v.Latest.IsZero() && shown(most):
-		return "within " + clock(most)
+		return "<" + clock(most)
 	}
 	return ""
 }

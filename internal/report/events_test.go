@@ -112,7 +112,7 @@ func TestPlansAreProposedOnStderrAndPlannedOnStdout(t *testing.T) {
 // An interruption says what is waited for, and progress leaves the terminal's line free.
 func TestAnInterruptionSaysWhatFlies(t *testing.T) {
 	_, errs := told(t, Options{Format: Senders}, func(s *story) { s.stop = true })
-	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies still to come: 2 (a second signal kills it at once)\n") {
+	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies that are waited for: 2 (a second signal ends the process at once)\n") {
 		t.Errorf("stderr is %q", errs)
 	}
 }

@@ -59,26 +59,7 @@ func (l *Live) printHint(r run.Result) {
 			l.say("hint: "+hopeless[i].hint, plain.Count(n, "node"))
 		}
 	}
-	var flags, states []string
-	for _, kind := range []struct {
-		nodes  int
-		flag   string
-		states []batch.State
-	}{
-		{failed, "--failed", []batch.State{batch.Refused, batch.Unverified}},
-		{left.Of(batch.NoReply), "--no-reply", []batch.State{batch.NoReply}},
-		{left.Of(batch.Absent), "--absent", []batch.State{batch.Absent}},
-	} {
-		if kind.nodes == 0 {
-			continue
-		}
-		flags = append(flags, kind.flag)
-		for _, s := range kind.states {
-			if left.Of(s) > 0 {
-				states = append(states, s.String())
-			}
-		}
-	}
+	flags, states := run.RetryFlags(left, failed)
 	switch s := r.Summary; {
 	case s.Open > 0 && s.Stop.Kind == batch.StopRule && len(flags) > 0:
 		l.say("hint: to look at the nodes that stopped it: %s", r.Next.Command("show", "--state", strings.Join(states, ",")))

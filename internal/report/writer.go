@@ -295,7 +295,7 @@ func (w *Writer) recorded(e run.Recorded) {
 		w.stream(e)
 	}
 	if flying := e.Progress.Counts().Of(batch.Sending); r.Kind == batch.KindStopped && r.Stop.Kind == batch.StopSignal && flying > 0 {
-		w.live.say("%s: nothing more is sent; replies still to come: %d (a second signal kills it at once)", r.Stop.Reason, flying)
+		w.live.say("%s: nothing more is sent; replies that are waited for: %d (a second signal ends the process at once)", r.Stop.Reason, flying)
 	}
 	if !r.Time.Before(w.links) || r.Kind != batch.KindLink { // else it was reported when it happened
 		w.live.tellRecord(r)

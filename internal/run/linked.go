@@ -37,7 +37,7 @@ func (c checkpoint) unlinked(ctx context.Context, p guardInput) error {
 			continue
 		}
 		next := other.Next()
-		hint := fmt.Sprintf("continue with that run: `%s`", next.Command("resume"))
+		hint := fmt.Sprintf("use that run: `%s`", other.further())
 		switch {
 		case linked.shared:
 			hint = fmt.Sprintf("see `%s`, and continue with that run", next.Command("show", "--shared"))

@@ -3,6 +3,8 @@ package run
 import (
 	"slices"
 	"strings"
+
+	"fleetctl/batch"
 )
 
 // Next makes the commands about a run that messages offer: typed as they are printed, they work. An input @FILE stands for
@@ -54,6 +56,44 @@ func (s Store) Next(id string, secrets []string) Next { return Next{id, secrets,
 
 // Next makes the commands about the run.
 func (s Stored) Next() Next { return Next{s.ID, s.Meta.Secrets, s.folder} }
+
+// RetryFlags are those of a retry over the nodes that did not succeed, and the states that these nodes are in; failed is how
+// many of the refused and unverified nodes a retry can help.
+func RetryFlags(c batch.Counts, failed int) (flags, states []string) {
+	for _, kind := range []struct {
+		nodes  int
+		flag   string
+		states []batch.State
+	}{
+		{failed, "--failed", []batch.State{batch.Refused, batch.Unverified}},
+		{c.Of(batch.NoReply), "--no-reply", []batch.State{batch.NoReply}},
+		{c.Of(batch.Absent), "--absent", []batch.State{batch.Absent}},
+	} {
+		if kind.nodes == 0 {
+			continue
+		}
+		flags = append(flags, kind.flag)
+		for _, s := range kind.states {
+			if c.Of(s) > 0 {
+				states = append(states, s.String())
+			}
+		}
+	}
+	return flags, states
+}
+
+// further is the command by which the run is continued.
+func (s Stored) further() string {
+	counts := s.Progress.Counts()
+	flags, _ := RetryFlags(counts, counts.Failed())
+	switch {
+	case s.Progress.Open() > 0:
+		return s.Next().Command("resume")
+	case len(flags) > 0:
+		return s.Next().Command("retry", flags...)
+	}
+	return s.Next().Command("show")
+}
 
 // next makes the commands about a run of this operator. They name all secrets, except a token that the environment gives.
 func (c job) next(id string) Next {
