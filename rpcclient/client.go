@@ -37,6 +37,16 @@ type Conn interface {
 	Reconnected() (at time.Time, down bool)
 }
 
+// Unhurried lets replies and events that come one by one wait unread for up to 50 ms, so that they are read together, until
+// end is called; they count as received when they are read. A connection without a method Unhurried of its own does not. End
+// may be called twice.
+func (c *Client) Unhurried() (end func()) {
+	if conn, ok := c.conn.(interface{ Unhurried() func() }); ok {
+		return conn.Unhurried()
+	}
+	return func() {}
+}
+
 // Identity is our identity on the network: it seals requests and opens replies.
 type Identity interface {
 	Version() choria.Version

@@ -76,6 +76,7 @@ type Options struct {
 type Conn struct {
 	nc    *nats.Conn
 	dials *dialer
+	hurry *hurry
 	log   *slog.Logger
 	// onLink is Options.OnLink.
 	onLink func(up, gone bool, at time.Time, err error)
@@ -102,9 +103,10 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	budget := cmp.Or(o.ConnectTimeout, DefaultConnectTimeout)
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
+	hurry := newHurry()
 	c := &Conn{
-		onLink: o.OnLink,
-		dials:  &dialer{ctx: ctx, failed: map[string]error{}}, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
+		onLink: o.OnLink, hurry: hurry,
+		dials: &dialer{ctx: ctx, failed: map[string]error{}, hurry: hurry}, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		subs: map[*nats.Subscription]struct{}{}, pendingMessages: pendingMessages, pendingBytes: pendingBytes,
 	}
 	opts, err := c.natsOptions(o, budget)
@@ -312,6 +314,7 @@ func (c *Conn) flush(ctx context.Context, about string) error {
 	if c.down.Load() {
 		return lostWhile("")
 	}
+	defer c.hurry.await()()
 	if err := c.nc.FlushWithContext(ctx); err != nil {
 		return c.asProblem(err, "")
 	}

@@ -9,6 +9,7 @@ func (c *Conn) CatchUp(ctx context.Context) error {
 	if c.down.Load() {
 		return lostWhile("")
 	}
+	defer c.hurry.await()()
 	if err := c.nc.FlushWithContext(ctx); err != nil {
 		return c.asProblem(err, "")
 	}

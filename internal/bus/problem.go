@@ -45,6 +45,7 @@ func (p *Problem) Unwrap() error { return p.Err }
 
 // dialer remembers why each address failed: nats.go reports a refused connection only as "no servers available".
 type dialer struct {
+	hurry  *hurry
 	mu     sync.Mutex // guards ctx and failed
 	ctx    context.Context
 	failed map[string]error
@@ -69,6 +70,7 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 		}
 	} else {
 		delete(d.failed, address)
+		conn = &restingConn{Conn: conn, hurry: d.hurry}
 	}
 	return conn, err
 }

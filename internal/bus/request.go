@@ -30,6 +30,7 @@ func (c *Conn) Request(ctx context.Context, subject string, header map[string]st
 	for key, value := range header {
 		m.Header.Set(key, value)
 	}
+	defer c.hurry.await()()
 	sub, err := c.nc.SubscribeSync(m.Reply)
 	if err != nil {
 		return Answer{}, c.asProblem(err, act)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"fleetctl/discovery"
@@ -124,7 +125,9 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 		return discovery.Result{}, err
 	}
 	f.o.expect(len(q.Known))
+	answered := f.askOfAbsence(ctx)
 	res, err := source.Discover(ctx, q)
+	answered()
 	if err == nil {
 		f.keepKnown(ctx, keep, q.Known, res)
 	}
@@ -132,6 +135,21 @@ func (f *Fleet) discover(ctx context.Context, t Targets, parsed filter.Filter, a
 		f.o.tell("warning: nodes were still answering when discovery ended after %v: more may be there; --discovery-timeout waits longer", max(res.Took.Round(100*time.Millisecond), q.Timeout))
 	}
 	return res, err
+}
+
+// askOfAbsence asks beside a broadcast. The function waits for the answer, for at most a quarter of a second after the
+// broker has taken the question. An error leaves the question open: the client is asked again.
+func (f *Fleet) askOfAbsence(ctx context.Context) (answered func()) {
+	if !f.absent {
+		return func() {}
+	}
+	client, err := f.Dial(ctx)
+	if err != nil {
+		return func() {} // the broadcast fails, too, and reports it
+	}
+	var asking sync.WaitGroup
+	asking.Go(func() { _, _ = client.ReportsAbsence(ctx, f.Collective) })
+	return asking.Wait
 }
 
 func (f *Fleet) choose(t Targets, parsed filter.Filter) (discovery.Choice, error) {

@@ -138,6 +138,7 @@ type Fleet struct {
 	handed atomic.Bool // a run reports what happens to the connection
 	lostAt time.Time   // zero: the connection is up; of link alone
 	tokens bool        // the client keeps the nodes' tokens
+	absent bool        // Find asks whether the broker reports absent nodes
 }
 
 // Open reads the configuration. No credential is opened and nothing is dialed. An empty collective is the main one.
@@ -233,6 +234,10 @@ func (f *Fleet) KeepTokens() {
 		f.client.KeepTokens()
 	}
 }
+
+// AskOfAbsence makes Find ask the broker, while the nodes answer its broadcast, whether it reports absent nodes. The client
+// keeps the answer, so that the plan does not wait for it.
+func (f *Fleet) AskOfAbsence() { f.absent = true }
 
 // late reports that the broker was away at first: its servers may be on their way back, as after a loss.
 func (f *Fleet) late(back time.Time) {

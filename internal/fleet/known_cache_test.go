@@ -1,7 +1,10 @@
 package fleet
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,3 +125,39 @@ func TestKnownNodesThatDecideNothing(t *testing.T) {
 		t.Error("a file without a node is taken")
 	}
 }
+
+// What the plan wants to know of the broker is asked while the nodes answer, not after it: here discovery would last for ten
+// minutes, and ends when the broker's answer is there.
+func TestAbsenceIsAskedBesideDiscovery(t *testing.T) {
+	_, p := practice(t)
+	answered := make(answers, 1)
+	p.Logger = slog.New(answered)
+	f := p.open(t, "")
+	f.AskOfAbsence()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("the broker has answered")
+	go func() {
+		<-answered
+		cancel(enough)
+	}()
+	if _, err := f.Find(ctx, Targets{Timeout: 10 * time.Minute}, filter.Filter{}, ""); !errors.Is(err, enough) {
+		t.Errorf("discovery ended by %v", err)
+	}
+}
+
+// answers is a log that reports the broker's answer about a node that is absent.
+type answers chan struct{}
+
+func (a answers) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(attr slog.Attr) bool {
+		if attr.Key == "node" && strings.HasPrefix(attr.Value.String(), "absent-") {
+			a <- struct{}{}
+		}
+		return true
+	})
+	return nil
+}
+
+func (a answers) Enabled(context.Context, slog.Level) bool { return true }
+func (a answers) WithAttrs([]slog.Attr) slog.Handler       { return a }
+func (a answers) WithGroup(string) slog.Handler            { return a }

@@ -17,6 +17,17 @@ func (l *loop) rests(taken int) {
 	}
 }
 
+// relax lets the connection, too, read late while many nodes are watched: their events and answers come one by one.
+func (l *loop) relax(nodes int) {
+	switch {
+	case nodes >= few && l.hurries == nil:
+		l.hurries = l.v.o.Client.Unhurried()
+	case nodes < few && l.hurries != nil:
+		l.hurries()
+		l.hurries = nil
+	}
+}
+
 func (l *loop) takeReplies() (n int) {
 	for ; n < cap(l.replies); n++ {
 		select {

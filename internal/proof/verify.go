@@ -34,7 +34,8 @@ type loop struct {
 	rest    moment              // nothing is asked before: answers are read between large polls
 	breath  moment              // answers and events are read again from then on
 	yield   func(batch.Proof) bool
-	stopped bool // the consumer has left
+	stopped bool   // the consumer has left
+	hurries func() // not nil while the connection may read late
 
 	inbox      *inbox
 	stopEvents func() // nil while there is no subscription
@@ -67,6 +68,7 @@ func (v *Verifier) Verify(ctx context.Context, targets <-chan []batch.Target) it
 func (l *loop) now() moment { return time.Since(l.base) }
 
 func (l *loop) close() {
+	l.relax(0)
 	if l.session != nil {
 		l.session.Close()
 	}
@@ -98,6 +100,7 @@ func (l *loop) run(targets <-chan []batch.Target) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for !l.stopped && (targets != nil || l.open > 0) {
+		l.relax(len(l.nodes))
 		wait := l.untilNext()
 		replies, wake := l.replies, l.inbox.wake
 		if rest := l.breath - l.now(); rest > 0 {

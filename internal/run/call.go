@@ -43,6 +43,8 @@ type Fleet interface {
 	Bucket(ctx context.Context, name string) (lease.Store, error)
 	// KeepTokens makes the client remember the nodes' tokens, from before the first question on.
 	KeepTokens()
+	// AskOfAbsence makes Find ask the broker, beside the nodes, whether it reports absent ones.
+	AskOfAbsence()
 }
 
 // Asker asks the operator.

@@ -297,6 +297,8 @@ func (w *world) KeepTokens() {
 	client.KeepTokens()
 }
 
+func (w *world) AskOfAbsence() {}
+
 func (w *world) Events() fleet.Events { return w.hears }
 
 // quiet are lifecycle events of which none comes.

@@ -73,6 +73,9 @@ func (c job) nodes(ctx context.Context, parsed filter.Filter) (Result, error) {
 	if err := c.Reporter.Report(Searching{Method: method, Piped: t.NodesFile == "-"}); err != nil {
 		return Result{}, err
 	}
+	if c.changes() {
+		c.fleet.AskOfAbsence()
+	}
 	found, err := c.fleet.Find(ctx, t, parsed, c.req.Agent)
 	if rerr := c.Reporter.Report(Found{Method: method, Nodes: len(found.Nodes), Took: found.Took, Err: err}); err != nil || rerr != nil {
 		return Result{}, errors.Join(err, rerr)
