@@ -100,10 +100,10 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 type application struct{ *call }
 
 // applied refuses a plan that has become a run.
-func (c job) applied(id string) error {
-	hint := "see `" + c.next(id).Command("show") + "`"
+func (c application) applied(id string) error {
+	hint := "see `" + job(c).next(id).Command("show") + "`"
 	if s, err := c.Store.Read(id); err == nil && !s.Live && s.Progress.Open() > 0 {
-		hint += "; what is left of it: `" + c.next(id).Command("resume") + "`"
+		hint += "; what is left of it: `" + job(c).next(id).Command("resume") + "`"
 	}
 	return refuse(hint, "cannot apply the plan: it was applied already, as run %s", id)
 }
@@ -112,7 +112,7 @@ func (c job) applied(id string) error {
 func (c application) admit() error {
 	f := c.req.plan
 	if _, err := c.Store.Find(f.Plan.ID); err == nil {
-		return job(c).applied(f.Plan.ID)
+		return c.applied(f.Plan.ID)
 	}
 	if err := f.Current(time.Now()); err != nil {
 		return err
