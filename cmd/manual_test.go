@@ -136,7 +136,7 @@ func TestThePageOfReqReadsWell(t *testing.T) {
 		t.Errorf("the head is %s", first)
 	}
 	text := shown(page)
-	for _, want := range []string{"SYNOPSIS fleetctl req", "-F, --wf FACT", "Stop rules and gates", "fleetctl(1) has the flags of every command", "130 ended by SIGINT 143 ended by SIGTERM FILES"} {
+	for _, want := range []string{"SYNOPSIS fleetctl req", "-F, --wf FACT", "Stop rules and gates", "fleetctl(1) has the flags of every command", "130 ended by SIGINT 141 ended by SIGPIPE, before a run began 143 ended by SIGTERM FILES"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q:\n%s", want, text)
 		}

@@ -171,7 +171,7 @@ func TestALiveRunIsWatchedAndStoppedWhereItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Its process has gone without an end: the node that was never sent to is open.
-	if got := runs(t, dir, "watch --np"); got.code == exitOK || !strings.Contains(got.err, "runs resume 20260102-030405-aaaaa token=@FILE\n") {
+	if got := runs(t, dir, "watch --np"); got.code == exitOK || !strings.Contains(got.err, "runs resume 20260102-030405-aaaaa --state-dir "+dir+" token=@FILE\n") {
 		t.Errorf("%+v", got)
 	}
 }
