@@ -86,6 +86,7 @@ func jenkinsJobs(t *testing.T, text string) pipeline {
 // TestCIPages runs the script and the pipelines of docs/ci.md against a lab: on a good day, and with a job that is canceled and
 // resumed in another workspace.
 func TestCIPages(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	const page = "docs/ci.md"
 	texts, pages, jenkins := blocks(t, page, "sh"), blocks(t, page, "yaml"), blocks(t, page, "groovy")

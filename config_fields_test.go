@@ -65,6 +65,7 @@ func fieldsRead(p *program, files []*ast.File) []string {
 
 // TestEveryFieldOfTheConfigurationIsRead: a key that is parsed and never looked at protects nothing.
 func TestEveryFieldOfTheConfigurationIsRead(t *testing.T) {
+	notRaced(t)
 	p, err := loadProgram()
 	if err != nil {
 		t.Fatal(err)

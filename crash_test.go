@@ -186,6 +186,7 @@ func count(s run.Stored, state batch.State) int { return s.Progress.Counts().Of(
 // TestKilledRunsAreResumedWithoutSendingTwice kills twenty runs at random moments, each over nodes of its own, in batches
 // or in a window, and resumes them: no node gets two requests, and no node is missing.
 func TestKilledRunsAreResumedWithoutSendingTwice(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	const runs, each = 20, 6
 	f := newFleet(t, lab.Options{Nodes: runs * each, Protocol: 2})

@@ -17,6 +17,7 @@ import (
 
 // TestGateRecipes runs the gates of docs/gates.md between the batches of a run in a lab with 4 load balancers.
 func TestGateRecipes(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	text, err := os.ReadFile("docs/gates.md")
 	if err != nil {

@@ -216,6 +216,7 @@ func plainPage(path string) bool {
 }
 
 func TestPagesKeepTheLanguage(t *testing.T) {
+	notRaced(t)
 	pages := 0
 	for _, path := range trackedFiles(t) {
 		markdown := strings.HasSuffix(path, ".md")

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -74,6 +75,9 @@ func (l releaseList) holds(t *testing.T, format, assets string) map[string]strin
 		if p.Packager != "" && p.Packager != format {
 			continue
 		}
+		if p.Type == "dir" {
+			continue
+		}
 		if p.Type == "symlink" {
 			held[p.Dst] = p.Src
 			continue
@@ -106,6 +110,7 @@ func (l releaseList) holds(t *testing.T, format, assets string) map[string]strin
 // A package holds each file that is generated, each page of the documentation, and what its system expects. release-check
 // compares packages that were built with the same files.
 func TestPackagesHoldWhatTheirListSays(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	list, assets := readReleaseList(t), writtenAssets(t)
 	if got := list.Nfpms[0].Formats; !slices.Equal(got, []string{"deb", "rpm", "apk"}) {
@@ -140,6 +145,24 @@ func TestPackagesHoldWhatTheirListSays(t *testing.T) {
 		}
 		for file, from := range held {
 			t.Errorf("the %s holds %s, from %s: why?", format, file, from)
+		}
+	}
+}
+
+// rpm removes a folder with its package only where the package has it.
+func TestTheRPMHasItsOwnFolders(t *testing.T) {
+	t.Parallel()
+	list, own := readReleaseList(t), map[string]bool{}
+	for _, p := range list.Nfpms[0].Contents {
+		if p.Type == "dir" && p.Packager == "rpm" {
+			own[p.Dst] = true
+		}
+	}
+	for file := range list.holds(t, "rpm", writtenAssets(t)) {
+		for dir := path.Dir(file); strings.Contains(dir, "/fleetctl"); dir = path.Dir(dir) {
+			if !own[dir] {
+				t.Errorf("the rpm has %s and not the folder %s", file, dir)
+			}
 		}
 	}
 }

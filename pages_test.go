@@ -33,6 +33,7 @@ type source struct {
 
 func readSource(t *testing.T) source {
 	t.Helper()
+	notRaced(t)
 	s := source{map[string]bool{}, map[string]bool{}}
 	fset := token.NewFileSet()
 	for _, file := range trackedFiles(t) {

@@ -26,6 +26,7 @@ import (
 // TestPlanScripts runs testdata/plans/*.txtar with both protocols: a pipeline in which several callers of one fleet share a
 // plan. `as NAME` makes what follows the doing of a caller. A STRANGER is of another organization.
 func TestPlanScripts(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	for _, protocol := range []int{1, 2} {
 		t.Run(strconv.Itoa(protocol), func(t *testing.T) {

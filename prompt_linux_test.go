@@ -289,3 +289,39 @@ func (f *fleet) settle(before []lab.NodeInfo) {
 		f.t.Fatal(err)
 	}
 }
+
+// TestCtrlZLeavesTheTerminalAsItWas stops a run that reads single keys, as a terminal does, and continues it, as a shell does.
+func TestCtrlZLeavesTheTerminalAsItWas(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
+	term := newTerminal(t)
+	mode := func() (m syscall.Termios) {
+		term.ioctl(syscall.TCGETS, unsafe.Pointer(&m))
+		return m
+	}
+	before := mode()
+	stop := func() {
+		if mode() == before {
+			t.Error("the terminal's mode is that from before the run: no keys are read")
+		}
+		pid := f.show().Owner.PID
+		if _, err := io.WriteString(term.master, "\x1a"); err != nil {
+			t.Fatal(err)
+		}
+		var status syscall.WaitStatus
+		if _, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+			t.Fatalf("Ctrl-Z does not stop the process: %v, %v", status, err)
+		}
+		if now := mode(); now != before {
+			t.Errorf("stopped, the terminal has the mode %+v, want %+v", now, before)
+		}
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	steps := []step{{await: "run 2", keys: " "}, {await: "paused by operator", do: stop, keys: " "}, {await: "continued by operator", keys: "\x03"}}
+	r := f.walk(term, steps, append([]string{"req", "rpcutil", "ping", "--journal", "--batch", "1", "--batch-sleep", "5"}, f.all()...)...)
+	if r.code != 130 {
+		t.Errorf("exit code %d, want 130: %s", r.code, r.stderr)
+	}
+}

@@ -66,7 +66,7 @@ var table = []row{
 	{pkg: "internal/render", ours: []string{"batch", "discovery", "internal/plain", "inventory", "rpcclient"}, third: []string{"github.com/schollz/progressbar/v3", "github.com/jedib0t/go-pretty/v6", "github.com/tidwall/pretty"}},
 	{pkg: "internal/lab", ours: []string{"internal/choria", "internal/ddl", "internal/filter", "internal/security"}, third: []string{"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"}},
 	{pkg: "internal/interop", tests: true},
-	{pkg: "internal/world", ours: []string{"batch", "internal/choria", "internal/journal", "internal/proof", "internal/secret", "internal/security", "internal/sender", "rpcclient"}, tests: true},
+	{pkg: "internal/world", ours: []string{"batch", "discovery", "internal/choria", "internal/ddl", "internal/filter", "internal/fleet", "internal/journal", "internal/lease", "internal/proof", "internal/run", "internal/secret", "internal/security", "internal/sender", "rpcclient"}, tests: true},
 }
 
 // testDoors are the third-party modules that tests of any package may use besides those of their own row.
@@ -131,6 +131,7 @@ func (l listed) files(tests bool) []string {
 
 func listPackages(t *testing.T) []listed {
 	t.Helper()
+	notRaced(t)
 	list, err := packages()
 	if err != nil {
 		t.Fatal(err)

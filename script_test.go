@@ -17,7 +17,7 @@ import (
 
 // TestMain lets scripts run the real program: the test binary is fleetctl when it is called so.
 func TestMain(m *testing.M) {
-	programs := map[string]func(){"fleetctl-parse": parseOnly}
+	programs := map[string]func(){"fleetctl-parse": parseOnly, "fleetctl-race": race}
 	for _, name := range programNames {
 		programs[name] = func() {
 			beforeMain()
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	if programs[filepath.Base(os.Args[0])] == nil {
 		waitSideBySide()
 	}
-	testscript.Main(m, programs)
+	testscript.Main(racing{m}, programs)
 }
 
 // beforeMain runs in the process of the program, before its Main: the soak takes its samples there.
@@ -72,6 +72,7 @@ func scripts(dir string) testscript.Params {
 			e.Setenv("USER", "operator")
 			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
+			e.Setenv(raceVariable, os.Getenv(raceVariable))
 			return nil
 		},
 	}

@@ -41,6 +41,7 @@ echo "words are kept"
 
 // The scripts of completion do what they should where they are used. A machine without a shell skips it.
 func TestShellsComplete(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	f := newFleet(t, lab.Options{Nodes: 1, Protocol: 2})
 	node := f.lab.Nodes()[0].Identity

@@ -38,6 +38,7 @@ const ownInitBytes = 15_000
 
 // TestStart builds the program with and without the lab, as `go run .` builds it.
 func TestStart(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	dir := t.TempDir()
 	for _, v := range variants {

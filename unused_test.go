@@ -339,6 +339,7 @@ func parseTests(t *testing.T) map[string][]*ast.File {
 
 // TestEveryExportedNameIsUsed: a name that no other package uses is not exported, and code that only tests use is a test.
 func TestEveryExportedNameIsUsed(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	p, err := loadProgram()
 	if err != nil {
@@ -430,6 +431,7 @@ type Unmentioned struct{} // found
 
 // TestUnusedNamesAreFound shows the check a module in which it must find the names that a comment marks, and no other.
 func TestUnusedNamesAreFound(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	dir := t.TempDir()
 	tests := map[string][]*ast.File{}

@@ -15,6 +15,7 @@ import (
 // TestUpgradePage runs the commands of docs/upgrade.md against the labs that the page names: a campaign in which one rack fails, and
 // whose second half is interrupted; then updates of nodes in provisioning mode.
 func TestUpgradePage(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	const page = "docs/upgrade.md"
 	texts := blocks(t, page, "sh")

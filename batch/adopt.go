@@ -42,10 +42,10 @@ func (p Progress) Adopted() []AdoptedBy { return p.l.adopted }
 // adoptedMargin takes the place of youngMargin where the age of the run is measured by another clock than its records.
 const adoptedMargin = 5 * time.Second
 
-// runAge is how old a process must be to have begun before the run did.
-func (m *machine) runAge(at time.Time) time.Duration {
+// runAge is how old a process must be to have begun before the run did, and how young to have begun after it for certain.
+func (m *machine) runAge(at time.Time) (older, younger time.Duration) {
 	if m.age > 0 {
-		return m.age + Longest(m.agedAt, at) + adoptedMargin
+		return m.age + Longest(m.agedAt, at) + adoptedMargin, m.age + Shortest(m.agedAt, at) - adoptedMargin
 	}
-	return Longest(m.l.started, at) + youngMargin
+	return Longest(m.l.started, at) + youngMargin, Shortest(m.l.started, at) - youngMargin
 }

@@ -28,6 +28,8 @@ type sending struct {
 	at      int64 // of the intent
 	left    int64 // when it was flushed, where that was long after the intent
 	request string
+	// uncertain: the connection was lost meanwhile, so that it may not have left.
+	uncertain bool
 }
 
 // reach is whether an attempt reached its node, as far as that is known.
@@ -93,6 +95,16 @@ func (l *ledger) ruling(at int32) int32 {
 func (l *ledger) reached(at int32) bool {
 	i := l.ruling(at)
 	return i > 0 && l.attempts[i-1].reach.mayAct()
+}
+
+// perhapsSent reports whether the request that a silent node is judged by may not have left.
+func (l *ledger) perhapsSent(at int32) bool {
+	i := l.ruling(at)
+	if i == 0 {
+		return false
+	}
+	a := &l.attempts[i-1]
+	return a.reach == fateOpen && a.send >= 0 && l.sends[a.send].uncertain
 }
 
 // ofBatch is the node's latest attempt with a batch of this run, 0 for none.
@@ -214,6 +226,8 @@ const quickSend = 10 * time.Second
 func (l *ledger) applySent(r *Record) {
 	for i := len(l.sends) - 1; i >= 0; i-- {
 		if s := &l.sends[i]; int(s.batch) == r.Batch {
+			s.uncertain = r.Uncertain
+			l.doubted = l.doubted || r.Uncertain
 			if r.Time.Sub(timeOf(s.at)) > quickSend {
 				s.left = unixNano(r.Time)
 			}
@@ -264,13 +278,28 @@ func (l *ledger) target(at int32) Target {
 	}
 	a := &l.attempts[i-1]
 	if a.send < 0 {
-		return l.begin.Plan.Doubts[-a.send-1]
+		t = l.begin.Plan.Doubts[-a.send-1]
+		t.Lost = l.lostSince(t.Sent, t.Lost)
+		return t
 	}
 	s := &l.sends[a.send]
 	t.Batch, t.Baseline, t.Sent, t.Left = int(s.batch), a.baseline, timeOf(s.at), timeOf(s.left)
 	t.Replied, t.Stamp, t.Delay = timeOf(a.replied), timeOf(a.stamp), a.delay
+	t.Lost = l.lostSince(t.Sent, time.Time{})
 	return t
 }
+
+// lostSince is when the connection was lost last, if that was after a node's baseline may have been asked; else what earlier
+// runs knew of it.
+func (l *ledger) lostSince(sent, earlier time.Time) time.Time {
+	if lost := timeOf(l.lost); lost.After(sent.Add(-baselineAge)) {
+		return lost
+	}
+	return earlier
+}
+
+// baselineAge is how much older than its request a baseline is at most.
+const baselineAge = time.Minute
 
 func (l *ledger) result(at int32) Result {
 	r := &l.rows[at]

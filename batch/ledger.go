@@ -76,13 +76,15 @@ type ledger struct {
 	pauses         pauseSet
 	held           time.Time    // until then no batch begins; zero: nothing is held back
 	asking         bool         // the gates are being asked
+	doubted        bool         // some of sends are uncertain
 	gates          []GateResult // of all lives
 	adopted        []AdoptedBy
 	started, ended time.Time
 	resumes, late  int
-	replaced       int // absent canaries that another node took the place of
-	leftOut        int // nodes that are not-sent for a reason of their own, since the last start or resume
-	ignored        int // not recorded one by one; restored from the run-end record
+	replaced       int   // absent canaries that another node took the place of
+	lost           int64 // when the connection was lost last, in any life; 0: never
+	leftOut        int   // nodes that are not-sent for a reason of their own, since the last start or resume
+	ignored        int   // not recorded one by one; restored from the run-end record
 	reasons        map[string]string
 	undo           []undoEntry // changes since the last commit
 	// touched, when not nil, collects the nodes whose state changed.
@@ -220,6 +222,14 @@ func (l *ledger) moveAll(batch int, from, to State) {
 func (l *ledger) settle() {
 	l.moveAll(0, Sending, Unknown)
 	l.moveAll(0, Planned, NotSent)
+	if !l.doubted {
+		return
+	}
+	for at := range l.rows {
+		if l.rows[at].state == NoReply && l.perhapsSent(int32(at)) {
+			l.move(int32(at), Unknown)
+		}
+	}
 }
 
 // apply changes the state as a record says. An error means that the record
@@ -279,7 +289,11 @@ func (l *ledger) apply(r *Record) error {
 		l.applySent(r)
 	case KindHours:
 		l.held = r.Until
-	case KindLink, KindSlots, KindNote:
+	case KindLink:
+		if !r.Up {
+			l.lost = max(l.lost, unixNano(r.Time))
+		}
+	case KindSlots, KindNote:
 	case KindGate:
 		return l.applyGate(r)
 	case KindWithdrawn:

@@ -58,7 +58,7 @@ func (l *ledger) applyRequeued(r *Record) error {
 	canary := !pool
 	for _, name := range r.Nodes {
 		at, ok := l.index[name]
-		if !ok || l.rows[at].state != Unknown && l.rows[at].state != Absent || l.rows[at].barred || l.reached(at) {
+		if !ok || !l.rows[at].requeues() || l.rows[at].barred || l.reached(at) {
 			return fmt.Errorf("requeued node %q is not one that nothing reached", name)
 		}
 		canary = canary && l.isCanary(at)
@@ -72,8 +72,12 @@ func (l *ledger) applyRequeued(r *Record) error {
 	return l.transfer(r.Nodes, r.Batch)
 }
 
+// requeues reports whether a node in this state can be one that nothing reached. A planned one was withdrawn.
+func (r *row) requeues() bool { return r.state == Unknown || r.state == Absent || r.state == Planned }
+
 // addBatch adds a batch; its nodes are still where they were.
 func (l *ledger) addBatch(b Batch) {
+	b.Nodes, b.Reason = nil, l.intern(b.Reason) // its rows are its nodes
 	l.batches = append(l.batches, batchRow{Batch: b})
 	if b.Canary {
 		l.canaries = append(l.canaries, b.Number)
@@ -121,6 +125,9 @@ func (l *ledger) applyReplaced(r *Record) error {
 // transfer moves nodes to another batch, or (0) to the pool.
 func (l *ledger) transfer(names []string, batch int) error {
 	left := map[int32]bool{} // the batches that they leave
+	if batch > 0 {
+		l.batches[batch-1].rows = slices.Grow(l.batches[batch-1].rows, len(names))
+	}
 	for _, name := range names {
 		at := l.index[name]
 		r := &l.rows[at]

@@ -101,11 +101,13 @@ func (m *machine) admitDecided(at time.Time, question int) {
 
 // sendAgain plans a batch anew that was not sent because of a reason that passes. It reports false where some of it may
 // have left.
-func (m *machine) sendAgain(f *flight, not *NotSentError) bool {
+func (m *machine) sendAgain(at time.Time, f *flight, not *NotSentError) bool {
 	if !not.Again || not.Uncertain || not.Nodes != nil || m.halt != haltNone {
 		return false
 	}
 	m.leave(f)
+	m.wake = at.Add(askAgain)
+	m.emit(timerCmd{timerSleep, f.batch, m.wake})
 	m.queue = append([]int{f.batch}, m.queue...)
 	return true
 }

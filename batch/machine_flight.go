@@ -133,27 +133,39 @@ func (m *machine) sent(e sentEvent) {
 	}
 	if e.Err == nil {
 		m.record(Record{Kind: KindSent, Time: e.At, Batch: e.Batch})
-	} else {
-		why := e.Err
-		if not, ok := errors.AsType[*NotSentError](e.Err); ok {
-			m.withdraw(e, not)
-			if m.sendAgain(f, not) {
-				return
-			}
-			f.uncertain = not.Uncertain
-			why = not.Err
-		} else {
-			f.uncertain = true
-		}
-		if m.halt == haltNone {
-			m.stop(e.At, haltFirm, Stop{Kind: StopLost, Batch: e.Batch, Reason: m.cannotSend(e.Batch, why)})
-		}
+	} else if m.notSent(e, f) {
+		return
 	}
 	f.stage, f.sent = stageCollecting, e.At
 	m.emit(timerCmd{timerReplies, f.batch, e.At.Add(m.l.begin.Pace.ReplyTimeout)})
 	if m.l.begin.Pace.Watch {
 		m.watch(m.l.batches[f.batch-1].rows, Sending)
 	}
+}
+
+// notSent notes that a batch did not leave, or not for certain. It reports true when the flight is over. A lost connection
+// does not end the run: nodes without a copy of the request are planned anew, and the others, which may have one, are
+// silent until a reply or a proof shows more, and unknown at the end. This process does not send to them again.
+func (m *machine) notSent(e sentEvent, f *flight) bool {
+	why := e.Err
+	f.uncertain = true
+	if not, ok := errors.AsType[*NotSentError](e.Err); ok {
+		back := m.withdraw(e, not)
+		if m.sendAgain(e.At, f, not) {
+			return true
+		}
+		f.uncertain, why = not.Uncertain, not.Err
+		if not.Again && not.Uncertain && m.halt == haltNone {
+			f.uncertain = false
+			m.record(Record{Kind: KindSent, Time: e.At, Batch: e.Batch, Uncertain: true, Reason: fmt.Sprintf("the connection was lost while batch %d was sent", e.Batch)})
+			m.planAnew(e.At, back, "not sent, because the connection was lost")
+			return false
+		}
+	}
+	if m.halt == haltNone {
+		m.stop(e.At, haltFirm, Stop{Kind: StopLost, Batch: e.Batch, Reason: m.cannotSend(e.Batch, why)})
+	}
+	return false
 }
 
 // cannotSend is the reason of a stop, in the operator's words.
@@ -164,9 +176,9 @@ func (m *machine) cannotSend(batch int, why error) string {
 	return fmt.Sprintf("cannot send batch %d: %v", batch, why)
 }
 
-// withdraw plans again the nodes that certainly got nothing. One that replied
+// withdraw plans again the nodes that certainly got nothing, and returns them. One that replied
 // anyway did get it.
-func (m *machine) withdraw(e sentEvent, not *NotSentError) {
+func (m *machine) withdraw(e sentEvent, not *NotSentError) []string {
 	names := not.Nodes
 	if names == nil {
 		for _, at := range m.l.batches[e.Batch-1].rows {
@@ -182,4 +194,5 @@ func (m *machine) withdraw(e sentEvent, not *NotSentError) {
 	if len(back) > 0 {
 		m.record(Record{Kind: KindWithdrawn, Time: e.At, Batch: e.Batch, Nodes: back, Reason: not.Error()})
 	}
+	return back
 }

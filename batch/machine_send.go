@@ -307,12 +307,14 @@ func (m *machine) bar(at time.Time, f *flight) {
 	if m.l.resumes == 0 {
 		return
 	}
-	age := m.runAge(at)
-	var young, silent []string
+	age, certain := m.runAge(at)
+	var young, maybe, silent []string
 	for _, name := range m.aboard(f) {
 		switch b := f.prep.said[name]; {
-		case b.Age > 0 && b.Age < age:
+		case b.Age > 0 && b.Age < certain:
 			young = append(young, name)
+		case b.Age > 0 && b.Age < age:
+			maybe = append(maybe, name)
 		case b.Age <= 0 && m.l.begin.Lagging:
 			silent = append(silent, name)
 		}
@@ -322,6 +324,7 @@ func (m *machine) bar(at time.Time, f *flight) {
 		reason string
 	}{
 		{young, "restarted since the run began"},
+		{maybe, "may have restarted since the run began: it started at about the same time"},
 		{silent, "the record may lack a request to it, and it does not report how long it has run"},
 	} {
 		for group := range slices.Chunk(barred.nodes, groupSize) {

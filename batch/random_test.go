@@ -74,7 +74,8 @@ func (d *driver) random(rng *rand.Rand, pick func(...string) string) {
 		d.event("baseline", said)
 	case 6, 7:
 		batch = fmt.Sprint(d.m.last)
-		d.event("sent", [][]string{{batch}, {batch}, {batch}, {batch, "error"}, {batch, "unsent=" + node}, {batch, "unsent=" + node, "uncertain"}}[rng.IntN(6)])
+		d.event("sent", [][]string{{batch}, {batch}, {batch}, {batch, "error"}, {batch, "unsent=" + node}, {batch, "unsent=" + node, "uncertain"},
+			{batch, "unsent=" + node, "uncertain", "again"}, {batch, "unsent=", "uncertain", "again"}, {batch, "unsent=", "again"}}[rng.IntN(9)])
 	case 8, 9:
 		d.event("proof", []string{node, pick("acted", "acted", "unproved", "unasked")})
 	case 10:

@@ -42,7 +42,7 @@ const (
 	KindSkipped   Kind = "skipped"   // planned nodes that are left out on purpose: not-sent, also after a resume
 	KindBaseline  Kind = "baseline"  // how nodes were just before their batch
 	KindIntent    Kind = "intent"    // the batch may leave from now on; nodes of the pool become one with it
-	KindSent      Kind = "sent"      // the batch left, flushed
+	KindSent      Kind = "sent"      // the batch left, flushed unless it is uncertain
 	KindWithdrawn Kind = "withdrawn" // these nodes of the batch were not sent to after all
 	KindOutcomes  Kind = "outcomes"  // replies
 	KindReplies   Kind = "replies"   // the replies of the batch are in: a node that is still sending is silent
@@ -73,7 +73,7 @@ type Record struct {
 	Proofs    []Proof           `json:"proofs,omitempty"` // probed, proofs
 	Reason    string            `json:"reason,omitempty"`
 	Stop      *Stop             `json:"stop,omitempty"`
-	Uncertain bool              `json:"uncertain,omitempty"` // replies: silent nodes may not have been sent to, so they stay sending
+	Uncertain bool              `json:"uncertain,omitempty"` // sent: the connection was lost meanwhile; replies: silent nodes may not have been sent to, so they stay sending
 	Up        bool              `json:"up,omitempty"`        // link: it is back
 	Away      time.Duration     `json:"away,omitempty"`      // link: how long it was away
 	Until     time.Time         `json:"until,omitzero"`      // hours

@@ -159,8 +159,8 @@ type execution struct {
 	reply      outcomeEvent  // the one that the machine looks at
 	timers     []timerCmd
 	timer      *time.Timer
-	unask      context.CancelFunc // the gates that are being asked
-	admissions map[int]context.CancelFunc
+	unask      context.CancelFunc         // the gates that are being asked
+	admissions map[int]context.CancelFunc // of questions that are not answered
 	ended      bool
 	failed     error // of the journal
 	abandoned  error

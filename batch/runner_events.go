@@ -149,6 +149,9 @@ func (x *execution) takeEvents() {
 }
 
 func (x *execution) step(e event) {
+	if a, ok := e.(admitEvent); ok && a.Waiting == "" {
+		delete(x.admissions, a.Question) // it is answered
+	}
 	if !x.ended {
 		x.do(x.m.step(e))
 	}

@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"fmt"
+	"iter"
 	"runtime"
 	"testing"
 	"time"
@@ -97,3 +98,75 @@ func (f *instant) Act(_ context.Context, batch int, nodes []string) error {
 	}
 	return nil
 }
+
+// TestAFinalNodeOfAWindowIsSmall: what a rolling run keeps of a node after its end, beside what the plan took: its baseline
+// and its reason, which are texts of their own, and its share of a batch. The rest is given back.
+func TestAFinalNodeOfAWindowIsSmall(t *testing.T) {
+	const total, window = 20_000, 400
+	names := make([]Node, total)
+	for i := range names {
+		names[i].Identity = fmt.Sprintf("node%06d.example.net", i)
+	}
+	plan, err := NewPlan(names, Policy{Rolling: true, Sizes: Sizes{Number(window)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Begin(Header{Run: "r"}, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &prompt{instant{make(chan Outcome, 4096)}}
+	w := &scales{at: []int{total / 10, total * 9 / 10}}
+	r := Runner{Actor: f, Outcomes: f.out, Verifier: f, Admitter: f, Observer: w, Journal: &nowhere{}, Pace: Pace{ReplyTimeout: time.Minute, SilentHold: time.Minute}}
+	s, err := r.Run(t.Context(), p)
+	if err != nil || s.Verdict != Done || s.States.Of(Verified) != total || len(w.heap) != 2 {
+		t.Fatalf("%v, %s: %s, %d measurements", err, s.Verdict, counts(s.States), len(w.heap))
+	}
+	each := float64(w.heap[1]-w.heap[0]) / float64(w.at[1]-w.at[0])
+	t.Logf("%.0f bytes a node, in batches of %d", each, total/len(s.Batches))
+	if each > 120 {
+		t.Errorf("%.0f bytes a node, want 120 at most", each)
+	}
+	runtime.KeepAlive(names)
+}
+
+// scales measure the heap when so many nodes are proved.
+type scales struct {
+	at     []int
+	heap   []int64
+	proved int
+}
+
+func (s *scales) Observe(r Record) {
+	if s.proved += len(r.Proofs); len(s.heap) < len(s.at) && s.proved >= s.at[len(s.heap)] {
+		s.heap = append(s.heap, heapInUse())
+	}
+}
+
+// prompt nodes report a baseline of their own, and are proved when they have replied.
+type prompt struct{ instant }
+
+func (prompt) Request(batch int) string { return fmt.Sprintf("%032d", batch) }
+
+func (prompt) Baseline(_ context.Context, nodes []string) (map[string]Baseline, error) {
+	said := make(map[string]Baseline, len(nodes))
+	for _, n := range nodes {
+		said[n] = Baseline{Text: fmt.Sprintf("1764169%s 1764169000000 1764169000000 123", n[4:10])}
+	}
+	return said, nil
+}
+
+func (prompt) Verify(_ context.Context, targets <-chan []Target) iter.Seq[Proof] {
+	return func(yield func(Proof) bool) {
+		for group := range targets {
+			for _, t := range group {
+				if !t.Replied.IsZero() && !yield(Proof{Node: t.Node, Found: Acted, Reason: fmt.Sprintf("started 11:12:%s, was 10:11:12", t.Node[4:10])}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (prompt) Admit(context.Context, []string, func(string)) error { return nil }
+func (prompt) Dismiss([]string)                                    {}

@@ -18,7 +18,8 @@ type Actor interface {
 	// A NotSentError is a promise: the nodes it names received nothing and never
 	// will, and all others of the batch were flushed, unless it is Uncertain.
 	// After any other error it is not known what left: the run stops, silent
-	// nodes end as unknown. The text of an error is shown to the operator.
+	// nodes end as unknown. It stops after a NotSentError, too, unless the reason
+	// passes (Again). The text of an error is shown to the operator.
 	Act(ctx context.Context, batch int, nodes []string) error
 }
 
@@ -45,8 +46,9 @@ type NotSentError struct {
 	// Uncertain: it is not known whether the other nodes were sent to.
 	Uncertain bool
 
-	// Again: the reason passes. With no Nodes named, the batch is planned anew, and the Admitter is asked again; else the
-	// run stops.
+	// Again: the reason passes, and the run continues. With no Nodes named, the batch is planned anew, and the Admitter is
+	// asked again. With Uncertain, the connection was lost meanwhile: Nodes, which may be empty but not nil, are planned
+	// anew, and the others count as sent to.
 	Again bool
 }
 
@@ -82,6 +84,9 @@ type Target struct {
 	Replied  time.Time     `json:"at,omitzero"`    // when its reply came in, our clock; zero: silent
 	Stamp    time.Time     `json:"s,omitzero"`     // the reply's own timestamp, the node's clock
 	Delay    time.Duration `json:"d,omitempty"`    // announced wait before it acts
+	// Lost is when the connection was lost last, by this process or an earlier one, since just before the request was sent;
+	// zero: it is not known that it was.
+	Lost time.Time `json:"lost,omitzero"`
 }
 
 // LeftBy returns when the request had left at the latest: it left between Sent and then. Zero: not known.

@@ -131,7 +131,13 @@ func (d *driver) event(name string, args []string) {
 		if len(args) > 1 {
 			e.Err = why
 			if names, ok := strings.CutPrefix(args[1], "unsent="); ok {
-				e.Err = &NotSentError{Nodes: strings.Split(names, ","), Err: why, Uncertain: slices.Contains(args, "uncertain")}
+				not := &NotSentError{Nodes: []string{}, Err: why, Uncertain: slices.Contains(args, "uncertain"), Again: slices.Contains(args, "again")}
+				if names != "" {
+					not.Nodes = strings.Split(names, ",")
+				} else if !not.Uncertain {
+					not.Nodes = nil // none was sent to
+				}
+				e.Err = not
 			}
 		}
 		d.step(e)

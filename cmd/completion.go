@@ -26,8 +26,9 @@ func newCompletion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion " + strings.Join(names, "|"),
 		Short: "Write the completion script of a shell",
-		Long: `Writes a script that completes commands, flags, agents, actions, inputs and runs. Completion never uses the network:
-the agents come from the built-in documents, from libdir and from the registry's cache.
+		Long: `Writes a script that completes commands, flags, agents, actions, inputs and runs. Completion uses the network only
+for runs behind --shared and runs adopt, for a second at most: the agents come from the built-in documents, from libdir and
+from the registry's cache.
 
     bash        source <(fleetctl completion bash)          # in ~/.bashrc, with the package bash-completion
     zsh         source <(fleetctl completion zsh)           # in ~/.zshrc, after compinit

@@ -166,7 +166,7 @@ func runsFlags() []flagTable[runsOptions] {
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWatch(a, see(o)) }},
 		{command: "runs wait", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir, shared},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsWait(a, see(o)) }},
-		{command: "runs settle", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir},
+		{command: "runs settle", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir, shared},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsSettle(a, see(o)) }},
 		{command: "runs stop", words: "r", plain: runsOptions{name: "r"}, rows: []flagRow[runsOptions]{dir, shared},
 			build: func(a *app, o func(runsOptions)) *cobra.Command { return newRunsStop(a, see(o)) }},
@@ -298,6 +298,7 @@ func forgetFlags() flagTable[forgetOptions] {
 		rows: []flagRow[forgetOptions]{
 			{"--state-dir d", func(o *forgetOptions) { o.record.dir = "d" }},
 			{"--reason broken", func(o *forgetOptions) { o.reason = "broken" }},
+			{"--shared", func(o *forgetOptions) { o.shared = true }},
 		},
 	}
 }

@@ -160,13 +160,29 @@ func labBanner(a *app, l *lab.Lab, o labOptions) error {
 	nodes := l.Nodes()
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d simulated Choria servers (protocol %d) behind %s; Ctrl-C ends them.\n\n", len(nodes), o.lab.Protocol, l.URL())
-	fmt.Fprintf(&text, "In another terminal:\n\n    export FLEETCTL_CONFIG=%s\n    fleetctl discover\n", plain.Line(l.ConfigFile()))
+	fmt.Fprintf(&text, "In another terminal:\n\n    export FLEETCTL_CONFIG=%s\n%s    fleetctl discover\n", plain.Line(l.ConfigFile()), pathLine(a.name))
 	if len(nodes) > 0 {
 		fmt.Fprintf(&text, "    fleetctl inventory %s\n", nodes[0].Identity)
 	}
 	fmt.Fprintf(&text, "    fleetctl req choria_provision restart %s --batch 20 --batch-sleep 3\n", token)
 	_, err := io.WriteString(a.io.out, renamed(a.name, text.String()))
 	return err
+}
+
+// pathLine is what a shell needs to find this program by its name, as after `go run . lab`; "" when it does.
+func pathLine(name string) string {
+	self, err := os.Executable()
+	if err != nil || filepath.Base(self) != name {
+		return ""
+	}
+	if found, err := exec.LookPath(name); err == nil {
+		a, err1 := os.Stat(found)
+		b, err2 := os.Stat(self)
+		if err1 == nil && err2 == nil && os.SameFile(a, b) {
+			return ""
+		}
+	}
+	return "    export PATH=" + plain.Line(filepath.Dir(self)) + ":$PATH\n"
 }
 
 // runInLab runs a command with the lab's environment and passes signals on to it. The terminal's own Ctrl-C reaches

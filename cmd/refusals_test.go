@@ -200,6 +200,7 @@ func TestOtherCommandsRefuseWhatCannotBeMeant(t *testing.T) {
 		{args: "runs diff last last last", says: `unexpected argument "last"`},
 		{args: "runs diff last", more: []string{"2026"}, says: `no run "last"`},
 		{args: "bogus", says: `unknown command "bogus"`, hint: "fleetctl --help"},
+		{args: "restart", says: `unknown command "restart"`, hint: "write `fleetctl req choria_provision restart`"},
 		{args: "ping extra", says: `unexpected argument "extra"`, hint: "fleetctl ping -I NAME"},
 		{args: "discover web1", says: `unexpected argument "web1"`, hint: "fleetctl discover -I NAME"},
 		{args: "version web1", says: `unexpected argument "web1"`, hint: "fleetctl version --help"},

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetctl/batch"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/report"
 	"fleetctl/internal/run"
 )
@@ -47,12 +48,13 @@ func (a *app) store(o recordOptions) run.Store {
 // storedCode is the exit code of a recorded run: the one it ended with, or would end with now.
 func storedCode(s batch.Summary) int { return verdictCode(s.Verdict) }
 
-// newOfRun makes a command that takes one run and the place of its record, and that reads shared records where `shared` says so.
-func newOfRun(a *app, name, long, short string, shared bool, fits func(run.Stored) bool, do func(context.Context, *app, runsOptions) error) *cobra.Command {
+// newOfRun makes a command that takes one run and the place of its record, and that reads shared records where shared is
+// not nil. fits and shared choose what completion offers.
+func newOfRun(a *app, name, long, short string, shared func(lease.Found) bool, fits func(run.Stored) bool, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	var o runsOptions
 	c := &cobra.Command{
 		Use:               name + " RUN",
-		ValidArgsFunction: completeRunThat(a, &o.record, fits),
+		ValidArgsFunction: completeOf(a, &o.shared, shared, completeRunThat(a, &o.record, fits)),
 		Short:             short,
 		Long:              long,
 		Args:              aRun(1),
@@ -62,7 +64,7 @@ func newOfRun(a *app, name, long, short string, shared bool, fits func(run.Store
 		},
 	}
 	o.record.addDir(c.Flags())
-	if shared {
+	if shared != nil {
 		o.addShared(c.Flags())
 	}
 	return c
@@ -72,7 +74,7 @@ func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cob
 	var o runsOptions
 	c := &cobra.Command{
 		Use:               "show RUN",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeOf(a, &o.shared, anyShared, completeRun(a, &o.record)),
 		Short:             "Show the outcome of every node of a run",
 		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`. " + sharedText,
 		Example:           "  fleetctl runs show last\n  fleetctl runs show last --state no-reply,refused\n  fleetctl runs show last --by rack",

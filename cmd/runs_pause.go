@@ -15,12 +15,12 @@ import (
 const controlled = "RUN is a run's id, a beginning of it that no other run has, or `last`. It must be in progress on this machine. " + sharedText
 
 func newRunsPause(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
-	return newOfRun(a, "pause", controlled, "Send nothing new in a run; replies, proof and stop rules continue", true, runningRun,
+	return newOfRun(a, "pause", controlled, "Send nothing new in a run; replies, proof and stop rules continue", drivenShared, runningRun,
 		func(ctx context.Context, a *app, o runsOptions) error { return do(ctx, a, o, true) })
 }
 
 func newRunsContinue(a *app, do func(context.Context, *app, runsOptions, bool) error) *cobra.Command {
-	return newOfRun(a, "continue", controlled, "Let a paused run send again", true, pausedRun,
+	return newOfRun(a, "continue", controlled, "Let a paused run send again", drivenShared, pausedRun,
 		func(ctx context.Context, a *app, o runsOptions) error { return do(ctx, a, o, false) })
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"fleetctl/discovery"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/plain"
 	"fleetctl/internal/run"
 )
@@ -15,7 +16,9 @@ import (
 func newRunsSettle(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	return newOfRun(a, "settle", `settle is for a run whose process has ended and whose nodes still count as down (`+"`fleetctl shared limits`"+` shows them). It looks,
 read-only, at these nodes: those that answer no longer count. It first waits until no request of the run can act any more.
-The exit code is 4 while some nodes do not answer.`, "Take nodes of a dead run that are up again off the budget of nodes that are down", false, func(run.Stored) bool { return true }, do)
+The exit code is 4 while some nodes do not answer.
+
+`+sharedText, "Take nodes of a dead run that are up again off the budget of nodes that are down", deadShared, func(run.Stored) bool { return true }, do)
 }
 
 // forgetOptions are the flags of `runs forget`.
@@ -29,10 +32,12 @@ func newRunsForget(a *app, do func(context.Context, *app, forgetOptions) error) 
 	var o forgetOptions
 	c := &cobra.Command{
 		Use:               "forget RUN NODES...",
-		ValidArgsFunction: completeRun(a, &o.record),
+		ValidArgsFunction: completeOf(a, &o.shared, deadShared, completeRun(a, &o.record)),
 		Short:             "Take nodes of a run off the budget of nodes that are down, because you say so",
 		Long: `forget is for nodes that will not come back, or that you know to be up: they no longer count as down. NODES are names or node
-sets, such as web[01-12]. The reason is kept in the budget.`,
+sets, such as web[01-12]. The reason is kept in the budget.
+
+` + sharedText,
 		Example: "  fleetctl runs forget last db7 --reason 'its disk is broken, it is out of service'",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 {
@@ -46,6 +51,7 @@ sets, such as web[01-12]. The reason is kept in the budget.`,
 		},
 	}
 	o.record.addDir(c.Flags())
+	o.addShared(c.Flags())
 	c.Flags().StringVar(&o.reason, "reason", "", "`WHY` these nodes do not count; required")
 	return c
 }
@@ -61,8 +67,17 @@ func (n noteReporter) Report(e run.Event) error {
 	return nil
 }
 
-// withBooks opens the fleet of a recorded run.
+// withBooks opens the fleet of a run.
 func withBooks(ctx context.Context, a *app, o runsOptions, do func(run.Context, run.Stored) error) error {
+	if o.shared {
+		return withShared(ctx, a, o.name, func(_ *fleet.Fleet, _ lease.Store, shared *run.SharedRun) error {
+			stored, err := shared.Dead(ctx)
+			if err != nil {
+				return err
+			}
+			return openBooks(ctx, a, o, stored, do)
+		})
+	}
 	stored, err := a.store(o.record).Named(o.name)
 	if err != nil {
 		return err
@@ -73,13 +88,17 @@ func withBooks(ctx context.Context, a *app, o runsOptions, do func(run.Context, 
 		}
 		a.flags.config = stored.Meta.Config
 	}
+	return openBooks(ctx, a, o, stored, do)
+}
+
+func openBooks(ctx context.Context, a *app, o runsOptions, stored run.Stored, do func(run.Context, run.Stored) error) error {
 	a.flags.federations = stored.Meta.Federations
 	f, err := fleet.Open(ctx, a.fleetOptions(), stored.Meta.Collective)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return do(run.Context{Fleet: f, Reporter: noteReporter{a}}, stored)
+	return do(run.Context{Fleet: f, Store: a.store(o.record), Reporter: noteReporter{a}}, stored)
 }
 
 func settleRun(ctx context.Context, a *app, o runsOptions) error {

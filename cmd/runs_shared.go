@@ -78,11 +78,23 @@ func showShared(ctx context.Context, a *app, o runsOptions) error {
 // watchShared follows a run of another machine until it ends, or is not heard of any more.
 func watchShared(ctx context.Context, a *app, o runsOptions) error {
 	return withShared(ctx, a, o.name, func(_ *fleet.Fleet, _ lease.Store, shared *run.SharedRun) error {
-		return followShared(ctx, a, shared)
+		return followShared(ctx, a, o, shared)
 	})
 }
 
-func followShared(ctx context.Context, a *app, shared *run.SharedRun) error {
+// toContinue names the command that continues a shared run on this machine.
+func toContinue(a *app, o runsOptions, shared *run.SharedRun, next run.Next) string {
+	_, err := a.store(o.record).Live(shared.ID())
+	switch {
+	case err != nil: // there is no record here
+		return next.Command("adopt")
+	case shared.Found.Head.Host == hostName():
+		return next.Command("resume")
+	}
+	return next.Command("adopt", "--state-dir", "FOLDER") + " (the record on this machine ends before the adoption)"
+}
+
+func followShared(ctx context.Context, a *app, o runsOptions, shared *run.SharedRun) error {
 	r, err := viewShared(ctx, a, shared)
 	if err != nil {
 		return err
@@ -93,9 +105,9 @@ func followShared(ctx context.Context, a *app, shared *run.SharedRun) error {
 	}
 	switch {
 	case s.Ended.IsZero():
-		a.say("its driver, %s, was last heard of %s ago; to continue the run here: %s", plain.Line(shared.Found.Head.Who()), shared.Found.Age.Round(time.Second), r.Next().Command("adopt"))
+		a.say("its driver, %s, was last heard of %s ago; to continue the run here: %s", plain.Line(shared.Found.Head.Who()), shared.Found.Age.Round(time.Second), toContinue(a, o, shared, r.Next()))
 	case s.Open > 0:
-		a.say("%d nodes are left; to continue the run here: %s", s.Open, r.Next().Command("adopt"))
+		a.say("%s left; to continue the run here: %s", plain.Count(s.Open, "node"), toContinue(a, o, shared, r.Next()))
 	}
 	return ended(storedCode(s))
 }
@@ -145,23 +157,19 @@ func ask(ctx context.Context, f *fleet.Fleet, store lease.Store, shared *run.Sha
 }
 
 // alive refuses what only a living driver can follow.
-func alive(ctx context.Context, shared *run.SharedRun) error {
+func alive(a *app, o runsOptions, shared *run.SharedRun) error {
 	switch h := shared.Found.Head; {
 	case !h.Ended.IsZero():
 		return refuse("", "run %s has ended: nothing is sent any more", shared.ID())
 	case !shared.Alive():
-		r, err := shared.Next(ctx, nil)
-		if err != nil {
-			return err
-		}
-		return refuse("to continue it here: `"+r.Next().Command("adopt")+"`", "the driver of run %s, %s, was last heard of %s ago: nothing is sent", shared.ID(), plain.Line(h.Who()), shared.Found.Age.Round(time.Second))
+		return refuse("to continue it here: "+toContinue(a, o, shared, a.store(o.record).Next(shared.ID(), nil)), "the driver of run %s, %s, was last heard of %s ago: nothing is sent", shared.ID(), plain.Line(h.Who()), shared.Found.Age.Round(time.Second))
 	}
 	return nil
 }
 
 func pauseShared(ctx context.Context, a *app, o runsOptions, pause bool) error {
 	return withShared(ctx, a, o.name, func(f *fleet.Fleet, store lease.Store, shared *run.SharedRun) error {
-		if err := alive(ctx, shared); err != nil {
+		if err := alive(a, o, shared); err != nil {
 			return err
 		}
 		if err := ask(ctx, f, store, shared, lease.Ask{Pause: pause}); err != nil {
@@ -177,7 +185,7 @@ func pauseShared(ctx context.Context, a *app, o runsOptions, pause bool) error {
 			case err != nil && (!r.Live || !errors.Is(err, batch.ErrNoPlan)):
 				return err
 			case err == nil && !r.Live:
-				return alive(ctx, shared)
+				return alive(a, o, shared)
 			case err == nil && r.Progress.Paused() == pause:
 				if pause {
 					a.say("run %s is paused: nothing new is sent; to continue: %s", r.ID, r.Next().Command("continue", "--shared"))
@@ -201,7 +209,7 @@ func stopShared(ctx context.Context, a *app, o runsOptions) error {
 			a.say("run %s has ended already", shared.ID())
 			return nil
 		}
-		if err := alive(ctx, shared); err != nil {
+		if err := alive(a, o, shared); err != nil {
 			return err
 		}
 		if err := ask(ctx, f, store, shared, lease.Ask{Stop: true}); err != nil {
@@ -300,7 +308,7 @@ run's lock, passes every guard, and asks as req does. It waits until nothing of 
 record: give them again, as for req.`,
 		Example:           "  fleetctl runs list --shared\n  fleetctl runs adopt 20261126-101500-abcde token=@token.txt",
 		Args:              aRun(0),
-		ValidArgsFunction: cobra.NoFileCompletions, // the names are on the brokers
+		ValidArgsFunction: completeShared(a, leftShared),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := o.stored(c.Flags(), "adopt", args); err != nil {
 				return errorLine(a, &o, err)

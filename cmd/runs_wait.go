@@ -11,7 +11,7 @@ import (
 
 func newRunsWait(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
 	c := newOfRun(a, "wait", `wait blocks until no process drives the run any more. It prints the verdict, and ends with the run's exit code. Ctrl-C ends
-the wait, not the run. RUN is a run's id, a beginning of it that no other run has, or `+"`last`.", "Wait until a run has ended; the exit code is the run's", true, liveRun, do)
+the wait, not the run. RUN is a run's id, a beginning of it that no other run has, or `+"`last`.", "Wait until a run has ended; the exit code is the run's", drivenShared, liveRun, do)
 	c.Example = "  id=$(fleetctl req choria_provision restart token=@token.txt -F role=web --batch 10 --detach) && fleetctl runs wait $id"
 	return c
 }

@@ -23,7 +23,7 @@ func newRunsWatch(a *app, do func(context.Context, *app, runsOptions) error) *co
 	var o runsOptions
 	c := &cobra.Command{
 		Use:               "watch [RUN]",
-		ValidArgsFunction: completeRunThat(a, &o.record, liveRun),
+		ValidArgsFunction: completeOf(a, &o.shared, drivenShared, completeRunThat(a, &o.record, liveRun)),
 		Short:             "Follow a run of another process until it ends",
 		Args:              cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -61,7 +61,10 @@ func watchRun(ctx context.Context, a *app, o runsOptions) error {
 
 func endWatch(a *app, r run.Stored, s batch.Summary) error {
 	_, err := fmt.Fprintln(a.io.out, render.Verdict(s))
-	if s.Open > 0 {
+	switch {
+	case s.Open > 0 && r.Meta.Share:
+		a.say("hint: %s", report.ToResumeShared(r.Next()))
+	case s.Open > 0:
 		a.say("hint: to resume: %s", r.Next().Command("resume"))
 	}
 	return err
@@ -100,7 +103,7 @@ func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
-	return newOfRun(a, "stop", sharedText, "Ask the process of a run to end it, as a first Ctrl-C does", true, liveRun, do)
+	return newOfRun(a, "stop", sharedText, "Ask the process of a run to end it, as a first Ctrl-C does", drivenShared, liveRun, do)
 }
 
 // stopWait is how long stop waits for the run to end by itself.

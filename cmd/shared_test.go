@@ -9,6 +9,17 @@ import (
 	"fleetctl/internal/lab"
 )
 
+// awaitRestarts waits until the nodes have received so many requests to restart together.
+func (p *practice) awaitRestarts(n int) error {
+	return p.lab.AwaitFunc(p.t.Context(), func() bool {
+		done := 0
+		for _, name := range p.names {
+			done += p.lab.Received(name, "choria_provision", "restart")
+		}
+		return done >= n
+	})
+}
+
 // TestALockOutlivesEachOfItsBrokers: both peers of the broker that has the nodes are killed in turn, in the middle of a run
 // that holds a lock. Each node is restarted once.
 func TestALockOutlivesEachOfItsBrokers(t *testing.T) {
@@ -18,17 +29,8 @@ func TestALockOutlivesEachOfItsBrokers(t *testing.T) {
 	go func() {
 		ended <- p.run("req choria_provision restart token=s3cret --lock web --batch 10 --batch-sleep 1 --yes --json")
 	}()
-	restarts := func(n int) func() bool {
-		return func() bool {
-			done := 0
-			for _, name := range p.names {
-				done += p.lab.Received(name, "choria_provision", "restart")
-			}
-			return done >= n
-		}
-	}
 	for i, n := range []int{1, 15} {
-		if err := p.lab.AwaitFunc(t.Context(), restarts(n)); err != nil {
+		if err := p.awaitRestarts(n); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.lab.StopPeer(i + 1); err != nil {
@@ -66,17 +68,8 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 	go func() {
 		ended <- p.run("req choria_provision restart token=s3cret splay=1 --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 1 --yes --json")
 	}()
-	restarts := func(n int) func() bool {
-		return func() bool {
-			done := 0
-			for _, name := range p.names {
-				done += p.lab.Received(name, "choria_provision", "restart")
-			}
-			return done >= n
-		}
-	}
 	for i, stream := range []string{"KV_FLEETCTL", "KV_CHORIA_LEADER_ELECTION", "KV_FLEETCTL"} {
-		if err := p.lab.AwaitFunc(t.Context(), restarts(10+60*i)); err != nil {
+		if err := p.awaitRestarts(10 + 60*i); err != nil {
 			t.Fatal(err)
 		}
 		leader, err := p.lab.StopLeader(t.Context(), stream)
@@ -84,7 +77,7 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("after %d batches' worth of nodes, broker %d led %s, and was stopped", i, leader, stream)
-		if err := p.lab.AwaitFunc(t.Context(), restarts(40+60*i)); err != nil {
+		if err := p.awaitRestarts(40 + 60*i); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.lab.StartPeer(t.Context(), leader); err != nil {
@@ -94,29 +87,36 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 	if got := <-ended; got.code != 0 || !strings.Contains(got.out, `"verified": 200`) {
 		t.Errorf("exit %d: %s", got.code, got.err)
 	}
+	p.keptBudget(20)
+}
+
+// keptBudget fails unless each node was restarted once, never two of a rack, or more than most, at once, and nothing is left
+// of the run.
+func (p *practice) keptBudget(most int) {
+	p.t.Helper()
 	var all []absence
 	racks := map[string][]absence{}
 	for _, n := range p.lab.Nodes() {
 		gone, restarts := absences(p.lab, n.Identity)
 		if restarts != 1 || len(gone) != 1 {
-			t.Errorf("%s received %d requests to restart, and was away %d times", n.Identity, restarts, len(gone))
+			p.t.Errorf("%s received %d requests to restart, and was away %d times", n.Identity, restarts, len(gone))
 		}
 		all, racks[n.Rack] = append(all, gone...), append(racks[n.Rack], gone...)
 	}
 	for rack, of := range racks {
 		if pairs := together(of); len(pairs) > 0 {
-			t.Errorf("two of rack %s were down: %q", rack, pairs)
+			p.t.Errorf("two of rack %s were down: %q", rack, pairs)
 		}
 	}
 	for _, a := range all {
 		down := slices.DeleteFunc(slices.Clone(all), func(b absence) bool { return b.from.After(a.from) || !b.to.After(a.from) })
-		if len(down) > 20 {
-			t.Fatalf("%d nodes were down when %s went", len(down), a.node)
+		if len(down) > most {
+			p.t.Fatalf("%d nodes were down when %s went", len(down), a.node)
 		}
 	}
 	for _, about := range []string{"limits", "locks"} {
 		if got := p.run("shared " + about); got.code != 0 || !strings.Contains(got.err, "no ") {
-			t.Errorf("shared %s after the run: %+v", about, got)
+			p.t.Errorf("shared %s after the run: %+v", about, got)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetctl/internal/ddl"
 	"fleetctl/internal/filter"
 )
 
@@ -50,11 +51,28 @@ func subcommandOnly(c *cobra.Command, args []string) error {
 			}
 		}
 	}
+	if hint := asAction(c, args[0]); hint != "" {
+		return usage(fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath()), hint)
+	}
 	hint := didYouMean(args[0], known)
 	if hint == "" {
 		hint = "see `" + c.CommandPath() + " --help`"
 	}
 	return usage(fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath()), hint)
+}
+
+// asAction is the command to write for an action that was typed as one, such as `fleetctl restart`; "" for other words.
+func asAction(c *cobra.Command, name string) string {
+	if c.HasParent() {
+		return ""
+	}
+	for _, agent := range []string{"choria_provision", "rpcutil"} {
+		doc, err := (ddl.Resolver{}).Resolve(c.Context(), agent)
+		if err == nil && slices.Contains(doc.ActionNames(), name) {
+			return "write `" + c.Name() + " req " + agent + " " + name + "`"
+		}
+	}
+	return ""
 }
 
 // unknownFlag proposes flags of a command for a mistyped one; "" for other errors, and when none is near.

@@ -125,6 +125,9 @@ type Request struct {
 	// Wait is how long Call waits for replies, from the moment when the request has left; zero waits until the context
 	// ends. Sessions do not use it.
 	Wait time.Duration
+	// Patience is how long Session.Send waits for the broker to confirm that it has taken the request, while the connection
+	// stands; zero is the connection's own limit.
+	Patience time.Duration
 	// Sealed is asked by Session.Send once the request is dated and signed, before any copy leaves: an error keeps it here,
 	// and is returned as it is. A lease that is checked here cannot run out between the check and the date. Nil: not asked.
 	Sealed func() error
@@ -172,7 +175,9 @@ type SendError struct {
 	Unsent []string
 	// Certain reports that the copies for all other nodes were flushed. Without it, it is unknown which of them were sent.
 	Certain bool
-	Err     error
+	// Lost means that the connection was lost meanwhile, or that the broker did not answer.
+	Lost bool
+	Err  error
 }
 
 func (e *SendError) Error() string {

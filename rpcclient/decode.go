@@ -123,7 +123,8 @@ func (s *Session) absent(m queued) (Reply, bool) {
 	case !m.NoResponders: // a stream over the subject acknowledges the request
 		s.strays.Add(Malformed, "")
 		return Reply{}, false
-	case p.heard[node] != silent:
+	}
+	if was, _ := p.of(node); was != silent {
 		s.strays.Add(Duplicate, node)
 		return Reply{}, false
 	}
@@ -262,7 +263,7 @@ func (c *Client) openAll(group []choria.Opening, collective string) {
 func (s *Session) plausible(p *pending, sender string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state, asked := p.heard[sender]
+	state, asked := p.of(sender)
 	switch {
 	case state == answered:
 		return strayError(Duplicate)
@@ -279,13 +280,15 @@ func (s *Session) believe(p *pending, r *Reply) error {
 	if r.Agent != p.agent {
 		return strayError(WrongRequest)
 	}
-	switch p.heard[r.Node] {
+	switch was, _ := p.of(r.Node); was {
 	case answered:
 		return strayError(Duplicate)
 	case silent:
 		p.concluded++
 	}
 	p.heard[r.Node] = answered
+	p.answers++
+	p.settle()
 	r.Sent = p.sent
 	s.client.tokens.believed(r.Node, r.TokenEnds)
 	return nil

@@ -137,6 +137,15 @@ func (s *Session) publish(ctx context.Context, r choria.Request, p *pending, sub
 		}
 		published = parcel.through
 	}
+	s.mu.Lock()
+	p.published = true
+	p.settle()
+	s.mu.Unlock()
+	if p.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.patience)
+		defer cancel()
+	}
 	if err := s.client.conn.Flush(ctx); err != nil {
 		return sent, published, err
 	}

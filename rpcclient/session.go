@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"slices"
 	"strings"
@@ -55,8 +56,15 @@ type pending struct {
 	action string       // "" for the discovery agent's
 	sent   time.Time    // when publishing began
 	sealed func() error // see Request.Sealed; may be nil
-	open   bool         // any sender may answer: broadcasts and service requests
-	heard  map[string]heard
+	// patience is Request.Patience.
+	patience time.Duration
+	open     bool             // any sender may answer: broadcasts and service requests
+	heard    map[string]heard // nil when replied holds what is known
+	// answers counts the nodes that have answered, published is true when the last copy was handed over. When all nodes
+	// have answered, heard, nodes and tokens give way to replied: a run keeps its requests, to recognize duplicates.
+	answers   int
+	published bool
+	replied   []uint64 // hashes of the nodes' names, sorted
 	// concluded counts the nodes that have answered or are absent; keepsPace: publishing waits for them, until keepUntil, see
 	// keepStep. Both of these are of the publishing goroutine alone.
 	concluded int
@@ -76,6 +84,34 @@ func newPending(agent string, nodes []string, notices bool) *pending {
 		p.nodes, p.tokens = slices.Clone(nodes), newTokens(len(nodes))
 	}
 	return p
+}
+
+// nameSeed is for pending.replied.
+var nameSeed = maphash.MakeSeed()
+
+// settle gives memory back when every node has answered. The caller holds the session's lock.
+func (p *pending) settle() {
+	if p.open || !p.published || p.heard == nil || p.answers < len(p.heard) {
+		return
+	}
+	p.replied = make([]uint64, 0, len(p.heard))
+	for node := range p.heard {
+		p.replied = append(p.replied, maphash.String(nameSeed, node))
+	}
+	slices.Sort(p.replied)
+	p.heard, p.nodes, p.tokens = nil, nil, nil
+}
+
+// of is what was heard of a node; asked is false for one that was not asked. The caller holds the session's lock.
+func (p *pending) of(node string) (h heard, asked bool) {
+	if p.heard == nil {
+		if _, asked = slices.BinarySearch(p.replied, maphash.String(nameSeed, node)); asked {
+			h = answered
+		}
+		return h, asked
+	}
+	h, asked = p.heard[node]
+	return h, asked
 }
 
 func (s *Session) register(id string, p *pending) {
@@ -184,13 +220,14 @@ func (s *Session) direct(ctx context.Context, r choria.Request, req Request, nod
 	notices := s.elsewhere == "" && len(s.client.federations) == 0
 	p := newPending(r.Agent, nodes, notices)
 	p.keepsPace = notices
-	p.action, p.sealed = req.Action, req.Sealed
+	p.action, p.sealed, p.patience = req.Action, req.Sealed, req.Patience
 	sent, published, err := s.publish(ctx, r, p, subjects)
 	switch {
 	case err == nil, published < 0:
 		return sent, err
 	case published == 0:
-		return sent, &SendError{Unsent: nodes, Certain: true, Err: err} // nothing was handed over: there is nothing to find out
+		// Nothing was handed over: there is nothing to find out.
+		return sent, &SendError{Unsent: nodes, Certain: true, Lost: s.client.intact(before) != nil, Err: err}
 	}
 	return sent, s.interrupted(ctx, nodes[published:], before, err)
 }
@@ -204,7 +241,7 @@ func (s *Session) interrupted(ctx context.Context, unsent []string, before link,
 	if len(unsent) == 0 && flushed && context.Cause(ctx) != nil {
 		return nil
 	}
-	return &SendError{Unsent: unsent, Certain: flushed && len(unsent) > 0, Err: err}
+	return &SendError{Unsent: unsent, Certain: flushed && len(unsent) > 0, Lost: !flushed, Err: err}
 }
 
 // settleTimeout bounds the flush after an interrupted publish.

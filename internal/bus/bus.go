@@ -66,9 +66,10 @@ type Options struct {
 	ConnectTimeout time.Duration
 	InProcess      InProcess
 	Logger         *slog.Logger
-	// OnLink is called, one call after another, when the connection is lost (up and gone false), when it is back (up), and
-	// when it has ended for good without Close (gone), as after expired credentials. err is why, nil when it is back. It
-	// must be quick. Nil: not wanted.
+	// OnLink is called, one call after another, when the connection is lost or its broker does not answer (up and gone
+	// false), when it is back or the broker answers again (up), and when it has ended for good without Close (gone), as after
+	// expired credentials. err is why, nil when it is back. A broker that did not answer may then be reported as lost, too.
+	// It must be quick. Nil: not wanted.
 	OnLink func(up, gone bool, at time.Time, err error)
 }
 
@@ -93,7 +94,12 @@ type Conn struct {
 	subs      map[*nats.Subscription]struct{}
 	dropped   int // of subscriptions that have ended
 
-	pendingMessages, pendingBytes int // smaller in tests
+	telling sync.Mutex // one call of onLink after another; guards isSlow
+	isSlow  bool       // the broker is reported as away, because it does not answer
+	late    sync.WaitGroup
+
+	pendingMessages, pendingBytes int           // smaller in tests
+	slowAfter                     time.Duration // shorter in tests
 }
 
 // Connect dials the servers until one accepts the connection or the time budget is used up. A refusal that another try
@@ -107,7 +113,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	c := &Conn{
 		onLink: o.OnLink, hurry: hurry,
 		dials: &dialer{ctx: ctx, failed: map[string]error{}, hurry: hurry}, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
-		subs: map[*nats.Subscription]struct{}{}, pendingMessages: pendingMessages, pendingBytes: pendingBytes,
+		subs: map[*nats.Subscription]struct{}{}, pendingMessages: pendingMessages, pendingBytes: pendingBytes, slowAfter: slowAfter,
 	}
 	opts, err := c.natsOptions(o, budget)
 	if err != nil {
@@ -185,6 +191,7 @@ func discard(nc *nats.Conn) {
 func (c *Conn) natsOptions(o Options, budget time.Duration) ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name(o.Name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.PingInterval(pingInterval),
+		nats.ReconnectOnFlusherError(), // else what could not be written is dropped, and a later flush succeeds
 		nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.Timeout(min(dialTimeout, budget)), nats.SetCustomDialer(c.dials),
 		nats.ErrorHandler(c.reported), nats.DisconnectErrHandler(c.lost), nats.ReconnectHandler(c.returned), nats.ClosedHandler(c.gone),
@@ -315,7 +322,7 @@ func (c *Conn) flush(ctx context.Context, about string) error {
 		return lostWhile("")
 	}
 	defer c.hurry.await()()
-	if err := c.nc.FlushWithContext(ctx); err != nil {
+	if err := c.confirm(ctx); err != nil {
 		return c.asProblem(err, "")
 	}
 	// nats.go sets this error before it reads the answer to the flush.
@@ -357,6 +364,9 @@ func underTLS(nc *nats.Conn) bool {
 
 // Close ends the connection. Everything that must be sent was flushed before.
 func (c *Conn) Close() {
+	c.telling.Lock()
 	c.closing.Store(true)
+	c.telling.Unlock()
 	c.nc.Close()
+	c.late.Wait()
 }

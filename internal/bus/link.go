@@ -51,6 +51,9 @@ func (c *Conn) lost(_ *nats.Conn, err error) {
 	}
 	err = errors.New(words(err))
 	c.log.Warn("connection to the broker lost", "error", err)
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	c.isSlow = false
 	c.tell(false, false, err)
 }
 
@@ -58,6 +61,9 @@ func (c *Conn) returned(nc *nats.Conn) {
 	c.stamp(nc)
 	c.down.Store(false)
 	c.log.Warn("connected to the broker again", "server", publicURL(nc.ConnectedUrl()), "tls", underTLS(nc))
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	c.isSlow = false // of the connection before
 	c.tell(true, false, nil)
 }
 
@@ -71,9 +77,12 @@ func (c *Conn) gone(nc *nats.Conn) {
 		problem.Err = errors.New(words(err))
 	}
 	c.log.Warn("connection to the broker ended", "error", problem)
+	c.telling.Lock()
+	defer c.telling.Unlock()
 	c.tell(false, true, problem)
 }
 
+// tell needs the lock telling.
 func (c *Conn) tell(up, gone bool, err error) {
 	if c.onLink != nil {
 		c.onLink(up, gone, time.Now(), err)

@@ -116,5 +116,6 @@ var documentedNames = []documented{
 	own("a command that runs at the events of every run that changes something: [notifications.md](notifications.md); `--on-event` names another", "on_event"),
 	own("the Prometheus server of `--gate-promql`: an address, or a map with its credentials: [gates.md](gates.md#prometheus)", "prometheus"),
 	own("what needs approvals of other operators: [below](#approvals)", "approvals"),
+	own("limits that also hold for runs in one collective: [below](#limits-of-a-collective)", "collectives"),
 	own("the fleets that `--site` chooses from: [below](#sites)", "sites"),
 }

@@ -23,7 +23,7 @@ func TestTheExampleHasEverySetting(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := LoadSettings(path)
-	if err != nil || s.IsZero() || len(s.Sites) == 0 || s.Prometheus.TokenFile == "" || len(s.Approvals) != 2 {
+	if err != nil || s.IsZero() || len(s.Sites) == 0 || len(s.Collectives) == 0 || s.Collectives["production"].Locks == nil || !s.Collectives["production"].Share || s.Sites["fra"].Locks == nil || s.Prometheus.TokenFile == "" || len(s.Approvals) != 2 {
 		t.Errorf("without its #, the example is %+v, %v", s, err)
 	}
 	for _, k := range settingKeys {

@@ -38,6 +38,8 @@ type Settings struct {
 
 	Approvals []Approval `yaml:"approvals" json:"approvals,omitempty"` // what needs approvals of other operators
 
+	Collectives map[string]Limits `yaml:"collectives" json:"collectives,omitempty"` // by name; callers must not change it
+
 	Sites map[string]Site `yaml:"sites" json:"sites,omitempty"` // by name; callers must not change it
 	Site  string          `yaml:"-" json:"site,omitempty"`      // the one that At has applied; "" for none
 }
@@ -68,7 +70,7 @@ type settingKey struct {
 	parse func(s *Settings, value *yaml.Node) error
 }
 
-// limitKeys are the limits, which a site can have of its own.
+// limitKeys are the limits, which a site and a collective can have of their own.
 var limitKeys = []settingKey{
 	{name: "max_nodes", set: func(s *Settings, v *yaml.Node) string {
 		if v.ShortTag() != "!!int" || v.Decode(&s.MaxNodes) != nil || s.MaxNodes < 0 {
@@ -128,6 +130,10 @@ var settingKeys = append(slices.Clone(limitKeys), []settingKey{
 	}},
 	{name: "approvals", parse: func(s *Settings, v *yaml.Node) (err error) {
 		s.Approvals, err = parseApprovals(v)
+		return err
+	}},
+	{name: "collectives", parse: func(s *Settings, v *yaml.Node) (err error) {
+		s.Collectives, err = parseCollectives(v)
 		return err
 	}},
 	{name: "sites", parse: func(s *Settings, v *yaml.Node) (err error) {

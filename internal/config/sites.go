@@ -12,16 +12,21 @@ import (
 	"fleetctl/internal/plain"
 )
 
-// Site is one of several fleets: its configuration, and limits that hold there besides those for all.
-type Site struct {
-	Config        string // Choria's client configuration; absolute
+// Limits hold at a site, or in a collective, besides those for all.
+type Limits struct {
 	MaxNodes      int
 	RequireFilter bool
 	Confirm       bool
 	ReadOnly      bool
-	Locks         []string // besides those for all
-	MaxDown       []string // besides those for all
+	Locks         []string
+	MaxDown       []string
 	Share         bool
+}
+
+// Site is one of several fleets: its configuration, and its limits.
+type Site struct {
+	Config string // Choria's client configuration; absolute
+	Limits
 }
 
 // UnknownSiteError says that the settings have no site of a name.
@@ -58,15 +63,24 @@ func (s Settings) At(name string) (Settings, error) {
 		return Settings{}, &UnknownSiteError{name, slices.Sorted(maps.Keys(s.Sites))}
 	}
 	s.Site = name
-	if site.MaxNodes > 0 && (s.MaxNodes == 0 || site.MaxNodes < s.MaxNodes) {
-		s.MaxNodes = site.MaxNodes
+	return s.with(site.Limits), nil
+}
+
+// In returns the settings for runs in a collective, the strictest of its own and those before.
+func (s Settings) In(collective string) Settings {
+	return s.with(s.Collectives[collective])
+}
+
+func (s Settings) with(l Limits) Settings {
+	if l.MaxNodes > 0 && (s.MaxNodes == 0 || l.MaxNodes < s.MaxNodes) {
+		s.MaxNodes = l.MaxNodes
 	}
-	s.RequireFilter = s.RequireFilter || site.RequireFilter
-	s.Confirm = s.Confirm || site.Confirm
-	s.ReadOnly = s.ReadOnly || site.ReadOnly
-	s.Locks, s.MaxDown = slices.Concat(s.Locks, site.Locks), slices.Concat(s.MaxDown, site.MaxDown)
-	s.Share = s.Share || site.Share
-	return s, nil
+	s.RequireFilter = s.RequireFilter || l.RequireFilter
+	s.Confirm = s.Confirm || l.Confirm
+	s.ReadOnly = s.ReadOnly || l.ReadOnly
+	s.Locks, s.MaxDown = slices.Concat(s.Locks, l.Locks), slices.Concat(s.MaxDown, l.MaxDown)
+	s.Share = s.Share || l.Share
+	return s
 }
 
 // parseSites reads the map of sites. Unlike other settings it says itself which line is wrong.
@@ -83,34 +97,47 @@ func parseSites(value *yaml.Node) (map[string]Site, error) {
 	return sites, err
 }
 
-func parseSite(name string, value *yaml.Node) (Site, error) {
-	var s Site
-	var limits Settings
-	names := []string{"config"}
-	for _, k := range limitKeys {
-		names = append(names, k.name)
-	}
-	err := eachKey(value, "site "+name, func(key, value *yaml.Node) error {
-		if key.Value == "config" {
-			s.Config = value.Value
-			if value.ShortTag() != "!!str" || s.Config == "" || plain.Line(s.Config) != s.Config || strings.HasPrefix(s.Config, "~") {
-				return fmt.Errorf("line %d: config of site %s is %q: want the path of a file, absolute or from the folder of the settings", value.Line, name, value.Value)
-			}
-			return nil
+func parseSite(name string, value *yaml.Node) (s Site, err error) {
+	s.Limits, err = parseLimits(value, "site "+name, settingKey{name: "config", parse: func(_ *Settings, value *yaml.Node) error {
+		s.Config = value.Value
+		if value.ShortTag() != "!!str" || s.Config == "" || plain.Line(s.Config) != s.Config || strings.HasPrefix(s.Config, "~") {
+			return fmt.Errorf("line %d: config of site %s is %q: want the path of a file, absolute or from the folder of the settings", value.Line, name, value.Value)
 		}
-		for _, k := range limitKeys {
-			if k.name == key.Value {
-				return k.apply(&limits, value)
-			}
-		}
-		return unknownKey(key, " of site "+name, names)
-	})
+		return nil
+	}})
 	if err == nil && s.Config == "" {
 		err = fmt.Errorf("line %d: site %s has no config: want Choria's client configuration there", value.Line, name)
 	}
-	s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly = limits.MaxNodes, limits.RequireFilter, limits.Confirm, limits.ReadOnly
-	s.Locks, s.MaxDown, s.Share = limits.Locks, limits.MaxDown, limits.Share
 	return s, err
+}
+
+// parseCollectives reads the map of collectives.
+func parseCollectives(value *yaml.Node) (map[string]Limits, error) {
+	collectives := map[string]Limits{}
+	err := eachKey(value, "collectives", func(name, value *yaml.Node) (err error) {
+		if name.Value == "" || strings.ContainsFunc(name.Value, func(r rune) bool { return r <= ' ' || strings.ContainsRune("*>.\x7f", r) }) {
+			return fmt.Errorf("line %d: %s is no name of a collective", name.Line, quote("", name.Value))
+		}
+		collectives[name.Value], err = parseLimits(value, "collective "+name.Value)
+		return err
+	})
+	return collectives, err
+}
+
+// parseLimits reads the limits of a site or a collective, and keys of its own.
+func parseLimits(value *yaml.Node, of string, own ...settingKey) (Limits, error) {
+	var s Settings
+	keys := slices.Concat(own, limitKeys)
+	err := eachKey(value, of, func(key, value *yaml.Node) error {
+		names := make([]string, len(keys))
+		for i, k := range keys {
+			if names[i] = k.name; k.name == key.Value {
+				return k.apply(&s, value)
+			}
+		}
+		return unknownKey(key, " of "+of, names)
+	})
+	return Limits{s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly, s.Locks, s.MaxDown, s.Share}, err
 }
 
 // eachKey walks a mapping, in which no key may be twice.

@@ -59,8 +59,16 @@ func (c *checkup) noBudget(err error) finding {
 	case !errors.Is(err, lease.ErrNoBucket):
 		return finding{err: err}
 	}
-	if settings, serr := c.o.Fleet.Own(); serr == nil && len(settings.MaxDown) > 0 {
-		return finding{warnings: []string{fmt.Sprintf("the settings demand a limit of nodes that are down, and runs cannot keep one: %v", err)}, fix: fix}
+	if settings, serr := c.o.Fleet.Own(); serr == nil {
+		what := ""
+		if s := settings.In(c.n.Collective); len(s.MaxDown) > 0 {
+			what = "a limit of nodes that are down, and runs cannot keep one"
+		} else if s.Share {
+			what = "shared records, and runs cannot keep one"
+		}
+		if what != "" {
+			return finding{warnings: []string{fmt.Sprintf("the settings demand %s: %v", what, err)}, fix: fix}
+		}
 	}
 	return finding{skipped: true, detail: fmt.Sprintf("runs cannot share limits or records: %v", err)}
 }

@@ -246,8 +246,19 @@ func (c *checkup) settings(ctx context.Context) finding {
 	if s.Site != "" {
 		site = ", site " + s.Site
 	}
+	if _, ok := s.Collectives[c.n.Collective]; ok {
+		s, site = s.In(c.n.Collective), site+", collective "+c.n.Collective
+	}
 	detail := fmt.Sprintf("%s%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
 		c.o.SettingsFile, site, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)
+	for _, l := range []struct {
+		on   bool
+		text string
+	}{{len(s.Locks) > 0, "lock " + strings.Join(s.Locks, ", ")}, {len(s.MaxDown) > 0, "max_down " + strings.Join(s.MaxDown, ", ")}, {s.Share, "share true"}} {
+		if l.on {
+			detail += ", " + l.text
+		}
+	}
 	if s.OnEvent != "" { // the command itself may hold a key
 		detail += ", on_event set"
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"fleetctl/internal/config"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/lease"
 	"fleetctl/rpcclient"
@@ -57,7 +58,7 @@ func (c *checkup) noLocks(err error) finding {
 	if isDenied {
 		fix = "give the token the permission " + denied.Permission
 	}
-	if settings, serr := c.o.Fleet.Own(); serr == nil && len(settings.Locks) > 0 {
+	if settings, serr := c.o.Fleet.Own(); serr == nil && demandsLock(settings.In(c.n.Collective)) {
 		return finding{warnings: []string{fmt.Sprintf("the settings demand a lock, and runs cannot hold one: %v", err)}, fix: fix}
 	}
 	return finding{skipped: true, detail: fmt.Sprintf("runs cannot hold locks: %v", err)}
@@ -71,3 +72,6 @@ func worstSkew(skews map[string]time.Duration) time.Duration {
 	}
 	return worst
 }
+
+// demandsLock reports whether runs hold a lock by the settings: a shared run has one of its own.
+func demandsLock(s config.Settings) bool { return len(s.Locks) > 0 || s.Share || len(s.MaxDown) > 0 }

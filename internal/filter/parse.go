@@ -153,10 +153,14 @@ func (f *Filter) addCombined(text string) error {
 
 // checkPiece refuses a piece of -W that servers would read as something else.
 func checkPiece(text, piece string) error {
+	bare := strings.NewReplacer(`"`, "", `'`, "").Replace(text)
 	if strings.Count(piece, `"`)%2 == 1 || strings.Count(piece, `'`)%2 == 1 {
 		return &SurpriseError{Flag: "-W", Text: text,
 			Why:     fmt.Sprintf("-W knows no quotes, it splits at every space and %q is a piece of its own", piece),
-			Instead: factInstead(strings.NewReplacer(`"`, "", `'`, "").Replace(text))}
+			Instead: factInstead(bare)}
+	}
+	if strings.ContainsAny(piece, `"'`) && !isRegex(piece) {
+		return &SurpriseError{Flag: "-W", Text: text, Why: "-W knows no quotes, they would be a part of the name or the value", Instead: "-W " + shellQuote(bare)}
 	}
 	if _, err := ParseFact(piece); err == nil {
 		_, err = checkFact("-W", piece)

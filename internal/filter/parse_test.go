@@ -57,6 +57,8 @@ func TestParseRefusesSurprises(t *testing.T) {
 		{"too many operators", Flags{Facts: []string{"foo!==bar"}}, `-F 'foo!=bar'`},
 		{"not false", Flags{Facts: []string{"virtual!=false"}}, `-F 'virtual=true'`},
 		{"not true", Flags{Facts: []string{"virtual!=True"}}, `-F 'virtual=false'`},
+		{"a quoted class", Flags{With: []string{`role=web "common"`}}, `-W 'role=web common'`},
+		{"a quoted value", Flags{With: []string{`role='web' common`}}, `-W 'role=web common'`},
 		{"fact regex", Flags{Facts: []string{"foo=/(/"}}, `-F 'foo=/\(/'`},
 		{"empty fact", Flags{Facts: []string{""}}, ``},
 		{"empty class", Flags{Classes: []string{" "}}, ``},

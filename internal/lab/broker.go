@@ -82,6 +82,12 @@ func (b *broker) launch(ctx context.Context) error {
 	b.peers = make([]*server.Server, b.options.Brokers-1)
 	b.mu.Unlock()
 	for i := range loggers {
+		if i > 0 && b.options.StartPeer != nil {
+			if err := b.options.StartPeer(b.peer(i)); err != nil {
+				return fmt.Errorf("start server %d of the cluster: %w", i, err)
+			}
+			continue
+		}
 		ns, logger, err := b.prepare(i)
 		if err != nil {
 			return err
@@ -98,6 +104,9 @@ func (b *broker) launch(ctx context.Context) error {
 		return nil
 	}
 	for i, logger := range loggers {
+		if logger == nil {
+			continue
+		}
 		if err := b.listening(ctx, i, logger); err != nil {
 			return err
 		}

@@ -168,6 +168,9 @@ type Options struct {
 	// Brokers is how many servers the broker is a cluster of; 0 means 1. Nodes are connected
 	// to the first. More than one needs Streams and a listener.
 	Brokers int
+	// StartPeer starts a server of the cluster, each but the first, in a process of its own, which calls RunPeer; nil: all run
+	// in this one. Clients connect to the first then, and the lab does not end the others.
+	StartPeer func(Peer) error
 	// Hasty nodes act after the shortest delay that real ones choose: 2 s before a restart or a
 	// reprovision, none before a shutdown.
 	Hasty bool

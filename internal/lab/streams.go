@@ -189,31 +189,57 @@ func (l *Lab) StopPeer(i int) error {
 	return nil
 }
 
-// StopLeader ends the server that leads a stream, and returns which one. The first server, which has the fleet's
-// connections, gives the lead to a peer before.
+// StopLeader ends the server that leads a stream, and returns which one, as Leader does.
 func (l *Lab) StopLeader(ctx context.Context, stream string) (int, error) {
-	leads := func(i int) bool {
-		ns := l.broker.at(i)
-		return ns != nil && ns.JetStreamIsStreamLeader("choria", stream)
-	}
-	if leads(0) {
-		if err := l.broker.at(0).JetStreamStepdownStream("choria", stream); err != nil {
-			return 0, fmt.Errorf("move the lead of %s: %w", stream, err)
-		}
-	}
-	leader := 0
-	err := l.AwaitFunc(ctx, func() bool {
-		for i := 1; i < l.options.Brokers; i++ {
-			if leads(i) {
-				leader = i
-			}
-		}
-		return leader > 0
-	})
+	leader, err := l.Leader(ctx, stream)
 	if err != nil {
 		return 0, err
 	}
 	return leader, l.StopPeer(leader)
+}
+
+// Leader returns which server leads a stream. The first server, which has the fleet's connections, gives the lead to a
+// peer before.
+func (l *Lab) Leader(ctx context.Context, stream string) (int, error) {
+	l.broker.main.mu.Lock()
+	conn := l.broker.main.conn
+	l.broker.main.mu.Unlock()
+	if conn == nil {
+		return 0, errBrokerDown
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return 0, fmt.Errorf("find the leader of %s: %w", stream, err)
+	}
+	for {
+		if ns := l.broker.at(0); ns != nil && ns.JetStreamIsStreamLeader("choria", stream) {
+			if err := ns.JetStreamStepdownStream("choria", stream); err != nil {
+				return 0, fmt.Errorf("move the lead of %s: %w", stream, err)
+			}
+		}
+		name := leaderOf(ctx, js, stream)
+		for i := 1; i < l.options.Brokers; i++ {
+			if serverName(i) == name {
+				return i, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-time.After(makeAgain):
+		}
+	}
+}
+
+// leaderOf asks once, "" for no answer.
+func leaderOf(ctx context.Context, js jetstream.JetStream, stream string) string {
+	ctx, cancel := context.WithTimeout(ctx, makePatience)
+	defer cancel()
+	s, err := js.Stream(ctx, stream)
+	if err != nil || s.CachedInfo().Cluster == nil {
+		return ""
+	}
+	return s.CachedInfo().Cluster.Leader
 }
 
 // StartPeer starts it again.

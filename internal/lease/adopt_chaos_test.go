@@ -218,12 +218,12 @@ func adopted(t *testing.T, seed uint64, faults bool) (adoptions, took int) {
 // a second request.
 func TestAnAdoptionNeverSendsTwice(t *testing.T) {
 	adoptions, took := 0, 0
-	for seed := range *worlds {
+	for seed := range worlds() {
 		a, n := adopted(t, seed, seed%5 != 0)
 		adoptions, took = adoptions+a, took+n
 	}
-	if adoptions < 2*int(*worlds) || took < 4*int(*worlds) {
-		t.Errorf("%d drivers and %d requests in %d worlds: too few to show anything", adoptions, took, *worlds)
+	if adoptions < 2*int(worlds()) || took < 4*int(worlds()) {
+		t.Errorf("%d drivers and %d requests in %d worlds: too few to show anything", adoptions, took, worlds())
 	}
-	t.Logf("%d worlds, %d drivers, %d requests", *worlds, adoptions, took)
+	t.Logf("%d worlds, %d drivers, %d requests", worlds(), adoptions, took)
 }

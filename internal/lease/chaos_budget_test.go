@@ -237,12 +237,12 @@ func budgetStorms(t *testing.T, seed uint64, faults, rollbacks bool) *budgetWorl
 // TestNodesDownNeverExceedTheBudget is the promise of a budget.
 func TestNodesDownNeverExceedTheBudget(t *testing.T) {
 	admitted, full, settled := 0, 0, 0
-	for seed := range *worlds {
+	for seed := range worlds() {
 		w := budgetStorms(t, seed, seed%5 != 0, seed%3 == 2)
 		admitted, full, settled = admitted+w.admitted, full+w.full, settled+w.settled
 	}
-	if n := int(*worlds); admitted < 50*n || full < 10*n || settled < n/4 {
+	if n := int(worlds()); admitted < 50*n || full < 10*n || settled < n/4 {
 		t.Errorf("%d admissions, %d times no room, %d nodes settled in %d worlds: too few to show anything", admitted, full, settled, n)
 	}
-	t.Logf("%d worlds, %d admissions, %d times no room, %d nodes settled", *worlds, admitted, full, settled)
+	t.Logf("%d worlds, %d admissions, %d times no room, %d nodes settled", worlds(), admitted, full, settled)
 }

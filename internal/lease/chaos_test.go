@@ -265,18 +265,28 @@ func storms(t *testing.T, seed uint64, faults bool) (holds, received int) {
 	return holds, received
 }
 
-// worlds is how many worlds the locks live in: go test ./internal/lease -run AtOnce -worlds 5000.
-var worlds = flag.Uint64("worlds", 150, "how many worlds the locks live in")
+// worldsFlag is how many worlds the locks live in: go test ./internal/lease -run AtOnce -worlds 5000.
+var worldsFlag = flag.Uint64("worlds", 0, "how many worlds the locks live in; 0: 150, with the race detector 30")
+
+func worlds() uint64 {
+	switch {
+	case *worldsFlag > 0:
+		return *worldsFlag
+	case raceEnabled:
+		return 30
+	}
+	return 150
+}
 
 // TestTwoHoldersNeverSendAtOnce is the promise of a lock.
 func TestTwoHoldersNeverSendAtOnce(t *testing.T) {
 	holds, received := 0, 0
-	for seed := range *worlds {
+	for seed := range worlds() {
 		h, r := storms(t, seed, seed%5 != 0)
 		holds, received = holds+h, received+r
 	}
-	if holds < 5*int(*worlds) || received < 10*int(*worlds) {
-		t.Errorf("%d holds and %d requests in %d worlds: too few to show anything", holds, received, *worlds)
+	if holds < 5*int(worlds()) || received < 10*int(worlds()) {
+		t.Errorf("%d holds and %d requests in %d worlds: too few to show anything", holds, received, worlds())
 	}
-	t.Logf("%d worlds, %d holds, %d requests", *worlds, holds, received)
+	t.Logf("%d worlds, %d holds, %d requests", worlds(), holds, received)
 }

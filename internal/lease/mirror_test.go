@@ -30,6 +30,17 @@ func claimed(t *testing.T, s Store, o MirrorOptions) *Mirror {
 	return m
 }
 
+// confirmed adds lines to a shared record and waits until it has them.
+func confirmed(t *testing.T, m *Mirror, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		m.Add([]byte(line))
+	}
+	if err := m.Await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func kept(t testing.TB, m *Mirror) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -62,11 +73,7 @@ func TestAMirrorHasWhatWasAwaited(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := sharedStore()
 		m := claimed(t, s, MirrorOptions{Timeout: time.Minute})
-		m.Add([]byte("one\n"))
-		m.Add([]byte("two\n"))
-		if err := m.Await(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		confirmed(t, m, "one\n", "two\n")
 		if _, text := whole(t, s); text != "one\ntwo\n" {
 			t.Errorf("shared is %q", text)
 		}
@@ -119,10 +126,7 @@ func TestASecondDriverOfARecordIsLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := sharedStore()
 		old := claimed(t, s, MirrorOptions{Timeout: time.Minute})
-		old.Add([]byte("plan\n"))
-		if err := old.Await(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		confirmed(t, old, "plan\n")
 		end, _ := whole(t, s)
 		bob := aHead
 		bob.Caller = "up=bob"
@@ -155,10 +159,7 @@ func TestAnIdleDriverNoticesAnAdoption(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := sharedStore()
 		old := claimed(t, s, MirrorOptions{Timeout: time.Minute})
-		old.Add([]byte("plan\n"))
-		if err := old.Await(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		confirmed(t, old, "plan\n")
 		end, _ := whole(t, s)
 		bob := aHead
 		bob.Caller, bob.Host = "up=bob", "op2"
@@ -230,10 +231,7 @@ func TestAReaderFindsWhatDoesNotContinue(t *testing.T) {
 		s := sharedStore()
 		m := claimed(t, s, MirrorOptions{Timeout: time.Minute})
 		for _, line := range []string{"one\n", "two\n"} {
-			m.Add([]byte(line))
-			if err := m.Await(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			confirmed(t, m, line)
 		}
 		first, second := s.keys[segmentKey("r1", 1)], s.keys[segmentKey("r1", 2)]
 		for name, value := range map[string][]byte{
@@ -269,10 +267,7 @@ func TestSegmentsAreWholeLines(t *testing.T) {
 		s := sharedStore()
 		m := claimed(t, s, MirrorOptions{Timeout: time.Minute})
 		line := strings.Repeat("x", 1000) + "\n"
-		m.Add([]byte(strings.Repeat(line, 3*rawMax/len(line))))
-		if err := m.Await(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		confirmed(t, m, strings.Repeat(line, 3*rawMax/len(line)))
 		if r, text := whole(t, s); r.n < 3 || strings.Count(text, line) != 3*rawMax/len(line) {
 			t.Errorf("%d segments, %d bytes", r.n, len(text))
 		}
@@ -332,10 +327,7 @@ func TestRunsAreFoundAndForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := sharedStore()
 		m := claimed(t, s, MirrorOptions{Timeout: time.Minute})
-		m.Add([]byte("plan\n"))
-		if err := m.Await(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		confirmed(t, m, "plan\n")
 		other := aHead
 		other.Run = "r10"
 		if _, err := Claim(t.Context(), s, other, MirrorOptions{}); err != nil {

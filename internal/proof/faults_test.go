@@ -104,6 +104,8 @@ func TestSilentTargetsAreLookedAtOnceAndThenWatched(t *testing.T) {
 		{name: "acts later", action: Restart, act: func(f *fleet) { f.restartIn(40*sec, sec, "n") }, want: []batch.Finding{batch.Unproved, batch.Acted}, first: timeout},
 		{name: "frozen", action: Restart, act: func(f *fleet) { f.node("n", freeze) }, want: []batch.Finding{batch.Unproved}, first: timeout + answerTime},
 		{name: "absent", action: Restart, act: func(f *fleet) { f.node("n", stop) }, want: []batch.Finding{batch.Unproved}, first: timeout},
+		{name: "absent, and on its way back", action: Restart, act: func(f *fleet) { f.restartIn(18*sec, 7*sec, "n") }, adapt: func(o *Options) { o.LongestDelay = 20 * sec },
+			want: []batch.Finding{batch.Acted}, first: 25 * sec},
 		{name: "may still act: looked at when it has to have acted", action: Restart, adapt: func(o *Options) { o.LongestDelay = 50 * sec },
 			want: []batch.Finding{batch.Unproved}, first: 50*sec + firstPause},
 		{name: "may still act, and has", action: Restart, act: func(f *fleet) { f.restartIn(delay, sec, "n") }, adapt: func(o *Options) { o.LongestDelay = 50 * sec },

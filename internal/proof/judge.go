@@ -132,7 +132,7 @@ func (p past) started(start int64) string {
 
 const (
 	lostReason   = "the connection to the broker was lost: not asked"
-	unsentReason = "the broker did not accept the request: not asked"
+	unsentReason = "the request for its proof could not be sent: not asked"
 )
 
 // tokenEnded reports whether replies have shown a token of the node that has expired. They may have been rejected for that.

@@ -182,7 +182,7 @@ func (p *probe) answer(s *suspect, r rpcclient.Reply, asked time.Time) {
 		return
 	}
 	if sees == sameProcess && v.untouched(s, l, steady) {
-		p.end(s, batch.Untouched, "still the process that started "+clock(l.start, l.start))
+		p.end(s, batch.Untouched, "still the process from before the request") // without its start: equal reasons are shown as one
 		return
 	}
 	p.end(s, batch.Unproved, s.past.unsure(s.track))

@@ -83,9 +83,13 @@ const (
 	defaultTimeout = 60 * time.Second
 	clockMargin    = 5 * time.Second  // for what clocks and whole seconds may differ
 	linkSettle     = 30 * time.Second // servers are back this long after their broker is
-	promptAbsence  = 90 * time.Second // a frozen server keeps its subscription for two minutes at least
-	answerTime     = 4 * time.Second  // rpcutil answers within 2 s (docs/protocol.md, rpcutil), and upstream adds 2
-	maxPoll        = 5000             // nodes of one request
+	returnTime     = 10 * time.Second // servers that restart are connected again by then, mostly
+	promptAbsence  = 90 * time.Second // of a node that did not reply: it may have frozen before the request
+	// keptFor is how long a frozen server is certain to keep its subscription: a NATS broker pings every 2 minutes, and closes
+	// the connection 4 minutes after the first ping without an answer (docs/protocol.md, no responders).
+	keptFor    = 210 * time.Second
+	answerTime = 4 * time.Second // rpcutil answers within 2 s (docs/protocol.md, rpcutil), and upstream adds 2
+	maxPoll    = 5000            // nodes of one request
 )
 
 // LongestDelay returns the longest time between a server's reply and its act. For an update it is the time between

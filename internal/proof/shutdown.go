@@ -48,6 +48,8 @@ func (l *loop) mayBeDown(w *watched) bool {
 	switch {
 	case w.gone == never || w.gone > w.due+l.v.o.Timeout+window: // of the act, also in a resume: a frozen node is absent at last
 		return false
+	case !w.sent.IsZero() && batch.Longest(w.sent, l.base.Add(w.gone)) > keptFor: // however long proof is looked for
+		return false
 	case !l.sameLink(w):
 		return false
 	case w.replied:
@@ -56,10 +58,11 @@ func (l *loop) mayBeDown(w *watched) bool {
 	return w.base > 0 && batch.Longest(w.sent, l.base.Add(w.gone)) <= promptAbsence
 }
 
-// sameLink reports whether our connection has stood since the node was last known to be on it.
+// sameLink reports whether our connection has stood since the node was last known to be on it, as far as this process and the
+// record of earlier ones know.
 func (l *loop) sameLink(w *watched) bool {
 	at, down := l.v.o.Client.Reconnected()
-	return !down && (at.IsZero() || at.Before(w.linked))
+	return !down && (at.IsZero() || at.Before(w.linked)) && (w.lost.IsZero() || w.lost.Before(w.linked))
 }
 
 // overDown reports whether a node that was to shut down is to be asked no more.

@@ -14,9 +14,14 @@ func (l *loop) noSign(w *watched) bool {
 		return false
 	}
 	sign := w.since != never && l.v.o.Action != Shutdown || w.sees == uncertain && w.track.looks < 2 ||
-		l.v.o.Action == Shutdown && l.mayBeDown(w)
+		l.v.o.Action == Shutdown && l.mayBeDown(w) || l.away(w)
 	closed := w.heard >= w.decisive || w.goneLast >= w.decisive || l.now() >= w.decisive+l.answerTime()
 	return !sign && closed && !l.cutOff(w)
+}
+
+// away reports whether a node that answered just before its request has left the broker since, and may be about to start again.
+func (l *loop) away(w *watched) bool {
+	return l.v.o.Action == Restart && w.base > 0 && w.gone != never && l.now() < w.due+returnTime
 }
 
 // reportSilent reports a silent target without a sign of the act as unproved, once: the run need not wait for it. The

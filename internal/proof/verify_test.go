@@ -241,6 +241,8 @@ func TestShutdown(t *testing.T) {
 			f.in(delay+15*sec, "n", func(s *server) { s.down = true })
 		}, want: batch.Acted, after: delay + 40*sec, by: delay + 50*sec},
 		{name: "absent at its first look after the timeout", act: func(f *fleet) { f.in(delay+sec, "n", freeze); f.in(delay+defaultTimeout+sec, "n", stop) }, want: batch.Unproved},
+		{name: "the connection was lost in an earlier process, it may have frozen", act: func(f *fleet) { f.node("n", stop) },
+			target: func(t *batch.Target) { t.Lost = t.Sent.Add(sec) }, want: batch.Unproved, reason: "cannot be proved"},
 		{name: "resumed ten minutes later, it may have frozen", act: func(f *fleet) { f.node("n", stop) }, target: ago(10 * time.Minute), want: batch.Unproved, reason: "cannot be proved"},
 		{name: "resumed ten minutes later, frozen", act: func(f *fleet) { f.node("n", freeze) }, target: ago(10 * time.Minute), want: batch.Unproved, reason: "still connected"},
 		{name: "no baseline, no stamp", act: down, target: func(t *batch.Target) { noBaseline(t); noStamp(t) }, want: batch.Acted},

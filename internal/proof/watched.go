@@ -52,6 +52,7 @@ type watched struct {
 	gone, goneLast moment
 
 	linked  time.Time // when the node was last known to be on our connection before its request: our clock
+	lost    time.Time // when that connection was lost last, by the record; zero: it was not
 	start   int64     // the start time that it reported last, unix seconds
 	entered int64     // when it started in provisioning mode, by its event
 	note    string
@@ -63,7 +64,7 @@ func (v *Verifier) watch(t batch.Target, base time.Time) *watched {
 	now := time.Since(base)
 	due := v.due(t).Sub(base)
 	w := &watched{
-		past: pastOf(t), node: t.Node, replied: !t.Replied.IsZero(), pause: firstPause, due: due, linked: t.Sent,
+		past: pastOf(t), node: t.Node, replied: !t.Replied.IsZero(), pause: firstPause, due: due, linked: t.Sent, lost: t.Lost,
 		deadline: max(due, now) + v.o.Timeout, asked: never, heard: never, since: never, quiet: never,
 		decisive: never, gone: never, goneLast: never,
 	}

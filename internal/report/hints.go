@@ -18,6 +18,11 @@ func SecretHint(name string) string {
 	return fmt.Sprintf("%s on a command line shows in process lists and histories; %[1]s=@FILE, %[1]s=- or %[1]s=env:NAME keep it out", name)
 }
 
+// ToResumeShared is the hint for a run that another operator may have adopted: then a resume is refused.
+func ToResumeShared(n run.Next) string {
+	return "to resume: " + n.Command("resume") + "; if another operator has adopted the run: " + n.Command("watch", "--shared")
+}
+
 // hopeless are parts of the reasons of nodes that a retry never sends to or cannot help, and what the hint says of them. The
 // request has had its effect there, or the host must be repaired first (docs/protocol.md, choria_provision).
 var hopeless = []struct{ part, hint string }{
@@ -61,6 +66,8 @@ func (l *Live) printHint(r run.Result) {
 	}
 	flags, states := run.RetryFlags(left, failed)
 	switch s := r.Summary; {
+	case s.Open > 0 && r.Lost:
+		l.say("hint: %s", ToResumeShared(r.Next))
 	case s.Open > 0 && s.Stop.Kind == batch.StopRule && len(flags) > 0:
 		l.say("hint: to look at the nodes that stopped it: %s", r.Next.Command("show", "--state", strings.Join(states, ",")))
 		l.say("hint: to continue without them: %s", r.Next.Command("resume"))
@@ -111,6 +118,10 @@ func (l *Live) tellRecord(r batch.Record) {
 	switch r.Kind {
 	case batch.KindLink, batch.KindSlots, batch.KindHours:
 		l.say("%s", r.Reason)
+	case batch.KindSent:
+		if r.Uncertain {
+			l.say("%s: nodes that stay silent may have its request, and are not sent to again", r.Reason)
+		}
 	case batch.KindAdopted:
 		l.say("the run was adopted by %s", plain.Line(r.By))
 	case batch.KindPaused:

@@ -167,21 +167,29 @@ func (l *Live) tellFailures(at time.Time) {
 
 // beat writes failures soon, and a sign of life where nothing else was written.
 func (l *Live) beat(stop <-chan struct{}) {
-	ticker := time.NewTicker(gatherPace)
+	every(gatherPace, stop, func(now time.Time) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.meter == nil || l.past {
+			return
+		}
+		l.tellFailures(now)
+		if now.Sub(l.wrote) >= heartbeat {
+			l.tell(now, l.meter.snapshot(now).Plain())
+		}
+	})
+}
+
+// every does something at a pace until stop is closed.
+func every(pace time.Duration, stop <-chan struct{}, do func(now time.Time)) {
+	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-stop:
 			return
 		case now := <-ticker.C:
-			l.mu.Lock()
-			if l.meter != nil && !l.past {
-				l.tellFailures(now)
-				if now.Sub(l.wrote) >= heartbeat {
-					l.tell(now, l.meter.snapshot(now).Plain())
-				}
-			}
-			l.mu.Unlock()
+			do(now)
 		}
 	}
 }

@@ -83,7 +83,7 @@ func versions(nodes []saved.Node) func(yield func(string, int) bool) {
 
 // planSentences say what holds the plan back while it is applied.
 func planSentences(p saved.Plan) []string {
-	out := run.RuleSentences(p.Rules, p.Plan.Policy.Rolling)
+	out := slices.Concat(run.PaceSentences(p.Plan.Policy, p.Pace), run.RuleSentences(p.Rules, p.Plan.Policy.Rolling))
 	if p.Verify.None {
 		out = append(out, "nothing is proved")
 	}

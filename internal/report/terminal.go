@@ -147,18 +147,11 @@ func (t *Terminal) Hold() (release func()) {
 }
 
 func (t *Terminal) look(stop <-chan struct{}) {
-	ticker := time.NewTicker(drawPace)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case now := <-ticker.C:
-			t.mu.Lock()
-			t.draw(now, false)
-			t.mu.Unlock()
-		}
-	}
+	every(drawPace, stop, func(now time.Time) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.draw(now, false)
+	})
 }
 
 // draw draws the frame, when something changed, or a second passed, or the terminal has another width.

@@ -30,7 +30,7 @@ func (r Request) FromPlan(f *saved.File, drift batch.Amount) (Request, error) {
 		}
 		r.Inputs[k] = v
 	}
-	r.Policy, r.Pace.TTL, r.Record.On = p.Plan.Policy, Wait{p.TTL, true}, true
+	r.Policy, r.Pace.TTL, r.keptTTL, r.Record.On = p.Plan.Policy, Wait{p.TTL, true}, true, true
 	r.Proof = Proof{Verify: p.Verify.Way, None: p.Verify.None, Expr: p.Verify.Expr, Version: p.Verify.Version}
 	if d := p.Verify.Timeout; d != nil {
 		r.Proof.Timeout = Wait{*d, true}
@@ -45,9 +45,8 @@ func (r Request) FromPlan(f *saved.File, drift batch.Amount) (Request, error) {
 	if len(r.Shared.MaxDown) == 0 {
 		r.Shared.MaxDown = p.MaxDown
 	}
-	if p.BudgetWait != nil && !r.Shared.BudgetWait.Set {
-		r.Shared.BudgetWait = Wait{*p.BudgetWait, true}
-	}
+	r.Shared.BudgetWait.keep(p.BudgetWait)
+	r.Shared.Timeout.keep(p.ShareTimeout)
 	r.Shared.Mirror = r.Shared.Mirror || p.Share
 	r.plan, r.drift, r.given = f, drift, given
 	return r, r.Validate()

@@ -104,7 +104,7 @@ func (c budgeting) look(ctx context.Context, early bool) error {
 	if len(asked.And(ledger.Limits)) > 0 {
 		c.budget = &budget{store: store, own: asked, ledger: ledger, rule: downRule{takes, c.proves() != 0}, wait: c.req.Shared.BudgetWait.or(budgetWait)}
 	}
-	return nil
+	return sharing(c).checkTTL()
 }
 
 // unbound is called for a run that asks for no budget, where the ledger cannot be read.
@@ -209,8 +209,8 @@ func (d downRule) all(p batch.Progress) (nodes []string) {
 
 // open takes up this run's part of the ledger, before the guards.
 func (c budgeting) open(ctx context.Context, p guardInput) error {
-	if err := c.look(ctx, false); err != nil || c.budget == nil {
-		return err
+	if c.budget == nil {
+		return nil
 	}
 	who, err := c.fleet.Who()
 	if err != nil {

@@ -23,7 +23,7 @@ type Settled struct {
 }
 
 // Settle looks, read-only, at the nodes of a recorded run that count as down, and takes those that answer off the budget. It
-// first waits until no request of the run can act any more.
+// first waits until no request of the run can act any more. s is of a record of this machine, or comes from SharedRun.Dead.
 func Settle(ctx context.Context, c Context, s Stored) (Settled, error) {
 	books, err := openBooks(ctx, c, s)
 	if err != nil {
@@ -60,7 +60,7 @@ func Settle(ctx context.Context, c Context, s Stored) (Settled, error) {
 }
 
 // Forget takes nodes of a recorded run off the budget because an operator says so, and returns them. Others than those that
-// the record has down are refused.
+// the record has down are refused. s is as Settle has it.
 func Forget(ctx context.Context, c Context, s Stored, nodes []string, reason string) ([]string, error) {
 	books, err := openBooks(ctx, c, s)
 	if err != nil {
@@ -74,7 +74,8 @@ func Forget(ctx context.Context, c Context, s Stored, nodes []string, reason str
 		return nil, err
 	}
 	word := plain.Line(fmt.Sprintf("%s: %s: %s", who.ID, discovery.Fold(nodes), reason))
-	gone, err := lease.Forget(ctx, books.store, books.collective, s.ID, s.Live, nodes, books.facts(), books.value, word)
+	live := s.Live || s.shared != nil && s.shared.Alive()
+	gone, err := lease.Forget(ctx, books.store, books.collective, s.ID, live, nodes, books.facts(), books.value, word)
 	if err != nil {
 		return nil, BucketFailure(err)
 	}
@@ -111,7 +112,31 @@ func openBooks(ctx context.Context, c Context, s Stored) (*books, error) {
 			return nil, BucketFailure(err)
 		}
 	}
-	return b, nil
+	return b, b.current(ctx)
+}
+
+// current refuses a record of this machine that lacks what another driver of the run has done since: nodes would leave the
+// budget that it has down.
+func (b *books) current(ctx context.Context) error {
+	if b.of.shared != nil || !b.of.Meta.Share {
+		return nil
+	}
+	found, err := lease.FindRun(ctx, b.store, b.of.ID)
+	if errors.Is(err, lease.ErrNoKey) {
+		return nil
+	}
+	if err != nil {
+		return BucketFailure(err)
+	}
+	ours, err := b.Store.raw(b.of.ID)
+	if err != nil {
+		return err
+	}
+	end, err := endOf(ctx, b.store, found, ours)
+	if err != nil || end != nil {
+		return err
+	}
+	return refuse("use the record of that process: add --shared", "cannot settle run %s by the record of this machine: the run was adopted by %s", b.of.ID, plain.Line(found.Head.Who()))
 }
 
 func (b *books) facts() []string { return slices.Collect(maps.Keys(b.values)) }
@@ -134,6 +159,9 @@ func (b *books) driven(ctx context.Context) error {
 func (b *books) quiet(now time.Time) time.Duration {
 	_, _, timeout := b.of.Meta.proof().limits(b.of.Meta.Agent, b.of.Meta.Action, splayOf(b.of.Meta.Inputs))
 	hold := b.of.Meta.TTL + proof.LongestDelay(proof.Of(b.of.Meta.Agent, b.of.Meta.Action), splayOf(b.of.Meta.Inputs)) + timeout + clockMargin
+	if r := b.of.shared; r != nil && len(b.down) > 0 { // what it sent is older than its last sign of life, and as much as its lock outlived that
+		return min(hold, max(hold+lockLife-r.Found.Age, 0))
+	}
 	var left time.Duration
 	for _, n := range b.down {
 		if t, ok := b.of.Progress.Reached(n); ok {

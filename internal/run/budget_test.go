@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/config"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/lease"
 	"fleetctl/internal/proof"
@@ -61,6 +62,11 @@ func unrecorded(w *world, r *Request) {
 	w.bucket, w.settings.MaxDown, r.Record.Off = shelf(), []string{"5"}, true
 }
 
+// inCollective makes limits hold in the collective of the runs, and others in another one.
+func inCollective(w *world, l config.Limits) {
+	w.settings.Collectives = map[string]config.Limits{"mcollective": l, "other": {ReadOnly: true, MaxDown: []string{"1"}, Locks: []string{"other"}, Share: true}}
+}
+
 // counted is what the ledger counts of a run.
 func counted(t *testing.T, b *bucket, run string) map[string]int {
 	t.Helper()
@@ -75,7 +81,7 @@ func TestARunWaitsForRoomInTheBudget(t *testing.T) {
 	for _, locked := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w, b := newWorld(t, "n1", "n2", "n3", "n4"), shelf()
-			w.bucket = b
+			w.bucket, w.shared = newBucket(), b
 			racked(w, "a", "b")
 			bob := bobs(t, b, "x1")
 			const back = 90 * time.Second
@@ -98,7 +104,6 @@ func TestARunWaitsForRoomInTheBudget(t *testing.T) {
 			}
 			r := budgeted("3", "rack=1")
 			if locked {
-				b.life = time.Hour // of the lock, and of the ledger as well
 				r.Shared.Locks = []string{"web"}
 			}
 			res, err := w.start(t.Context(), r)
@@ -137,11 +142,11 @@ func TestAFullBudgetHoldsOnEveryPath(t *testing.T) {
 		if p.name == "req --reply-to" || p.offered {
 			continue // refused; and the path of runs resume
 		}
-		for _, rule := range []string{"flag", "setting", "shared limit"} {
+		for _, rule := range []string{"flag", "setting", "setting of the collective", "shared limit"} {
 			t.Run(p.name+"/"+rule, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w, b := newWorld(t, "n1", "n2", "n3", "n4"), shelf()
-					w.bucket = b
+					w.bucket, w.shared = newBucket(), b
 					if p.shared {
 						w.share()
 						w.shared = b
@@ -174,6 +179,8 @@ func TestAFullBudgetHoldsOnEveryPath(t *testing.T) {
 						r.Shared.MaxDown = lease.Limits{"rack": 1}
 					case "setting":
 						w.settings.MaxDown = []string{"rack=1"}
+					case "setting of the collective":
+						inCollective(w, config.Limits{MaxDown: []string{"rack=1"}})
 					default:
 						if _, err := lease.SetLimits(t.Context(), b, "mcollective", lease.Limits{"rack": 1}); err != nil {
 							t.Fatal(err)
@@ -200,7 +207,7 @@ func TestAFullBudgetHoldsOnEveryPath(t *testing.T) {
 func TestNodesStayInTheBudgetUntilTheyAreProved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1", "n2", "n3"), shelf()
-		w.bucket = b
+		w.bucket, w.shared = newBucket(), b
 		w.nodes["n2"].silent = true // it may have acted
 		w.nodes["n3"].code = 1      // it refuses
 		res, err := w.start(t.Context(), budgeted("5"))
@@ -249,7 +256,7 @@ func TestNodesStayInTheBudgetUntilTheyAreProved(t *testing.T) {
 func TestADeadRunIsSettledInTheBudgetWhenNothingCanAct(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1"), shelf()
-		w.bucket = b
+		w.bucket, w.shared = newBucket(), b
 		w.nodes["n1"].silent = true // it may act later
 		var sent time.Time
 		w.events.hook = func(e Event) {
@@ -276,7 +283,7 @@ func TestADeadRunIsSettledInTheBudgetWhenNothingCanAct(t *testing.T) {
 func TestANodeThatWasShutDownStaysInTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1", "n2"), shelf()
-		w.bucket = b
+		w.bucket, w.shared = newBucket(), b
 		r := budgeted("1")
 		r.Action, r.Guards.Yes, r.Shared.BudgetWait = "shutdown", true, Wait{time.Minute, true}
 		res, err := w.start(t.Context(), r)
@@ -297,7 +304,7 @@ func TestANodeThatWasShutDownStaysInTheBudget(t *testing.T) {
 func TestARetryKeepsTheBudgetOfItsRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1"), shelf()
-		w.bucket = b
+		w.bucket, w.shared = newBucket(), b
 		w.nodes["n1"].silent = true
 		first, err := w.start(t.Context(), budgeted("1"))
 		if err != nil || first.Summary.Verdict != batch.Silent {
@@ -323,7 +330,7 @@ func TestARetryKeepsTheBudgetOfItsRun(t *testing.T) {
 func TestBatchesFitTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1", "n2", "n3", "n4", "n5", "n6"), shelf()
-		w.bucket = b
+		w.bucket, w.shared = newBucket(), b
 		racked(w, "a", "b", "c")
 		if _, err := lease.SetLimits(t.Context(), b, "mcollective", lease.Limits{lease.All: 4}); err != nil {
 			t.Fatal(err)

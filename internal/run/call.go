@@ -132,6 +132,7 @@ const minTTL = 30 * time.Second
 
 // prepare checks everything that can be checked without the nodes.
 func prepare(ctx context.Context, c Context, r Request) (*call, error) {
+	c.Settings = c.Settings.In(c.Fleet.About().Collective)
 	j := &call{Context: c, req: r, fleet: c.Fleet, about: c.Fleet.About(), start: time.Now(), chosen: r.stored || r.plan != nil || r.Targets.Chosen()}
 	if err := j.resolve(ctx); err != nil {
 		return nil, err
@@ -145,8 +146,13 @@ func prepare(ctx context.Context, c Context, r Request) (*call, error) {
 	if err := (demand{j}).checkVersion(); err != nil {
 		return nil, err
 	}
-	if err := (sharing{j}).checkWait(); err != nil {
+	if err := (sharing{j}).checkTTL(); err != nil {
 		return nil, err
+	}
+	if !r.Record.Resume { // the record may have a lock
+		if err := (sharing{j}).checkWait(); err != nil {
+			return nil, err
+		}
 	}
 	return j, gatekeeping{j}.open()
 }

@@ -51,23 +51,28 @@ func TestAServiceStandsBehindTheDoor(t *testing.T) {
 	}
 }
 
+// overtakes lets another process resume a run while the operator is asked, and answers y.
+func (w *world) overtakes(t *testing.T, id string) {
+	w.asker.away, w.asker.answers = nil, []string{"y"}
+	w.events.hook = func(e Event) {
+		if _, asked := e.(Proposed); asked {
+			file, _, err := w.store().take(id)
+			if err != nil {
+				t.Error(err)
+			} else if err := file.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // The record is not held while the operator is asked: a resume of another process meanwhile is a refusal.
 func TestAResumeThatAnotherProcessOvertakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1", "n2")
 		s := interrupted(t, w)
 		c, r := w.again(t, Request{}, s)
-		w.asker.away, w.asker.answers = nil, []string{"y"}
-		w.events.hook = func(e Event) {
-			if _, asked := e.(Proposed); asked {
-				file, _, err := w.store().take(s.ID)
-				if err != nil {
-					t.Error(err)
-				} else if err := file.Close(); err != nil {
-					t.Error(err)
-				}
-			}
-		}
+		w.overtakes(t, s.ID)
 		_, err := Resume(t.Context(), c, r, s)
 		if e, ok := errors.AsType[*GuardError](err); !ok || !strings.Contains(e.Error(), "another process has resumed it meanwhile") || len(w.sent()) != 1 {
 			t.Errorf("%v, nodes got %q", err, w.sent())
@@ -81,17 +86,7 @@ func TestARetryThatAResumeOvertakes(t *testing.T) {
 		w := newWorld(t, "n1", "n2")
 		s := interrupted(t, w)
 		c, r := w.again(t, Request{}, s)
-		w.asker.away, w.asker.answers = nil, []string{"y"}
-		w.events.hook = func(e Event) {
-			if _, asked := e.(Proposed); asked {
-				file, _, err := w.store().take(s.ID)
-				if err != nil {
-					t.Error(err)
-				} else if err := file.Close(); err != nil {
-					t.Error(err)
-				}
-			}
-		}
+		w.overtakes(t, s.ID)
 		_, err := Retry(t.Context(), c, r, s, []batch.State{batch.Planned, batch.NotSent})
 		if e, ok := errors.AsType[*GuardError](err); !ok || !strings.Contains(e.Error(), "cannot retry run") || len(w.sent()) != 1 {
 			t.Errorf("%v; sent %q", err, w.sent())

@@ -11,6 +11,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/internal/journal"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/plain"
 	"fleetctl/internal/security"
 	"fleetctl/internal/sender"
@@ -103,6 +104,10 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	}
 	if res.Summary.Verdict == batch.Interrupted {
 		res.Signal = context.Cause(ctx)
+	}
+	if c.mirror != nil && c.locks != nil {
+		held := c.locks.may()
+		res.Lost = held != nil && !lease.Unconfirmed(held)
 	}
 	left := budgeting(c).leave(ctx, from, err)
 	return res, errors.Join(watch.err, c.Reporter.Report(Finished{res}), err, left, mirroring(c).close(ctx, from), sharing(c).release(ctx, from))

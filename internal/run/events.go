@@ -127,6 +127,7 @@ type Result struct {
 	Behind   time.Duration    // how far this process was behind the network at most, when a wait for replies was over
 	Dropped  int              // messages that arrived and did not fit: replies may be among them
 	Next     Next             // the commands that are offered
+	Lost     bool             // the run was shared, and this process has lost it: another operator may have adopted it
 }
 
 // NothingSent reports that no node was sent to because the request signer did not sign.

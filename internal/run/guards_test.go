@@ -115,8 +115,8 @@ var guardTests = []struct {
 	{budgetGuard, "at most 5 down at once, with those of other runs: --max-down; down now: 1 by run r9 of choria=bob", "cannot keep the limit of nodes that are down without a record of this run", "leave out --no-journal",
 		func(w *world, r *Request) { unrecorded(w, r); bobs(w.t, w.bucket, "x1") }},
 	{budgetGuard, "at most 1 per rack down at once, with those of other runs: fleetctl shared limits", "", "", func(w *world, _ *Request) {
-		w.bucket = shelf()
-		if _, err := lease.SetLimits(w.t.Context(), w.bucket, "mcollective", lease.Limits{"rack": 1}); err != nil {
+		w.bucket, w.shared = newBucket(), shelf()
+		if _, err := lease.SetLimits(w.t.Context(), w.shared, "mcollective", lease.Limits{"rack": 1}); err != nil {
 			w.t.Fatal(err)
 		}
 	}},
@@ -233,6 +233,22 @@ func TestEveryRuleHasItsSentence(t *testing.T) {
 	}
 	if got := RuleSentences(batch.Rules{}, false); got != nil {
 		t.Errorf("no rules: %q", got)
+	}
+}
+
+func TestThePaceHasItsSentences(t *testing.T) {
+	p, pace := batch.Policy{SpreadBy: "rack", MaxPer: []batch.MaxPer{{Fact: "rack", N: 2}, {Fact: "site", N: 1}}}, batch.Pace{Deadline: 2 * time.Hour}
+	want := []string{"at most 2 nodes with the same rack in a batch", "at most 1 node with the same site in a batch", "spreads over the values of rack", "begins no batch after 2h0m0s: --deadline"}
+	if got := PaceSentences(p, pace); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	p.Rolling, p.SpreadBy, p.MaxPer = true, "", p.MaxPer[:1]
+	want = []string{"at most 2 nodes with the same rack in flight", "starts no node after 2h0m0s: --deadline"}
+	if got := PaceSentences(p, pace); !slices.Equal(got, want) {
+		t.Errorf("of a window: got %q", got)
+	}
+	if got := PaceSentences(batch.Policy{}, batch.Pace{}); got != nil {
+		t.Errorf("nothing: %q", got)
 	}
 }
 

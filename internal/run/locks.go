@@ -53,10 +53,10 @@ func (c sharing) lockNames() []string {
 	return slices.Compact(names)
 }
 
-// checkWait refuses a time to wait for a lock where there is none.
+// checkWait refuses a time to wait for a lock where there is none. A run that is resumed may have one.
 func (c sharing) checkWait() error {
 	if c.req.Shared.Wait.Set && len(c.lockNames()) == 0 && !c.mirrored() {
-		return usage(errors.New("--lock-wait without a lock"), "add --lock NAME, or --share, whose run has a lock of its own")
+		return usage(errors.New("--lock-wait without a lock"), "add --lock NAME, or --share or --max-down, whose run has a lock of its own")
 	}
 	return nil
 }
@@ -77,6 +77,9 @@ type locks struct {
 // clear takes the run's locks, takes up its part of the budget, and passes the guards: a plan that cannot start is not
 // confirmed.
 func (c sharing) clear(ctx context.Context, p guardInput) error {
+	if err := budgeting(c).look(ctx, false); err != nil { // a run with limits holds a lock of its own
+		return err
+	}
 	if err := c.takeLocks(ctx, p.nodes); err != nil {
 		return err
 	}
@@ -169,6 +172,12 @@ func (c sharing) lockError(err error, name string) error {
 	if held, ok := errors.AsType[*lease.HeldError](err); ok {
 		if id, ok := strings.CutPrefix(name, runLock); ok {
 			return driven(id, held)
+		}
+		if run := held.Holder.Run; run != "" && (run == c.id || run == c.parent) { // that no process executes any more: Reopen looked
+			return &GuardError{
+				Guard: lockGuard, Err: fmt.Errorf("lock %s is still that of run %s, whose process has ended", plain.Line(held.Name), plain.Line(run)),
+				Hint: "it is free within 65s: wait for it with --lock-wait 2m",
+			}
 		}
 		return &GuardError{
 			Guard: lockGuard, Err: errors.New(heldText(held)),

@@ -180,6 +180,27 @@ func TestAHeldLockRefusesARun(t *testing.T) {
 	})
 }
 
+// The lock of a run whose process was killed is still there for a while: a retry reports whose lock it is.
+func TestTheLockOfARunThatDiedIsNotAnotherOperators(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, b := newWorld(t, "n1"), newBucket()
+		w.bucket, w.nodes["n1"].code, w.nodes["n1"].says = b, 1, "no"
+		if _, err := w.start(t.Context(), locked("web")); err != nil {
+			t.Fatal(err)
+		}
+		s := w.last()
+		if _, err := lease.Take(t.Context(), b, "web", lease.Holder{Run: s.ID, Caller: "choria=bob"}, 30*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		c, r := w.again(t, Request{}, s)
+		_, err := Retry(t.Context(), c, r, s, []batch.State{batch.Refused})
+		e, ok := errors.AsType[*GuardError](err)
+		if !ok || !strings.Contains(err.Error(), "lock web is still that of run "+s.ID+", whose process has ended") || !strings.Contains(e.Hint, "--lock-wait 2m") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestARunWaitsForALock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1"), newBucket()

@@ -26,7 +26,7 @@ func (c noter) noted(ctx context.Context, p guardInput) (guardInput, error) {
 		p.plan.Notes = append(p.plan.Notes, note)
 	}
 	young, err := c.young(ctx, p)
-	if note := youngNote(young, c.rules().NotSince); note != "" {
+	if note := youngNote(young, p.nodes, c.rules().NotSince); note != "" {
 		p.plan.Notes = append(p.plan.Notes, note)
 	}
 	return p, err
@@ -69,14 +69,14 @@ func (c noter) young(ctx context.Context, p guardInput) ([]string, error) {
 	return young, nil
 }
 
-func youngNote(young []string, limit time.Duration) string {
+func youngNote(young []string, of int, limit time.Duration) string {
 	switch {
 	case limit == 0:
 		return ""
 	case len(young) == 0:
 		return fmt.Sprintf("no node has started within %s (--not-since); each batch looks again", limit)
 	}
-	return fmt.Sprintf("%s started within %s and will be left out (--not-since; each batch looks again): %s", plain.Count(len(young), "node"), limit, discovery.Fold(young))
+	return fmt.Sprintf("%d of %s started within %s and will be left out (--not-since; each batch looks again): %s", len(young), plain.Count(of, "node"), limit, discovery.Fold(young))
 }
 
 // loginsASecond is how many servers one core of a broker takes back in a second, with half of it left for other work:

@@ -23,7 +23,7 @@ func TestNodesThatStartedRecentlyAreLeftOut(t *testing.T) {
 		if _, err := w.start(t.Context(), dry); err != nil {
 			t.Fatal(err)
 		}
-		if notes := strings.Join(one[Planned](t, w.events).Plan.Notes, "\n"); !strings.Contains(notes, "1 node started within 30m0s and will be left out (--not-since; each batch looks again): n2") {
+		if notes := strings.Join(one[Planned](t, w.events).Plan.Notes, "\n"); !strings.Contains(notes, "1 of 3 nodes started within 30m0s and will be left out (--not-since; each batch looks again): n2") {
 			t.Errorf("the plan notes %q", notes)
 		}
 		res, err := w.start(t.Context(), r)

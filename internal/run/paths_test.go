@@ -147,6 +147,9 @@ type guardPath struct {
 }
 
 var (
+	noRecord = map[string]string{
+		"req --reply-to": "its lock is refused first", "the offered resume": "without a record nothing is resumed", "req --resume": "without a record nothing is resumed",
+	}
 	asked        = "the first process has asked"
 	planConsents = "the plan is the consent"
 	noPlan       = "no saved plan is applied"
@@ -186,14 +189,24 @@ var (
 			w.expiring(time.Minute, time.Minute, time.Minute, time.Minute)
 		}},
 		{guard: lockGuard, refusal: "lock web ", set: func(w *world, _ *Request) { heldByBob(w) }},
+		{guard: lockGuard, variant: "of the collective", refusal: "lock web ", set: func(w *world, _ *Request) {
+			heldByBob(w)
+			w.settings.Locks = nil
+			inCollective(w, config.Limits{Locks: []string{"web"}})
+		}},
+		{guard: "max_nodes", variant: "of the collective", refusal: "nodes: limit is 2", set: func(w *world, _ *Request) { inCollective(w, config.Limits{MaxNodes: 2}) }},
+		{guard: shareGuard, variant: "of the collective", refusal: "cannot share a run without a record", late: func(r *Request) { r.Record.Off = true }, not: noRecord, set: func(w *world, _ *Request) {
+			inCollective(w, config.Limits{Share: true})
+			if w.bucket == nil {
+				w.bucket, w.shared = newBucket(), newShared()
+			}
+		}},
 		{guard: shareGuard, refusal: "cannot share a run without a record", late: func(r *Request) { r.Record.Off = true }, set: func(w *world, _ *Request) {
 			w.settings.Share = true
 			if w.bucket == nil {
 				w.bucket, w.shared = newBucket(), newShared()
 			}
-		}, not: map[string]string{
-			"req --reply-to": "its lock is refused first", "the offered resume": "without a record nothing is resumed", "req --resume": "without a record nothing is resumed",
-		}},
+		}, not: noRecord},
 		{guard: onceGuard, refusal: "it was applied already, as run ", set: func(w *world, _ *Request) {
 			w.bucket, w.shared = newBucket(), newShared()
 			if _, err := lease.Claim(w.t.Context(), w.shared, lease.Head{Run: w.planID, Caller: "choria=bob"}, lease.MirrorOptions{}); err != nil {

@@ -45,15 +45,17 @@ type Meta struct {
 	Locks       []string          `json:"locks,omitempty"`    // that the run holds
 	Share       bool              `json:"share,omitempty"`    // its record is shared
 	MaxDown     lease.Limits      `json:"max_down,omitempty"` // of nodes that are down at once
-	BudgetWait  time.Duration     `json:"budget_wait,omitempty"`
-	Command     []string          `json:"command"`
-	Mark        string            `json:"mark"`               // the same command has the same mark
-	Plan        string            `json:"plan,omitempty"`     // the digest of the saved plan that this run applies
-	Approved    int               `json:"approved,omitempty"` // how many approvals of that plan counted
-	Site        string            `json:"site,omitempty"`
-	User        string            `json:"user,omitempty"`
-	Host        string            `json:"host,omitempty"`
-	Version     string            `json:"version,omitempty"`
+	// BudgetWait and ShareTimeout are as they were given; nil is the default.
+	BudgetWait   *time.Duration `json:"budget_wait,omitempty"`
+	ShareTimeout *time.Duration `json:"share_timeout,omitempty"`
+	Command      []string       `json:"command"`
+	Mark         string         `json:"mark"`               // the same command has the same mark
+	Plan         string         `json:"plan,omitempty"`     // the digest of the saved plan that this run applies
+	Approved     int            `json:"approved,omitempty"` // how many approvals of that plan counted
+	Site         string         `json:"site,omitempty"`
+	User         string         `json:"user,omitempty"`
+	Host         string         `json:"host,omitempty"`
+	Version      string         `json:"version,omitempty"`
 	// Facts are the values that the plan asked the nodes for, by fact, in the order of the plan; "" where a node has none.
 	// Those of a window are in its plan.
 	Facts map[string][]string `json:"facts,omitempty"`
@@ -68,7 +70,7 @@ func (c entry) meta() Meta {
 		Agent: c.req.Agent, Action: c.req.Action, Inputs: c.inputs.plain, Secrets: c.secretNames(),
 		Collective: c.about.Collective, Federations: c.about.Federations, Config: c.about.ConfigFile,
 		Proof: p, Timeout: p.Timeout.D, Settle: p.Settle.D, SettleSet: p.Settle.Set, TTL: c.message().TTL, Locks: sharing(c).lockNames(), Share: sharing(c).mirrored(),
-		MaxDown: budgeting(c).asked(), BudgetWait: c.req.Shared.BudgetWait.D,
+		MaxDown: budgeting(c).asked(), BudgetWait: c.req.Shared.BudgetWait.recorded(), ShareTimeout: c.req.Shared.Timeout.recorded(),
 		Command: c.command, Mark: c.mark(), User: c.User, Host: c.Host, Version: c.Version,
 	}
 	m.Site, m.Approved = c.Settings.Site, c.req.approved

@@ -30,6 +30,21 @@ func (w Wait) or(d time.Duration) time.Duration {
 	return d
 }
 
+// recorded is the duration as it is written down; nil: it was not given.
+func (w Wait) recorded() *time.Duration {
+	if !w.Set {
+		return nil
+	}
+	return &w.D
+}
+
+// keep takes a duration that was written down, where none was given now.
+func (w *Wait) keep(d *time.Duration) {
+	if d != nil && !w.Set {
+		*w = Wait{*d, true}
+	}
+}
+
 // Wish is a yes or a no that was given, or was not.
 type Wish struct{ On, Set bool }
 
@@ -66,6 +81,7 @@ type Request struct {
 	given   map[string]string // with stored: the inputs that were typed now
 	secrets []string          // with stored: the names of its secret inputs
 	handed  *Handover         // another process handed the run over
+	keptTTL bool              // Pace.TTL is that of the record or the plan
 	plan    *saved.File       // that is applied
 	drift   batch.Amount      // with plan: how many nodes may have changed; they are left out
 	// approved is how many approvals count, of the plan that is applied or of that of the recorded run.
@@ -271,6 +287,24 @@ func (r *Request) keepPace(p batch.Progress) {
 	r.Gates.keep(p.Gates())
 }
 
+// keepSplit keeps how the nodes of an earlier run were split, where nothing else was given now: a retry must not send to all
+// of a rack at once that the run restarted one by one. What --max-down made of it is left out: the budget decides that again.
+func (r *Request) keepSplit(s Stored) {
+	now, recorded := &r.Policy, s.Progress.Plan().Policy
+	if len(now.Sizes) == 0 && !slices.Contains(r.Typed.Flags, "--mode") {
+		now.Rolling, now.Sizes = recorded.Rolling, recorded.Sizes
+		now.Canary = cmp.Or(now.Canary, recorded.Canary)
+	}
+	now.SpreadBy = cmp.Or(now.SpreadBy, recorded.SpreadBy)
+	if len(now.MaxPer) == 0 {
+		for _, most := range recorded.MaxPer {
+			if s.Meta.MaxDown[most.Fact] != most.N {
+				now.MaxPer = append(now.MaxPer, most)
+			}
+		}
+	}
+}
+
 // keepRules fills in every stop rule that was not given now.
 func keepRules(now *batch.Rules, recorded batch.Rules) {
 	for _, rule := range []struct{ now, recorded *batch.Amount }{
@@ -312,7 +346,7 @@ func (r *Request) fromRecord(m Meta) error {
 		p.Settle = Wait{m.Settle, true}
 	}
 	if !r.Pace.TTL.Set {
-		r.Pace.TTL = Wait{m.TTL, true}
+		r.Pace.TTL, r.keptTTL = Wait{m.TTL, true}, true
 	}
 	r.Shared.keep(m)
 	return nil

@@ -84,7 +84,7 @@ func TestReopenMergesTheRecordAndWhatIsGiven(t *testing.T) {
 	recorded := Request{
 		Agent: "choria_provision", Action: "restart", Inputs: map[string]string{"splay": "1"}, Targets: fleet.Targets{Collective: "sub"},
 		Proof: Proof{Version: "0.29.4", Timeout: Wait{time.Minute, true}, Settle: Wait{0, true}},
-		Pace:  Pace{TTL: Wait{40 * time.Second, true}, Sleep: Wait{0, true}, ReplyTimeout: Wait{5 * time.Second, true}}, stored: true, secrets: []string{"token"},
+		Pace:  Pace{TTL: Wait{40 * time.Second, true}, Sleep: Wait{0, true}, ReplyTimeout: Wait{5 * time.Second, true}}, stored: true, keptTTL: true, secrets: []string{"token"},
 	}
 	for _, tt := range []struct {
 		name  string
@@ -96,7 +96,7 @@ func TestReopenMergesTheRecordAndWhatIsGiven(t *testing.T) {
 		{"another sleep", func(r *Request) { r.Pace.Sleep = Wait{time.Minute, true} }, func(r *Request) { r.Pace.Sleep = Wait{time.Minute, true} }},
 		{"no sleep", func(r *Request) { r.Pace.Sleep.Set = true }, func(*Request) {}},
 		{"another timeout", func(r *Request) { r.Pace.ReplyTimeout = Wait{time.Hour, true} }, func(r *Request) { r.Pace.ReplyTimeout = Wait{time.Hour, true} }},
-		{"a time to live", func(r *Request) { r.Pace.TTL = Wait{time.Minute, true} }, func(r *Request) { r.Pace.TTL = Wait{time.Minute, true} }},
+		{"a time to live", func(r *Request) { r.Pace.TTL = Wait{time.Minute, true} }, func(r *Request) { r.Pace.TTL, r.keptTTL = Wait{time.Minute, true}, false }},
 		{"rules", func(r *Request) { r.Rules.FailFast = true }, func(r *Request) { r.Rules.FailFast = true }},
 		{"no proof", func(r *Request) { r.Proof.None = true }, func(r *Request) { r.Proof.None, r.Proof.Version = true, "" }},
 		{"the word auto", func(r *Request) { r.Proof.Verify = VerifyAuto }, func(*Request) {}},

@@ -146,6 +146,9 @@ func (c job) resumeStored(ctx context.Context, run Stored) (Result, error) {
 	id := run.ID
 	c.id, c.parent = id, run.Progress.Header().Parent
 	c.req.Shared.keep(run.Meta)
+	if err := sharing(c).checkWait(); err != nil {
+		return Result{}, err
+	}
 	switch {
 	case run.Live:
 		return Result{}, busy(run)
@@ -278,6 +281,7 @@ func (c job) outwait(ctx context.Context, why string) error {
 
 // Retry begins a new run over the nodes of an earlier one that are in the given states. r comes from Reopen.
 func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.State) (Result, error) {
+	r.keepSplit(s)
 	checked, err := prepare(ctx, c, r)
 	if err != nil {
 		return Result{}, err

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"fleetctl/batch"
 	"fleetctl/internal/fleet"
+	"fleetctl/internal/lease"
 )
 
 // rollingRestart is a restart in a window of so many nodes.
@@ -118,6 +120,73 @@ func TestARetryInAWindowAsksForItsFacts(t *testing.T) {
 		}
 		if got := res.Summary.Batches[0].Nodes; got != 2 {
 			t.Errorf("%d nodes start at once: there are two racks, with one node of each at a time", got)
+		}
+	})
+}
+
+// A retry without flags of its own splits its nodes as the run did: it must not send to a whole rack at once.
+func TestARetryKeepsTheSplitOfItsRun(t *testing.T) {
+	perRack := func(n int) []batch.MaxPer { return []batch.MaxPer{{Fact: "rack", N: n}} }
+	sizes := batch.Sizes{batch.Number(3)}
+	recorded := batch.Policy{Rolling: true, Sizes: sizes, Canary: batch.CanaryOff, SpreadBy: "rack", MaxPer: perRack(1)}
+	for _, tt := range []struct {
+		name    string
+		given   batch.Policy
+		typed   []string
+		maxDown lease.Limits
+		want    batch.Policy
+	}{
+		{"nothing is given", batch.Policy{}, nil, nil, recorded},
+		{"batches", batch.Policy{Sizes: batch.Sizes{batch.Number(1)}}, nil, nil, batch.Policy{Sizes: batch.Sizes{batch.Number(1)}, SpreadBy: "rack", MaxPer: perRack(1)}},
+		{"the mode", batch.Policy{}, []string{"--mode", "barrier"}, nil, batch.Policy{SpreadBy: "rack", MaxPer: perRack(1)}},
+		{"another cap", batch.Policy{MaxPer: perRack(2)}, nil, nil, batch.Policy{Rolling: true, Sizes: sizes, Canary: batch.CanaryOff, SpreadBy: "rack", MaxPer: perRack(2)}},
+		{"a canary", batch.Policy{Canary: 2}, nil, nil, batch.Policy{Rolling: true, Sizes: sizes, Canary: 2, SpreadBy: "rack", MaxPer: perRack(1)}},
+		{"a cap of the budget", batch.Policy{}, nil, lease.Limits{"rack": 1}, batch.Policy{Rolling: true, Sizes: sizes, Canary: batch.CanaryOff, SpreadBy: "rack"}},
+	} {
+		plan, err := batch.NewPlan([]batch.Node{{Identity: "n1", Facts: map[string]string{"rack": "a"}}}, recorded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		progress, err := batch.Begin(batch.Header{}, plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Request{Policy: tt.given, Typed: Typed{Flags: tt.typed}}
+		r.keepSplit(Stored{Progress: progress, Meta: Meta{MaxDown: tt.maxDown}})
+		if !reflect.DeepEqual(r.Policy, tt.want) {
+			t.Errorf("%s: %+v", tt.name, r.Policy)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		for name, rack := range map[string]string{"n1": `"a"`, "n2": `"a"`, "n3": `"b"`} {
+			w.nodes[name].facts = map[string]string{"rack": rack}
+		}
+		w.events.hook = func(e Event) {
+			if _, ok := e.(Recorded); ok { // the facts are known by then
+				for _, n := range w.nodes {
+					n.code, n.says = 1, "no"
+				}
+			}
+		}
+		first := rollingRestart(3)
+		first.Policy.MaxPer, first.Policy.Canary = perRack(1), batch.CanaryOff
+		if _, err := w.start(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		w.events.hook = nil
+		for _, n := range w.nodes {
+			n.code, n.says = 0, ""
+		}
+		s := w.last()
+		c, r := w.again(t, Request{}, s)
+		<-time.After(time.Second) // ids are in seconds
+		res, err := Retry(t.Context(), c, r, s, []batch.State{batch.Refused, batch.NotSent})
+		if err != nil || res.Summary.Verdict != batch.Done || !res.Summary.Rolling {
+			t.Fatalf("%v, %v", res.Summary.Verdict, err)
+		}
+		if got := res.Summary.Batches[0].Nodes; got != 2 {
+			t.Errorf("%d nodes start at once: the run had one node of each rack at a time", got)
 		}
 	})
 }

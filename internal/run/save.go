@@ -70,10 +70,8 @@ func (c application) save(ctx context.Context, p guardInput) error {
 		Collective: c.about.Collective, Federations: c.about.Federations, Agent: c.req.Agent, Action: c.req.Action, DDL: c.doc.Metadata.Version,
 		Inputs: c.inputs.plain, Secrets: slices.Sorted(slices.Values(c.secretNames())), TTL: c.message().TTL,
 		Plan: p.plan, Facts: entry(c).factsOf(p.plan), Selection: selection(c.req.Targets), Rules: c.rules(), Pace: c.pace(), Verify: c.req.Proof.saved(), Gates: gates, GatePolicy: how,
-		Locks: c.req.Shared.Locks, MaxDown: c.req.Shared.MaxDown, Share: c.req.Shared.Mirror,
-	}
-	if w := c.req.Shared.BudgetWait; w.Set {
-		plan.BudgetWait = &w.D
+		Locks: c.req.Shared.Locks, MaxDown: c.req.Shared.MaxDown, Share: c.req.Shared.Mirror || len(c.req.Shared.MaxDown) > 0,
+		BudgetWait: c.req.Shared.BudgetWait.recorded(), ShareTimeout: c.req.Shared.Timeout.recorded(),
 	}
 	for _, name := range names {
 		n := states[name]

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/plain"
 	"fleetctl/internal/proof"
 )
 
@@ -26,7 +27,27 @@ func (c checkpoint) sentences(rolling bool) []string {
 	if text := hoursSentence(c.pace(), time.Now()); text != "" {
 		out = append(out, text)
 	}
+	out = append(out, PaceSentences(c.policy(), c.pace())...)
 	return append(out, slices.Concat(RuleSentences(c.rules(), rolling), gatekeeping(c).sentences(), c.proofSentences())...)
+}
+
+// PaceSentences describe what holds nodes and batches back besides the sizes, one sentence each.
+func PaceSentences(p batch.Policy, pace batch.Pace) []string {
+	var out []string
+	where, start := "in a batch", "begins no batch"
+	if p.Rolling {
+		where, start = "in flight", "starts no node"
+	}
+	for _, most := range p.MaxPer {
+		out = append(out, fmt.Sprintf("at most %s with the same %s %s", plain.Count(most.N, "node"), most.Fact, where))
+	}
+	if p.SpreadBy != "" {
+		out = append(out, "spreads over the values of "+p.SpreadBy)
+	}
+	if pace.Deadline > 0 {
+		out = append(out, fmt.Sprintf("%s after %s: --deadline", start, pace.Deadline))
+	}
+	return out
 }
 
 // RuleSentences describe the stop rules, one sentence each.

@@ -44,7 +44,7 @@ func (c adoption) adopt(ctx context.Context, s Stored) (Result, error) {
 	}
 	owner, err := s.shared.signed(id)
 	if err != nil {
-		return Result{}, refuse("a record that is not signed by operators of this fleet may have been made by any caller with streams_user", "cannot adopt run %s: its shared record cannot be trusted: %w", s.ID, err)
+		return Result{}, refuse("such a record may have been made by any caller with streams_user; resume the run on the machine of its driver", "cannot adopt run %s: its shared record cannot be trusted: %w", s.ID, err)
 	}
 	if _, err := c.Store.machine().Held(c.Store.Dir, s.ID); err == nil {
 		return Result{}, refuse("resume it: `"+job(c).next(s.ID).Command("resume")+"`; if another operator adopted it since, name another --state-dir", "cannot adopt run %s: this machine has a record of it", s.ID)
@@ -120,7 +120,7 @@ func (c entry) adopted(was Meta) Meta {
 	now := c.meta()
 	was.Caller, was.User, was.Host, was.Version = now.Caller, now.User, now.Host, now.Version
 	was.Config, was.Site, was.Locks, was.Share = now.Config, now.Site, now.Locks, true
-	was.MaxDown, was.BudgetWait = now.MaxDown, now.BudgetWait
+	was.MaxDown, was.BudgetWait, was.ShareTimeout = now.MaxDown, now.BudgetWait, now.ShareTimeout
 	return was
 }
 

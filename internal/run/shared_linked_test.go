@@ -35,15 +35,8 @@ func TestLinkedRunsThatWereAdoptedElsewhereCount(t *testing.T) {
 			if !adoptsRetry {
 				adopted, resumed = first.ID, retry
 			}
-			r, err := OpenShared(t.Context(), w.shared, adopted)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dead, err := r.Dead(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := Adopt(t.Context(), bob.context(), bob.again(t, dead), dead); err != nil {
+			s := dead(t, w, adopted)
+			if _, err := Adopt(t.Context(), bob.context(), bob.again(t, s), s); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.Contains(strings.Join(w.sent(), " "), "n3") {

@@ -38,9 +38,19 @@ type mirrored struct {
 	described time.Time
 }
 
-// mirrored reports whether the record of this run is shared.
+// mirrored reports whether the record of this run is shared. A run whose nodes count in the ledger is: without their names,
+// no other machine could settle it.
 func (c sharing) mirrored() bool {
-	return (c.req.Shared.Mirror || c.Settings.Share && c.changes()) && !c.service()
+	return (c.req.Shared.Mirror || c.Settings.Share && c.changes() || c.counts()) && !c.service()
+}
+
+// counts reports whether nodes of this run count in the ledger of all runs. Limits that bind every run are known only after
+// the ledger was read. The guard refuses a run with limits that has no record, or no replies.
+func (c sharing) counts() bool {
+	if c.req.Record.Off || c.req.ReplyTo != "" {
+		return false
+	}
+	return c.budget != nil || c.changes() && len(budgeting(c).asked()) > 0
 }
 
 // allLocks are the locks that this run holds, sorted: the named ones, its own, and that of the run which it retries.
@@ -98,9 +108,18 @@ func (c mirroring) current(ctx context.Context, store lease.Store, s Stored, ver
 	if err != nil {
 		return nil, err
 	}
-	end := lease.NewReader(store, s.ID)
+	end, err := endOf(ctx, store, found, ours)
+	if err == nil && end == nil {
+		err = gone
+	}
+	return end, err
+}
+
+// endOf returns where the shared record of a run ends; nil when it has something else than our record, or more.
+func endOf(ctx context.Context, store lease.Store, found lease.Found, ours []byte) (*lease.Reader, error) {
+	end := lease.NewReader(store, found.Head.Run)
 	if int64(len(ours)) < found.Head.Bytes || !end.Skip(found.Head.Segments, ours[:found.Head.Bytes], found.Head.Digest) {
-		return nil, gone
+		return nil, nil
 	}
 	for {
 		at := end.Bytes()
@@ -112,7 +131,7 @@ func (c mirroring) current(ctx context.Context, store lease.Store, s Stored, ver
 			return nil, BucketFailure(err)
 		}
 		if end.Bytes() > int64(len(ours)) || string(ours[at:end.Bytes()]) != string(segment.Data) {
-			return nil, gone
+			return nil, nil
 		}
 	}
 }
@@ -340,5 +359,9 @@ func (c mirroring) shareText() string {
 	if fleet.ProvisioningCollective == c.about.Collective {
 		return ""
 	}
-	return "shares its record: operators elsewhere can follow, pause, stop and adopt this run"
+	text := "shares its record: operators elsewhere can follow, pause, stop and adopt this run"
+	if sharing(c).counts() {
+		text += ", and settle its nodes that are down"
+	}
+	return text
 }

@@ -29,16 +29,31 @@ func (s Shared) validate(r Request) error {
 	if s.Mirror && r.Record.Off {
 		return usage(errors.New("--share excludes --no-journal: what is shared is the record"), "")
 	}
-	if err := s.validateBudget(r); err != nil || len(s.Locks) == 0 && !s.Mirror {
+	if err := s.validateBudget(r); err != nil || len(s.Locks) == 0 && len(s.MaxDown) == 0 && !s.Mirror {
 		return err
 	}
 	if r.ReplyTo != "" {
 		return usage(errors.New("--lock and --share exclude --reply-to: this process does not learn when the nodes are done"), "")
 	}
-	if r.Pace.TTL.Set && r.Pace.TTL.D > lockTTL {
-		return usage(fmt.Errorf("--ttl %s is too long for a lock: a request must be over before the lock is", r.Pace.TTL.D), "use --ttl 30 or less with --lock and --share")
+	return r.shortEnough("use --ttl 30 or less with --lock, --max-down and --share")
+}
+
+// shortEnough refuses a time to live that was typed, and that is too long for a lock. A longer one that was configured or
+// recorded is lowered.
+func (r Request) shortEnough(hint string) error {
+	if ttl := r.Pace.TTL; ttl.Set && !r.keptTTL && ttl.D > lockTTL {
+		return usage(fmt.Errorf("--ttl %s is too long for a lock: a request must be over before the lock is", ttl.D), hint)
 	}
 	return nil
+}
+
+// checkTTL does so where the run holds a lock that the request does not ask for: one of the settings, or of limits that bind
+// every run.
+func (c sharing) checkTTL() error {
+	if c.req.handed != nil || len(c.lockNames()) == 0 && !c.mirrored() {
+		return nil
+	}
+	return c.req.shortEnough("use --ttl 30 or less: lock, max_down or share in " + c.SettingsFile + ", or `fleetctl shared limits`, make this run hold a lock")
 }
 
 // keep fills in what a recorded run shares.
@@ -50,9 +65,8 @@ func (s *Shared) keep(m Meta) {
 	if len(s.MaxDown) == 0 {
 		s.MaxDown = m.MaxDown
 	}
-	if !s.BudgetWait.Set {
-		s.BudgetWait = Wait{m.BudgetWait, m.BudgetWait > 0}
-	}
+	s.BudgetWait.keep(m.BudgetWait)
+	s.Timeout.keep(m.ShareTimeout)
 }
 
 // driven refuses to take a run over from a driver whose lock lives.

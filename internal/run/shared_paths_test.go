@@ -65,7 +65,7 @@ func TestASavedPlanKeepsWhatRunsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "n1", "n2", "n3")
 		operators(t, w, "alice")
-		want := Shared{Locks: []string{"web"}, Mirror: true, MaxDown: lease.Limits{lease.All: 2}, BudgetWait: Wait{time.Hour, true}}
+		want := Shared{Locks: []string{"web"}, Mirror: true, Timeout: Wait{time.Hour, true}, MaxDown: lease.Limits{lease.All: 2}, BudgetWait: Wait{0, true}}
 		r := restart()
 		r.Shared = want
 		plan := savedBy(t, w, r)
@@ -149,13 +149,15 @@ func TestAnAdoptionRecordsItsLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := ops[1].again(t, s, func(r *Request) {
-			r.Shared.MaxDown, r.Shared.BudgetWait = lease.Limits{lease.All: 2}, Wait{time.Minute, true}
+			r.Shared.MaxDown, r.Shared.BudgetWait, r.Shared.Timeout = lease.Limits{lease.All: 2}, Wait{0, true}, Wait{time.Hour, true}
 		})
 		if res, err := Adopt(t.Context(), ops[1].context(), r, s); err != nil || res.Summary.Verdict != batch.Done {
 			t.Fatal(res.Summary.Verdict, err)
 		}
-		if m := ops[1].stored(t).Meta; m.MaxDown[lease.All] != 2 || m.BudgetWait != time.Minute {
-			t.Errorf("the record has %v, %s", m.MaxDown, m.BudgetWait)
+		m := ops[1].stored(t).Meta
+		kept := Shared{MaxDown: lease.Limits{lease.All: 9}}
+		if kept.keep(m); m.MaxDown[lease.All] != 2 || kept.BudgetWait != (Wait{0, true}) || kept.Timeout != (Wait{time.Hour, true}) || kept.MaxDown[lease.All] != 9 {
+			t.Errorf("the record has %v, and a resume takes over %+v", m.MaxDown, kept)
 		}
 	})
 }

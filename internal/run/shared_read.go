@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -219,11 +220,11 @@ func (s Stored) sameAction(c *journal.Contents) error {
 	return nil
 }
 
-// Dead reads the whole record for an adoption: the run as a resume would see it, whether its driver lives or not. The lock of
-// the run decides about that.
+// Dead reads the whole record, to adopt or to settle the run: as a resume would see it, whether its driver lives or not. The
+// lock of the run decides about that.
 func (r *SharedRun) Dead(ctx context.Context) (Stored, error) {
 	if !r.Found.Head.Mirrored() {
-		return Stored{}, refuse("nothing was sent, or its record is on the machine that applied it", "cannot adopt run %s: its record was not shared", r.id)
+		return Stored{}, refuse("nothing was sent, or its record is on the machine that applied it", "cannot adopt or settle run %s: its record was not shared", r.id)
 	}
 	if err := r.grow(ctx); err != nil {
 		return Stored{}, err
@@ -241,6 +242,9 @@ func (r *SharedRun) age(now time.Time) time.Duration {
 
 // signed verifies that a caller who may manage the fleet signed every part, and returns who signed the plan.
 func (r *SharedRun) signed(id *security.Identity) (string, error) {
+	if !slices.ContainsFunc(r.parts, func(p part) bool { return len(p.signed) > 0 }) {
+		return "", errors.New("no part of it is signed: its driver had no key of its own, as with protocol 1 behind a remote signer")
+	}
 	var last security.Statement
 	owner := ""
 	for i, p := range r.parts {

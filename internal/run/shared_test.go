@@ -37,9 +37,14 @@ func identityOf(t *testing.T, name string) *security.Identity {
 }
 
 func identityBy(t *testing.T, name string, issuer ed25519.PrivateKey) *security.Identity {
+	return identityBehind(t, name, issuer, "")
+}
+
+// identityBehind is an operator whose requests a service signs; signer is its address, "" for none.
+func identityBehind(t *testing.T, name string, issuer ed25519.PrivateKey, signer string) *security.Identity {
 	t.Helper()
 	now, seed := time.Now(), seedOf(name[0])
-	c := security.ClientClaims{CallerID: "up=" + name, Agents: []string{"*"}, Permissions: security.ClientPermissions{FleetManagement: true}}
+	c := security.ClientClaims{CallerID: "up=" + name, Agents: []string{"*"}, Permissions: security.ClientPermissions{FleetManagement: signer == "", SignedFleetManagement: signer != ""}}
 	c.PublicKey, c.IssuedAt, c.ExpiresAt = publicOf(seed), security.At(now.Add(-time.Minute)), security.At(now.Add(24*time.Hour))
 	token, err := security.IssueClient(c, issuer)
 	if err != nil {
@@ -55,7 +60,7 @@ func identityBy(t *testing.T, name string, issuer ed25519.PrivateKey) *security.
 	}
 	id, err := security.Open(security.Options{
 		Provider: "choria", Identity: "ops", TokenFile: write("token", token), SeedFile: write("seed", hex.EncodeToString(seed.Seed())),
-		Issuers: map[string]string{"choria": publicOf(issuer)},
+		Issuers: map[string]string{"choria": publicOf(issuer)}, SignerURL: signer,
 	}, now)
 	if err != nil {
 		t.Fatal(err)
@@ -161,6 +166,20 @@ func find(t *testing.T, w *world) *SharedRun {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// dead is a shared run whose driver is gone.
+func dead(t *testing.T, w *world, id string) Stored {
+	t.Helper()
+	r, err := OpenShared(t.Context(), w.shared, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Dead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // adopts takes the only run over.
@@ -417,6 +436,25 @@ func TestAnAdoptionLooksBeforeItSends(t *testing.T) {
 	})
 }
 
+// A process that began when the run did may be older or younger: an adoption does not send to it, and says that it does not
+// know.
+func TestAnAdoptionSaysThatANodeMayHaveRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3", "n4")
+		ops := operators(t, w, "alice", "bob")
+		w.nodes["n3"].start = time.Now().Add(-3 * time.Second)
+		w.nodes["n4"].start = time.Now().Add(-10 * time.Second)
+		dying(t, ops[0])
+		res, err := ops[1].adopts(t)
+		if err != nil || states(res.Summary)[batch.Verified] != 3 || sentOnce(t, w) != 3 {
+			t.Fatal(res.Summary.Verdict, states(res.Summary), err)
+		}
+		if r := result(t, ops[1].stored(t).Progress, "n3"); r.State != batch.Unknown || r.Reason != "may have restarted since the run began: it started at about the same time" {
+			t.Errorf("n3 is %+v", r)
+		}
+	})
+}
+
 func unpacked(t *testing.T, packed []byte) []byte {
 	t.Helper()
 	z, err := gzip.NewReader(bytes.NewReader(packed))
@@ -437,6 +475,21 @@ func (o *operator) stored(t *testing.T) Stored {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// With protocol 2, callers behind a remote signer have a key and a token: they sign records themselves.
+func TestARunBehindARemoteSignerIsAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		ops := operators(t, w, "alice", "bob")
+		for _, o := range ops {
+			o.id = identityBehind(t, o.name, seedOf(1), "https://signer.example.net/sign")
+		}
+		dying(t, ops[0])
+		if res, err := ops[1].adopts(t); err != nil || res.Summary.Verdict != batch.Done || sentOnce(t, w) != 3 {
+			t.Errorf("%v, %v", res.Summary.Verdict, err)
+		}
+	})
 }
 
 // An adoption waits until nothing that the dead driver sent can act.
@@ -555,7 +608,7 @@ func TestARecordThatIsNotSignedIsNotAdopted(t *testing.T) {
 		if !strings.Contains(ops[0].events.notes(), "warning: the shared record is not signed") {
 			t.Error("alice was not warned")
 		}
-		if _, err := ops[1].adopts(t); !strings.Contains(refusal(t, err), "is not signed") {
+		if _, err := ops[1].adopts(t); !strings.Contains(refusal(t, err), "no part of it is signed: its driver had no key of its own, as with protocol 1 behind a remote signer") {
 			t.Errorf("a run without signatures: %v", err)
 		}
 	})
@@ -770,15 +823,8 @@ func TestARunThatWasRetriedIsNotAdopted(t *testing.T) {
 		var meanwhile error
 		alice.events.hook = func(e Event) {
 			if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindSent {
-				r, err := OpenShared(t.Context(), w.shared, first.ID)
-				if err != nil {
-					t.Fatal(err)
-				}
-				dead, err := r.Dead(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, meanwhile = Adopt(t.Context(), bob.context(), bob.again(t, dead), dead)
+				s := dead(t, w, first.ID)
+				_, meanwhile = Adopt(t.Context(), bob.context(), bob.again(t, s), s)
 			}
 		}
 		res, err := Retry(t.Context(), alice.context(), alice.again(t, s), s, []batch.State{batch.NotSent})
@@ -789,15 +835,8 @@ func TestARunThatWasRetriedIsNotAdopted(t *testing.T) {
 			t.Error("during the retry:", text)
 		}
 		<-time.After(5 * time.Minute)
-		r, err := OpenShared(t.Context(), w.shared, first.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead, err := r.Dead(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = Adopt(t.Context(), bob.context(), bob.again(t, dead), dead)
+		s = dead(t, w, first.ID)
+		_, err = Adopt(t.Context(), bob.context(), bob.again(t, s), s)
 		if text := refusal(t, err); !strings.Contains(text, "which is linked to it by a retry, has sent or may have sent to 1 node of these: n3") {
 			t.Error("after the retry:", text)
 		}
@@ -818,15 +857,8 @@ func TestARunWhoseRetryDiedYoungIsNotAdopted(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-time.After(5 * time.Minute)
-		r, err := OpenShared(t.Context(), w.shared, first.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead, err := r.Dead(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = Adopt(t.Context(), bob.context(), bob.again(t, dead), dead)
+		s = dead(t, w, first.ID)
+		_, err := Adopt(t.Context(), bob.context(), bob.again(t, s), s)
 		if text := refusal(t, err); !strings.Contains(text, "has sent or may have sent to 1 node of these: n3") {
 			t.Error("after the retry:", text)
 		}

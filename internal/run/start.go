@@ -40,6 +40,9 @@ func Start(ctx context.Context, c Context, r Request) (Result, error) {
 	if earlier != "" {
 		return j.resume(ctx, earlier)
 	}
+	if err := sharing(j).checkWait(); err != nil {
+		return Result{}, err
+	}
 	if err := j.canSend(); err != nil {
 		return Result{}, err
 	}

@@ -66,6 +66,8 @@ type Plan struct {
 	// BudgetWait is how long the run waits for room below these limits; nil is the default.
 	BudgetWait *time.Duration `json:"budget_wait,omitempty"`
 	Share      bool           `json:"share,omitempty"` // operators elsewhere can follow and adopt the run
+	// ShareTimeout is how long the shared record may be silent before the run stops; nil is the default.
+	ShareTimeout *time.Duration `json:"share_timeout,omitempty"`
 }
 
 // Selection is the filter by which nodes were found, as it was typed. Empty, it is every node with the agent.

@@ -29,7 +29,7 @@ type Sender struct {
 
 	mu        sync.Mutex     // guards what follows
 	batches   map[string]int // request id to batch
-	ids       map[int]string // batch to request id
+	ids       map[int]string // batch to request id, of those that were not sent yet
 	published time.Duration  // how long all publishing took
 	signer    error          // why the request signer did not sign, when it did not
 	behind    time.Duration  // the longest that what had arrived waited to be decoded when a wait was over
@@ -81,6 +81,10 @@ func (a *Sender) Request(number int) string {
 	return id
 }
 
+// patience is how long the broker may take to confirm a batch while the connection stands: longer than the bus keeps a
+// connection whose broker is silent.
+const patience = 2 * time.Minute
+
 // Act implements batch.Actor.
 func (a *Sender) Act(ctx context.Context, number int, nodes []string) error {
 	for _, allowed := range a.o.Allowed {
@@ -89,19 +93,25 @@ func (a *Sender) Act(ctx context.Context, number int, nodes []string) error {
 		}
 	}
 	req := a.o.Request
-	req.ID = a.Request(number)
+	req.ID, req.Patience = a.Request(number), patience
 	sent, err := a.session.Send(ctx, req, nodes)
 	a.mu.Lock()
 	a.published += sent.Took
+	if err == nil {
+		delete(a.ids, number) // it is sent once
+	}
 	a.mu.Unlock()
 	if err == nil {
 		return nil
 	}
 	if e, ok := errors.AsType[*rpcclient.SendError](err); ok {
-		if len(e.Unsent) == 0 {
+		switch {
+		case e.Lost && e.Certain: // nothing left
+			return &batch.NotSentError{Err: e.Err, Again: true}
+		case len(e.Unsent) == 0 && !e.Lost:
 			return err
 		}
-		return &batch.NotSentError{Nodes: e.Unsent, Err: e.Err, Uncertain: !e.Certain}
+		return &batch.NotSentError{Nodes: append([]string{}, e.Unsent...), Err: e.Err, Uncertain: !e.Certain, Again: e.Lost}
 	}
 	if r, ok := errors.AsType[*security.RemoteError](err); ok {
 		r.Problem = a.o.Scrub.Text(r.Problem) // a signer may quote the request

@@ -37,10 +37,11 @@ type identity = rpcclient.Identity
 type nullIdentity struct {
 	version choria.Version
 	slow    time.Duration
+	name    string // of the operator; "": operator
 }
 
 func (i nullIdentity) Version() choria.Version { return i.version }
-func (nullIdentity) Caller() string            { return "choria=operator" }
+func (i nullIdentity) Caller() string          { return "choria=" + cmp.Or(i.name, "operator") }
 func (nullIdentity) Sender() string            { return "client.example.net" }
 func (i nullIdentity) Seal(_ context.Context, request []byte) ([]byte, error) {
 	return choria.EncodeSecureRequest(choria.SecureRequest{Version: i.version, Request: request, Caller: "e30.e30.e30"})

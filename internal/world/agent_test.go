@@ -46,11 +46,16 @@ func (n *node) handle(req asked) {
 		}
 		return
 	}
+	if req.acts && n.w.common != nil {
+		n.w.common.received(n, req.id)
+	}
 	switch {
 	case req.acts:
 		n.provision(req)
 	case n.traits.denies:
 		n.answer(req, choria.Aborted, "You are not authorized to call this agent or action", nil)
+	case req.Agent == "rpcutil" && req.action == "get_facts":
+		n.answer(req, choria.OK, "OK", fmt.Appendf(nil, `{"values":{"rack":%q}}`, n.w.rack[n.name]))
 	case req.Agent == "rpcutil":
 		n.answer(req, choria.OK, "OK", fmt.Appendf(nil, `{"starttime":%d,"version":%q,"pong":%d}`, n.tells, n.runs, now.Unix()))
 	}

@@ -72,6 +72,7 @@ type process struct {
 	dead      bool
 	abandoned bool
 	pausedAt  time.Time
+	typed     []bool // pauses and their ends that were typed while the machine slept
 	rules     batch.Rules
 	pace      batch.Pace
 	lagging   bool // the record may lack what was sent
@@ -110,8 +111,31 @@ func (p *process) hold(pause bool) {
 	if !canPause || p.dead {
 		return
 	}
-	if p.w.asleep != nil { // the machine that it is typed on is the one that sleeps
-		p.w.after(time.Second, func() { p.hold(pause) })
+	if p.w.asleep != nil || len(p.typed) > 0 { // the machine that it is typed on is the one that sleeps
+		if p.typed = append(p.typed, pause); len(p.typed) == 1 {
+			p.w.after(time.Second, p.retype)
+		}
+		return
+	}
+	p.press(pause)
+}
+
+// retype hands on what was typed while the machine slept, in that order.
+func (p *process) retype() {
+	if p.w.asleep != nil {
+		p.w.after(time.Second, p.retype)
+		return
+	}
+	typed := p.typed
+	p.typed = nil
+	for _, pause := range typed {
+		p.press(pause)
+	}
+}
+
+// press hands a pause, or its end, to the engine.
+func (p *process) press(pause bool) {
+	if p.dead {
 		return
 	}
 	select {

@@ -5,6 +5,11 @@
 // and ended. One judge compares that log with what the product recorded: no node acted twice, no proof is false, nothing
 // was sent after a stop rule, and one resume and one retry settle every node once all faults have ended.
 //
+// A case of several operators runs their commands, package run with its guards, locks, budget and shared records, over one
+// fleet and the brokers' streams. Its judge looks at the nodes and at the ledger at every change: never more is down because
+// of requests than the limits allow, a slot is freed by proof alone, two processes never send for one run or one lock at
+// overlapping times, and no node acts twice for one run and its adoptions.
+//
 // A case is made from a seed, or written by hand for a fault that was seen on a real network. A failure prints the seed,
 // the command that runs the case again, and a timeline with one line per event, in virtual time.
 //

@@ -259,6 +259,43 @@ var faults = map[string]func() *spec{
 		s.lives = []life{{kind: "begin", events: []*event{at("rec:replies", 1, 0, "freeze: n02", of((*node).freeze, 2))}}, {kind: "resume", gap: 10 * time.Minute}}
 		return s
 	},
+	// However long proof is looked for: its broker gives up on it after minutes.
+	"frozen is not down, however long proof is looked for": func() *spec {
+		s := healthy("shutdown", 4)
+		s.open = true
+		s.verifyTimeout, s.pace.VerifyTimeout = 15*time.Minute, 15*time.Minute
+		s.lives = []life{{kind: "begin", events: []*event{at("rec:replies", 1, 0, "freeze for good: n02", of((*node).freeze, 2))}}}
+		s.check = want("unverified", 2)
+		return s
+	},
+	// The connection was lost after the request, and a resume is a process with a connection of its own: the record has the loss.
+	"frozen when every broker restarted": func() *spec {
+		s := healthy("shutdown", 2)
+		s.open = true
+		s.lives = []life{
+			{kind: "begin", events: []*event{
+				at("send", 2, 0, "freeze for good: n02", of((*node).freeze, 2)),
+				at("send", 2, 2*time.Second, "broker down: 1 s", outage(time.Second)),
+				at("send", 2, 20*time.Second, "kill: the process", kill),
+			}},
+			{kind: "resume", gap: time.Second},
+		}
+		s.check = func(c *caseRun) {
+			if want("no-reply", 2)(c); len(c.runs) != 1 {
+				c.w.violated("the case is not what it was: %d runs", len(c.runs))
+			}
+		}
+		return s
+	},
+	// A reply is lost, and its node is away when it is looked at: it is on its way back.
+	"away at the last look": func() *spec {
+		s := healthy("restart", 2)
+		s.open = true
+		s.nodes[1].mute, s.nodes[1].boot = true, 10*time.Second
+		s.lives = []life{{kind: "begin"}}
+		s.check = want("verified", 1, 2)
+		return s
+	},
 	// One that accepted and froze before it acted is absent when a resume looks minutes later: its broker gave up on it.
 	"frozen is not down in a resume": func() *spec {
 		s := healthy("shutdown", 2)

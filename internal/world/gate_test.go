@@ -15,6 +15,8 @@ type gates struct {
 	used   bool      // a planned batch was begun since
 	sent   int       // nodes of a window that were sent to since
 	failed time.Time
+	asked  time.Time // the last question
+	vague  time.Time // when a question ended inconclusive that nothing had held up; zero: none did
 	closed time.Time // the last pause, and the last loss of the connection
 }
 
@@ -47,6 +49,12 @@ func (p *process) gateAnswers() (rounds []batch.GateRound, every time.Duration) 
 // Keep implements batch.Gatekeeper.
 func (p *process) Keep(ctx context.Context, _ batch.Moment, report func(batch.GateRound)) error {
 	rounds, every := p.gateAnswers()
+	p.w.mu.Lock()
+	if p.gates.closed.After(p.gates.asked) { // the question before was dropped, perhaps before its last answer was taken
+		p.gates.vague = time.Time{}
+	}
+	p.gates.asked = time.Now()
+	p.w.mu.Unlock()
 	for _, r := range rounds {
 		select {
 		case <-time.After(every):
@@ -59,6 +67,8 @@ func (p *process) Keep(ctx context.Context, _ batch.Moment, report func(batch.Ga
 		case !r.Decided:
 		case r.Verdict == batch.GatePassed:
 			p.gates.passed, p.gates.used, p.gates.sent = time.Now(), false, 0
+		case r.Verdict == batch.GateInconclusive:
+			p.gates.vague = time.Now()
 		default:
 			p.gates.failed = time.Now()
 		}
@@ -80,6 +90,8 @@ func (w *world) judgeGates(t *tape, plan batch.Plan, b int, nodes int) {
 	switch alone := !plan.Rolls() || b <= len(plan.Batches); {
 	case !g.failed.IsZero() && t.overdue(g.failed):
 		w.violated("run %s: batch %d is begun %v after a gate failed", t.run.id, b, time.Since(g.failed))
+	case !g.vague.IsZero() && t.overdue(g.vague):
+		w.violated("run %s: batch %d is begun %v after the gates were inconclusive for too long", t.run.id, b, time.Since(g.vague))
 	case g.passed.IsZero():
 		w.violated("run %s: batch %d is begun, and no gate has passed", t.run.id, b)
 	case g.closed.After(g.passed) && t.overdue(g.closed):

@@ -61,6 +61,16 @@ func (w *world) judgeRecord(t *tape, r batch.Record) {
 	case batch.KindBatchEnd, batch.KindWithdrawn, batch.KindRequeued, batch.KindSlots, batch.KindHours, batch.KindNote:
 		w.logf("run     %s: %s of batch %d %v %s", t.run.id, r.Kind, r.Batch, r.Nodes, r.Reason)
 		w.saw(string(r.Kind))
+	case batch.KindLink:
+		w.logf("run     %s: %s", t.run.id, r.Reason)
+		if !r.Up {
+			t.run.lost = r.Time
+		}
+	case batch.KindSent:
+		w.logf("run     %s: batch %d is sent, uncertain %v", t.run.id, r.Batch, r.Uncertain)
+		if r.Uncertain {
+			w.saw("lost while sending")
+		}
 	case batch.KindSkipped:
 		w.judgeSkipped(t, r)
 	case batch.KindRunEnd:
@@ -246,6 +256,10 @@ func (w *world) forget(r *run) {
 
 // judgeAct: no node carries out two requests of a chain.
 func (w *world) judgeAct(n *node) {
+	if w.common != nil {
+		w.common.acted(n)
+		return
+	}
 	if len(n.acts) > 1 {
 		var ids []string
 		for _, a := range n.acts {
@@ -294,6 +308,10 @@ func (w *world) judgeProof(r *run, p batch.Proof) {
 		if w.mute503 && n.acceptedOurs() {
 			return // where the broker reports no absence, silence proves a node that accepted
 		}
+		if w.unseen(r, n) {
+			w.saw("a frozen node was severed")
+			return
+		}
 		there := n.subscribed && !n.joined.After(p.Time)
 		if n.up && !n.began.After(p.Time) && (there || !n.began.After(last)) { // a later process that has not come to the collective may be there
 			w.violated("false proof: %s is verified as shut down and runs", node)
@@ -313,6 +331,20 @@ func (w *world) judgeProof(r *run, p batch.Proof) {
 		}
 	}
 	w.violated("false proof: %s is verified, and no process of it began after the sending", node)
+}
+
+// unseen reports the one thing that no process can know: the connection of a frozen node was ended by something else than the
+// pings of its broker, and our own stood, or no process of the run was there (docs/runs.md, proof).
+func (w *world) unseen(r *run, n *node) bool {
+	if n.severed.IsZero() || w.current != nil && !w.current.c.lost.Before(n.severed) {
+		return false
+	}
+	for ; r != nil; r = r.parent {
+		if !r.lost.Before(n.severed) {
+			return false
+		}
+	}
+	return true
 }
 
 func isFailed(s batch.State) bool { return s == batch.Refused || s == batch.Unverified }

@@ -97,6 +97,10 @@ func (w *world) judgeAccepted(request string) {
 	if i == nil || i.lost || w.unjudged {
 		return
 	}
+	if w.common != nil {
+		w.common.judge("a node accepts")
+		return
+	}
 	r := i.run
 	if w.current != nil {
 		r = w.current.tape.run

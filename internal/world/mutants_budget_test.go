@@ -35,6 +35,8 @@ var budgetMutants = []mutant{
 		old: "case c.budget != nil:\n\t\treturn c.budget\n", new: ""},
 	{name: "budget: a silent node is up", file: "internal/run/budget.go", tests: byBudget,
 		old: "if _, reached := p.Reached(node); !reached {", new: "if _, reached := p.Reached(node); !reached || p.State(node) == batch.NoReply {"},
+	{name: "budget: a retry forgets what is down", file: "internal/run/budget.go", tests: byBudget,
+		old: "if !d.Sent.IsZero() {\n\t\t\t\tb.Down", new: "if false {\n\t\t\t\tb.Down"},
 	{name: "budget: a node that was shut down is up", file: "internal/run/budget.go", tests: byBudget,
 		old: "return d.takes == proof.Shutdown || d.takes == proof.Reprovision", new: "return d.takes == proof.Reprovision"},
 	{name: "budget: batches are larger than what may be down", file: "internal/run/budget.go", tests: byBudget,

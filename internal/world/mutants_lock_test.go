@@ -26,7 +26,7 @@ var lockMutants = []mutant{
 	{name: "lock: the engine does not ask before the intent", file: "batch/machine_send.go", tests: byAdmit,
 		old: "case !m.admitted(f):", new: "case false:"},
 	{name: "lock: a batch that was too late stops the run", file: "batch/machine_flight.go", tests: byAdmit,
-		old: "if m.sendAgain(f, not) {", new: "if false {"},
+		old: "if m.sendAgain(e.At, f, not) {", new: "if false {"},
 	{name: "lock: a run does not hold its lock", file: "internal/run/drive.go", tests: byLocks,
 		old: "runner.Admitter = sharing(c).admitter()", new: "_ = c.locks"},
 	{name: "lock: a lock is given back while a request may act", file: "internal/run/locks.go", tests: byLocks,

@@ -5,6 +5,7 @@ var (
 	byShare = []string{"-run", "Shared|Adopt|Dead|Plan|Signed|Retried", "./internal/run"}
 	// bySilence alone: in other tests such a run tries again for minutes.
 	bySilence = []string{"-run", "ASilentSharedRecord", "./internal/run"}
+	byImplied = []string{"-run", "CountsInTheBudget|TimeToLive|IsSettled|IsNotSettled", "./internal/run"}
 	byAdopt   = []string{"-run", "Mirror|Claimed|Driver|Segment|Asked|Found|Reader", "./internal/lease"}
 )
 
@@ -42,7 +43,7 @@ var shareMutants = []mutant{
 	{name: "adopt: a driver that was heard of just now is not outlasted", file: "internal/run/shared_adopt.go", tests: byShare,
 		old: " || s.shared.Found.Age < lockLife {", new: " {"},
 	{name: "adopt: planned nodes are not looked at", file: "batch/machine_send.go", tests: byShare,
-		old: "case b.Age > 0 && b.Age < age:", new: "case b.Age < 0 && b.Age < age:"},
+		old: "case b.Age > 0 && b.Age < certain:\n\t\t\tyoung = append(young, name)\n\t\tcase b.Age > 0 && b.Age < age:", new: "case b.Age < 0 && b.Age < age:"},
 	{name: "adopt: the first driver resumes", file: "internal/run/shared_mirror.go", tests: byShare,
 		old: "if found.Head.Bytes > s.size {\n\t\treturn nil, gone", new: "if found.Head.Bytes > s.size {\n\t\treturn nil, nil"},
 	{name: "adopt: linked runs elsewhere are not looked at", file: "internal/run/linked.go", tests: byShare,
@@ -51,6 +52,18 @@ var shareMutants = []mutant{
 		old: "if c.adopting != nil || p.stored.Meta.Share || sharing(c).mirrored() {", new: "if c.adopting != nil {"},
 	{name: "adopt: a retry does not hold the run that it repeats", file: "internal/run/shared_mirror.go", tests: byShare,
 		old: "names = append(names, runLock+c.parent)", new: "_ = names"},
+	{name: "share: a run with limits is not shared", file: "internal/run/shared_mirror.go", tests: byImplied,
+		old: "c.Settings.Share && c.changes() || c.counts())", new: "c.Settings.Share && c.changes())"},
+	{name: "settings: the limits of a collective do not hold", file: "internal/run/call.go", tests: byImplied,
+		old: "c.Settings = c.Settings.In(c.Fleet.About().Collective)", new: "_ = c.Settings"},
+	{name: "lock: a ttl that was typed is lowered", file: "internal/run/shared_options.go", tests: byImplied,
+		old: "ttl.Set && !r.keptTTL && ttl.D > lockTTL", new: "ttl.Set && r.keptTTL && ttl.D > lockTTL"},
+	{name: "settle: by a record that another driver has outgrown", file: "internal/run/budget_settle.go", tests: byImplied,
+		old: "if err != nil || end != nil {\n\t\treturn err", new: "if err != nil || end == nil {\n\t\treturn err"},
+	{name: "settle: elsewhere, while a request may act", file: "internal/run/budget_settle.go", tests: byImplied,
+		old: "return min(hold, max(hold+lockLife-r.Found.Age, 0))", new: "return min(hold, 0)"},
+	{name: "adopt: a node that may be older has restarted", file: "batch/machine_send.go", tests: byShare,
+		old: "case b.Age > 0 && b.Age < certain:", new: "case b.Age > 0 && b.Age < age:"},
 	{name: "apply: a plan is not claimed", file: "internal/run/shared_mirror.go", tests: byShare,
 		old: "if !shared && c.req.plan == nil || !c.recorded() {", new: "if !shared || !c.recorded() {"},
 }

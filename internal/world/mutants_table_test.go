@@ -13,7 +13,7 @@ var (
 )
 
 // mutants are the broken products.
-var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants, orderMutants, budgetMutants, shareMutants)
+var mutants = slices.Concat(journalMutants, productMutants, windowMutants, gateMutants, lockMutants, orderMutants, budgetMutants, shareMutants, commonMutants)
 
 // journalMutants break the journal.
 var journalMutants = []mutant{

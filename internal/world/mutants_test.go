@@ -131,14 +131,14 @@ func TestMutants(t *testing.T) {
 					left = left[1:]
 					mu.Unlock()
 					at := time.Now()
-					_, found := m.run(t, t.TempDir())
+					said, found := m.run(t, t.TempDir())
 					mu.Lock()
 					switch {
 					case found && m.survives != "":
 						t.Errorf("mutant %q is noticed: it needs no reason to survive", m.name)
 					case found:
 						noticed++
-						t.Logf("noticed   %-50s %.1fs", m.name, time.Since(at).Seconds())
+						t.Logf("noticed   %-50s %.1fs  %s", m.name, time.Since(at).Seconds(), complaint(said))
 					case m.survives != "":
 						t.Logf("survives  %-50s %s", m.name, m.survives)
 					default:
@@ -150,6 +150,20 @@ func TestMutants(t *testing.T) {
 		}
 	})
 	t.Logf("%d of %d mutants noticed in %.0fs", noticed, count, time.Since(began).Seconds())
+}
+
+// complaint is what a test that noticed says first.
+func complaint(said string) string {
+	for _, complains := range complaints {
+		if m := complains.FindStringSubmatch(said); m != nil {
+			return strings.TrimSpace(m[1])
+		}
+	}
+	return ""
+}
+
+var complaints = []*regexp.Regexp{
+	regexp.MustCompile(`(panic: test timed out.{1,100})`), regexp.MustCompile(`_test\.go:\d+: (.{1,120})`), regexp.MustCompile(`(?:--- FAIL|panic): (.{1,100})`),
 }
 
 // testsOf are the distinct arguments of `go test` of mutants.

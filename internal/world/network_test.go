@@ -14,10 +14,10 @@ import (
 
 const hop = 150 * time.Microsecond // from one machine to the next
 
-// pingsGiveUp is when a broker ends a connection whose other side does not answer: pings every 2 minutes, two of them
-// (docs/protocol.md, no responders).
+// pingsGiveUp is when a broker ends a connection whose other side does not answer: at the third ping, and the first may be late
+// (docs/protocol.md, absent nodes).
 func pingsGiveUp(share float64) time.Duration {
-	return 2*time.Minute + time.Duration(share*float64(2*time.Minute))
+	return 4*time.Minute + time.Duration(share*float64(4*time.Minute))
 }
 
 // broker is one server of the cluster.
@@ -93,7 +93,51 @@ type conn struct {
 	tape   *tape
 	links  chan linkChange
 	work   sync.WaitGroup
-	count  int // published so far
+	count  int           // published so far
+	asleep chan struct{} // nil, or closed when this process continues
+}
+
+// sleeps reports whether the machine of this process is suspended.
+func (c *conn) sleeps() bool { return c.w.asleep != nil || c.asleep != nil }
+
+// untilAwake holds up this process while its machine is suspended.
+func (c *conn) untilAwake() {
+	for {
+		c.w.untilAwake()
+		c.w.mu.Lock()
+		asleep := c.asleep
+		c.w.mu.Unlock()
+		if asleep == nil {
+			return
+		}
+		<-asleep
+	}
+}
+
+// suspend stops the machine of this process alone for a while.
+func (c *conn) suspend(d time.Duration) {
+	if c.asleep != nil || c.dead {
+		return
+	}
+	asleep := make(chan struct{})
+	c.asleep = asleep
+	c.w.after(d, func() {
+		if c.asleep != asleep {
+			return
+		}
+		if d > 4*time.Minute {
+			c.lose("the broker gave up on it")
+		}
+		c.rouse()
+	})
+}
+
+// rouse ends the suspension of this process.
+func (c *conn) rouse() {
+	if c.asleep != nil {
+		close(c.asleep)
+		c.asleep = nil
+	}
 }
 
 // linkChange is a connection lost or found again.
@@ -192,7 +236,7 @@ func (c *conn) closeLocked() {
 // publish hands a message to the broker; it gets there a moment later, if the connection lives so long.
 func (c *conn) publish(subject, reply string, data []byte) error {
 	req := c.judgedLocked(subject, data)
-	c.w.untilAwake()
+	c.untilAwake()
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	node := strings.TrimPrefix(subject, collective+".node.")
@@ -296,7 +340,7 @@ func (s *subscription) receive(m *message) {
 }
 
 func (s *subscription) push(m message) {
-	if s.c.w.asleep == nil {
+	if !s.c.sleeps() {
 		s.receive(&m)
 	}
 	s.queue = append(s.queue, m)
@@ -315,7 +359,7 @@ func (s *subscription) run() {
 			return
 		}
 		for {
-			s.c.w.untilAwake()
+			s.c.untilAwake()
 			s.c.w.mu.Lock()
 			if len(s.queue) == 0 || s.c.dead {
 				s.c.w.mu.Unlock()
@@ -354,7 +398,7 @@ func (c *conn) subscribe(ctx context.Context, subject string, deliver func(messa
 
 // flush is a round trip to the broker.
 func (c *conn) flush(ctx context.Context) error {
-	c.w.untilAwake()
+	c.untilAwake()
 	c.w.mu.Lock()
 	epoch, away, dead := c.epoch, c.broker == nil, c.dead
 	c.w.mu.Unlock()
@@ -369,7 +413,7 @@ func (c *conn) flush(ctx context.Context) error {
 		return context.Cause(ctx)
 	case <-time.After(2 * hop):
 	}
-	c.w.untilAwake()
+	c.untilAwake()
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	if c.epoch != epoch || c.broker == nil {

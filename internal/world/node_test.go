@@ -61,6 +61,8 @@ type node struct {
 	cutOut     []func() // and from it
 	outbox     []func() // what its own client has still to send
 	freezes    int
+	severed    time.Time // when its connection was ended from outside while it was frozen, or its network silent; zero: it was not
+	downBy     string    // the request of ours that it is down because of; "": it is up, or went down by itself
 
 	starts   []start
 	acts     []act
@@ -197,7 +199,7 @@ func (n *node) join() {
 			})
 		}
 	} else {
-		n.subscribed, n.joined = true, time.Now()
+		n.subscribed, n.joined, n.severed, n.downBy = true, time.Now(), time.Time{}, ""
 	}
 	n.logf("is connected to broker %d", b.index)
 	if time.Since(n.began) < n.traits.boot+time.Second {
@@ -218,7 +220,9 @@ func (n *node) leave(why string) {
 	if !n.subscribed {
 		return
 	}
-	n.subscribed = false
+	if n.subscribed = false; n.frozen || n.cut {
+		n.severed = time.Now()
+	}
 	n.link++
 	n.logf("is disconnected: %s", why)
 	if n.up {

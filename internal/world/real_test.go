@@ -17,16 +17,19 @@ import (
 
 // Real signatures and real files, in some of the seeds.
 
-// realIdentity is an operator with a seed and a token of an organization, whose servers sign their replies.
-func realIdentity(t *testing.T, s *spec) (identity, func(n *node, reply []byte) ([]byte, string)) {
-	key := func(name string) ed25519.PrivateKey {
-		digest := sha256.Sum256(fmt.Appendf(nil, "world %d %s", s.seed, name))
-		return ed25519.NewKeyFromSeed(digest[:])
-	}
-	public := func(k ed25519.PrivateKey) string { return hex.EncodeToString(k.Public().(ed25519.PublicKey)) }
-	issuer, operator := key("issuer"), key("operator")
-	claims := security.ClientClaims{CallerID: "choria=operator", Agents: []string{"*"}, Permissions: security.ClientPermissions{FleetManagement: true, EventsViewer: true}}
-	claims.PublicKey, claims.ExpiresAt = public(operator), security.At(time.Now().Add(1000*time.Hour))
+// keyOf is a key of a case, by a name.
+func keyOf(seed uint64, name string) ed25519.PrivateKey {
+	digest := sha256.Sum256(fmt.Appendf(nil, "world %d %s", seed, name))
+	return ed25519.NewKeyFromSeed(digest[:])
+}
+
+func publicOf(k ed25519.PrivateKey) string { return hex.EncodeToString(k.Public().(ed25519.PublicKey)) }
+
+// signatory is an operator with a seed and a token of an organization.
+func signatory(t *testing.T, seed uint64, name string) *security.Identity {
+	issuer, operator := keyOf(seed, "issuer"), keyOf(seed, name)
+	claims := security.ClientClaims{CallerID: "choria=" + name, Agents: []string{"*"}, Permissions: security.ClientPermissions{FleetManagement: true, EventsViewer: true}}
+	claims.PublicKey, claims.IssuedAt, claims.ExpiresAt = publicOf(operator), security.At(time.Now().Add(-time.Minute)), security.At(time.Now().Add(1000*time.Hour))
 	token, err := security.IssueClient(claims, issuer)
 	if err != nil {
 		t.Fatal(err)
@@ -38,18 +41,24 @@ func realIdentity(t *testing.T, s *spec) (identity, func(n *node, reply []byte) 
 		}
 	}
 	id, err := security.Open(security.Options{
-		Provider: "choria", Identity: "client.example.net", DisableTLS: true, Issuers: map[string]string{"choria": public(issuer)},
+		Provider: "choria", Identity: "client.example.net", DisableTLS: true, Issuers: map[string]string{"choria": publicOf(issuer)},
 		TokenFile: filepath.Join(dir, "operator.jwt"), SeedFile: filepath.Join(dir, "operator.seed"),
 	}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return id
+}
+
+// realIdentity is an operator of an organization, whose servers sign their replies.
+func realIdentity(t *testing.T, s *spec) (identity, func(n *node, reply []byte) ([]byte, string)) {
+	id, issuer := signatory(t, s.seed, "operator"), keyOf(s.seed, "issuer")
 	signers := map[string]security.ReplySigner{}
 	return id, func(n *node, reply []byte) ([]byte, string) {
 		signer, ok := signers[n.name]
 		if !ok {
 			server := security.ServerClaims{Identity: n.name, Collectives: []string{collective}}
-			server.PublicKey, server.ExpiresAt = public(key(n.name)), security.At(time.Now().Add(1000*time.Hour))
+			server.PublicKey, server.ExpiresAt = publicOf(keyOf(s.seed, n.name)), security.At(time.Now().Add(1000*time.Hour))
 			if n.traits.tokenEnds > 0 {
 				server.ExpiresAt = security.At(n.w.begin.Add(n.traits.tokenEnds))
 			}
@@ -57,7 +66,7 @@ func realIdentity(t *testing.T, s *spec) (identity, func(n *node, reply []byte) 
 			if err != nil {
 				panic(err)
 			}
-			signer = security.NewReplySigner(text, key(n.name))
+			signer = security.NewReplySigner(text, keyOf(s.seed, n.name))
 			signers[n.name] = signer
 		}
 		return signer.Sign(reply)

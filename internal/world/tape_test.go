@@ -20,6 +20,7 @@ type run struct {
 	lagging bool            // its record was replaced by a copy
 	order   []string        // nodes of the pool, as they were sent to
 	unasked map[string]bool // their proof could not be asked for
+	lost    time.Time       // when a record says that the connection was lost last
 }
 
 // own reports whether an intent is of this run.

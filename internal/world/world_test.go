@@ -47,7 +47,8 @@ type world struct {
 	passed    map[string]int       // anchors of the life in progress
 	current   *process
 	healed    bool
-	last      []byte // of the request that was decoded last
+	common    *common // what several operators share; nil: there is one operator
+	last      []byte  // of the request that was decoded last
 	lastAsked asked
 }
 

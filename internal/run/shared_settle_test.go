@@ -1,0 +1,151 @@
+package run
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fleetctl/batch"
+	"fleetctl/internal/lease"
+)
+
+// shutDown is a run of alice that has shut n1 down: it counts until it is settled.
+func shutDown(t *testing.T, alice *operator) Result {
+	t.Helper()
+	r := restart()
+	r.Action, r.Guards.Yes = "shutdown", true
+	r.Shared.MaxDown, r.Shared.BudgetWait = lease.Limits{lease.All: 1}, Wait{time.Second, true}
+	res, err := Start(t.Context(), alice.context(), r)
+	if err != nil || states(res.Summary)[batch.Verified] != 1 {
+		t.Fatal(res.Summary.Verdict, states(res.Summary), err)
+	}
+	return res
+}
+
+// reads is the only shared run, as it is read for settling.
+func (o *operator) reads(t *testing.T) Stored {
+	t.Helper()
+	s, err := find(t, o.world).Dead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A node that a run of another machine has shut down is settled, or forgotten, by its shared record.
+func TestARunOfAnotherMachineIsSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2")
+		ops := operators(t, w, "alice", "bob")
+		bob, b := ops[1], w.shared.(*bucket)
+		res := shutDown(t, ops[0])
+		if _, err := Settle(t.Context(), bob.context(), bob.reads(t)); err != nil {
+			t.Fatal(err)
+		}
+		if n := counted(t, b, res.ID)[lease.All]; n != 1 {
+			t.Fatalf("%d nodes count as down, and one does not answer", n)
+		}
+		w.nodes["n1"].down = false
+		<-time.After(10 * time.Minute) // nothing that it sent can act: there is nothing to wait for
+		began := time.Now()
+		got, err := Settle(t.Context(), bob.context(), bob.reads(t))
+		if err != nil || !slices.Equal(got.Answered, []string{"n1"}) || counted(t, b, res.ID) != nil {
+			t.Errorf("settled %+v, %v; %v count", got, err, counted(t, b, res.ID))
+		}
+		if waited := time.Since(began); waited > 10*time.Second {
+			t.Errorf("it waited %s", waited)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2")
+		ops := operators(t, w, "alice", "bob")
+		res := shutDown(t, ops[0])
+		gone, err := Forget(t.Context(), ops[1].context(), ops[1].reads(t), []string{"n1"}, "retired")
+		if err != nil || !slices.Equal(gone, []string{"n1"}) || counted(t, w.shared.(*bucket), res.ID) != nil {
+			t.Errorf("forgot %q, %v", gone, err)
+		}
+	})
+}
+
+// By the shared record alone, nodes are looked at when nothing that the driver sent can act any more.
+func TestARunOfAnotherMachineIsSettledWhenNothingCanAct(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3")
+		ops := operators(t, w, "alice", "bob")
+		alice, bob := ops[0], ops[1]
+		var sent time.Time
+		alice.events.hook = func(e Event) {
+			if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindSent {
+				sent = time.Now()
+			}
+		}
+		r := sharedRestart()
+		r.Shared.MaxDown = lease.Limits{lease.All: 1}
+		r.Proof.Timeout, r.Pace.ReplyTimeout = Wait{time.Second, true}, Wait{time.Second, true}
+		w.nodes["n1"].silent = true // it may act later
+		alice.leaves = func(string) { alice.away = true }
+		res, err := Start(t.Context(), alice.context(), r)
+		if err != nil || res.Summary.Verdict != batch.Stopped {
+			t.Fatal(res.Summary.Verdict, res.Summary.Reason, err)
+		}
+		s := bob.reads(t)
+		life := s.Meta.TTL + 11*time.Second + clockMargin
+		got, err := Settle(t.Context(), bob.context(), s)
+		if err != nil || !slices.Equal(got.Answered, []string{"n1"}) || counted(t, w.shared.(*bucket), res.ID) != nil {
+			t.Errorf("settled %+v, %v", got, err)
+		}
+		if after := time.Since(sent); after < life {
+			t.Errorf("its nodes were looked at %s after the request, want %s at least", after, life)
+		}
+	})
+}
+
+// A driver that lives takes its nodes off itself.
+func TestALivingRunOfAnotherMachineIsNotSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2")
+		ops := operators(t, w, "alice", "bob")
+		var meanwhile error
+		ops[0].events.hook = func(e Event) {
+			if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindSent && meanwhile == nil {
+				_, meanwhile = Settle(t.Context(), ops[1].context(), ops[1].reads(t))
+			}
+		}
+		shutDown(t, ops[0])
+		if text := refusal(t, meanwhile); !strings.Contains(text, "is held by up=alice on desk of alice") {
+			t.Error(text)
+		}
+	})
+}
+
+// The record of the first machine lacks what the adopter has done: its nodes would leave the budget unseen.
+func TestAnAdoptedRunIsNotSettledByItsFirstRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "n1", "n2", "n3", "n4")
+		ops := operators(t, w, "alice", "bob")
+		alice, bob, b := ops[0], ops[1], w.shared.(*bucket)
+		dying(t, alice)
+		w.nodes["n4"].stuck = true // bob's run does not prove it
+		if _, err := bob.adopts(t, func(r *Request) { r.Shared.MaxDown = lease.Limits{lease.All: 2} }); err != nil {
+			t.Fatal(err)
+		}
+		s := alice.stored(t)
+		if n := counted(t, b, s.ID)[lease.All]; n != 1 {
+			t.Fatalf("%d nodes count as down", n)
+		}
+		_, err := Settle(t.Context(), alice.context(), s)
+		if text := refusal(t, err); !strings.Contains(text, "the run was adopted by up=bob on desk of bob") {
+			t.Error("settle:", text)
+		}
+		_, err = Forget(t.Context(), alice.context(), s, []string{"n2"}, "x")
+		if text := refusal(t, err); !strings.Contains(text, "the run was adopted by up=bob") || counted(t, b, s.ID)[lease.All] != 1 {
+			t.Error("forget:", text)
+		}
+		got, err := Settle(t.Context(), alice.context(), alice.reads(t))
+		if err != nil || !slices.Equal(got.Answered, []string{"n4"}) || counted(t, b, s.ID) != nil {
+			t.Errorf("by the shared record: %+v, %v", got, err)
+		}
+	})
+}
