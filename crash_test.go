@@ -304,14 +304,25 @@ func TestARunOutlivesItsReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer write.Close()
-	for _, format := range []string{"text", "json"} {
+	for _, format := range []string{"text", "json", "jsonl"} {
 		var stderr strings.Builder
 		c := f.command(patient(t), append([]string{"req", "rpcutil", "ping", "--journal", "--output", format}, f.all()...)...)
 		c.Stdout, c.Stderr = write, &stderr
 		code := exitCode(t, c.Run())
 		said := stderr.String()
-		if code != 1 || !strings.Contains(said, "broken pipe") || !strings.Contains(said, "Done: 4 accepted") || !strings.Contains("\n"+said, "\nrun ") {
+		if code != 1 || !strings.Contains(said, "broken pipe") || !strings.Contains(said, "Done: 4 accepted") || !strings.Contains(said, "run "+f.show().ID) {
 			t.Errorf("%s without a reader of stdout: exit %d, %s", format, code, said)
+		}
+		if strings.Count(said, "write the result: ") != 1 || !strings.Contains(said, "fleetctl runs report "+f.show().ID+"\n") {
+			t.Errorf("%s without a reader of stdout: %s", format, said)
+		}
+	}
+	for _, words := range []string{"runs list", "discover --discovery-timeout 1 -I /./"} { // they only read
+		var stderr strings.Builder
+		c := f.command(patient(t), strings.Fields(words)...)
+		c.Stdout, c.Stderr = write, &stderr
+		if err := c.Run(); err == nil || c.ProcessState.String() != "signal: broken pipe" || strings.Contains(stderr.String(), "write") {
+			t.Errorf("%s without a reader of stdout: %v, %s", words, err, stderr.String())
 		}
 	}
 	if _, err := os.Stat("/dev/full"); err == nil {
@@ -331,7 +342,7 @@ func TestAnInterruptSaysWhatIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest := c.rest()
-	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest, "replies still to come: 1") {
+	if code := exitCode(t, c.Wait()); code != 130 || !strings.Contains(rest, "replies that are waited for: 1") {
 		t.Errorf("exit %d, said %q", code, rest)
 	}
 }

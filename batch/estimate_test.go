@@ -31,7 +31,7 @@ func TestBothModesEstimateTheCaps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := barrier.Estimates(estimatePace), rolling.Estimates(estimatePace); got != want || got.Rolling.Typical != 10*7*time.Second {
+	if got, want := barrier.Estimates(estimatePace), rolling.Estimates(estimatePace); got != want || got.Rolling.Typical != 84*time.Second { // 10 rounds of 8 s, and the slowest of the last
 		t.Errorf("the plan in batches estimates %+v, the window %+v", got, want)
 	}
 }
@@ -47,14 +47,14 @@ func TestTheRestOfARunIsEstimatedByItsPlan(t *testing.T) {
 		want   Estimate
 		sizes  string
 	}{
-		// 20 of 1000 nodes at a time, 40 left: two rounds of 7 s and 94 s.
-		{"a share", Policy{Rolling: true, Sizes: Sizes{share(2)}}, 960, Estimate{14 * time.Second, 186 * time.Second}, "20"},
+		// 20 of 1000 nodes at a time, 40 left: two rounds of 8 s, of which the last ends with its slowest node.
+		{"a share", Policy{Rolling: true, Sizes: Sizes{share(2)}}, 960, Estimate{20 * time.Second, 186 * time.Second}, "20"},
 		// One node of each rack at a time: 50 of one rack are left, whatever the window has.
-		{"caps", Policy{Rolling: true, Sizes: Sizes{Number(500)}, MaxPer: []MaxPer{{"rack", 1}}}, 950, Estimate{350 * time.Second, 50 * 93 * time.Second}, "500"},
+		{"caps", Policy{Rolling: true, Sizes: Sizes{Number(500)}, MaxPer: []MaxPer{{"rack", 1}}}, 950, Estimate{404 * time.Second, 50 * 93 * time.Second}, "500"},
 		// The steps of 1 and 10 are over.
-		{"a ramp", Policy{Rolling: true, Sizes: Sizes{Number(1), Number(10), share(2)}}, 960, Estimate{14 * time.Second, 186 * time.Second}, "20"},
-		{"a ramp in its second step", Policy{Rolling: true, Sizes: Sizes{Number(1), Number(10), Number(1000)}}, 5, Estimate{14 * time.Second, 186 * time.Second}, "10,1000"},
-		{"batches", Policy{Sizes: Sizes{share(2)}}, 960, Estimate{2*time.Second + 20*time.Second, 44*time.Second + 140*time.Second}, "20"},
+		{"a ramp", Policy{Rolling: true, Sizes: Sizes{Number(1), Number(10), share(2)}}, 960, Estimate{20 * time.Second, 186 * time.Second}, "20"},
+		{"a ramp in its second step", Policy{Rolling: true, Sizes: Sizes{Number(1), Number(10), Number(1000)}}, 5, Estimate{24 * time.Second, 186 * time.Second}, "10,1000"},
+		{"batches", Policy{Sizes: Sizes{share(2)}}, 960, Estimate{2*time.Second + 21048*time.Millisecond, 44*time.Second + 140*time.Second}, "20"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			plan, err := NewPlan(racked(1000), tt.policy)

@@ -108,8 +108,7 @@ func (m *machine) watch(rows []int32, state State) []Target {
 // lookOnce bounds the wait for the Verifier's look at silent nodes, of a batch or (0) of all.
 func (m *machine) lookOnce(at time.Time, batch int) {
 	if len(m.unseen) > 0 && m.halt < haltFirm {
-		pace := &m.l.begin.Pace
-		m.emit(timerCmd{timerLook, batch, at.Add(lookTime + max(0, pace.LongestDelay-pace.ReplyTimeout))})
+		m.emit(timerCmd{timerLook, batch, at.Add(m.l.begin.Pace.look())})
 	}
 }
 

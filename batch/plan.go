@@ -2,6 +2,7 @@ package batch
 
 import (
 	"fmt"
+	"iter"
 	"unicode/utf8"
 )
 
@@ -129,12 +130,14 @@ func NewPlan(nodes []Node, p Policy) (Plan, error) {
 		plan.Last = names
 		return plan, nil
 	}
-	plan := Plan{Version: batchesVersion, Policy: p, Notes: notes, Last: names, CapRounds: capRounds(p.MaxPer, func(fact string) []string {
-		values := make([]string, len(nodes))
-		for i, n := range nodes {
-			values[i] = n.Facts[fact]
+	plan := Plan{Version: batchesVersion, Policy: p, Notes: notes, Last: names, CapRounds: capRounds(p.MaxPer, func(fact string) iter.Seq[string] {
+		return func(yield func(string) bool) {
+			for _, n := range nodes {
+				if !yield(n.Facts[fact]) {
+					return
+				}
+			}
 		}
-		return values
 	})}
 	plan.deal(front, steps, "")
 	plan.deal(last, steps, "go last: ")

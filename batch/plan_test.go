@@ -225,7 +225,8 @@ func TestPlanSaysWhyABatchIsSmall(t *testing.T) {
 func TestEstimate(t *testing.T) {
 	plan, _ := NewPlan(named(30), Policy{Sizes: Sizes{Number(10)}})
 	got := plan.Estimate(Pace{Sleep: 5 * time.Second, ReplyTimeout: 22 * time.Second, LongestDelay: 11 * time.Second, VerifyTimeout: time.Minute})
-	want := Estimate{Typical: 3*time.Second + 33*time.Second, Longest: 66*time.Second + 3*71*time.Second}
+	want := Estimate{Typical: 3*time.Second + 33*time.Second, // the slowest of 10 nodes acts after 10 s, and needs 1 s to return
+		Longest: 66*time.Second + 3*71*time.Second}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -99,7 +99,7 @@ func TestAPlanIsSavedApprovedAndAppliedOnce(t *testing.T) {
 	if err := json.Unmarshal([]byte(applied.out), &doc); err != nil || !strings.Contains(string(mustRead(t, plan)), `"id": "`+doc.Run.ID+`"`) {
 		t.Errorf("the run is %q, %v", doc.Run.ID, err)
 	}
-	p.wants("apply again", p.as(carol, "apply "+plan+" --np"), exitGuard, "it was applied already, as run "+doc.Run.ID, "fleetctl runs resume "+doc.Run.ID)
+	p.wants("apply again", p.as(carol, "apply "+plan+" --np"), exitGuard, "it was applied already, as run "+doc.Run.ID, "fleetctl runs show "+doc.Run.ID)
 	for _, name := range p.names {
 		if n := p.lab.Received(name, "choria_provision", "restart"); n != 1 {
 			t.Errorf("%s was restarted %d times", name, n)
@@ -231,7 +231,7 @@ func TestSavePlanRefusals(t *testing.T) {
 		{args: ping + "--save-plan x --plan-expires 1s", says: "a minute at least"},
 		{args: ping + "--save-plan x --reply-to y", says: "--save-plan excludes"},
 		{args: ping + "--save-plan x --no-journal", says: "--save-plan excludes"},
-		{args: ping + "--save-plan x --detach", says: "--save-plan excludes", hint: "`fleetctl apply` takes --detach"},
+		{args: ping + "--save-plan x --detach", says: "--save-plan excludes", hint: "`fleetctl apply FILE --detach`"},
 		{args: ping + "--save-plan=", says: "--save-plan has an empty value"},
 		{args: ping + "--save-plan " + filepath.Dir(t.TempDir()), says: "a plan replaces no file"},
 		{args: "apply", says: "0 arguments where 1 are needed: PLAN"},

@@ -98,10 +98,11 @@ func (a *app) handOver(ctx context.Context, o *reqOptions, about fleet.About, h 
 	if err != nil {
 		return errors.Join(err, os.Remove(output.Name()))
 	}
+	outlivePipes() // its id is on stderr, too
 	word, err := conduct(ctx, p)
 	if err == nil && word.Began != "" {
 		p.Release()
-		return a.tellDetached(word.Began, p.PID, output.Name())
+		return a.tellDetached(a.store(o.record).Next(word.Began, nil), p.PID, output.Name())
 	}
 	p.Stop()
 	text, rerr := os.ReadFile(output.Name())
@@ -150,10 +151,12 @@ func conduct(ctx context.Context, p *detached.Process) (lastWord, error) {
 }
 
 // tellDetached prints the id of the run, and what can be done with it.
-func (a *app) tellDetached(id string, pid int, output string) error {
-	a.say("run %s is driven by process %d, which outlives this terminal; it prints to %s", id, pid, output)
-	a.say("hint: to follow it: fleetctl runs watch %[1]s; for its exit code: fleetctl runs wait %[1]s; to end it: fleetctl runs stop %[1]s", id)
-	_, err := fmt.Fprintln(a.io.out, id)
+func (a *app) tellDetached(next run.Next, pid int, output string) error {
+	a.say("run %s is driven by process %d, which outlives this terminal; it prints to %s", next.Run, pid, output)
+	a.say("hint: to follow it: %s", next.Command("watch"))
+	a.say("hint: to wait for its exit code: %s", next.Command("wait"))
+	a.say("hint: to end it: %s", next.Command("stop"))
+	_, err := fmt.Fprintln(a.io.out, next.Run)
 	return err
 }
 

@@ -136,7 +136,7 @@ func TestThePageOfReqReadsWell(t *testing.T) {
 		t.Errorf("the head is %s", first)
 	}
 	text := shown(page)
-	for _, want := range []string{"SYNOPSIS fleetctl req", "-F, --wf FACT", "Stop rules and gates", "fleetctl(1) has the flags of every command", "130 ended by SIGINT 143 ended by SIGTERM FILES"} {
+	for _, want := range []string{"SYNOPSIS fleetctl req", "-F, --wf FACT", "Stop rules and gates", "fleetctl(1) has the flags of every command", "130 ended by SIGINT 141 ended by SIGPIPE, before a run began 143 ended by SIGTERM FILES"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q:\n%s", want, text)
 		}
@@ -159,7 +159,7 @@ func TestRoffShowsEachCharacterAsItself(t *testing.T) {
 
 func TestTheExitCodesOfPagesAreThoseOfTheTopic(t *testing.T) {
 	codes := exitCodes()
-	if len(codes) != 13 || codes[9] != [2]string{"9", "no connection, or one that was lost and did not return in time; credentials missing or expired, or not accepted"} || codes[12][0] != "143" {
+	if len(codes) != 14 || codes[9] != [2]string{"9", "no connection, or one that was lost and did not return in time; credentials missing or expired, or not accepted"} || codes[13][0] != "143" {
 		t.Errorf("codes: %q", codes)
 	}
 }

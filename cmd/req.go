@@ -148,13 +148,13 @@ func withRun(ctx context.Context, a *app, o *reqOptions, r run.Request, work fun
 	})
 	defer release() // also after a panic: the terminal has another mode
 	c := run.Context{
-		Fleet: f, Store: run.Store{Dir: a.env.runsFolder(o.record.dir)}, Asker: ask, Reporter: events,
+		Fleet: f, Store: a.store(o.record), Asker: ask, Reporter: events,
 		Secrets: secretSource(a), Scrub: &a.scrub, Token: token, ReadNodes: a.fleetOptions().ReadNodes,
 		Settings: settings, SettingsFile: a.env.settingsFile(), User: a.env.user(), Host: hostName(), Version: build().Version, Logger: a.logger(),
 		Environ: childEnvironment(o, settings, f.About().ConfigFile), Places: a.env.places(),
-		Outlive: func(id string, secrets []string) <-chan batch.Control {
+		Outlive: func(next run.Next) <-chan batch.Control {
 			outlivePipes()
-			a.running.Store(new("run " + id + " is interrupted; " + report.ToResume(id, secrets)))
+			a.running.Store(new("run " + next.Run + " is interrupted; to resume: " + next.Command("resume")))
 			ask.keys = readKeys(a)
 			return ask.keys.control()
 		},

@@ -3,6 +3,8 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,6 +24,7 @@ type runsOptions struct {
 	shared bool // of any machine
 	filter runsFilter
 	shown  factOptions
+	states []string // of the nodes that are shown
 }
 
 func newRuns(a *app) *cobra.Command {
@@ -38,7 +41,9 @@ func newRuns(a *app) *cobra.Command {
 }
 
 // store is where the runs' records are.
-func (a *app) store(o recordOptions) run.Store { return run.Store{Dir: a.env.runsFolder(o.dir)} }
+func (a *app) store(o recordOptions) run.Store {
+	return run.Store{Dir: a.env.runsFolder(o.dir), Typed: o.dir}
+}
 
 // storedCode is the exit code of a recorded run: the one it ended with, or would end with now.
 func storedCode(s batch.Summary) int { return verdictCode(s.Verdict) }
@@ -72,10 +77,13 @@ func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cob
 		ValidArgsFunction: completeOf(a, &o.shared, anyShared, completeRun(a, &o.record)),
 		Short:             "Show the outcome of every node of a run",
 		Long:              "RUN is a run's id, a beginning of it that no other run has, or `last`. " + sharedText,
-		Example:           "  fleetctl runs show last\n  fleetctl runs show last --by rack",
+		Example:           "  fleetctl runs show last\n  fleetctl runs show last --state no-reply,refused\n  fleetctl runs show last --by rack",
 		Args:              aRun(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.name = args[0]
+			if _, err := nodeStates(o.states); err != nil {
+				return err
+			}
 			if err := o.shown.check(); err != nil {
 				return err
 			}
@@ -85,8 +93,45 @@ func newRunsShow(a *app, do func(context.Context, *app, runsOptions) error) *cob
 	o.record.addDir(c.Flags())
 	o.shown.add(c.Flags())
 	c.Flags().BoolVarP(&o.asJSON, "json", "j", false, "JSON")
+	c.Flags().StringSliceVar(&o.states, "state", nil, "list only the nodes in these `STATES`: "+stateWords(", "))
+	completeWith(c.Flags(), "state", strings.Fields(stateWords(" "))...)
 	o.addShared(c.Flags())
 	return c
+}
+
+// stateWords are the states of nodes.
+func stateWords(between string) string {
+	var words []string
+	for _, s := range batch.States() {
+		words = append(words, s.String())
+	}
+	return strings.Join(words, between)
+}
+
+// nodeStates reads the words of states.
+func nodeStates(words []string) ([]batch.State, error) {
+	states := make([]batch.State, len(words))
+	for i, word := range words {
+		if states[i].UnmarshalText([]byte(word)) != nil {
+			return nil, usage(fmt.Errorf("no node is ever %q", word), "use "+stateWords(", "))
+		}
+	}
+	return states, nil
+}
+
+// showStored writes the result of a recorded run.
+func showStored(a *app, o runsOptions, r run.Stored) error {
+	states, err := nodeStates(o.states)
+	if err != nil {
+		return err
+	}
+	format := report.Text
+	if o.asJSON {
+		format = report.JSON
+	}
+	return report.WriteStored(a.io.out, r, report.StoredOptions{
+		Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out), By: o.shown.by, Facts: o.shown.facts, States: states,
+	})
 }
 
 func showRun(ctx context.Context, a *app, o runsOptions) error {
@@ -97,11 +142,7 @@ func showRun(ctx context.Context, a *app, o runsOptions) error {
 	if err != nil {
 		return err
 	}
-	format := report.Text
-	if o.asJSON {
-		format = report.JSON
-	}
-	return report.WriteStored(a.io.out, r, report.StoredOptions{Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out), By: o.shown.by, Facts: o.shown.facts})
+	return showStored(a, o, r)
 }
 
 func newRunsResume(a *app, do func(context.Context, *app, reqOptions, string) error) *cobra.Command {

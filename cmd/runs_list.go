@@ -81,10 +81,13 @@ func listRuns(ctx context.Context, a *app, o runsOptions) error {
 		return err
 	}
 	if total > len(lines) {
-		a.say("%d more: fleetctl runs list --all", total-len(lines))
+		a.say("%d more: add --all", total-len(lines))
 	}
 	return nil
 }
+
+// narrowList is the width below which a list of runs has no room for an action beside whole ids.
+const narrowList = 50
 
 func runsTable(a *app, lines []report.RunLine) error {
 	rows := make([][]string, len(lines))
@@ -95,7 +98,11 @@ func runsTable(a *app, lines []report.RunLine) error {
 		}
 	}
 	header := []string{"Run", "Started", "Action", "Nodes", "Status"}
-	return render.FitTable(a.io.out, header, rows, a.fit(), "Started", "Nodes") // an id begins with the time
+	drop := []string{"Started", "Nodes"} // an id begins with the time
+	if a.fit() < narrowList {
+		drop = append(drop, "Action") // else the ids, which commands need, are cut
+	}
+	return render.FitTable(a.io.out, header, rows, a.fit(), drop...)
 }
 
 func lineOf(store run.Store, id string) report.RunLine {

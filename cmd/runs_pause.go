@@ -53,7 +53,7 @@ func pauseRun(ctx context.Context, a *app, o runsOptions, pause bool) error {
 		return err
 	}
 	if pause {
-		a.say("run %s is paused: nothing new is sent; to continue: fleetctl runs continue %s", r.ID, r.ID)
+		a.say("run %s is paused: nothing new is sent; to continue: %s", r.ID, r.Next().Command("continue"))
 	} else {
 		a.say("run %s continues", r.ID)
 	}

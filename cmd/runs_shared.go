@@ -71,11 +71,7 @@ func showShared(ctx context.Context, a *app, o runsOptions) error {
 		if err != nil {
 			return err
 		}
-		format := report.Text
-		if o.asJSON {
-			format = report.JSON
-		}
-		return report.WriteStored(a.io.out, r, report.StoredOptions{Format: format, Code: storedCode(r.Progress.Summary()), Width: widthOf(a.io.out), By: o.shown.by, Facts: o.shown.facts})
+		return showStored(a, o, r)
 	})
 }
 
@@ -87,16 +83,15 @@ func watchShared(ctx context.Context, a *app, o runsOptions) error {
 }
 
 // toContinue names the command that continues a shared run on this machine.
-func toContinue(a *app, o runsOptions, shared *run.SharedRun) string {
-	id := shared.ID()
-	_, err := a.store(o.record).Live(id)
+func toContinue(a *app, o runsOptions, shared *run.SharedRun, next run.Next) string {
+	_, err := a.store(o.record).Live(shared.ID())
 	switch {
 	case err != nil: // there is no record here
-		return "fleetctl runs adopt " + id
+		return next.Command("adopt")
 	case shared.Found.Head.Host == hostName():
-		return "fleetctl runs resume " + id
+		return next.Command("resume")
 	}
-	return "fleetctl runs adopt " + id + " --state-dir FOLDER (the record on this machine ends before the adoption)"
+	return next.Command("adopt", "--state-dir", "FOLDER") + " (the record on this machine ends before the adoption)"
 }
 
 func followShared(ctx context.Context, a *app, o runsOptions, shared *run.SharedRun) error {
@@ -110,9 +105,9 @@ func followShared(ctx context.Context, a *app, o runsOptions, shared *run.Shared
 	}
 	switch {
 	case s.Ended.IsZero():
-		a.say("its driver, %s, was last heard of %s ago; to continue the run here: %s", plain.Line(shared.Found.Head.Who()), shared.Found.Age.Round(time.Second), toContinue(a, o, shared))
+		a.say("its driver, %s, was last heard of %s ago; to continue the run here: %s", plain.Line(shared.Found.Head.Who()), shared.Found.Age.Round(time.Second), toContinue(a, o, shared, r.Next()))
 	case s.Open > 0:
-		a.say("%s left; to continue the run here: %s", plain.Count(s.Open, "node"), toContinue(a, o, shared))
+		a.say("%s left; to continue the run here: %s", plain.Count(s.Open, "node"), toContinue(a, o, shared, r.Next()))
 	}
 	return ended(storedCode(s))
 }
@@ -167,7 +162,7 @@ func alive(a *app, o runsOptions, shared *run.SharedRun) error {
 	case !h.Ended.IsZero():
 		return refuse("", "run %s has ended: nothing is sent any more", shared.ID())
 	case !shared.Alive():
-		return refuse("to continue it here: "+toContinue(a, o, shared), "the driver of run %s, %s, was last heard of %s ago: nothing is sent", shared.ID(), plain.Line(h.Who()), shared.Found.Age.Round(time.Second))
+		return refuse("to continue it here: "+toContinue(a, o, shared, a.store(o.record).Next(shared.ID(), nil)), "the driver of run %s, %s, was last heard of %s ago: nothing is sent", shared.ID(), plain.Line(h.Who()), shared.Found.Age.Round(time.Second))
 	}
 	return nil
 }
@@ -193,7 +188,7 @@ func pauseShared(ctx context.Context, a *app, o runsOptions, pause bool) error {
 				return alive(a, o, shared)
 			case err == nil && r.Progress.Paused() == pause:
 				if pause {
-					a.say("run %[1]s is paused: nothing new is sent; to continue: fleetctl runs continue %[1]s --shared", r.ID)
+					a.say("run %s is paused: nothing new is sent; to continue: %s", r.ID, r.Next().Command("continue", "--shared"))
 				} else {
 					a.say("run %s continues", r.ID)
 				}
@@ -282,7 +277,7 @@ func listShared(ctx context.Context, a *app, o runsOptions) error {
 		return err
 	}
 	if total > len(lines) {
-		a.say("%d more: fleetctl runs list --shared --all", total-len(lines))
+		a.say("%d more: add --all", total-len(lines))
 	}
 	return nil
 }

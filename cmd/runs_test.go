@@ -131,7 +131,7 @@ func TestALongListIsCutAndSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := runs(t, dir, "list")
-	if got.code != 0 || strings.Count(got.out, "2026") < shownRuns || strings.Contains(got.out, "20260101-000000-aaaaa") || !strings.Contains(got.err, "3 more: fleetctl runs list --all") {
+	if got.code != 0 || strings.Count(got.out, "2026") < shownRuns || strings.Contains(got.out, "20260101-000000-aaaaa") || !strings.Contains(got.err, "3 more: add --all") {
 		t.Errorf("%+v", got)
 	}
 	if !strings.Contains(got.out, "20260201-000000-bbbbb") || !strings.Contains(got.out, "line 1 is damaged") {
@@ -171,7 +171,7 @@ func TestALiveRunIsWatchedAndStoppedWhereItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Its process has gone without an end: the node that was never sent to is open.
-	if got := runs(t, dir, "watch --np"); got.code == exitOK || !strings.Contains(got.err, "runs resume 20260102-030405-aaaaa token=@FILE\n") {
+	if got := runs(t, dir, "watch --np"); got.code == exitOK || !strings.Contains(got.err, "runs resume 20260102-030405-aaaaa --state-dir "+dir+" token=@FILE\n") {
 		t.Errorf("%+v", got)
 	}
 }

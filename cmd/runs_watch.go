@@ -63,9 +63,9 @@ func endWatch(a *app, r run.Stored, s batch.Summary) error {
 	_, err := fmt.Fprintln(a.io.out, render.Verdict(s))
 	switch {
 	case s.Open > 0 && r.Meta.Share:
-		a.say("hint: %s", report.ToResumeShared(r.ID, r.Meta.Secrets))
+		a.say("hint: %s", report.ToResumeShared(r.Next()))
 	case s.Open > 0:
-		a.say("hint: %s", report.ToResume(r.ID, r.Meta.Secrets))
+		a.say("hint: to resume: %s", r.Next().Command("resume"))
 	}
 	return err
 }

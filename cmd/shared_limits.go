@@ -31,7 +31,7 @@ func newSharedLimits(a *app, do func(context.Context, *app, sharedLimitsOptions)
 		Short: "Show, or set, how many nodes may be down at once, and which runs have nodes down",
 		Long: `limits shows the limits that bind every run that restarts, updates, shuts down or reprovisions nodes, and the nodes of each run that
 count as down. With --max-down it sets limits, for all operators. A run whose process has died keeps its nodes: see
-` + "`fleetctl runs settle`" + `.`,
+` + "`fleetctl runs settle RUN`" + `.`,
 		Example: "  fleetctl shared limits --max-down rack=2 --max-down 500\n  fleetctl shared limits --max-down rack=0   # no limit",
 		Args:    noArguments,
 		RunE:    func(c *cobra.Command, _ []string) error { return do(c.Context(), a, o) },

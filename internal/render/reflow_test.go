@@ -78,8 +78,8 @@ func TestTablesFitTheTerminal(t *testing.T) {
 		{0, []string{"web01.ams1.example.net", "3 days", "a version as long as a sentence"}},
 		{80, []string{"web01.ams1.example.net", "3 days", "a version as long as a sentence"}},
 		{62, []string{"web01.ams1.example.net", "a version as long as a sentence"}},
-		{40, []string{"web01.ams1.exam…", "a version as lon…"}},
-		{24, []string{"web01.a…", "a versio…"}},
+		{40, []string{"web01.ams1.example.net", "a version…"}},
+		{24, []string{"web01.am…", "a versi…"}},
 	} {
 		var b strings.Builder
 		if err := FitTable(&b, header, rows, tt.width, "Uptime"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -206,6 +207,8 @@ type RunFacts struct {
 	Command                            []string
 	// Torn is how many bytes at the end of the record are not whole.
 	Torn int64
+	// States are those whose nodes are listed; none: all.
+	States []batch.State
 }
 
 // RunReport writes the result of a run.
@@ -248,6 +251,9 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 		return err
 	}
 	groups := RunGroups(s)
+	if len(f.States) > 0 {
+		groups = slices.DeleteFunc(groups, func(g Group) bool { return !slices.Contains(f.States, g.Like.State) })
+	}
 	if len(groups) == 0 {
 		return nil
 	}

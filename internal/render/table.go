@@ -99,6 +99,7 @@ func FitTable(w io.Writer, header []string, rows [][]string, width int, drop ...
 }
 
 // cutCells shortens the widest columns, one after another, until the table fits or every column is as narrow as it may be.
+// The first column names what a row is about: it is shortened last.
 func cutCells(header []string, rows [][]string, width int) (cutHeader []string, cutRows [][]string) {
 	widths := make([]int, len(header))
 	measure(widths, header)
@@ -111,9 +112,9 @@ func cutCells(header []string, rows [][]string, width int) (cutHeader []string, 
 	}
 	for ; total > width; total-- {
 		widest := 0
-		for i, n := range widths {
-			if n > widths[widest] {
-				widest = i
+		for i, n := range widths[1:] {
+			if n > leastCell && (widest == 0 || n > widths[widest]) {
+				widest = i + 1
 			}
 		}
 		if widths[widest] <= leastCell {

@@ -24,6 +24,10 @@ type View struct {
 	States batch.Counts
 	Proves bool      // an accepted node is not done yet
 	End    time.Time // the estimated end; zero: there is no estimate
+	// Rest is the part of the estimate that begins when what is at work now has ended: End is too early by then, but the
+	// run takes Rest at least. Latest is when what is at work ends by its time limits, where nothing follows; zero: not known.
+	Rest   time.Duration
+	Latest time.Time
 	Doing  Doing
 	Batch  BatchView
 	Window WindowView // of a rolling run

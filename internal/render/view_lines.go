@@ -99,8 +99,8 @@ func (v View) header(room int) string {
 		run = "run " + oneLine(v.Run)
 	}
 	times := clock(v.Now.Sub(v.Began))
-	if left := v.End.Sub(v.Now); !v.End.IsZero() && v.Paused.IsZero() && v.Stopping == "" && v.Doing != Ended {
-		times += "  ETA " + clock(left)
+	if eta := v.eta(); eta != "" {
+		times += "  ETA " + eta
 	}
 	keys := v.words()
 	var texts []string
@@ -110,6 +110,24 @@ func (v View) header(room int) string {
 		texts = append(texts, left+strings.Repeat(" ", gap)+right)
 	}
 	return fits(room, append(texts, times, clock(v.Now.Sub(v.Began)))...)
+}
+
+// eta is how long the run still takes: by the estimate; when what is at work now takes longer than that, what is known
+// for certain. It is empty where nothing is known, or where the run waits for something that no estimate covers.
+func (v View) eta() string {
+	if v.End.IsZero() || v.Stopping != "" || v.Doing == Ended || v.lead() != "" {
+		return ""
+	}
+	left, shown := v.End.Sub(v.Now), func(d time.Duration) bool { return d.Round(time.Second) > 0 }
+	switch most := v.Latest.Sub(v.Now); {
+	case left > v.Rest && shown(left):
+		return clock(left)
+	case shown(v.Rest):
+		return ">" + clock(v.Rest)
+	case !v.Latest.IsZero() && shown(most):
+		return "<" + clock(most)
+	}
+	return ""
 }
 
 // joined puts two blanks between what is not empty.

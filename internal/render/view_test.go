@@ -36,6 +36,8 @@ var views = []struct {
 	{"before the first batch", aView(func(v *View) {
 		*v = View{Now: now, Run: v.Run, What: v.What, Began: now, Keys: v.Keys, Proves: true, Doing: Asking, States: batch.CountsOf(map[batch.State]int{batch.Planned: 50}), Batch: BatchView{Number: 1, Of: 3, Nodes: 1}}
 	})},
+	{"late", aView(func(v *View) { v.End, v.Rest = now.Add(20*time.Second), 24*time.Second })},
+	{"the last batch is late", aView(func(v *View) { v.End, v.Latest = now.Add(-20*time.Second), now.Add(45*time.Second) })},
 	{"leaving", aView(func(v *View) { v.Doing, v.Waits = Sending, nil })},
 	{"replies", aView(func(*View) {})},
 	{"proof, many", aView(func(v *View) { v.Doing, v.More, v.Batch.Answered = Proving, 8, 20 })},

@@ -112,7 +112,7 @@ func TestPlansAreProposedOnStderrAndPlannedOnStdout(t *testing.T) {
 // An interruption says what is waited for, and progress leaves the terminal's line free.
 func TestAnInterruptionSaysWhatFlies(t *testing.T) {
 	_, errs := told(t, Options{Format: Senders}, func(s *story) { s.stop = true })
-	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies still to come: 2 (a second signal kills it at once)\n") {
+	if !strings.Contains(errs, "interrupt signal received: nothing more is sent; replies that are waited for: 2 (a second signal ends the process at once)\n") {
 		t.Errorf("stderr is %q", errs)
 	}
 }
@@ -189,29 +189,37 @@ func TestTheNextCommandIsNamed(t *testing.T) {
 		want string
 	}{
 		{"no record", func(*story) {}, ""},
-		{"failed", func(s *story) { s.result.ID = id }, "hint: to try these nodes again: fleetctl runs retry " + id + " --failed --no-reply\n"},
-		{"with secrets", func(s *story) { s.result.ID, s.result.Secrets = id, []string{"token", "password"} },
+		{"failed", func(s *story) { s.named(id) }, "hint: to try these nodes again: fleetctl runs retry " + id + " --failed --no-reply\n"},
+		{"with secrets", func(s *story) { s.named(id, "token", "password") },
 			"fleetctl runs retry " + id + " --failed --no-reply password=@FILE token=@FILE\n"},
 		{"one that a retry cannot help", func(s *story) {
-			s.result.ID = id
+			s.named(id)
 			b := s.replies["b"]
 			b.Message = "came back unprovisioned: it is in provisioning mode"
 			s.replies["b"] = b
 		}, "hint: a retry cannot help 1 node that came back unprovisioned: see the provisioner and its token\nhint: to try these nodes again: fleetctl runs retry " + id + " --no-reply\n"},
 		{"nothing that a retry can help", func(s *story) {
-			s.result.ID, s.batches = id, [][]string{{"a", "b"}}
+			s.named(id)
+			s.batches = [][]string{{"a", "b"}}
 			b := s.replies["b"]
 			b.Message = "started again, but the expression does not hold: version 0.28.0"
 			s.replies["b"] = b
 		}, "hint: a retry sends nothing to 1 node that started again, and not as demanded: remove the cause, then name them in a new run\n"},
 		{"a failed rollback in a run that is left open", func(s *story) {
-			s.result.ID, s.stop = id, true
+			s.named(id)
+			s.stop = true
 			b := s.replies["b"]
 			b.Message = "Update to version 2 failed, rollback also failed, server in broken state: rename"
 			s.replies["b"] = b
 		}, "hint: a retry cannot help 1 node without a program on the disk: repair the host before anything restarts it\nhint: to resume: fleetctl runs resume " + id + "\n"},
-		{"all well", func(s *story) { s.result.ID, s.batches = id, [][]string{{"a"}} }, ""},
-		{"open", func(s *story) { s.result.ID, s.stop = id, true }, "hint: to resume: fleetctl runs resume " + id + "\n"},
+		{"all well", func(s *story) { s.named(id); s.batches = [][]string{{"a"}} }, ""},
+		{"stopped by a rule", func(s *story) {
+			s.named(id, "token")
+			s.rules, s.batches = batch.Rules{MaxFailed: batch.Number(1)}, [][]string{{"a", "b", "c"}, {"d"}}
+		}, "hint: to look at the nodes that stopped it: fleetctl runs show " + id + " --state refused,no-reply\n" +
+			"hint: to continue without them: fleetctl runs resume " + id + " token=@FILE\n" +
+			"hint: to try them again later: fleetctl runs retry " + id + " --failed --no-reply token=@FILE\n"},
+		{"open", func(s *story) { s.named(id); s.stop = true }, "hint: to resume: fleetctl runs resume " + id + "\n"},
 	} {
 		_, errs := told(t, Options{Format: Senders}, tt.set)
 		_, after, _ := strings.Cut(errs, " nodes")

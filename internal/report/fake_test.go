@@ -25,7 +25,8 @@ type story struct {
 	replies  map[string]rpcclient.Reply // by node; a node without one is silent
 	batches  [][]string
 	result   run.Result // Summary is filled in
-	stop     bool       // the run is interrupted while the first batch flies
+	rules    batch.Rules
+	stop     bool // the run is interrupted while the first batch flies
 }
 
 // newStory is a run over a, b in one batch and c, d in another: a and d do it, b refuses, c is silent.
@@ -39,6 +40,11 @@ func newStory(t *testing.T) *story {
 		t: t, agent: "rpcutil", action: "ping", batches: [][]string{{"a", "b"}, {"c", "d"}},
 		replies: map[string]rpcclient.Reply{"a": reply("a", `{"pong":1}`), "b": refused, "d": reply("d", `{"pong":2}`)},
 	}
+}
+
+// named gives the run a record, and secrets that it needs again.
+func (s *story) named(id string, secrets ...string) {
+	s.result.ID, s.result.Next = id, run.Next{Run: id, Secrets: secrets}
 }
 
 // document is the action of the story.
@@ -86,7 +92,7 @@ func (s *story) tell(w *Writer) error {
 	report(run.Began{ID: s.result.ID, Progress: from})
 	flight := &flight{story: s, outcomes: make(chan batch.Outcome, 10), interrupt: make(chan error, 1)}
 	s.result.Summary, err = batch.Runner{
-		Actor: flight, Outcomes: flight.outcomes, Interrupt: flight.interrupt, Pace: batch.Pace{ReplyTimeout: time.Second},
+		Actor: flight, Outcomes: flight.outcomes, Interrupt: flight.interrupt, Pace: batch.Pace{ReplyTimeout: time.Second}, Rules: s.rules,
 		Observer: observer(func(r batch.Record) { report(run.Recorded{Record: r, Progress: from}) }),
 	}.Run(s.t.Context(), from)
 	if err != nil {

@@ -18,22 +18,9 @@ func SecretHint(name string) string {
 	return fmt.Sprintf("%s on a command line shows in process lists and histories; %[1]s=@FILE, %[1]s=- or %[1]s=env:NAME keep it out", name)
 }
 
-// ToResume is the hint that names the command by which a run is resumed, with the secrets that have to be given again.
-func ToResume(id string, secrets []string) string {
-	return "to resume: fleetctl runs resume " + id + secretsAgain(secrets)
-}
-
-// ToResumeShared is ToResume for a run that another operator may have adopted: then a resume is refused.
-func ToResumeShared(id string, secrets []string) string {
-	return ToResume(id, secrets) + "; if another operator has adopted the run: fleetctl runs watch " + id + " --shared"
-}
-
-func secretsAgain(names []string) string {
-	var again strings.Builder
-	for _, name := range slices.Sorted(slices.Values(names)) {
-		again.WriteString(" " + name + "=@FILE")
-	}
-	return again.String()
+// ToResumeShared is the hint for a run that another operator may have adopted: then a resume is refused.
+func ToResumeShared(n run.Next) string {
+	return "to resume: " + n.Command("resume") + "; if another operator has adopted the run: " + n.Command("watch", "--shared")
 }
 
 // hopeless are parts of the reasons of nodes that a retry never sends to or cannot help, and what the hint says of them. The
@@ -64,35 +51,32 @@ func pastRetry(s batch.Summary) []int {
 	return counts
 }
 
-// printHint prints the run's id and the command to type next.
+// printHint prints the commands to type next.
 func (l *Live) printHint(r run.Result) {
 	if r.ID == "" {
 		return
 	}
-	again, failed := secretsAgain(r.Secrets), r.Summary.States.Failed()
+	left := r.Summary.States
+	failed := left.Failed()
 	for i, n := range pastRetry(r.Summary) {
 		if n > 0 {
 			failed -= n
 			l.say("hint: "+hopeless[i].hint, plain.Count(n, "node"))
 		}
 	}
+	flags, states := run.RetryFlags(left, failed)
 	switch s := r.Summary; {
 	case s.Open > 0 && r.Lost:
-		l.say("hint: %s", ToResumeShared(r.ID, r.Secrets))
+		l.say("hint: %s", ToResumeShared(r.Next))
+	case s.Open > 0 && s.Stop.Kind == batch.StopRule && len(flags) > 0:
+		l.say("hint: to look at the nodes that stopped it: %s", r.Next.Command("show", "--state", strings.Join(states, ",")))
+		l.say("hint: to continue without them: %s", r.Next.Command("resume"))
+		l.say("hint: to try them again later: %s", r.Next.Command("retry", flags...))
 	case s.Open > 0:
-		l.say("hint: %s", ToResume(r.ID, r.Secrets))
-	case failed+s.States.Of(batch.NoReply)+s.States.Of(batch.Absent) > 0:
-		var which strings.Builder
-		for _, state := range []struct {
-			nodes int
-			flag  string
-		}{{failed, " --failed"}, {s.States.Of(batch.NoReply), " --no-reply"}, {s.States.Of(batch.Absent), " --absent"}} {
-			if state.nodes > 0 {
-				which.WriteString(state.flag)
-			}
-		}
-		l.say("hint: to try these nodes again: fleetctl runs retry %s%s%s", r.ID, &which, again)
-	case s.States.Of(batch.Unknown) > 0:
+		l.say("hint: to resume: %s", r.Next.Command("resume"))
+	case len(flags) > 0:
+		l.say("hint: to try these nodes again: %s", r.Next.Command("retry", flags...))
+	case left.Of(batch.Unknown) > 0:
 		l.say("hint: fleetctl cannot find out what the unknown nodes did: check their hosts; to send to them again, start a new run that names them")
 	}
 }

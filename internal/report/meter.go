@@ -18,9 +18,8 @@ type meter struct {
 	waits    []render.Wait
 	rolling  *rolling // nil in batches
 
-	began  time.Time // when the first batch of this process left
-	before int       // batches that were done by then
-	batch  int       // that was sent last
+	batch int // that was sent last
+	eta   eta
 }
 
 // newMeter follows a run from where it is.
@@ -67,6 +66,7 @@ func (m *meter) observe(r *batch.Record) {
 	m.step(r)
 	m.count()
 	m.fail(r)
+	m.estimate(r)
 	if m.rolling != nil {
 		m.rolling.observe(m, r)
 	}
@@ -79,7 +79,7 @@ func (m *meter) step(r *batch.Record) {
 	switch r.Kind {
 	case batch.KindPlan, batch.KindResumed:
 		v.Proves, m.pace = r.Begin.Proved, r.Begin.Pace
-		v.Gate, v.Shared, v.Stopping, v.Lost, v.Paused, v.End, m.began = "", "", "", time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		v.Gate, v.Shared, v.Stopping, v.Lost, v.Paused = "", "", "", time.Time{}, time.Time{}
 		if v.Doing = render.Asking; r.Kind == batch.KindResumed || len(m.progress.Plan().Doubts) > 0 {
 			v.Doing = render.Recovering
 		}
@@ -89,9 +89,6 @@ func (m *meter) step(r *batch.Record) {
 		}
 	case batch.KindIntent:
 		v.Doing, m.batch = render.Sending, r.Batch
-		if m.began.IsZero() {
-			m.began, m.before = r.Time, r.Batch-1
-		}
 	case batch.KindSent:
 		v.Doing = render.Answering
 	case batch.KindReplies:
@@ -130,7 +127,7 @@ func (m *meter) step(r *batch.Record) {
 	}
 }
 
-// ended is the end of a batch: what is left takes as long a batch as those before.
+// ended is the end of a batch.
 func (m *meter) ended(r *batch.Record) {
 	v := &m.view
 	if v.Doing = render.Resting; r.Batch == m.progress.Batches() {
@@ -139,19 +136,6 @@ func (m *meter) ended(r *batch.Record) {
 			v.Doing = render.Looking
 		}
 	}
-	if m.rolling != nil {
-		return
-	}
-	v.End = time.Time{}
-	done, left := r.Batch-m.before, m.progress.Batches()-r.Batch
-	if m.succeeded() == 0 || m.began.IsZero() || done < 1 || left < 1 {
-		return
-	}
-	next := r.Time
-	if v.Wake.After(next) {
-		next = v.Wake
-	}
-	v.End = r.Time.Add(next.Sub(m.began) / time.Duration(done) * time.Duration(left)) // no sleep follows the last
 }
 
 // succeeded is how many nodes did what was asked.

@@ -9,10 +9,12 @@ import (
 
 // rolling is what the view of a rolling run needs besides.
 type rolling struct {
-	front  int // batches before this one have no node in flight
-	began  time.Time
-	before int // nodes that had ended when this process began
-	proved int // and those on which the action had succeeded
+	front  int       // batches before this one have no node in flight
+	before int       // nodes that had ended when this process began
+	proved int       // and those on which the action had succeeded
+	rounds float64   // that were still to begin when the first nodes were sent to
+	judged int       // nodes that had ended at the last estimate
+	start  time.Time // when nodes were sent to last
 	held   []held
 
 	shown int       // nodes that had ended at the last line that stays
@@ -37,24 +39,47 @@ func (w *rolling) observe(m *meter, r *batch.Record) {
 	}
 	switch r.Kind {
 	case batch.KindPlan, batch.KindResumed:
-		w.front, w.began, w.held, w.was, w.shown, w.last = 1, time.Time{}, nil, c, final, r.Time
+		*w = rolling{front: 1, was: c, shown: final, last: r.Time}
 	case batch.KindIntent:
-		if w.began.IsZero() {
-			w.began, w.before, w.proved = r.Time, final, m.succeeded()
+		if w.start.IsZero() {
+			w.before, w.judged, w.proved, w.rounds = final, final, m.succeeded(), m.progress.Rounds()
 		}
+		w.start = r.Time
 	case batch.KindReplies:
 		if n := m.progress.Batch(r.Batch).States.Of(batch.NoReply); n > 0 {
 			w.held = append(w.held, held{m.progress.Batch(r.Batch).Sent.Add(m.pace.SilentHold), n})
 		}
 	case batch.KindProofs, batch.KindOutcomes:
-		if done, took := final-w.before, r.Time.Sub(w.began); done > 0 && took > 0 && !w.began.IsZero() {
+		if done, took := final-w.before, r.Time.Sub(m.eta.since); done > 0 && took > 0 && !m.eta.since.IsZero() {
 			v.Window.Rate = float64(done) / took.Minutes()
-			v.End = time.Time{}
-			if m.succeeded() > w.proved { // how long a refusal takes says nothing about a success
-				v.End = r.Time.Add(took / time.Duration(done) * time.Duration(total-final))
+			if (final-w.judged)*judgedParts >= total {
+				w.judged = final
+				w.estimate(m, r.Time, took)
 			}
 		}
 	}
+}
+
+// judgedParts is after which part of the nodes the end is estimated anew: the estimate looks at all nodes.
+const judgedParts = 25
+
+// estimate: the rounds that are still to begin take as long as those that have begun, a first one as long as the plan says
+// at least.
+func (w *rolling) estimate(m *meter, now time.Time, took time.Duration) {
+	v := &m.view
+	if v.End, v.Rest = (time.Time{}), 0; m.succeeded() == w.proved { // how long a refusal takes says nothing about a success
+		return
+	}
+	slot, left := max(m.pace.Slot(), took), m.progress.Rounds()
+	if begun := w.rounds - left; begun >= 1 { // the nodes in flight have half of their time behind them, but for the one that just ended
+		slot = time.Duration(float64(took) / (begun + float64(v.Window.Size-1)/float64(2*v.Window.Size)))
+	}
+	last := w.start
+	if left > 0 {
+		v.Rest = time.Duration(left * float64(slot))
+		last = now.Add(v.Rest)
+	}
+	v.End = last.Add(slot - m.pace.Sleep) // no rest follows the last
 }
 
 // holding is how many slots silent nodes hold now.

@@ -275,7 +275,7 @@ func TestTheMeterEstimatesTheEnd(t *testing.T) {
 	}
 }
 
-// Of a window, what is done are nodes that need no more waiting; the time that is left is as much a node as they took.
+// Of a window, what is done are nodes that need no more waiting; the rounds that are left take as long as those before.
 func TestTheMeterFollowsAWindow(t *testing.T) {
 	plan := batch.Plan{Policy: batch.Policy{Rolling: true, Sizes: batch.Sizes{batch.Number(1), batch.Number(2)}}, Pool: []string{"a", "b", "c", "d", "e"}}
 	first := batch.Record{Kind: batch.KindPlan, Time: begun, Begin: &batch.Beginning{Plan: &plan, Proved: true, Pace: batch.Pace{SilentHold: 2 * time.Hour}, Header: batch.Header{Run: "r", Created: begun}}}
@@ -297,11 +297,11 @@ func TestTheMeterFollowsAWindow(t *testing.T) {
 	}{
 		{starts(1, 0, "a", "b"), seen{inFlight: 2, waits: "a b"}},
 		{outcomes(1, true, "a"), seen{inFlight: 2, waits: "b a"}}, // the silent one first
-		{acted(10*time.Second, "a"), seen{inFlight: 1, rate: 6, end: 50 * time.Second, waits: "b"}},
-		{starts(2, 11*time.Second, "c"), seen{inFlight: 2, rate: 6, end: 50 * time.Second, waits: "b c"}},
-		{ofBatch(batch.KindReplies, 1, 12*time.Second), seen{inFlight: 1, silent: 1, rate: 6, end: 50 * time.Second, waits: "c", line: "2/5 nodes  12 s  1 verified  1 no reply"}},
+		{acted(10*time.Second, "a"), seen{inFlight: 1, rate: 6, end: 35 * time.Second, waits: "b"}},
+		{starts(2, 11*time.Second, "c"), seen{inFlight: 2, rate: 6, end: 35 * time.Second, waits: "b c"}},
+		{ofBatch(batch.KindReplies, 1, 12*time.Second), seen{inFlight: 1, silent: 1, rate: 6, end: 35 * time.Second, waits: "c", line: "2/5 nodes  12 s  1 verified  1 no reply"}},
 		{batch.Record{Kind: batch.KindRunEnd, Time: begun.Add(20 * time.Second), End: &batch.Ending{Verdict: batch.Interrupted, Open: 3,
-			States: batch.CountsOf(map[batch.State]int{batch.Verified: 1, batch.NoReply: 1, batch.Unknown: 1, batch.NotSent: 2})}}, seen{silent: 1, rate: 6, end: 50 * time.Second, line: "2/5 nodes  20 s  1 verified  1 no reply  1 unknown"}}, // no line was asked for before
+			States: batch.CountsOf(map[batch.State]int{batch.Verified: 1, batch.NoReply: 1, batch.Unknown: 1, batch.NotSent: 2})}}, seen{silent: 1, rate: 6, end: 35 * time.Second, line: "2/5 nodes  20 s  1 verified  1 no reply  1 unknown"}}, // no line was asked for before
 	} {
 		records = append(records, step.r)
 		v, m := metered(t, records...)
@@ -329,7 +329,7 @@ func TestTheMeterOfRefusalsEstimatesNothing(t *testing.T) {
 		r   batch.Record
 		end time.Duration // since the beginning; 0: no estimate
 	}{
-		{first, 0}, {refused, 0}, {outcomes(1, true, "b"), 0}, {acted(time.Minute, "b"), 150 * time.Second},
+		{first, 0}, {refused, 0}, {outcomes(1, true, "b"), 0}, {acted(time.Minute, "b"), 210 * time.Second},
 	} {
 		records = append(records, step.r)
 		v, _ := metered(t, records...)

@@ -68,8 +68,16 @@ func (c NodeChange) cause() string {
 	return state(c.From, c.FromReason) + ", then " + state(c.To, c.ToReason)
 }
 
+// because is why a node came to its state. Each proof has a time of its own: it makes no difference.
+func because(r batch.Result) string {
+	if r.State == batch.Verified {
+		return ""
+	}
+	return r.Reason
+}
+
 // CompareRuns compares what was asked for, and the state of each node. Nodes are the same when they came to the same
-// state for the same reason.
+// state for the same reason; of verified nodes the state is enough.
 func CompareRuns(from, to run.Stored) RunDifference {
 	d := RunDifference{From: sideOf(from), To: sideOf(to), Changes: changesOf(from, to)}
 	after := map[string]batch.Result{}
@@ -82,16 +90,16 @@ func CompareRuns(from, to run.Stored) RunDifference {
 		delete(after, a.Identity)
 		switch {
 		case !both:
-			folded.add(changeKey{a.State, 0, a.Reason, ""}, a.Identity)
-		case a.State == b.State && a.Reason == b.Reason:
+			folded.add(changeKey{a.State, 0, because(a), ""}, a.Identity)
+		case a.State == b.State && because(a) == because(b):
 			d.Same++
 		default:
-			folded.add(changeKey{a.State, b.State, a.Reason, b.Reason}, a.Identity)
+			folded.add(changeKey{a.State, b.State, because(a), because(b)}, a.Identity)
 		}
 	}
 	for b := range to.Progress.Results() {
 		if _, left := after[b.Identity]; left {
-			folded.add(changeKey{0, b.State, "", b.Reason}, b.Identity)
+			folded.add(changeKey{0, b.State, "", because(b)}, b.Identity)
 		}
 	}
 	d.Groups = folded.groups

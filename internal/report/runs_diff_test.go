@@ -80,3 +80,24 @@ func (l *limited) Write(p []byte) (int, error) {
 	l.writes--
 	return len(p), nil
 }
+
+// Two proofs have two times: nodes that both runs verified are the same, and those of one run alone are one group.
+func TestProofsAreNoDifference(t *testing.T) {
+	verified := func(after time.Duration, nodes ...string) run.Stored {
+		proofs := batch.Record{Kind: batch.KindProofs, Time: begun.Add(after)}
+		for i, n := range nodes {
+			why := "started " + begun.Add(after+time.Duration(i)*time.Second).Format(time.TimeOnly)
+			proofs.Proofs = append(proofs.Proofs, batch.Proof{Node: n, Found: batch.Acted, Time: begun.Add(after), Reason: why})
+		}
+		p, err := batch.Replay(journal(t, provedPlan(batch.Pace{ReplyTimeout: time.Second}, nodes), intent(1, 0), outcomes(1, true, nodes...), proofs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run.Stored{ID: "r", Progress: p}
+	}
+	d := CompareRuns(verified(time.Second, "a", "b", "c"), verified(time.Hour, "a"))
+	was := batch.Verified
+	if diff := cmp.Diff([]NodeChange{{From: &was, Nodes: []string{"b", "c"}}}, d.Groups); diff != "" || d.Same != 1 {
+		t.Errorf("%d the same, %s", d.Same, diff)
+	}
+}

@@ -36,11 +36,12 @@ type runDocument struct {
 
 // StoredOptions define how a record is shown.
 type StoredOptions struct {
-	Format Format   // one of StoredFormats; others are text
-	Code   int      // the exit code of the run
-	Width  int      // of text
-	By     []string // facts by whose values the states are shown; none: on a page those of the record
-	Facts  string   // a saved inventory that has the values of By; "": the record has them
+	Format Format        // one of StoredFormats; others are text
+	Code   int           // the exit code of the run
+	Width  int           // of text
+	By     []string      // facts by whose values the states are shown; none: on a page those of the record
+	States []batch.State // of the nodes that text and JSON list; none: of all
+	Facts  string        // a saved inventory that has the values of By; "": the record has them
 }
 
 // WriteStored writes the result of a recorded run.
@@ -58,10 +59,14 @@ func WriteStored(w io.Writer, r run.Stored, o StoredOptions) error {
 		if err != nil {
 			return err
 		}
+		account := render.NewRun(s, code, nil)
+		if len(o.States) > 0 {
+			account.Nodes = slices.DeleteFunc(account.Nodes, func(n batch.Result) bool { return !slices.Contains(o.States, n.State) })
+		}
 		return render.IndentedJSON(w, runDocument{
 			SchemaVersion: render.SchemaVersion, Agent: m.Agent, Action: m.Action, Status: r.Status(), Live: r.Live,
 			Command: m.Command, Caller: m.Caller, User: m.User, Host: m.Host, Started: s.Started, Ended: s.Ended,
-			Parent: s.Parent, Held: heldUntil(r), Adopted: r.Progress.Adopted(), Run: render.NewRun(s, code, nil), By: by,
+			Parent: s.Parent, Held: heldUntil(r), Adopted: r.Progress.Adopted(), Run: account, By: by,
 		})
 	case Nodeset:
 		var names []string
@@ -87,7 +92,7 @@ func WriteStored(w io.Writer, r run.Stored, o StoredOptions) error {
 	}
 	about := render.RunFacts{
 		ID: r.ID, What: m.Agent + "#" + m.Action, Status: r.Status(), Command: m.Command, Caller: m.Caller,
-		By: m.User + "@" + m.Host, Site: m.Site, Torn: r.Torn,
+		By: m.User + "@" + m.Host, Site: m.Site, Torn: r.Torn, States: o.States,
 	}
 	if err := render.RunReport(w, s, about, o.Width); err != nil {
 		return err

@@ -178,7 +178,8 @@ func (t *Terminal) draw(now time.Time, again bool) {
 		t.erase()
 		return
 	}
-	t.write(t.back(columns) + strings.Join(lines, "\x1b[K\n") + "\x1b[J")
+	// The cursor ends at the start of the last line: a terminal that shows a typed ^C behind a full line would begin another.
+	t.write(t.back(columns) + strings.Join(lines, "\x1b[K\n") + "\x1b[J\r")
 	t.drawn, t.at, t.wide, t.dirty = lines, now, columns, false
 }
 

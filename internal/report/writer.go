@@ -66,6 +66,7 @@ type Writer struct {
 	progress batch.Progress // of the run that is followed
 	start    time.Time
 	links    time.Time // since when losses of the connection are ours to report
+	flying   string    // the id of the run that is at work
 	complete bool      // the whole result was written
 	typed    []string  // secrets that stand on the command line
 	err      error     // the first error of writing
@@ -121,6 +122,9 @@ func (w *Writer) flush() error {
 func (w *Writer) keep(err error) {
 	if w.err == nil && err != nil {
 		w.err = fmt.Errorf("write the result: %w", err)
+		if w.flying != "" {
+			w.live.say("warning: the result cannot be written (%v): run %s continues without a reader", err, w.flying)
+		}
 	}
 }
 
@@ -244,7 +248,7 @@ func (w *Writer) planned(p run.Proposal) error {
 
 // began is called when the engine takes over.
 func (w *Writer) began(e run.Began) {
-	w.start, w.links = time.Now(), e.Links
+	w.start, w.links, w.flying = time.Now(), e.Links, e.ID
 	w.name(e)
 	if w.heard.keepsSuccesses() { // growing step by step copies the replies of large fleets several times
 		w.heard.shown = slices.Grow(w.heard.shown, min(e.Progress.Counts().Total(), maxGrown))
@@ -291,7 +295,7 @@ func (w *Writer) recorded(e run.Recorded) {
 		w.stream(e)
 	}
 	if flying := e.Progress.Counts().Of(batch.Sending); r.Kind == batch.KindStopped && r.Stop.Kind == batch.StopSignal && flying > 0 {
-		w.live.say("%s: nothing more is sent; replies still to come: %d (a second signal kills it at once)", r.Stop.Reason, flying)
+		w.live.say("%s: nothing more is sent; replies that are waited for: %d (a second signal ends the process at once)", r.Stop.Reason, flying)
 	}
 	if !r.Time.Before(w.links) || r.Kind != batch.KindLink { // else it was reported when it happened
 		w.live.tellRecord(r)
@@ -323,6 +327,7 @@ func (w *Writer) stream(e run.Recorded) {
 func (w *Writer) finished(r run.Result) error {
 	w.live.End()
 	w.release(nil)
+	w.flying = ""
 	if r.Signal != nil && w.o.Err.Terminal {
 		w.live.say("") // the terminal has written ^C
 	}
@@ -330,17 +335,18 @@ func (w *Writer) finished(r run.Result) error {
 	w.live.warnBehind(r)
 	w.live.warnStrays(r.Strays)
 	w.live.warnFilter(&w.heard)
-	written := w.write(w.account(r, verdict))
-	if written == nil {
-		written = w.flush()
-	}
+	w.keep(w.write(w.account(r, verdict)))
+	w.keep(w.flush())
 	// The result of the nodes is reported in any case: stdout may be closed, or its disk full.
-	if w.o.Format != Text || written != nil {
+	if w.o.Format != Text || w.err != nil {
 		w.live.say("%s", verdict)
 	}
 	w.live.printHint(r)
-	if written != nil {
-		return fmt.Errorf("write the result: %w", written)
+	if w.err != nil {
+		if r.ID != "" {
+			w.live.say("hint: the record has the result of every node: %s", r.Next.Command("report"))
+		}
+		return w.err
 	}
 	if r.NothingSent() && r.Fix != "" {
 		w.live.say("hint: %s", r.Fix)

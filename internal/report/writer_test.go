@@ -228,13 +228,18 @@ func TestALostResultStillHasItsVerdict(t *testing.T) {
 	for f := Text; f < formats; f++ {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStory(t)
-			s.result.ID = "20260101-000000-aaaaa"
+			s.named("20260101-000000-aaaaa")
 			err := s.tell(s.writer(Options{Format: f, Out: Stream{Writer: lost{}}}))
-			if err == nil || !strings.Contains(err.Error(), "write the result: ") || !strings.Contains(err.Error(), "broken pipe") {
+			if err == nil || strings.Count(err.Error(), "write the result: ") != 1 || !strings.HasSuffix(err.Error(), "broken pipe") {
 				t.Errorf("%s: %v", f, err)
 			}
-			if errs := s.err.String(); !strings.Contains(errs, verdictText) || !strings.Contains(errs, "runs retry 20260101-000000-aaaaa ") {
+			if errs := s.err.String(); !strings.Contains(errs, verdictText) || !strings.Contains(errs, "runs retry 20260101-000000-aaaaa ") ||
+				!strings.Contains(errs, "hint: the record has the result of every node: fleetctl runs report 20260101-000000-aaaaa\n") {
 				t.Errorf("%s: stderr is %q", f, errs)
+			}
+			early := "warning: the result cannot be written (broken pipe): run 20260101-000000-aaaaa continues without a reader\n"
+			if at := strings.Index(s.err.String(), early); (at >= 0) != (f == Lines) || at > strings.Index(s.err.String(), verdictText) {
+				t.Errorf("%s: the warning is at %d of %q", f, at, s.err.String())
 			}
 		})
 	}

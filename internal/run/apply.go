@@ -99,15 +99,19 @@ func Apply(ctx context.Context, c Context, r Request) (Result, error) {
 type application struct{ *call }
 
 // applied refuses a plan that has become a run.
-func applied(id string) error {
-	return refuse("see `fleetctl runs show "+id+"`; what is left of it: `fleetctl runs resume "+id+"`", "cannot apply the plan: it was applied already, as run %s", id)
+func (c application) applied(id string) error {
+	hint := "see `" + job(c).next(id).Command("show") + "`"
+	if s, err := c.Store.Read(id); err == nil && !s.Live && s.Progress.Open() > 0 {
+		hint += "; what is left of it: `" + job(c).next(id).Command("resume") + "`"
+	}
+	return refuse(hint, "cannot apply the plan: it was applied already, as run %s", id)
 }
 
 // admit judges the plan itself: its time, its owner, its gates, its approvals, and that it was not applied.
 func (c application) admit() error {
 	f := c.req.plan
 	if _, err := c.Store.Find(f.Plan.ID); err == nil {
-		return applied(f.Plan.ID)
+		return c.applied(f.Plan.ID)
 	}
 	if err := f.Current(time.Now()); err != nil {
 		return err

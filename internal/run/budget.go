@@ -354,7 +354,10 @@ func (c budgeting) check(p guardInput) error {
 		return refuse("leave out --reply-to", "cannot keep the limit of nodes that are down: replies go elsewhere, and this process does not learn when the nodes are up again")
 	}
 	limits := c.budget.limits()
-	hint := "begin a new run over the nodes that were not sent to: `fleetctl runs retry RUN --not-sent`"
+	hint := "choose smaller batches"
+	if p.stored != nil {
+		hint = "begin a new run over the nodes that were not sent to: `" + job(c).next(p.stored.ID).Command("retry", "--not-sent") + "`"
+	}
 	if c.req.plan != nil {
 		hint = "save the plan again: `fleetctl req ... --save-plan FILE`"
 	}

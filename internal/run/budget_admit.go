@@ -100,16 +100,16 @@ func (c budgeting) leave(ctx context.Context, p batch.Progress, fault error) err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budgetTime)
 	defer cancel()
 	err := b.account.Close(ctx, b.rule.all(p))
-	down := b.account.Down()
+	down, settle := b.account.Down(), job(c).next(c.runID()).Command("settle")
 	switch {
 	case err != nil:
-		return c.Reporter.Report(Noted{Warning, fmt.Sprintf("the budget still counts nodes of this run, because it could not be written: %v; `fleetctl runs settle %s` writes it", err, c.runID())})
+		return c.Reporter.Report(Noted{Warning, fmt.Sprintf("the budget still counts nodes of this run, because it could not be written: %v; `%s` writes it", err, settle)})
 	case len(down) > 0:
-		text := "%s of this run still count as down; when they are up again: fleetctl runs settle %s"
+		text := "%s of this run still count as down; when they are up again: %s"
 		if len(down) == 1 {
-			text = "%s of this run still counts as down; when it is up again: fleetctl runs settle %s"
+			text = "%s of this run still counts as down; when it is up again: %s"
 		}
-		return c.Reporter.Report(Noted{Hint, fmt.Sprintf(text, plain.Count(len(down), "node"), c.runID())})
+		return c.Reporter.Report(Noted{Hint, fmt.Sprintf(text, plain.Count(len(down), "node"), settle)})
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func Settle(ctx context.Context, c Context, s Stored) (Settled, error) {
 		return Settled{}, err
 	}
 	if s.Live {
-		return Settled{}, refuse("its process takes nodes off the budget when they are proved to be up; end it with `fleetctl runs stop "+s.ID+"`, or take nodes off by name: `fleetctl runs forget`",
+		return Settled{}, refuse("its process takes nodes off the budget when they are proved to be up; end it with `"+s.Next().Command("stop")+"`, or take nodes off by name: `"+s.Next().Command("forget", "NODES", "--reason", "WHY")+"`",
 			"cannot settle run %s: process %d on %s is doing it", s.ID, s.Owner.PID, s.Owner.Host)
 	}
 	if err := books.driven(ctx); err != nil {
@@ -67,7 +67,7 @@ func Forget(ctx context.Context, c Context, s Stored, nodes []string, reason str
 		return nil, err
 	}
 	if other := discovery.Without(nodes, books.down); len(other) > 0 {
-		return nil, usage(fmt.Errorf("run %s has no request open to %s", s.ID, discovery.Fold(other)), "see `fleetctl runs show "+s.ID+"`")
+		return nil, usage(fmt.Errorf("run %s has no request open to %s", s.ID, discovery.Fold(other)), "see `"+s.Next().Command("show")+"`")
 	}
 	who, err := c.Fleet.Who()
 	if err != nil {

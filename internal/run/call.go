@@ -77,9 +77,9 @@ type Context struct {
 	Environ      []string     // of the commands of gates: NAME=VALUE, none secret by its name
 	Places       gate.Places  // where the words of these commands lead
 	Logger       *slog.Logger // what happens, for --debug; nil: discarded
-	// Outlive is called before a recorded run begins, with the inputs that a resume needs again: from then on the process must not end because a pipe is closed. It
+	// Outlive is called before a recorded run begins: from then on the process must not end because a pipe is closed. It
 	// returns what pauses and continues the run, besides Store.Control; may be nil, and may return nil.
-	Outlive func(id string, secrets []string) <-chan batch.Control
+	Outlive func(Next) <-chan batch.Control
 	// Detach takes a run that has passed its guards, to have another process drive it; for requests with Detach.
 	Detach func(ctx context.Context, h Handover) error
 	// Expect gets how many nodes the run is for, before it begins; may be nil.

@@ -135,7 +135,7 @@ func (c handing) unchanged(parent string, size int64) error {
 		return err
 	}
 	if now.Live || now.size != size {
-		return resumedMeanwhile("retry", parent)
+		return resumedMeanwhile("retry", now.Next())
 	}
 	if c.req.handed != nil {
 		c.clocks = append(c.clocks, now.clock)

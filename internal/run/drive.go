@@ -78,15 +78,15 @@ func (c job) drive(ctx context.Context, from batch.Progress, file *journal.Journ
 	if verifier != nil {
 		runner.Verifier, runner.Prober = verifier, verifier
 	}
-	res := Result{Secrets: c.secretsAgain()}
+	var res Result
 	if file != nil {
-		runner.Journal, res.ID = file, file.ID()
+		runner.Journal, res.ID, res.Next = file, file.ID(), c.next(file.ID())
 		if c.mirror != nil {
 			runner.Journal = copied{file, c.mirror}
 		}
 		var keys <-chan batch.Control
 		if c.Outlive != nil {
-			keys = c.Outlive(res.ID, res.Secrets)
+			keys = c.Outlive(res.Next)
 		}
 		control, stop := c.Store.controls(res.ID, c.start, keys, elsewhere)
 		defer stop()
@@ -181,13 +181,4 @@ func (c job) confirm(ctx context.Context, s batch.Step) (bool, error) {
 			return false, err
 		}
 	}
-}
-
-// secretsAgain are the inputs that the next command of this run needs again: all secrets, except a token that the
-// environment gives.
-func (c job) secretsAgain() []string {
-	if c.Token != "" && c.req.Agent == provisionAgent {
-		return nil
-	}
-	return c.secretNames()
 }

@@ -126,7 +126,7 @@ type Result struct {
 	Publish  time.Duration    // how long all publishing took
 	Behind   time.Duration    // how far this process was behind the network at most, when a wait for replies was over
 	Dropped  int              // messages that arrived and did not fit: replies may be among them
-	Secrets  []string         // inputs that the next command needs again
+	Next     Next             // the commands that are offered
 	Lost     bool             // the run was shared, and this process has lost it: another operator may have adopted it
 }
 

@@ -89,7 +89,7 @@ func TestEventsSayWhatHappened(t *testing.T) {
 		if e := one[Began](t, w.events); e.ID == "" || e.ID != res.ID || e.Progress.Batches() != 1 {
 			t.Errorf("%+v, the result has the id %q", e, res.ID)
 		}
-		if e := one[Finished](t, w.events); e.ID != res.ID || e.Summary.Verdict != batch.Failed || e.Signal != nil || len(e.Secrets) != 1 {
+		if e := one[Finished](t, w.events); e.ID != res.ID || e.Summary.Verdict != batch.Failed || e.Signal != nil || len(e.Next.Secrets) != 1 {
 			t.Errorf("%+v", e)
 		}
 		replies := map[string]string{}

@@ -122,7 +122,7 @@ func (w *world) context() Context {
 		Secrets: secret.Source{In: strings.NewReader(w.stdin), Getenv: func(name string) (string, bool) { v, ok := w.vars[name]; return v, ok }},
 		Scrub:   &secret.Scrubber{}, Token: w.token, Settings: w.settings, SettingsFile: "settings.yaml", User: "operator", Host: "desk", Version: "1.2.3", Logger: w.log,
 		ReadNodes: func(_ context.Context, name string) ([]string, error) { return w.files[name], nil },
-		Outlive: func(string, []string) <-chan batch.Control {
+		Outlive: func(Next) <-chan batch.Control {
 			w.outlived++
 			return nil
 		},

@@ -40,7 +40,7 @@ func (f *Following) Next(see func(p batch.Progress, r batch.Record)) (Stored, er
 	if !live {
 		return f.store.Read(f.id)
 	}
-	r := Stored{ID: f.id, Live: true, Owner: c.Owner(), Ours: c.Owner().Ours}
+	r := Stored{ID: f.id, Live: true, Owner: c.Owner(), Ours: c.Owner().Ours, folder: f.store.Typed}
 	if r.Progress, err = f.follower.Progress(); err != nil {
 		return r, err
 	}

@@ -83,7 +83,7 @@ var guardTests = []struct {
 		func(w *world, _ *Request) { w.open = true }},
 	{"secrets", "", "", "", func(w *world, r *Request) { w.open, r.Guards.InsecureToken = true, true }},
 	{"secrets", "", "", "", func(w *world, r *Request) { w.open, *r = true, ping() }},
-	{"--allow-expiring", "refused while a node's token ends before the run does", "cannot restart 2 nodes: the token ends within 10m12s, and a server that starts with " +
+	{"--allow-expiring", "refused while a node's token ends before the run does", "cannot restart 2 nodes: the token ends within 10m10s, and a server that starts with " +
 		"an expired token deletes its identity and goes into provisioning: n[1-2]", "renew their tokens, leave them out: --exclude 'n[1-2]'; or go ahead anyway: --allow-expiring",
 		func(w *world, _ *Request) { w.expiring(10*time.Minute+10*time.Second, -time.Minute) }}, // one that has ended, too
 	{"--allow-expiring", "refused while a node's token ends before the run does", "", "", func(w *world, _ *Request) { w.expiring(time.Hour) }},
@@ -227,7 +227,7 @@ func TestEveryRuleHasItsSentence(t *testing.T) {
 	if got := RuleSentences(r, false); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	want = []string{"stops when none of as many nodes in a row as the window has slots succeeds"}
+	want = []string{"stops when a window full of nodes in a row has no success"}
 	if got := RuleSentences(batch.Rules{StopWhenNothing: true}, true); !slices.Equal(got, want) {
 		t.Errorf("of a window: got %q", got)
 	}

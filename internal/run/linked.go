@@ -36,12 +36,13 @@ func (c checkpoint) unlinked(ctx context.Context, p guardInput) error {
 		if len(nodes) == 0 {
 			continue
 		}
-		hint := fmt.Sprintf("continue with that run: `fleetctl runs resume %s`, or `fleetctl runs retry %s`", other.ID, other.ID)
+		next := other.Next()
+		hint := fmt.Sprintf("use that run: `%s`", other.further())
 		switch {
 		case linked.shared:
-			hint = fmt.Sprintf("see `fleetctl runs show %s --shared`, and continue with that run", other.ID)
+			hint = fmt.Sprintf("see `%s`, and continue with that run", next.Command("show", "--shared"))
 		case other.Live:
-			hint = fmt.Sprintf("it is in progress: see `fleetctl runs watch %s`; when it has ended, resume or retry that run", other.ID)
+			hint = fmt.Sprintf("it is in progress: see `%s`; when it has ended, resume or retry that run", next.Command("watch"))
 		}
 		return refuse(hint, "cannot %s run %s: run %s, which is linked to it by a retry, has sent or may have sent to %s of these: %s",
 			p.verb(), p.stored.ID, other.ID, plain.Count(len(nodes), "node"), discovery.Fold(nodes))

@@ -91,8 +91,8 @@ func TestLinkedRunsSendToANodeOnce(t *testing.T) {
 		{"retried twice", func(t *testing.T, w *world, first Stored) {
 			second := w.retry(first.ID, batch.NotSent)
 			_, err := w.tryRetry(t.Context(), first.ID, batch.NotSent)
-			refusedBy(t, second, err, "fleetctl runs resume")
-			refusedBy(t, second, w.tryResume(first.ID), "fleetctl runs retry")
+			refusedBy(t, second, err, "fleetctl runs show")
+			refusedBy(t, second, w.tryResume(first.ID), "fleetctl runs show")
 		}, "n1 n2 n3"},
 		{"a retry that was interrupted", func(t *testing.T, w *world, first Stored) {
 			if _, err := w.tryRetry(w.cut(t), first.ID, batch.NotSent); err != nil {
@@ -114,10 +114,10 @@ func TestLinkedRunsSendToANodeOnce(t *testing.T) {
 			second := w.last()
 			third := w.retry(second.ID, batch.NotSent)
 			_, err := w.tryRetry(t.Context(), second.ID, batch.NotSent)
-			refusedBy(t, third, err, "fleetctl runs retry")
-			refusedBy(t, third, w.tryResume(second.ID), "fleetctl runs retry")
+			refusedBy(t, third, err, "fleetctl runs show")
+			refusedBy(t, third, w.tryResume(second.ID), "fleetctl runs show")
 			_, err = w.tryRetry(t.Context(), first.ID, batch.NotSent)
-			refusedBy(t, third, err, "fleetctl runs retry")
+			refusedBy(t, third, err, "fleetctl runs show")
 		}, "n1 n2 n3"},
 		{"a retry that is in progress", func(t *testing.T, w *world, first Stored) {
 			w.nodes["n2"].down, w.nodes["n3"].down = true, true // it sends to none
@@ -157,9 +157,9 @@ func TestLinkedRunsSendToANodeOnce(t *testing.T) {
 			if err := w.tryResume(first.ID); err != nil {
 				t.Fatal(err)
 			}
-			refusedBy(t, first, w.tryResume(second.ID), "fleetctl runs retry")
+			refusedBy(t, first, w.tryResume(second.ID), "fleetctl runs show")
 			_, err := w.tryRetry(t.Context(), second.ID, batch.NotSent)
-			refusedBy(t, first, err, "fleetctl runs retry")
+			refusedBy(t, first, err, "fleetctl runs show")
 		}, "n1 n2 n3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -102,6 +102,7 @@ func stormNote(p batch.Plan, action proof.Action, splay time.Duration) string {
 		}
 	}
 	spread := int((proof.LongestDelay(action, splay) - proof.LongestDelay(proof.Restart, time.Second)).Seconds()) // of the delays
+	spread = max(spread, 1)                                                                                       // delays are whole seconds; a login may wait for two
 	if largest <= spread*loginsASecond {
 		return ""
 	}

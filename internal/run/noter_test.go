@@ -78,6 +78,8 @@ func TestAStormOfLoginsIsNoted(t *testing.T) {
 	}{
 		{"as many as fit", whole(1440), proof.Restart, 0, ""},
 		{"one more", whole(1441), proof.Restart, 0, "1441 nodes at once come back within 9 s: more than one core of a broker can log in (about 160 a second), and brokers drop a login after 2 s: for one core, splay=11 spreads them"},
+		{"a few that all act at once", whole(3), proof.Restart, time.Second, ""},
+		{"too many that all act at once", whole(161), proof.Restart, time.Second, "161 nodes at once come back within 1 s"},
 		{"that splay is enough", whole(1441), proof.Restart, 11 * time.Second, ""},
 		{"a large one", whole(16000), proof.Restart, 0, "splay=101 spreads them"},
 		{"that splay is enough, too", whole(16000), proof.Restart, 101 * time.Second, ""},

@@ -130,7 +130,8 @@ func newID(now time.Time) string {
 
 // Store is the folder of the runs' records.
 type Store struct {
-	Dir string
+	Dir   string
+	Typed string // Dir's folder as the operator typed it, "" where that was not so; commands that are offered name it
 	// Machine has the clocks that date and judge the records; nil is this machine.
 	Machine *journal.Machine
 }
@@ -155,6 +156,7 @@ type Stored struct {
 	clock    journal.Clock
 	size     int64      // of the record's whole lines, in bytes
 	shared   *SharedRun // where it was read, when that is no record of this machine
+	folder   string     // Store.Typed
 }
 
 // Status is the run's state in one word or two, for lists.
@@ -248,7 +250,7 @@ func (s Store) Read(id string) (Stored, error) {
 		return Stored{}, recordError(err)
 	}
 	defer c.Close()
-	run := Stored{ID: id, Live: c.Live(), Owner: c.Owner(), Torn: c.Torn(), Ours: c.Owner().Ours, clock: c.Clock(), size: c.Size()}
+	run := Stored{ID: id, Live: c.Live(), Owner: c.Owner(), Torn: c.Torn(), Ours: c.Owner().Ours, clock: c.Clock(), size: c.Size(), folder: s.Typed}
 	_, run.Copied = c.Copy()
 	replay := batch.Replay
 	if run.Live {
@@ -280,7 +282,7 @@ func recordError(err error) error {
 	case errors.Is(err, journal.ErrForeign):
 		return refuse("its own user can resume or stop it; a new run of yours needs no record of others", "%w", err)
 	case errors.Is(err, journal.ErrBusy):
-		return refuse("see `fleetctl runs watch`, or end it with `fleetctl runs stop`", "%v", err)
+		return refuse("see `fleetctl runs list`, follow it with `fleetctl runs watch RUN`, or end it with `fleetctl runs stop RUN`", "%v", err)
 	}
 	return err
 }

@@ -187,7 +187,7 @@ func (r Request) rolls() error {
 		name, hint string
 		given      bool
 	}{
-		{"--confirm-each", "begin with --canary, and pause the run to look: `fleetctl runs pause`", r.Pace.ConfirmEach.On},
+		{"--confirm-each", "begin with --canary, and pause the run to look: `fleetctl runs pause RUN`", r.Pace.ConfirmEach.On},
 		{"--max-failed-batch", "use --max-failed", !r.Rules.MaxFailedBatch.IsZero()},
 		{"--max-no-reply-batch", "use --max-no-reply", !r.Rules.MaxNoReplyBatch.IsZero()},
 	} {

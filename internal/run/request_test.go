@@ -245,8 +245,8 @@ func TestSecretsThatAreNeededAgain(t *testing.T) {
 			w := newWorld(t, "n1")
 			w.token = env
 			res, err := w.start(t.Context(), restart())
-			if err != nil || !slices.Equal(res.Secrets, want) {
-				t.Errorf("environment %q: %q, %v", env, res.Secrets, err)
+			if err != nil || !slices.Equal(res.Next.Secrets, want) {
+				t.Errorf("environment %q: %q, %v", env, res.Next.Secrets, err)
 			}
 		})
 	}

@@ -43,7 +43,7 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 	if stopped {
 		how = "stopped by a rule"
 	}
-	hint := Noted{Hint, fmt.Sprintf("run %s of this command was %s; to resume it: fleetctl runs resume %s", run.ID, how, run.ID)}
+	hint := Noted{Hint, fmt.Sprintf("run %s of this command was %s; to resume it: %s", run.ID, how, c.next(run.ID).Command("resume"))}
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput || c.req.Guards.Yes || stopped || !c.sameBatches(run) {
 		return "", c.Reporter.Report(hint)
 	}
@@ -100,7 +100,7 @@ func differences(r Request, p batch.Progress) []string {
 
 // busy refuses to take a run away from the process that is doing it.
 func busy(run Stored) error {
-	return refuse("see `fleetctl runs watch "+run.ID+"`, or end it with `fleetctl runs stop "+run.ID+"`",
+	return refuse("see `"+run.Next().Command("watch")+"`, or end it with `"+run.Next().Command("stop")+"`",
 		"cannot take over run %s: process %d on %s is doing it", run.ID, run.Owner.PID, run.Owner.Host)
 }
 
@@ -173,7 +173,7 @@ func (c job) resumeStored(ctx context.Context, run Stored) (Result, error) {
 		return Result{}, c.rehearse(ctx, left) // it sends nothing and touches no record
 	}
 	if run.Progress.Open() == 0 {
-		res := Result{Summary: run.Progress.Summary(), ID: id, Secrets: c.secretsAgain()}
+		res := Result{Summary: run.Progress.Summary(), ID: id, Next: c.next(id)}
 		note := Noted{Plain, fmt.Sprintf("run %s is finished: nothing is left to resume", id)}
 		return res, errors.Join(c.Reporter.Report(note), c.Reporter.Report(Finished{res}))
 	}
@@ -233,7 +233,7 @@ func remaining(run Stored) guardInput {
 // continueRun continues a run after the guards have passed and its record was taken over. It closes the record.
 func (c job) continueRun(ctx context.Context, judged Stored, from batch.Progress, file *journal.Journal) (Result, error) {
 	if file.Found() != judged.size {
-		return Result{}, errors.Join(resumedMeanwhile("resume", judged.ID), file.Close())
+		return Result{}, errors.Join(resumedMeanwhile("resume", judged.Next()), file.Close())
 	}
 	if file.Torn() > 0 {
 		text := fmt.Sprintf("the last %d bytes of the record were cut short and are dropped; nothing had been sent on their account", file.Torn())
@@ -304,7 +304,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	}
 	plan, err := batch.Retry(s.Progress, which, budgeting(j).caps(j.policy(), inStates(s.Progress, which)), describe)
 	if errors.Is(err, batch.ErrNoNodes) {
-		return Result{}, &fleet.NoNodesError{Hint: "the run has no nodes in these states: see `fleetctl runs show " + s.ID + "`"}
+		return Result{}, &fleet.NoNodesError{Hint: "the run has no nodes in these states: see `" + s.Next().Command("show") + "`"}
 	}
 	if err != nil {
 		return Result{}, usage(err, "")
@@ -355,6 +355,6 @@ func inStates(p batch.Progress, which []batch.State) (n int) {
 }
 
 // resumedMeanwhile refuses a record that has grown since it was judged: its nodes may have been sent to.
-func resumedMeanwhile(what, id string) error {
-	return refuse("look at it with `fleetctl runs show "+id+"`, and type the command again", "cannot %s run %s: another process has resumed it meanwhile", what, id)
+func resumedMeanwhile(what string, n Next) error {
+	return refuse("look at it with `"+n.Command("show")+"`, and type the command again", "cannot %s run %s: another process has resumed it meanwhile", what, n.Run)
 }

@@ -130,7 +130,7 @@ func TestATornRecordIsResumed(t *testing.T) {
 
 // The same command meets its interrupted run: it resumes it with --resume, asks at a terminal, and prints a hint elsewhere.
 func TestTheSameCommandMeetsItsInterruptedRun(t *testing.T) {
-	const hint = "hint: run RUN of this command was interrupted; to resume it: fleetctl runs resume RUN\n"
+	const hint = "hint: run RUN of this command was interrupted; to resume it: fleetctl runs resume RUN token=@FILE\n"
 	const left = ": Run RUN of this command was interrupted: 1 node left to be sent to, 1 open in all.\n"
 	for _, tt := range []struct {
 		name    string

@@ -37,7 +37,7 @@ func TestAWindowIsPlannedWithBothEstimates(t *testing.T) {
 		if p.Modes.Barrier.Typical == 0 || p.Estimate != p.Modes.Rolling || p.Modes.Rolling.Typical >= p.Modes.Barrier.Typical {
 			t.Errorf("it takes %+v of %+v", p.Estimate, p.Modes)
 		}
-		if !slices.Contains(p.Guards, "stops when none of as many nodes in a row as the window has slots succeeds") {
+		if !slices.Contains(p.Guards, "stops when a window full of nodes in a row has no success") {
 			t.Errorf("guards %q", p.Guards)
 		}
 		if len(w.sent()) != 0 {

@@ -31,7 +31,7 @@ func (s Saving) validate(r Request) error {
 	case s.Life.Set && (s.Life.D < time.Minute || s.Life.D > saved.LongestLife):
 		return usage(fmt.Errorf("--plan-expires %s: a plan lives for a minute at least, and %s at most", s.Life.D, saved.LongestLife), "")
 	case r.ReplyTo != "", r.Record.Off, r.Record.Resume, r.Detach:
-		return usage(errors.New("--save-plan excludes --reply-to, --no-journal, --resume and --detach: nothing is run"), "`fleetctl apply` takes --detach")
+		return usage(errors.New("--save-plan excludes --reply-to, --no-journal, --resume and --detach: nothing is run"), "leave it out: `fleetctl apply FILE --detach` runs the plan in the background")
 	}
 	if _, err := os.Lstat(s.File); err == nil {
 		return usage(fmt.Errorf("%s exists: a plan replaces no file", s.File), "name another file")
@@ -92,7 +92,7 @@ func (c application) save(ctx context.Context, p guardInput) error {
 		}
 		return usage(err, "")
 	}
-	text := fmt.Sprintf("the plan is saved in %s, and can be applied until %s: fleetctl apply %s", c.req.Save.File, f.Plan.Expires.Format(time.RFC3339), c.req.Save.File)
+	text := fmt.Sprintf("the plan is saved in %s, and can be applied until %s: %s", c.req.Save.File, f.Plan.Expires.Format(time.RFC3339), job(c).next("").Apply(c.req.Save.File))
 	if !signed {
 		text += "; it is not signed, since there is no key of ours, and cannot be approved"
 	}

@@ -65,7 +65,7 @@ func RuleSentences(r batch.Rules, rolling bool) []string {
 	add(!r.MaxFailedBatch.IsZero(), "stops at %s failed in one batch", r.MaxFailedBatch)
 	add(!r.MaxNoReplyBatch.IsZero(), "stops at %s without a reply in one batch", r.MaxNoReplyBatch)
 	add(r.StopWhenNothing && !rolling, "stops when no node of a batch succeeds")
-	add(r.StopWhenNothing && rolling, "stops when none of as many nodes in a row as the window has slots succeeds")
+	add(r.StopWhenNothing && rolling, "stops when a window full of nodes in a row has no success")
 	add(r.NotSince > 0, "leaves out nodes that started within %s: --not-since", r.NotSince)
 	add(r.TokenMargin > 0, "stops before a batch with a node whose token ends within %s", r.TokenMargin)
 	return out

@@ -36,7 +36,7 @@ func TestEventsAreReportedOneAtATime(t *testing.T) {
 		r := restart()
 		r.Policy.Sizes, r.Pace.ConfirmEach = batch.Sizes{batch.Number(1)}, Wish{true, true}
 		c := w.context()
-		c.Outlive = func(string, []string) <-chan batch.Control { return keys }
+		c.Outlive = func(Next) <-chan batch.Control { return keys }
 		if res, err := Start(t.Context(), c, r); err != nil || res.Summary.States.Of(batch.Verified) != 2 {
 			t.Errorf("%v, %v", states(res.Summary), err)
 		}

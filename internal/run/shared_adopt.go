@@ -47,7 +47,7 @@ func (c adoption) adopt(ctx context.Context, s Stored) (Result, error) {
 		return Result{}, refuse("such a record may have been made by any caller with streams_user; resume the run on the machine of its driver", "cannot adopt run %s: its shared record cannot be trusted: %w", s.ID, err)
 	}
 	if _, err := c.Store.machine().Held(c.Store.Dir, s.ID); err == nil {
-		return Result{}, refuse("resume it: `fleetctl runs resume "+s.ID+"`; if another operator adopted it since, name another --state-dir", "cannot adopt run %s: this machine has a record of it", s.ID)
+		return Result{}, refuse("resume it: `"+job(c).next(s.ID).Command("resume")+"`; if another operator adopted it since, name another --state-dir", "cannot adopt run %s: this machine has a record of it", s.ID)
 	} else if !errors.Is(err, journal.ErrNotFound) {
 		return Result{}, err
 	}

@@ -99,7 +99,7 @@ func (c mirroring) current(ctx context.Context, store lease.Store, s Stored, ver
 	case err != nil:
 		return nil, BucketFailure(err)
 	}
-	gone := refuse("continue there, or adopt it when its driver is dead: `fleetctl runs adopt "+s.ID+"`",
+	gone := refuse("continue there, or adopt it when its driver is dead: `"+job(c).next(s.ID).Command("adopt")+"`",
 		"cannot %s run %s: it was adopted by %s, and this record ends before that", verb, s.ID, plain.Line(found.Head.Who()))
 	if found.Head.Bytes > s.size {
 		return nil, gone
@@ -231,7 +231,7 @@ func (c mirroring) open(ctx context.Context, file *journal.Journal) error {
 	if !fresh {
 		err := m.Open(ctx)
 		if _, lost := errors.AsType[*lease.LostMirrorError](err); lost {
-			return refuse("see `fleetctl runs show "+file.ID()+" --shared`", "cannot take over run %s: another process has done so, or still drives it", file.ID())
+			return refuse("see `"+job(c).next(file.ID()).Command("show", "--shared")+"`", "cannot take over run %s: another process has done so, or still drives it", file.ID())
 		}
 		if err != nil {
 			return BucketFailure(err)

@@ -84,6 +84,6 @@ func driven(id string, held *lease.HeldError) error {
 	}
 	return &GuardError{
 		Guard: lockGuard, Err: errors.New(text),
-		Hint: "`fleetctl runs stop " + id + " --shared` asks it to end; when it has died, its lock is free within 65s: wait for it with --lock-wait 2m",
+		Hint: "`" + Next{Run: id}.Command("stop", "--shared") + "` asks it to end; when it has died, its lock is free within 65s: wait for it with --lock-wait 2m",
 	}
 }

@@ -167,7 +167,7 @@ func (c job) begin(ctx context.Context, plan batch.Plan, parent string) (Result,
 		mirroring(c).unbegun(ctx)
 	}
 	if errors.Is(err, journal.ErrExists) && c.req.plan != nil { // another process was faster
-		return Result{}, applied(header.Run)
+		return Result{}, application(c).applied(header.Run)
 	}
 	if err != nil {
 		return Result{}, err
