@@ -157,19 +157,23 @@ func ask(ctx context.Context, f *fleet.Fleet, store lease.Store, shared *run.Sha
 }
 
 // alive refuses what only a living driver can follow.
-func alive(a *app, o runsOptions, shared *run.SharedRun) error {
+func alive(ctx context.Context, a *app, o runsOptions, shared *run.SharedRun) error {
 	switch h := shared.Found.Head; {
 	case !h.Ended.IsZero():
 		return refuse("", "run %s has ended: nothing is sent any more", shared.ID())
 	case !shared.Alive():
-		return refuse("to continue it here: "+toContinue(a, o, shared, a.store(o.record).Next(shared.ID(), nil)), "the driver of run %s, %s, was last heard of %s ago: nothing is sent", shared.ID(), plain.Line(h.Who()), shared.Found.Age.Round(time.Second))
+		next := a.store(o.record).Next(shared.ID(), nil)
+		if r, err := shared.Next(ctx, nil); err == nil { // else the command lacks the secrets, and asks for them
+			next.Secrets = r.Meta.Secrets
+		}
+		return refuse("to continue it here: "+toContinue(a, o, shared, next), "the driver of run %s, %s, was last heard of %s ago: nothing is sent", shared.ID(), plain.Line(h.Who()), shared.Found.Age.Round(time.Second))
 	}
 	return nil
 }
 
 func pauseShared(ctx context.Context, a *app, o runsOptions, pause bool) error {
 	return withShared(ctx, a, o.name, func(f *fleet.Fleet, store lease.Store, shared *run.SharedRun) error {
-		if err := alive(a, o, shared); err != nil {
+		if err := alive(ctx, a, o, shared); err != nil {
 			return err
 		}
 		if err := ask(ctx, f, store, shared, lease.Ask{Pause: pause}); err != nil {
@@ -185,7 +189,7 @@ func pauseShared(ctx context.Context, a *app, o runsOptions, pause bool) error {
 			case err != nil && (!r.Live || !errors.Is(err, batch.ErrNoPlan)):
 				return err
 			case err == nil && !r.Live:
-				return alive(a, o, shared)
+				return alive(ctx, a, o, shared)
 			case err == nil && r.Progress.Paused() == pause:
 				if pause {
 					a.say("run %s is paused: nothing new is sent; to continue: %s", r.ID, r.Next().Command("continue", "--shared"))
@@ -209,7 +213,7 @@ func stopShared(ctx context.Context, a *app, o runsOptions) error {
 			a.say("run %s has ended already", shared.ID())
 			return nil
 		}
-		if err := alive(a, o, shared); err != nil {
+		if err := alive(ctx, a, o, shared); err != nil {
 			return err
 		}
 		if err := ask(ctx, f, store, shared, lease.Ask{Stop: true}); err != nil {
