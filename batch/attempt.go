@@ -107,6 +107,20 @@ func (l *ledger) perhapsSent(at int32) bool {
 	return a.reach == fateOpen && a.send >= 0 && l.sends[a.send].uncertain
 }
 
+// settle is what the end of a process means for the nodes.
+func (l *ledger) settle() {
+	l.moveAll(0, Sending, Unknown)
+	l.moveAll(0, Planned, NotSent)
+	if !l.doubted {
+		return
+	}
+	for at := range l.rows {
+		if l.rows[at].state == NoReply && l.perhapsSent(int32(at)) {
+			l.move(int32(at), Unknown)
+		}
+	}
+}
+
 // ofBatch is the node's latest attempt with a batch of this run, 0 for none.
 func (l *ledger) ofBatch(at int32, batch int) int32 {
 	for i := l.rows[at].last; i > 0; i = l.attempts[i-1].prev {

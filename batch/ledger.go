@@ -218,20 +218,6 @@ func (l *ledger) moveAll(batch int, from, to State) {
 	}
 }
 
-// settle is what the end of a process means for the nodes.
-func (l *ledger) settle() {
-	l.moveAll(0, Sending, Unknown)
-	l.moveAll(0, Planned, NotSent)
-	if !l.doubted {
-		return
-	}
-	for at := range l.rows {
-		if l.rows[at].state == NoReply && l.perhapsSent(int32(at)) {
-			l.move(int32(at), Unknown)
-		}
-	}
-}
-
 // apply changes the state as a record says. An error means that the record
 // contradicts the ones before it; the account is then not to be used.
 func (l *ledger) apply(r *Record) error {

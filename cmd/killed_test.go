@@ -45,13 +45,14 @@ type peers struct {
 }
 
 func newPeers(t *testing.T) *peers {
-	p := &peers{t: t, at: map[int]lab.Peer{}, up: map[int]*exec.Cmd{}}
-	t.Cleanup(func() {
-		for i := range p.at {
-			p.kill(i)
-		}
-	})
-	return p
+	return &peers{t: t, at: map[int]lab.Peer{}, up: map[int]*exec.Cmd{}}
+}
+
+// end kills all, before the lab removes their folders.
+func (p *peers) end() {
+	for i := range p.at {
+		p.kill(i)
+	}
 }
 
 func (p *peers) start(peer lab.Peer) error {
@@ -99,6 +100,7 @@ func TestASharedBudgetOutlivesKilledLeaders(t *testing.T) {
 	t.Parallel()
 	brokers := newPeers(t)
 	p := newPractice(t, lab.Options{Nodes: 200, Streams: true, Brokers: 3, StartPeer: brokers.start, Hasty: true, KeepLog: true})
+	t.Cleanup(brokers.end)
 	if r := p.run("shared init"); r.code != 0 {
 		t.Fatalf("shared init: exit %d, %s", r.code, r.err)
 	}

@@ -143,16 +143,34 @@ func (b *books) facts() []string { return slices.Collect(maps.Keys(b.values)) }
 
 func (b *books) value(node, fact string) string { return b.values[fact][node] }
 
-// driven refuses a run that a process elsewhere drives: it holds the run's lock.
+// driven refuses a run that a process elsewhere drives: it holds the run's lock. The lock of a process of this machine that
+// has ended is waited for: no process renews it.
 func (b *books) driven(ctx context.Context) error {
-	held, err := lease.HolderOf(ctx, b.elections, runLock+b.of.ID)
-	switch {
-	case errors.Is(err, lease.ErrNoBucket), err == nil && held == nil:
-		return nil
-	case err != nil:
-		return BucketFailure(err)
+	start := time.Now()
+	for told := false; ; told = true {
+		held, err := lease.HolderOf(ctx, b.elections, runLock+b.of.ID)
+		switch {
+		case errors.Is(err, lease.ErrNoBucket), err == nil && held == nil:
+			return nil
+		case err != nil:
+			return BucketFailure(err)
+		}
+		waited := time.Since(start)
+		if renewed := held.Renewed < waited-time.Second; renewed || held.Holder.Host != b.Host || waited > lockLife+clockMargin {
+			return refuse("its process takes nodes off the budget when they are proved to be up", "cannot settle run %s: %s", b.of.ID, heldText(held))
+		}
+		if !told {
+			text := fmt.Sprintf("waiting at most %s, until the lock of the process that drove run %s has expired", max(lockLife-held.Renewed, time.Second).Round(time.Second), b.of.ID)
+			if err := b.Reporter.Report(Noted{Plain, text}); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	return refuse("its process takes nodes off the budget when they are proved to be up", "cannot settle run %s: %s", b.of.ID, heldText(held))
 }
 
 // quiet is how long a request of the run may still act, or a node that acted may need to come back.

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -148,4 +149,49 @@ func TestAnAdoptedRunIsNotSettledByItsFirstRecord(t *testing.T) {
 			t.Errorf("by the shared record: %+v, %v", got, err)
 		}
 	})
+}
+
+// The lock of a process that was killed outlives it by a minute: settle waits for it. A lock that is renewed has a process,
+// and so has one of another machine, as far as is known here.
+func TestSettleWaitsForTheLockOfAProcessThatHasEnded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		host   string
+		renew  bool
+		refuse bool
+	}{
+		"its process has ended":    {"desk of alice", false, false},
+		"a process here renews it": {"desk of alice", true, true},
+		"it is of another machine": {"desk of bob", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "n1", "n2")
+				alice := operators(t, w, "alice")[0]
+				res := shutDown(t, alice)
+				w.nodes["n1"].down = false
+				<-time.After(10 * time.Minute)
+				lock, err := lease.Take(t.Context(), w.bucket, runLock+res.ID, lease.Holder{Run: res.ID, Caller: "up=alice", Host: tt.host, Nonce: "n"}, 30*time.Second)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tt.renew {
+					go lock.Keep(ctx)
+				}
+				began := time.Now()
+				got, err := Settle(t.Context(), alice.context(), alice.stored(t))
+				switch waited := time.Since(began); {
+				case tt.refuse:
+					if text := refusal(t, err); !strings.Contains(text, "is held by up=alice on "+tt.host) || waited > 15*time.Second {
+						t.Errorf("after %s: %s", waited, text)
+					}
+				case err != nil || !slices.Equal(got.Answered, []string{"n1"}):
+					t.Errorf("settled %+v, %v", got, err)
+				case waited < 50*time.Second || waited > lockLife+10*time.Second:
+					t.Errorf("it waited %s", waited)
+				}
+			})
+		})
+	}
 }
