@@ -98,7 +98,7 @@ func openBooks(ctx context.Context, a *app, o runsOptions, stored run.Stored, do
 		return err
 	}
 	defer f.Close()
-	return do(run.Context{Fleet: f, Store: a.store(o.record), Reporter: noteReporter{a}}, stored)
+	return do(run.Context{Fleet: f, Store: a.store(o.record), Reporter: noteReporter{a}, Host: hostName()}, stored)
 }
 
 func settleRun(ctx context.Context, a *app, o runsOptions) error {
