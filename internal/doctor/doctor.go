@@ -249,20 +249,20 @@ func (c *checkup) settings(ctx context.Context) finding {
 	if _, ok := s.Collectives[c.n.Collective]; ok {
 		s, site = s.In(c.n.Collective), site+", collective "+c.n.Collective
 	}
-	detail := fmt.Sprintf("%s%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
-		c.o.SettingsFile, site, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)
+	details := []string{fmt.Sprintf("%s%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
+		c.o.SettingsFile, site, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)}
 	for _, l := range []struct {
 		on   bool
 		text string
 	}{{len(s.Locks) > 0, "lock " + strings.Join(s.Locks, ", ")}, {len(s.MaxDown) > 0, "max_down " + strings.Join(s.MaxDown, ", ")}, {s.Share, "share true"}} {
 		if l.on {
-			detail += ", " + l.text
+			details = append(details, l.text)
 		}
 	}
 	if s.OnEvent != "" { // the command itself may hold a key
-		detail += ", on_event set"
+		details = append(details, "on_event set")
 	}
-	return finding{detail: detail}
+	return finding{detail: strings.Join(details, ", ")}
 }
 
 // soonExpired is how long before its end a credential or certificate is worth a warning.

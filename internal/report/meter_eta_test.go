@@ -90,7 +90,7 @@ func TestAPauseIsNotEstimated(t *testing.T) {
 // Of a window with a cap, the value with the most nodes decides how long the rest takes.
 func TestTheEstimateOfAWindowKnowsTheCaps(t *testing.T) {
 	nodes := []batch.Node{}
-	for _, name := range strings.Fields("a1 a2 a3 a4 a5 a6 b1 b2") {
+	for name := range strings.FieldsSeq("a1 a2 a3 a4 a5 a6 b1 b2") {
 		nodes = append(nodes, batch.Node{Identity: name, Facts: map[string]string{"rack": name[:1]}})
 	}
 	plan, err := batch.NewPlan(nodes, batch.Policy{Rolling: true, Sizes: batch.Sizes{batch.Number(8)}, MaxPer: []batch.MaxPer{{Fact: "rack", N: 1}}})
