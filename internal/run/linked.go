@@ -122,6 +122,16 @@ func (l linkedRuns) sent(of Stored, nodes []string) (Stored, []string, error) {
 	return Stored{}, nil, nil
 }
 
+// takenOver reports whether a resume of the run would be refused, because a linked run of this machine has sent to its nodes.
+func (s Store) takenOver(of Stored) (Stored, bool) {
+	linked, err := s.linked(of.ID)
+	if err != nil {
+		return Stored{}, false // the guard of the resume reports it
+	}
+	other, nodes, err := linked.sent(of, remaining(of).targets())
+	return other, err == nil && len(nodes) > 0
+}
+
 // which returns the nodes of which a report is true.
 func which(nodes []string, is func(string) bool) []string {
 	var out []string
