@@ -84,7 +84,7 @@ var productMutants = []mutant{
 		old: "t.Open += silent // what", new: "// what"},
 	{name: "a batch is sent after a stop at its baseline", file: "batch/machine_send.go", tests: byWorld,
 		old: "case m.halt != haltNone:\n\t\tm.drop(at, f)\n\t\treturn true\n\tcase p.question != 0", new: "case p.question != 0"},
-	{name: "a node that was being sent to counts as not sent", file: "batch/ledger.go", tests: byWorld,
+	{name: "a node that was being sent to counts as not sent", file: "batch/attempt.go", tests: byWorld,
 		old: "l.moveAll(0, Sending, Unknown)", new: "l.moveAll(0, Sending, NotSent)"},
 	{name: "a limit is met one too late", file: "batch/stop.go", tests: byWorld,
 		old: "c.count < limit {", new: "c.count <= limit {"},
