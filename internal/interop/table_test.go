@@ -40,7 +40,7 @@ func TestTheTableOfFlagsIsTrue(t *testing.T) {
 				used = u.flags(short, used)
 			}
 		}
-		ours, _ := flagsOf(fleetctl(t, command, "--help").Stdout)
+		ours, _ := flagsOf(fleetctl(t, "help", command, "--all").Stdout)
 		for flag, says := range table[command] {
 			switch says.verdict {
 			case "same":
