@@ -40,7 +40,7 @@ func TestTheTableOfFlagsIsTrue(t *testing.T) {
 				used = u.flags(short, used)
 			}
 		}
-		ours, _ := flagsOf(fleetctl(t, "help", command, "--all").Stdout)
+		ours, _ := flagsOf(fleetctl(t, "help", command, "--all").Stdout + fleetctl(t, "--help").Stdout) // of the command, and global ones
 		for flag, says := range table[command] {
 			switch says.verdict {
 			case "same":

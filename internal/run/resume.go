@@ -43,12 +43,11 @@ func (c job) offer(ctx context.Context, run Stored) (string, error) {
 	if stopped {
 		how = "stopped by a rule"
 	}
-	if other, taken := c.Store.takenOver(run); taken {
-		text := fmt.Sprintf("run %s of this command was %s, and run %s, a retry of it, has sent to its nodes; see `%s`", run.ID, how, other.ID, other.further())
-		return "", c.Reporter.Report(Noted{Hint, text})
-	}
 	hint := Noted{Hint, fmt.Sprintf("run %s of this command was %s; to resume it: %s", run.ID, how, c.next(run.ID).Command("resume"))}
 	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput || c.req.Guards.Yes || stopped || !c.sameBatches(run) {
+		if other, taken := c.Store.takenOver(run); taken {
+			hint.Text = fmt.Sprintf("run %s of this command was %s, and run %s, a retry of it, has sent to its nodes; see `%s`", run.ID, how, other.ID, other.further())
+		}
 		return "", c.Reporter.Report(hint)
 	}
 	left := remaining(run)
