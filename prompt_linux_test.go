@@ -21,6 +21,7 @@ type terminal struct {
 	master, tty *os.File
 	ioctl       func(request uintptr, arg unsafe.Pointer) // of the master
 	env         []string                                  // of programs at it, besides TERM
+	ends        int                                       // marks that were written
 
 	mu     sync.Mutex // guards screen and record
 	screen bytes.Buffer
@@ -85,10 +86,29 @@ func (term *terminal) read() {
 	}
 }
 
+// endMark follows what a process that has ended wrote: the kernel may still have some of it.
+const endMark = "\x00the process has ended\x00"
+
 func (term *terminal) text() string {
 	term.mu.Lock()
 	defer term.mu.Unlock()
-	return term.screen.String()
+	return strings.ReplaceAll(term.screen.String(), endMark, "")
+}
+
+// drain reads what a process that has ended wrote.
+func (term *terminal) drain() {
+	term.ends++
+	if _, err := io.WriteString(term.tty, endMark); err != nil {
+		return // the terminal was closed
+	}
+	for range term.wrote {
+		term.mu.Lock()
+		ends := strings.Count(term.screen.String(), endMark)
+		term.mu.Unlock()
+		if ends == term.ends {
+			return
+		}
+	}
 }
 
 // recorded is what was written until now, piece by piece.
@@ -109,6 +129,10 @@ func (term *terminal) await(words string, from int, ended <-chan struct{}) (end 
 		select {
 		case <-term.wrote:
 		case <-ended:
+			term.drain()
+			if at := strings.Index(term.text()[from:], words); at >= 0 {
+				return from + at + len(words), true
+			}
 			term.t.Errorf("%q never came: %s", words, term.text())
 			return from, false
 		}
@@ -163,6 +187,7 @@ func (f *fleet) walk(term *terminal, steps []step, args ...string) result {
 		}
 	}
 	<-ended
+	term.drain()
 	return result{exitCode(f.t, err), out.String(), term.text()}
 }
 
