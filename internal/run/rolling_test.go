@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/choria"
 	"fleetctl/internal/fleet"
 	"fleetctl/internal/lease"
 )
@@ -162,11 +163,16 @@ func TestARetryKeepsTheSplitOfItsRun(t *testing.T) {
 		for name, rack := range map[string]string{"n1": `"a"`, "n2": `"a"`, "n3": `"b"`} {
 			w.nodes[name].facts = map[string]string{"rack": rack}
 		}
+		reply := func(code choria.StatusCode, says string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for _, n := range w.nodes {
+				n.code, n.says = code, says
+			}
+		}
 		w.events.hook = func(e Event) {
 			if _, ok := e.(Recorded); ok { // the facts are known by then
-				for _, n := range w.nodes {
-					n.code, n.says = 1, "no"
-				}
+				reply(1, "no")
 			}
 		}
 		first := rollingRestart(3)
@@ -175,9 +181,7 @@ func TestARetryKeepsTheSplitOfItsRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.events.hook = nil
-		for _, n := range w.nodes {
-			n.code, n.says = 0, ""
-		}
+		reply(0, "")
 		s := w.last()
 		c, r := w.again(t, Request{}, s)
 		<-time.After(time.Second) // ids are in seconds
