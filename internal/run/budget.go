@@ -42,8 +42,9 @@ type budget struct {
 	ledger  lease.Ledger // as it was when the run was planned
 	rule    downRule
 	wait    time.Duration
-	account *lease.Account // nil before the guards
-	locks   *locks         // asked next; nil without
+	values  map[string]map[string]string // of the facts that are limited, by fact and by node; nil before they were asked
+	account *lease.Account               // nil before the guards
+	locks   *locks                       // asked next; nil without
 
 	once  sync.Once
 	begun chan struct{}      // closed when the record has a plan
@@ -220,32 +221,43 @@ func (c budgeting) open(ctx context.Context, p guardInput) error {
 		Collective: c.about.Collective, Run: c.runID(), Limits: c.budget.own, Facts: c.budget.limits().Facts(),
 		Party: lease.Party{Caller: who.ID, Host: c.Host, Action: c.req.Agent + "#" + c.req.Action},
 	}
-	nodes := p.targets()
+	b.Down = c.down(p)
 	switch {
 	case p.stored != nil && p.retry:
-		for _, d := range p.plan.Doubts {
-			if !d.Sent.IsZero() {
-				b.Down = append(b.Down, d.Node)
-			}
-		}
-		if b.Parents, err = c.parents(p.stored); err != nil {
-			return err
-		}
+		b.Parents, err = c.parents(p.stored)
 	case p.stored != nil:
-		b.Down = c.budget.rule.all(p.stored.Progress)
-		if b.Parents, err = c.parentsOf(p.stored.Progress.Header().Parent); err != nil {
-			return err
-		}
+		b.Parents, err = c.parentsOf(p.stored.Progress.Header().Parent)
 	}
-	if b.Values, err = c.values(ctx, p, b.Facts, append(nodes, b.Down...)); err != nil {
+	if err != nil {
 		return err
 	}
+	known, err := c.values(ctx, p)
+	if err != nil {
+		return err
+	}
+	b.Values = func(node, fact string) string { return known[fact][node] }
+	b.Facts = slices.DeleteFunc(b.Facts, func(fact string) bool { return len(silentOf(known[fact], b.Down)) > 0 }) // they count with each value then
 	c.budget.locks = c.locks
 	c.budget.account, err = lease.OpenAccount(ctx, c.budget.store, b)
 	if err != nil {
 		return BucketFailure(err)
 	}
 	return nil
+}
+
+// down are the nodes that earlier processes or runs of the chain have down, as far as this one takes them over.
+func (c budgeting) down(p guardInput) (nodes []string) {
+	switch {
+	case p.stored != nil && p.retry:
+		for _, d := range p.plan.Doubts {
+			if !d.Sent.IsZero() {
+				nodes = append(nodes, d.Node)
+			}
+		}
+	case p.stored != nil:
+		nodes = c.budget.rule.all(p.stored.Progress)
+	}
+	return nodes
 }
 
 // parents are the nodes that a run, and those before it in its chain of retries, have down.
@@ -279,50 +291,6 @@ func set(names []string) map[string]bool {
 	return out
 }
 
-// values is what is known of the facts of nodes: from the plan, from the record, else from the nodes.
-func (c budgeting) values(ctx context.Context, p guardInput, facts, nodes []string) (lease.Values, error) {
-	known := map[string]map[string]string{} // by fact, by node
-	take := func(names []string, of map[string][]string) {
-		for fact, values := range of {
-			if len(values) != len(names) {
-				continue
-			}
-			if known[fact] == nil {
-				known[fact] = map[string]string{}
-			}
-			for i, n := range names {
-				known[fact][n] = values[i]
-			}
-		}
-	}
-	if p.stored != nil {
-		take(p.stored.Progress.Plan().Names(), p.stored.Facts())
-	}
-	take(p.plan.Names(), p.plan.Facts)
-	for node, of := range c.known {
-		for fact, value := range of {
-			if known[fact] == nil {
-				known[fact] = map[string]string{}
-			}
-			known[fact][node] = value
-		}
-	}
-	missing := slices.DeleteFunc(slices.Clone(facts), func(fact string) bool { return known[fact] != nil })
-	if len(missing) > 0 && len(nodes) > 0 {
-		got, err := c.planner().facts(ctx, nodes, missing)
-		if err != nil {
-			return nil, err
-		}
-		for _, fact := range missing {
-			known[fact] = map[string]string{}
-			for node, of := range got {
-				known[fact][node] = of[fact]
-			}
-		}
-	}
-	return func(node, fact string) string { return known[fact][node] }, nil
-}
-
 // text is the guard's sentence.
 func (c budgeting) text() string {
 	b := c.budget
@@ -346,7 +314,7 @@ func (c budgeting) text() string {
 }
 
 // check is the guard's: it refuses what could never be admitted.
-func (c budgeting) check(p guardInput) error {
+func (c budgeting) check(ctx context.Context, p guardInput) error {
 	switch {
 	case !c.recorded():
 		return refuse("leave out --no-journal", "cannot keep the limit of nodes that are down without a record of this run")
@@ -372,5 +340,5 @@ func (c budgeting) check(p guardInput) error {
 			return refuse(hint, "cannot send with a window of %s: at most %d may be down at once", plain.Count(n, "node"), most)
 		}
 	}
-	return nil
+	return c.placed(ctx, p)
 }

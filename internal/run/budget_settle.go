@@ -94,15 +94,7 @@ type books struct {
 }
 
 func openBooks(ctx context.Context, c Context, s Stored) (*books, error) {
-	b := &books{Context: c, of: s, collective: s.Meta.Collective, down: ruleOf(&s).all(s.Progress), values: map[string]map[string]string{}}
-	for fact, values := range s.Facts() {
-		b.values[fact] = map[string]string{}
-		for i, n := range s.Progress.Plan().Names() {
-			if i < len(values) {
-				b.values[fact][n] = values[i]
-			}
-		}
-	}
+	b := &books{Context: c, of: s, collective: s.Meta.Collective, down: ruleOf(&s).all(s.Progress), values: s.values()}
 	var err error
 	for _, open := range []struct {
 		name string
@@ -139,13 +131,7 @@ func (b *books) current(ctx context.Context) error {
 	return refuse("use the record of that process: add --shared", "cannot settle run %s by the record of this machine: the run was adopted by %s", b.of.ID, plain.Line(found.Head.Who()))
 }
 
-// facts are those that the record knows of each node that is down. A node that was down when a retry was planned did not
-// answer: it then counts with each value of a fact, and not with none.
-func (b *books) facts() []string {
-	return slices.DeleteFunc(slices.Collect(maps.Keys(b.values)), func(fact string) bool {
-		return slices.ContainsFunc(b.down, func(n string) bool { return b.values[fact][n] == "" })
-	})
-}
+func (b *books) facts() []string { return slices.Collect(maps.Keys(b.values)) }
 
 func (b *books) value(node, fact string) string { return b.values[fact][node] }
 

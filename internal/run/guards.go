@@ -167,7 +167,7 @@ func guards() []guard {
 			name:     budgetGuard,
 			applies:  func(c checkpoint) bool { return c.budget != nil },
 			sentence: func(c checkpoint) string { return budgeting(c).text() },
-			check:    func(_ context.Context, c checkpoint, p guardInput) error { return budgeting(c).check(p) },
+			check:    func(ctx context.Context, c checkpoint, p guardInput) error { return budgeting(c).check(ctx, p) },
 		},
 		{
 			name:    "--confirm-each",

@@ -65,14 +65,21 @@ func (c planner) facts(ctx context.Context, names, wanted []string) (map[string]
 		if err != nil {
 			return nil, err
 		}
-		if r.OK() {
-			out[r.Node] = factValues(r.Data)
+		values := factValues(r.Data)
+		if !r.OK() || values == nil {
+			continue
 		}
+		for _, fact := range wanted { // a node without the fact has answered
+			if _, ok := values[fact]; !ok {
+				values[fact] = ""
+			}
+		}
+		out[r.Node] = values
 	}
 	return out, context.Cause(ctx)
 }
 
-// factValues turns a reply into texts; what is absent or null has none.
+// factValues turns a reply into texts; what is absent or null has none. Nil for a reply that is none.
 func factValues(data json.RawMessage) map[string]string {
 	var body struct {
 		Values map[string]json.RawMessage `json:"values"`
@@ -134,8 +141,9 @@ func (c planner) factNames(ctx context.Context, node string) []string {
 }
 
 // factsAgain asks the nodes of a retry for the facts that its policy needs; nil where none are, or the earlier plan has
-// them.
-func (c planner) factsAgain(ctx context.Context, p batch.Progress, which []batch.State) (func(string) batch.Node, error) {
+// them. Of a node that does not answer, the record's facts count: it may be down.
+func (c planner) factsAgain(ctx context.Context, s Stored, which []batch.State) (func(string) batch.Node, error) {
+	p := s.Progress
 	wanted, lastIf := c.policy().Facts(), c.policy().LastIf
 	if p.Plan().Policy.LastIf == lastIf {
 		lastIf = "" // the record knows
@@ -165,10 +173,28 @@ func (c planner) factsAgain(ctx context.Context, p batch.Progress, which []batch
 		}
 	}
 	known := make(map[string]batch.Node, len(nodes))
+	values := s.values()
 	for _, n := range nodes {
+		if n.Facts == nil && len(wanted) > 0 {
+			n.Facts = c.recorded(values, n.Identity, wanted)
+		}
 		known[n.Identity] = n
 	}
 	return func(name string) batch.Node { return known[name] }, nil
+}
+
+// recorded are the facts of a node that an earlier run recorded, nil where one is missing; they are known from then on.
+func (c planner) recorded(values map[string]map[string]string, node string, wanted []string) map[string]string {
+	facts := make(map[string]string, len(wanted))
+	for _, fact := range wanted {
+		value, ok := values[fact][node]
+		if !ok {
+			return nil
+		}
+		facts[fact] = value
+	}
+	c.known[node] = facts
+	return facts
 }
 
 // plan splits the nodes into batches.

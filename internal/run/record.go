@@ -186,6 +186,23 @@ func (s Stored) Facts() map[string][]string {
 	return s.Meta.Facts
 }
 
+// values are the recorded facts, by fact and by node.
+func (s Stored) values() map[string]map[string]string {
+	return valuesOf(s.Progress.Plan().AllNames(), s.Facts())
+}
+
+// valuesOf reads the values of facts that are in the order of nodes; those of further nodes may be missing.
+func valuesOf(names []string, facts map[string][]string) map[string]map[string]string {
+	out := make(map[string]map[string]string, len(facts))
+	for fact, values := range facts {
+		out[fact] = make(map[string]string, len(values))
+		for i, value := range values[:min(len(values), len(names))] {
+			out[fact][names[i]] = value
+		}
+	}
+	return out
+}
+
 // create makes the record of a new run, and deletes what is long finished.
 func (s Store) create(id string, report Reporter) (*journal.Journal, error) {
 	gone, err := s.machine().Prune(s.Dir, journal.Retention{MaxAge: keepAge, Keep: keepRuns, Finished: batch.Finished}, time.Now())

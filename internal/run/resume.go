@@ -301,7 +301,7 @@ func Retry(ctx context.Context, c Context, r Request, s Stored, which []batch.St
 	if err := budgeting(j).look(ctx, true); err != nil {
 		return Result{}, err
 	}
-	describe, err := j.planner().factsAgain(ctx, s.Progress, which)
+	describe, err := j.planner().factsAgain(ctx, s, which)
 	if err != nil {
 		return Result{}, err
 	}

@@ -195,13 +195,3 @@ func TestSettleWaitsForTheLockOfAProcessThatHasEnded(t *testing.T) {
 		})
 	}
 }
-
-// A node that was down when its run was planned did not say its rack: it counts with each one, as nodes of unknown facts do.
-func TestOnlyFactsThatAreKnownOfEachNodeCountAtSettling(t *testing.T) {
-	b := &books{down: []string{"n1", "n2"}, values: map[string]map[string]string{
-		"rack": {"n1": "", "n2": "r1", "n3": "r2"}, "site": {"n1": "fra1", "n2": "fra1"},
-	}}
-	if facts := b.facts(); !slices.Equal(facts, []string{"site"}) {
-		t.Errorf("counts by %q", facts)
-	}
-}

@@ -39,26 +39,6 @@ type sharedRun struct {
 	run
 	name   string // short, for verdicts
 	parent *sharedRun
-	// unracked are nodes that did not report their rack when the run was planned. They count as a value of their own
-	// (docs/shared.md), so that nothing keeps another node of their rack up.
-	unracked map[string]bool
-}
-
-// plans notes which nodes did not report their rack.
-func (r *sharedRun) plans(p batch.Progress) {
-	var meta struct {
-		Facts map[string][]string `json:"facts"`
-	}
-	facts := p.Plan().Facts
-	if len(facts) == 0 && json.Unmarshal(p.Header().Meta, &meta) == nil {
-		facts = meta.Facts
-	}
-	r.unracked = map[string]bool{}
-	for i, name := range p.Plan().AllNames() {
-		if racks := facts["rack"]; i < len(racks) && racks[i] == "" {
-			r.unracked[name] = true
-		}
-	}
 }
 
 // root is the first run of a chain of retries.
@@ -167,21 +147,15 @@ func (c *common) judge(when string) {
 			continue
 		}
 		total++
-		rack, unracked := c.w.rack[n.name], c.drivers[request].run.unracked[n.name]
-		if unracked {
-			c.w.saw("a node whose rack is not known")
-		} else {
-			racks[rack]++
-		}
+		rack := c.w.rack[n.name]
+		racks[rack]++
 		names = append(names, fmt.Sprintf("%s (%s, %s)", n.name, rack, c.drivers[request].run.name))
 		root := c.drivers[request].run.root()
 		if open[root] == nil {
 			open[root] = map[string]int{}
 		}
 		open[root][lease.All]++
-		if !unracked {
-			open[root]["rack="+rack]++
-		}
+		open[root]["rack="+rack]++
 	}
 	all := strings.Join(names, ", ")
 	if limit, ok := c.limits[lease.All]; ok && total > limit {

@@ -206,7 +206,6 @@ func (d *driver) Report(e product.Event) error {
 	switch e := e.(type) {
 	case product.Began:
 		d.id, d.run = e.ID, w.common.runOf(e.ID, e.Progress.Header().Parent)
-		d.run.plans(e.Progress)
 		w.logf("%-7s drives run %s", d.o.name, d.run.name)
 		if d.adopts {
 			w.saw("adopted")

@@ -1,0 +1,82 @@
+package run
+
+import (
+	"context"
+	"slices"
+
+	"fleetctl/discovery"
+	"fleetctl/internal/plain"
+)
+
+// values is what is known of the facts that are limited, by fact and by node: from the plan, from the record, else from the
+// nodes, which are asked once. A node that has no such fact has an empty value; one that did not answer is missing.
+func (c budgeting) values(ctx context.Context, p guardInput) (map[string]map[string]string, error) {
+	if c.budget.values != nil {
+		return c.budget.values, nil
+	}
+	known := map[string]map[string]string{}
+	if p.stored != nil {
+		known = p.stored.values()
+	}
+	put := func(fact, node, value string) {
+		if known[fact] == nil {
+			known[fact] = map[string]string{}
+		}
+		known[fact][node] = value
+	}
+	if c.known == nil { // else the plan has an empty value for nodes that did not answer
+		for fact, values := range valuesOf(p.plan.Names(), p.plan.Facts) {
+			for node, value := range values {
+				put(fact, node, value)
+			}
+		}
+	}
+	for node, of := range c.known {
+		for fact, value := range of {
+			put(fact, node, value)
+		}
+	}
+	facts, nodes := c.budget.limits().Facts(), append(p.targets(), c.down(p)...)
+	missing := slices.DeleteFunc(slices.Clone(facts), func(fact string) bool { return known[fact] != nil })
+	if len(missing) > 0 && len(nodes) > 0 {
+		got, err := c.planner().facts(ctx, nodes, missing)
+		if err != nil {
+			return nil, err
+		}
+		for _, fact := range missing {
+			known[fact] = map[string]string{}
+			for node, of := range got {
+				put(fact, node, of[fact])
+			}
+		}
+	}
+	c.budget.values = known
+	return known, nil
+}
+
+// silentOf are the nodes that did not say their value of a fact.
+func silentOf(values map[string]string, nodes []string) []string {
+	return which(nodes, func(n string) bool {
+		_, said := values[n]
+		return !said
+	})
+}
+
+// placed refuses nodes that did not answer when they were asked for a fact that is limited: another node of the same rack
+// could go down beside one of them.
+func (c budgeting) placed(ctx context.Context, p guardInput) error {
+	known, err := c.values(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, fact := range c.budget.limits().Facts() {
+		if silent := silentOf(known[fact], p.targets()); len(silent) > 0 {
+			hint := "try again when they answer"
+			if p.stored == nil && c.req.plan == nil {
+				hint = "leave them out with --exclude '" + discovery.Fold(silent) + "', or " + hint
+			}
+			return refuse(hint, "cannot keep the limit of nodes that are down: %s did not answer when asked for %s: %s", plain.Count(len(silent), "node"), fact, discovery.Fold(silent))
+		}
+	}
+	return nil
+}
