@@ -10,7 +10,7 @@ import (
 
 // A node that does not answer when it is asked for its rack may be in any: a run that is limited by racks is refused, and
 // says how to leave the node out. A node that answers, and has no rack, is sent to.
-func TestANodeThatDoesNotSayItsRackIsNotSentTo(t *testing.T) {
+func TestABudgetNeedsTheRackOfEachNode(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		set    func(*server)
@@ -52,11 +52,11 @@ func TestANodeThatDoesNotSayItsRackIsNotSentTo(t *testing.T) {
 }
 
 // A node that is down does not answer when a retry asks for its rack: the record of the earlier run knows it, and the
-// retry's record does from then on.
-func TestARetryKnowsTheRackOfANodeThatIsDown(t *testing.T) {
+// retry's record does from then on. It goes on counting.
+func TestTheBudgetOfARetryKnowsTheRackOfANodeThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "n1", "n2")
-		w.bucket, w.shared = newBucket(), shelf()
+		w, b := newWorld(t, "n1", "n2"), shelf()
+		w.bucket, w.shared = newBucket(), b
 		racked(w, "a", "b")
 		r := budgeted("rack=1")
 		r.Proof.Timeout = Wait{1, true}
@@ -71,6 +71,8 @@ func TestARetryKnowsTheRackOfANodeThatIsDown(t *testing.T) {
 		}
 		if s := w.last(); s.ID == res.ID || s.values()["rack"]["n1"] != "a" {
 			t.Errorf("run %s records %v", s.ID, s.values())
+		} else if n := counted(t, b, s.ID); n["*"] != 1 || n["rack=a"] != 1 || counted(t, b, res.ID) != nil {
+			t.Errorf("the retry counts %v, the run %v", n, counted(t, b, res.ID))
 		}
 	})
 }

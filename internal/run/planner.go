@@ -79,7 +79,7 @@ func (c planner) facts(ctx context.Context, names, wanted []string) (map[string]
 	return out, context.Cause(ctx)
 }
 
-// factValues turns a reply into texts; what is absent or null has none. Nil for a reply that is none.
+// factValues turns a reply into texts; what is absent or null has none. Nil where the data is not such a reply.
 func factValues(data json.RawMessage) map[string]string {
 	var body struct {
 		Values map[string]json.RawMessage `json:"values"`

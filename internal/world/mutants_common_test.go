@@ -21,8 +21,6 @@ var commonMutants = []mutant{
 		old: "b.account.Close(ctx, b.rule.all(p))", new: "b.account.Close(ctx, nil)"},
 	{name: "operators: a resume forgets what is down", file: "internal/run/budget.go", tests: byOperators,
 		old: "nodes = c.budget.rule.all(p.stored.Progress)", new: "nodes = nil"},
-	{name: "operators: a retry forgets the racks of silent nodes", file: "internal/run/planner.go", tests: byOperators,
-		old: "if n.Facts == nil && len(wanted) > 0 {", new: "if false {"},
 	{name: "operators: silent nodes are settled", file: "internal/run/budget_settle.go", tests: byOperators,
 		old: "return !ok || s.Absent || s.Silent", new: "return ok && s.Absent"},
 	{name: "operators: another holder's lock is renewed", file: "internal/lease/lock.go", tests: byOperators,
