@@ -21,7 +21,7 @@ var productMutants = []mutant{
 		old: "whole := v.o.TTL + max(v.o.LongestDelay, min(t.Delay, MaxDelay)) + clockMargin", new: "whole := v.o.TTL"},
 	{name: "a node that may still download an update counts as untouched", file: "internal/proof/probe.go", tests: byProof,
 		old: "if sees == sameProcess && v.o.Action == Update {", new: "if false {"},
-	{name: "an update is proved by any version", file: "internal/proof/judge.go", tests: byWorld,
+	{name: "an update is proved by any version", file: "internal/proof/judge.go", tests: byUpdates,
 		old: "case !ok:\n\t\treturn false, \"the expression does not hold\" + versionNote(r.Data)", new: "case false:\n\t\treturn false, versionNote(r.Data)"},
 	{name: "a frozen node may be down", file: "internal/proof/shutdown.go", tests: byProof,
 		old: "case w.gone == never || w.gone >", new: "case w.gone >"},
