@@ -327,7 +327,7 @@ func TestARetryKeepsTheBudgetOfItsRun(t *testing.T) {
 	})
 }
 
-// A retry that finds its node proved has nothing to send, and the node leaves the budget of the first run all the same.
+// A retry that finds its node proved has nothing to send, and still the node leaves the budget of the first run.
 func TestARetryTakesNodesThatAreProvedOffTheBudgetOfItsRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1"), shelf()
