@@ -244,6 +244,7 @@ func TestShutdown(t *testing.T) {
 		{name: "the connection was lost in an earlier process, it may have frozen", act: func(f *fleet) { f.node("n", stop) },
 			target: func(t *batch.Target) { t.Lost = t.Sent.Add(sec) }, want: batch.Unproved, reason: "cannot be proved"},
 		{name: "resumed ten minutes later, it may have frozen", act: func(f *fleet) { f.node("n", stop) }, target: ago(10 * time.Minute), want: batch.Unproved, reason: "cannot be proved"},
+		{name: "resumed two minutes later, when its absence is no sign of this request", act: func(f *fleet) { f.node("n", stop) }, target: ago(2 * time.Minute), want: batch.Unproved, reason: "cannot be proved"},
 		{name: "resumed ten minutes later, frozen", act: func(f *fleet) { f.node("n", freeze) }, target: ago(10 * time.Minute), want: batch.Unproved, reason: "still connected"},
 		{name: "no baseline, no stamp", act: down, target: func(t *batch.Target) { noBaseline(t); noStamp(t) }, want: batch.Acted},
 		{name: "still answers", want: batch.Unproved, reason: "still answers", after: delay + defaultTimeout, by: delay + defaultTimeout + 3*sec},

@@ -327,6 +327,34 @@ func TestARetryKeepsTheBudgetOfItsRun(t *testing.T) {
 	})
 }
 
+// A retry that finds its node proved has nothing to send, and still the node leaves the budget of the first run.
+func TestARetryTakesNodesThatAreProvedOffTheBudgetOfItsRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, b := newWorld(t, "n1"), shelf()
+		w.bucket, w.shared = newBucket(), b
+		w.nodes["n1"].silent = true
+		first, err := w.start(t.Context(), budgeted("1"))
+		if err != nil || counted(t, b, first.ID)[lease.All] != 1 {
+			t.Fatal(first.Summary.Verdict, counted(t, b, first.ID), err)
+		}
+		w.nodes["n1"].start = time.Now() // the request acted after the run
+		<-time.After(time.Minute)
+		r, err := Request{Inputs: map[string]string{"token": "s3cret"}}.Reopen(w.last())
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := Retry(t.Context(), w.context(), r, w.last(), []batch.State{batch.NoReply})
+		if err != nil || second.Summary.Verdict != batch.Done || len(w.sent()) != 1 {
+			t.Fatal(second.Summary.Verdict, second.Summary.Reason, err, w.sent())
+		}
+		for _, id := range []string{first.ID, second.ID} {
+			if got := counted(t, b, id); got != nil {
+				t.Errorf("run %s has %v down", id, got)
+			}
+		}
+	})
+}
+
 func TestBatchesFitTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1", "n2", "n3", "n4", "n5", "n6"), shelf()

@@ -83,17 +83,29 @@ func TestARunOfAnotherMachineIsSettledWhenNothingCanAct(t *testing.T) {
 			}
 		}
 		r := sharedRestart()
-		r.Shared.MaxDown = lease.Limits{lease.All: 1}
+		r.Shared.MaxDown, r.Shared.BudgetWait = lease.Limits{lease.All: 1}, Wait{time.Second, true}
 		r.Proof.Timeout, r.Pace.ReplyTimeout = Wait{time.Second, true}, Wait{time.Second, true}
 		w.nodes["n1"].silent = true // it may act later
-		alice.leaves = func(string) { alice.away = true }
-		res, err := Start(t.Context(), alice.context(), r)
-		if err != nil || res.Summary.Verdict != batch.Stopped {
+		ctx, dies := context.WithCancel(t.Context())
+		alice.leaves = func(string) {
+			alice.away = true
+			time.AfterFunc(5*time.Second, dies)
+		}
+		res, err := Start(ctx, alice.context(), r)
+		if err != nil || res.Summary.Verdict != batch.Interrupted || sent.IsZero() {
 			t.Fatal(res.Summary.Verdict, res.Summary.Reason, err)
 		}
+		<-time.After(time.Until(sent.Add(lockLife + 5*time.Second))) // its lock has expired just now
 		s := bob.reads(t)
 		life := s.Meta.TTL + 11*time.Second + clockMargin
+		began, wait := time.Now(), life+lockLife-s.shared.Found.Age // the driver may have sent until its lock expired
+		if wait < 30*time.Second {
+			t.Fatalf("the driver was last heard of %s ago: there is nothing to wait for", s.shared.Found.Age)
+		}
 		got, err := Settle(t.Context(), bob.context(), s)
+		if waited := time.Since(began); waited < wait || waited > wait+5*time.Second {
+			t.Errorf("it waited %s, want %s", waited, wait)
+		}
 		if err != nil || !slices.Equal(got.Answered, []string{"n1"}) || counted(t, w.shared.(*bucket), res.ID) != nil {
 			t.Errorf("settled %+v, %v", got, err)
 		}

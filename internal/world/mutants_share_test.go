@@ -5,7 +5,7 @@ var (
 	byShare = []string{"-run", "Shared|Adopt|Dead|Plan|Signed|Retried", "./internal/run"}
 	// bySilence alone: in other tests such a run tries again for minutes.
 	bySilence = []string{"-run", "ASilentSharedRecord", "./internal/run"}
-	byImplied = []string{"-run", "CountsInTheBudget|TimeToLive|IsSettled|IsNotSettled", "./internal/run"}
+	byImplied = []string{"-run", "CountsInTheBudget|TimeToLive|Settl", "./internal/run"}
 	byAdopt   = []string{"-run", "Mirror|Claimed|Driver|Segment|Asked|Found|Reader", "./internal/lease"}
 )
 
@@ -62,8 +62,12 @@ var shareMutants = []mutant{
 		old: "if err != nil || end != nil {\n\t\treturn err", new: "if err != nil || end == nil {\n\t\treturn err"},
 	{name: "settle: elsewhere, while a request may act", file: "internal/run/budget_settle.go", tests: byImplied,
 		old: "return min(hold, max(hold+lockLife-r.Found.Age, 0))", new: "return min(hold, 0)"},
+	{name: "settle: a node of unknown rack counts with no rack", file: "internal/run/budget_settle.go", tests: byImplied,
+		old: "return slices.ContainsFunc(b.down, func(n string) bool { return b.values[fact][n] == \"\" })", new: "return false"},
+	{name: "settle: while a process here renews the lock", file: "internal/run/budget_settle.go", tests: byImplied,
+		old: "renewed := held.Renewed < waited-time.Second; renewed ||", new: "renewed := held.Renewed < waited-time.Second; renewed && false ||"},
 	{name: "adopt: a node that may be older has restarted", file: "batch/machine_send.go", tests: byShare,
-		old: "case b.Age > 0 && b.Age < certain:", new: "case b.Age > 0 && b.Age < age:"},
+		old: "case b.Age > 0 && b.Age < certain:", new: "case b.Age > 0 && b.Age < max(age, certain):"},
 	{name: "apply: a plan is not claimed", file: "internal/run/shared_mirror.go", tests: byShare,
 		old: "if !shared && c.req.plan == nil || !c.recorded() {", new: "if !shared || !c.recorded() {"},
 }

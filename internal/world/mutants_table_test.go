@@ -7,6 +7,8 @@ import "slices"
 var (
 	byHours   = []string{"-run", "TestTranscripts/hours$", "./batch"} // elsewhere such a batch is begun again and again, for minutes
 	byWorld   = []string{"./batch", "./internal/world"}
+	byFaults  = []string{"-run", "TestFaults$", "./internal/world"}
+	byUpdates = []string{"-run", "TestUpdate", "./internal/world"}
 	byProof   = []string{"./internal/proof"}
 	byClient  = []string{"./rpcclient"}
 	byJournal = []string{"./internal/journal"}
