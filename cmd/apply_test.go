@@ -234,7 +234,7 @@ func TestSavePlanRefusals(t *testing.T) {
 		{args: ping + "--save-plan x --detach", says: "--save-plan excludes", hint: "`fleetctl apply FILE --detach`"},
 		{args: ping + "--save-plan=", says: "--save-plan has an empty value"},
 		{args: ping + "--save-plan " + filepath.Dir(t.TempDir()), says: "a plan replaces no file"},
-		{args: "apply", says: "0 arguments where 1 are needed: PLAN"},
+		{args: "apply", says: "0 arguments given, 1 needed: PLAN"},
 		{args: ping + "--save-plan " + away, says: "no file can be made in folder", hint: "a folder that exists"},
 		{args: ping + "--save-plan apply_test.go/x", says: "no file can be made in folder apply_test.go", hint: "a folder that exists"},
 		{args: "apply " + away, says: away, hint: "`fleetctl req ... --save-plan FILE` saves a plan"},

@@ -95,7 +95,7 @@ The provisioning token is asked for without an echo, or given as --token @FILE, 
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return usage(fmt.Errorf("%d arguments where %d are needed: %s", len(args), len(names), strings.Join(names, " ")), "see `"+c.CommandPath()+" --help`")
+			return usage(fmt.Errorf("%s given, %d needed: %s", plain.Count(len(args), "argument"), len(names), strings.Join(names, " ")), "see `"+c.CommandPath()+" --help`")
 		}
 		return nil
 	}

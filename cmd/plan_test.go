@@ -116,7 +116,7 @@ func TestASavedPlanIsShownCheckedAndApproved(t *testing.T) {
 		{"plan check " + edited, carol, exitGuard, []string{"it was edited"}},
 		{"plan show " + script, nil, exitUsage, []string{"it is not a saved plan"}},
 		{"plan show /nowhere/plan", nil, exitUsage, []string{"/nowhere/plan"}},
-		{"plan show", nil, exitUsage, []string{"0 arguments where 1 are needed: FILE"}},
+		{"plan show", nil, exitUsage, []string{"0 arguments given, 1 needed: FILE"}},
 	} {
 		code, out, errs := runApp(t, tt.env, strings.Fields(tt.line)...)
 		if code != tt.code {

@@ -133,10 +133,12 @@ func (g *globalFlags) add(f *pflag.FlagSet) {
 }
 
 // emptyFlag refuses a flag whose value is empty or blank: --nodes "$FILE" with an unset variable must not mean every node, and
-// --within " " not every hour. Flags that may be repeated have their own message.
+// --within " " not every hour. Flags that may be repeated have their own message, unless nothing is left of a list.
 func emptyFlag(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
-		if _, list := f.Value.(pflag.SliceValue); !list && strings.TrimSpace(f.Value.String()) == "" && err == nil {
+		list, isList := f.Value.(pflag.SliceValue)
+		empty := !isList && strings.TrimSpace(f.Value.String()) == "" || isList && len(list.GetSlice()) == 0
+		if empty && err == nil {
 			err = usage(fmt.Errorf("--%s has an empty value", f.Name), "is a variable unset? Leave the flag out to run without it")
 		}
 	})

@@ -151,7 +151,7 @@ func ask(ctx context.Context, f *fleet.Fleet, store lease.Store, shared *run.Sha
 	}
 	what.By, what.Host, what.Time = who.ID, hostName(), time.Now().UTC()
 	if err := what.Send(ctx, store, shared.ID()); err != nil {
-		return run.SharedFailure(err)
+		return run.BucketFailure(err)
 	}
 	return nil
 }
@@ -240,7 +240,7 @@ func listShared(ctx context.Context, a *app, o runsOptions) error {
 	defer f.Close()
 	all, err := lease.FindRuns(ctx, store)
 	if err != nil {
-		return run.SharedFailure(err)
+		return run.BucketFailure(err)
 	}
 	lines, now := []report.RunLine{}, time.Now()
 	for _, found := range slices.Backward(all) {

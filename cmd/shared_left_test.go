@@ -14,6 +14,11 @@ import (
 func TestASharedRunThatIsLeftIsOfferedAndHintedAt(t *testing.T) {
 	t.Parallel()
 	p := newPractice(t, lab.Options{Nodes: 3, Streams: true, Hasty: true})
+	const noBucket = "hint: make it once, for the whole fleet: `fleetctl shared init`"
+	p.check([]practiceRow{
+		{"runs list --shared", exitNetwork, []string{"the brokers have no bucket FLEETCTL", noBucket}},
+		{"runs show last --shared", exitNetwork, []string{"the brokers have no bucket FLEETCTL", noBucket}},
+	})
 	if r := p.run("shared init"); r.code != 0 {
 		t.Fatalf("shared init: %+v", r)
 	}

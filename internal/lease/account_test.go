@@ -73,7 +73,7 @@ func TestTwoRunsKeepOneBudget(t *testing.T) {
 		}
 		wantDown(t, s, "r1", map[string]int{All: 2, "rack=a": 1, "rack=b": 1})
 		err := b.Admit(t.Context(), []string{"a2"})
-		if full, ok := errors.AsType[*fullError](err); !ok || full.Down != 1 || err.Error() != "1 node with rack=a may be down at once, and 1 are: run r1 of choria=r1 on op (1)" {
+		if full, ok := errors.AsType[*fullError](err); !ok || full.Down != 1 || err.Error() != "1 node with rack=a may be down at once, and 1 is: run r1 of choria=r1 on op (1)" {
 			t.Errorf("a node of a full rack: %v", err)
 		}
 		if err := b.Admit(t.Context(), []string{"c1"}); err != nil {

@@ -274,7 +274,11 @@ type fullError struct {
 
 // Error implements error.
 func (e *fullError) Error() string {
-	return fmt.Sprintf("%s may be down at once, and %d are: %s", e.Limit, e.Down, strings.Join(e.By, ", "))
+	verb := "are"
+	if e.Down == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf("%s may be down at once, and %d %s: %s", e.Limit, e.Down, verb, strings.Join(e.By, ", "))
 }
 
 // largeError reports nodes that a limit has no room for even when no other node is down.

@@ -28,7 +28,7 @@ func (b *budget) Admit(ctx context.Context, nodes []string, waiting func(string)
 		}
 		if waited >= budgetSay && !said {
 			said = true
-			waiting(plain.Line("budget: " + err.Error()))
+			waiting(plain.Line(fmt.Sprintf("budget: no room for %s: %v", plain.Count(len(nodes), "node"), err)))
 		}
 		select {
 		case <-time.After(min(pause, b.wait-waited)):

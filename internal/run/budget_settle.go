@@ -67,7 +67,7 @@ func Forget(ctx context.Context, c Context, s Stored, nodes []string, reason str
 		return nil, err
 	}
 	if other := discovery.Without(nodes, books.down); len(other) > 0 {
-		return nil, usage(fmt.Errorf("run %s has no request open to %s", s.ID, discovery.Fold(other)), "see `"+s.Next().Command("show")+"`")
+		return nil, usage(fmt.Errorf("run %s has no request open to %s", s.ID, discovery.Fold(other)), "see `"+s.Next().Command("show", s.where()...)+"`")
 	}
 	who, err := c.Fleet.Who()
 	if err != nil {
@@ -128,7 +128,7 @@ func (b *books) current(ctx context.Context) error {
 	if err != nil || end != nil {
 		return err
 	}
-	return refuse("use the record of that process: add --shared", "cannot settle run %s by the record of this machine: the run was adopted by %s", b.of.ID, plain.Line(found.Head.Who()))
+	return refuse("use the record of that process: add --shared", "the record of run %s on this machine is outdated: the run was adopted by %s", b.of.ID, plain.Line(found.Head.Who()))
 }
 
 func (b *books) facts() []string { return slices.Collect(maps.Keys(b.values)) }

@@ -57,6 +57,14 @@ func (s Store) Next(id string, secrets []string) Next { return Next{id, secrets,
 // Next makes the commands about the run.
 func (s Stored) Next() Next { return Next{s.ID, s.Meta.Secrets, s.folder} }
 
+// where are the flags by which a command finds the run.
+func (s Stored) where() []string {
+	if s.shared != nil {
+		return []string{"--shared"}
+	}
+	return nil
+}
+
 // RetryFlags are those of a retry over the nodes that did not succeed, and the states that these nodes are in; failed is how
 // many of the refused and unverified nodes a retry can help.
 func RetryFlags(c batch.Counts, failed int) (flags, states []string) {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/fleet"
 	"fleetctl/internal/lease"
 )
 
@@ -155,6 +157,10 @@ func TestAnAdoptedRunIsNotSettledByItsFirstRecord(t *testing.T) {
 		_, err = Forget(t.Context(), alice.context(), s, []string{"n2"}, "x")
 		if text := refusal(t, err); !strings.Contains(text, "the run was adopted by up=bob") || counted(t, b, s.ID)[lease.All] != 1 {
 			t.Error("forget:", text)
+		}
+		_, err = Forget(t.Context(), alice.context(), alice.reads(t), []string{"n9"}, "x")
+		if e, ok := errors.AsType[*fleet.UsageError](err); !ok || e.Hint != "see `fleetctl runs show "+s.ID+" --shared`" {
+			t.Errorf("forget a node that is not down: %#v", err)
 		}
 		got, err := Settle(t.Context(), alice.context(), alice.reads(t))
 		if err != nil || !slices.Equal(got.Answered, []string{"n4"}) || counted(t, b, s.ID) != nil {
