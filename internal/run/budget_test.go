@@ -125,7 +125,7 @@ func TestARunWaitsForRoomInTheBudget(t *testing.T) {
 					pauses = append(pauses, string(e.Record.Kind)+" "+e.Record.By)
 				}
 			}
-			what := "budget: no room for 1 node: 1 node with rack=a may be down at once, and 1 is: run r9 of choria=bob (1)"
+			what := "budget: no room for 2 nodes: 1 node with rack=a may be down at once, and 1 is: run r9 of choria=bob (1)"
 			if want := []string{"paused " + what, "continued " + what}; !slices.Equal(pauses, want) {
 				t.Errorf("pauses %q, want %q", pauses, want)
 			}

@@ -62,8 +62,6 @@ var shareMutants = []mutant{
 		old: "if err != nil || end != nil {\n\t\treturn err", new: "if err != nil || end == nil {\n\t\treturn err"},
 	{name: "settle: elsewhere, while a request may act", file: "internal/run/budget_settle.go", tests: byImplied,
 		old: "return min(hold, max(hold+lockLife-r.Found.Age, 0))", new: "return min(hold, 0)"},
-	{name: "settle: a node of unknown rack counts with no rack", file: "internal/run/budget_settle.go", tests: byImplied,
-		old: "return slices.ContainsFunc(b.down, func(n string) bool { return b.values[fact][n] == \"\" })", new: "return false"},
 	{name: "settle: while a process here renews the lock", file: "internal/run/budget_settle.go", tests: byImplied,
 		old: "renewed := held.Renewed < waited-time.Second; renewed ||", new: "renewed := held.Renewed < waited-time.Second; renewed && false ||"},
 	{name: "adopt: a node that may be older has restarted", file: "batch/machine_send.go", tests: byShare,
