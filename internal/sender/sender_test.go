@@ -54,15 +54,15 @@ func (l *line) Flush(context.Context) error {
 func (l *line) URL() string                    { return "nats://broker.example.net:4222" }
 func (l *line) Reconnected() (time.Time, bool) { return l.back, l.down }
 
-type nobody struct{}
+type identity struct{}
 
-func (nobody) Version() choria.Version { return choria.V1 }
-func (nobody) Caller() string          { return "choria=rip.mcollective" }
-func (nobody) Sender() string          { return "client.example.net" }
-func (nobody) Seal(_ context.Context, request []byte) ([]byte, error) {
+func (identity) Version() choria.Version { return choria.V1 }
+func (identity) Caller() string          { return "choria=rip.mcollective" }
+func (identity) Sender() string          { return "client.example.net" }
+func (identity) Seal(_ context.Context, request []byte) ([]byte, error) {
 	return choria.EncodeSecureRequest(choria.SecureRequest{Version: choria.V1, Request: request, Caller: "e30.e30.e30"})
 }
-func (nobody) OpenReply(choria.SecureReply, string) (string, error) { return "", nil }
+func (identity) OpenReply(choria.SecureReply, string) (string, error) { return "", nil }
 
 // What the engine hears of a batch that did not leave as it should: a lost connection passes, a refusal does not.
 func TestALostConnectionPassesAndARefusalDoesNot(t *testing.T) {
@@ -80,7 +80,7 @@ func TestALostConnectionPassesAndARefusalDoesNot(t *testing.T) {
 		{name: "refused at the second", line: line{deniedAt: 2}, unsent: []string{"b", "c"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := Open(t.Context(), rpcclient.New(&c.line, nobody{}), Options{
+			s, err := Open(t.Context(), rpcclient.New(&c.line, identity{}), Options{
 				Request: rpcclient.Request{Agent: "choria_provision", Action: "restart", Collective: "mcollective"}, Scrub: &secret.Scrubber{},
 			})
 			if err != nil {

@@ -19,15 +19,6 @@ import (
 
 // Everything here stands between the world and the product's seams; nothing else in the package knows them.
 
-// knownFaulty: the engine is the one that the faults were found in. Seeds then only report what the judge found.
-const knownFaulty = false
-
-// canPause: the engine knows pause and continue.
-const canPause = true
-
-// notYet are the faults of faults_test.go that this engine still has. A test that passes although it is listed fails.
-var notYet = map[string]bool{}
-
 var errNotStarted = errors.New("no connection: nothing was begun")
 
 // identity is what the client needs.

@@ -108,7 +108,7 @@ func (p *process) leave() {
 
 // hold pauses or continues the run.
 func (p *process) hold(pause bool) {
-	if !canPause || p.dead {
+	if p.dead {
 		return
 	}
 	if p.w.asleep != nil || len(p.typed) > 0 { // the machine that it is typed on is the one that sleeps
