@@ -76,7 +76,7 @@ func Broadcast(ctx context.Context, b Broadcaster, q Query) (Result, error) {
 	return result, nil
 }
 
-// longest is how long a broadcast goes on while known nodes are missing.
+// longest is how long a broadcast goes on while known nodes are missing, unless a longer time was asked for.
 const longest = 10 * time.Second
 
 // collect broadcasts and gathers the names.

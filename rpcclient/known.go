@@ -16,11 +16,9 @@ const (
 	gaps       = 4
 	// enoughKnown is the percentage of known nodes that must be accounted for at the usual timeout.
 	enoughKnown = 99
-	// pause is the shortest silence that counts as one where a shorter one would cost much: before the first answer, before
-	// many nodes are asked by name, and after choria.Known's Longest.
+	// pause is the shortest silence that counts as one where a shorter one would cost much: before the first answer, and
+	// before many nodes are asked by name.
 	pause = time.Second
-	// longestBusy bounds a discovery in which nodes still answer.
-	longestBusy = time.Minute
 	// More nodes than fewNodes, if they are more than a tenth, are many: they are late rather than absent, and to ask them
 	// again would double the work that delays them.
 	fewNodes = 1000
@@ -75,7 +73,7 @@ func (r *roster) heard(reply Reply) (matches bool) {
 // no node is missing.
 func (r *roster) due() (at time.Time, due bool) {
 	if n := len(r.left); n > fewNodes && n*10 > r.all {
-		return earlier(r.quiet(pause), later(r.asked.Add(r.known.Longest), r.last.Add(pause))), !r.named
+		return r.quiet(pause), !r.named
 	}
 	return r.quiet(leastQuiet), !r.named && len(r.left) > 0
 }
@@ -92,9 +90,6 @@ func (r *roster) quiet(least time.Duration) time.Time {
 // end is when the window closes, as far as is known now.
 func (r *roster) end(timeout time.Duration) time.Time {
 	usual, longest := r.asked.Add(timeout), r.asked.Add(max(r.known.Longest, timeout))
-	if busy := later(r.last, r.namedAt).Add(pause); busy.After(longest) {
-		longest = later(longest, earlier(busy, r.asked.Add(longestBusy)))
-	}
 	quiet := r.quiet(leastQuiet)
 	switch {
 	case len(r.left) == 0:
@@ -137,7 +132,7 @@ func (r *roster) rest() []string {
 // token counts as accounted for.
 func (s *Session) askByName(ctx context.Context, r *roster, f choria.Filter) error {
 	r.named = true
-	defer func() { r.namedAt = time.Now() }() // and from now on they have as long as others to answer
+	defer func() { r.namedAt = time.Now() }() // a silence begins anew
 	var names []string
 	for _, n := range r.rest() {
 		if t, seen := s.client.Token(n); seen && !t.Believed {

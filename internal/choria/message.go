@@ -26,8 +26,7 @@ type Window struct {
 //
 // The window ends early when every known node has answered, is absent, or is connected but does not match, and no
 // reply has arrived for the larger of 100 ms and four times the longest gap between replies. If fewer than 99 % of
-// the known nodes are accounted for at the timeout, the window stays open until Longest, and beyond it as long as
-// replies arrive: until none has for a second, at most for a minute.
+// the known nodes are accounted for at the timeout, the window stays open until Longest.
 type Known struct {
 	Nodes   []string
 	Longest time.Duration
