@@ -37,17 +37,19 @@ func (c job) toResume(ctx context.Context) (string, error) {
 }
 
 // offer asks whether an interrupted run of this command is to be resumed, and shows what is left of it and what differs.
-// Nothing is offered where the resumed run would not do what was typed, or where a rule stopped it.
+// Nothing is offered where the resumed run would not do what was typed, where a rule stopped it, or where a retry of it has
+// sent to its nodes.
 func (c job) offer(ctx context.Context, run Stored) (string, error) {
 	stopped, how := run.Progress.Summary().Stop.Kind == batch.StopRule, "interrupted"
 	if stopped {
 		how = "stopped by a rule"
 	}
 	hint := Noted{Hint, fmt.Sprintf("run %s of this command was %s; to resume it: %s", run.ID, how, c.next(run.ID).Command("resume"))}
-	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput || c.req.Guards.Yes || stopped || !c.sameBatches(run) {
-		if other, taken := c.Store.takenOver(run); taken {
-			hint.Text = fmt.Sprintf("run %s of this command was %s, and run %s, a retry of it, has sent to its nodes; see `%s`", run.ID, how, other.ID, other.further())
-		}
+	other, taken := c.Store.takenOver(run)
+	if taken {
+		hint.Text = fmt.Sprintf("run %s of this command was %s, and run %s, a retry of it, has sent to its nodes; see `%s`", run.ID, how, other.ID, other.further())
+	}
+	if err := c.Asker.Reachable(); err != nil || c.req.Guards.NoInput || c.req.Guards.Yes || stopped || taken || !c.sameBatches(run) {
 		return "", c.Reporter.Report(hint)
 	}
 	left := remaining(run)

@@ -315,22 +315,31 @@ func TestASignerThatRefuses(t *testing.T) {
 	})
 }
 
-// A resume that would be refused, because a retry has sent to the nodes that are left, is in no hint: that run is named. (At a
-// terminal it is offered, and refused: the question that follows would be about a new run over nodes that had the request.)
-func TestARunWhoseRetryWentOnIsInNoHint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "n1", "n2")
-		s := interrupted(t, w)
-		retry := w.retry(s.ID, batch.NotSent)
-		if nodes := w.nodesSent(); nodes != "n1 n2" {
-			t.Fatalf("sent to %s", nodes)
-		}
-		if _, err := w.start(t.Context(), slowly(restart())); err != nil {
-			t.Fatal(err)
-		}
-		want := "hint: run " + s.ID + " of this command was interrupted, and run " + retry.ID + ", a retry of it, has sent to its nodes; see `fleetctl runs show " + retry.ID + "`\n"
-		if notes := w.events.notes(); !strings.Contains(notes, want) || strings.Contains(notes, "runs resume") {
-			t.Errorf("noted %q", notes)
-		}
-	})
+// A resume that would be refused, because a retry has sent to the nodes that are left, is neither offered nor in a hint: that
+// run is named, before the plan asks.
+func TestARunWhoseRetryWentOnIsNotOffered(t *testing.T) {
+	for _, terminal := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "n1", "n2")
+			s := interrupted(t, w)
+			retry := w.retry(s.ID, batch.NotSent)
+			if nodes := w.nodesSent(); nodes != "n1 n2" {
+				t.Fatalf("sent to %s", nodes)
+			}
+			if terminal {
+				w.asker.away = nil
+			}
+			asked := len(w.asker.asked)
+			if _, err := w.start(t.Context(), slowly(restart())); err != nil && !terminal {
+				t.Fatal(err)
+			}
+			want := "hint: run " + s.ID + " of this command was interrupted, and run " + retry.ID + ", a retry of it, has sent to its nodes; see `fleetctl runs show " + retry.ID + "`\n"
+			if notes := w.events.notes(); !strings.Contains(notes, want) || strings.Contains(notes, "runs resume") {
+				t.Errorf("noted %q", notes)
+			}
+			if questions := w.asker.asked[asked:]; slices.Contains(questions, "Resume it?") || terminal != (len(questions) > 0) {
+				t.Errorf("asked %q", questions)
+			}
+		})
+	}
 }
