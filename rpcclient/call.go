@@ -112,7 +112,8 @@ func (m *pendingNodes) take(r Reply, hold bool) bool {
 }
 
 // Service asks one of the servers that offer a service agent, and returns the first reply. No node is discovered and
-// no filter is sent (docs/protocol.md, service requests). ErrNoReply when the context ends first.
+// no filter is sent (docs/protocol.md, service requests). ErrNoReply when the context ends first, ErrLost when the connection
+// was lost meanwhile.
 func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 	s, err := c.Open(ctx, req.Collective)
 	if err != nil {
@@ -123,6 +124,7 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
+	before := c.link()
 	if _, err := s.open(ctx, r, req.Action, choria.ServiceSubject(req.Collective, req.Agent)); err != nil {
 		return Reply{}, err
 	}
@@ -130,6 +132,9 @@ func (c *Client) Service(ctx context.Context, req Request) (Reply, error) {
 	case reply := <-s.out:
 		return reply, nil
 	case <-ctx.Done():
+		if err := c.intact(before); err != nil {
+			return Reply{}, fmt.Errorf("ask service %s#%s: %w", req.Agent, req.Action, err)
+		}
 		return Reply{}, fmt.Errorf("%w from service %s#%s", ErrNoReply, req.Agent, req.Action)
 	}
 }

@@ -2,12 +2,16 @@ package fleet
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/bus"
 	"fleetctl/internal/choria"
+	"fleetctl/rpcclient"
 )
 
 // About is what is known of a fleet before anything is dialed.
@@ -69,16 +73,28 @@ func (f *Fleet) Links() <-chan batch.Link {
 }
 
 // Private reports whether requests are safe from readers on the network: the connection has TLS, or the broker is on this
-// machine. It dials if needed; an error means that the connection is lost.
+// machine. It dials if needed. An error means that the connection is lost; it is rpcclient.ErrLost where it may come back.
 func (f *Fleet) Private(ctx context.Context) (private bool, broker string, err error) {
 	if _, err := f.Dial(ctx); err != nil {
 		return false, "", err
 	}
 	if err := f.conn.Flush(ctx); err != nil { // a connection that is lost has no TLS either
-		return false, "", err
+		return false, "", passing(err)
 	}
 	broker = f.conn.URL()
-	return f.conn.Encrypted() || loopback(broker), broker, nil
+	private = f.conn.Encrypted() || loopback(broker)
+	if _, down := f.conn.Reconnected(); down && !private {
+		return false, "", rpcclient.ErrLost // meanwhile
+	}
+	return private, broker, nil
+}
+
+// passing marks the error of a connection that was lost while it was in use, and may come back, as rpcclient.ErrLost.
+func passing(err error) error {
+	if p, ok := errors.AsType[*bus.Problem](err); ok && p.Lost && !p.Final && !errors.Is(err, rpcclient.ErrLost) {
+		return fmt.Errorf("%w: %w", rpcclient.ErrLost, err)
+	}
+	return err
 }
 
 func loopback(address string) bool {

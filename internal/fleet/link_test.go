@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"fleetctl/batch"
+	"fleetctl/internal/bus"
+	"fleetctl/rpcclient"
 )
 
 // Until a run reports the connection, the fleet does, at once: discovery waits for a lost one.
@@ -51,5 +53,27 @@ func TestABrokerThatWasAwayAtFirstIsReported(t *testing.T) {
 	lost, back := <-links, <-links
 	if lost.Up || lost.Gone || lost.Err == nil || !back.Up || !back.Time.Equal(at) {
 		t.Errorf("news for the run: %+v, %+v", lost, back)
+	}
+}
+
+// A guard asks before each batch whether the connection is private. One that is lost passes; one that has ended for good
+// does not.
+func TestALostConnectionIsNotAPublicOne(t *testing.T) {
+	l, p := practice(t)
+	f := p.open(t, "")
+	if private, _, err := f.Private(t.Context()); !private || err != nil {
+		t.Fatalf("private %t, %v", private, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.Private(t.Context()); !errors.Is(err, rpcclient.ErrLost) {
+		t.Errorf("a lost connection: %v", err)
+	}
+	ended := &bus.Problem{What: "the connection to the broker has ended for good", Lost: true, Final: true}
+	for _, err := range []error{ended, &bus.Problem{What: "not allowed", Denied: true}, errors.New("refused")} {
+		if got := passing(err); got != err {
+			t.Errorf("%v became %v", err, got)
+		}
 	}
 }

@@ -74,7 +74,7 @@ func (s serviceSigner) Sign(ctx context.Context, request, signature, token strin
 	case errors.Is(err, rpcclient.ErrNoReply) && ctx.Err() == nil:
 		return "", fault("it did not answer in time ("+signerTimeout.String()+")", "does a server on this network offer "+signerAgent+"?", err)
 	case err != nil:
-		return "", err
+		return "", passing(err)
 	case !reply.OK(): // a refusal has no secure_request: look at the status first
 		return "", fault(fmt.Sprintf("%s refused: %s", reply.Node, cmp.Or(reply.Message, reply.Code.String())), "", nil)
 	}

@@ -89,7 +89,7 @@ const patience = 2 * time.Minute
 func (a *Sender) Act(ctx context.Context, number int, nodes []string) error {
 	for _, allowed := range a.o.Allowed {
 		if err := allowed(ctx, nodes); err != nil {
-			return &batch.NotSentError{Err: err, Again: lease.Unconfirmed(err)}
+			return &batch.NotSentError{Err: err, Again: passes(err)}
 		}
 	}
 	req := a.o.Request
@@ -120,8 +120,11 @@ func (a *Sender) Act(ctx context.Context, number int, nodes []string) error {
 		a.signer = err
 		a.mu.Unlock()
 	}
-	return &batch.NotSentError{Err: err, Again: lease.Unconfirmed(err)} // publishing never began
+	return &batch.NotSentError{Err: err, Again: passes(err)} // publishing never began
 }
+
+// passes reports whether what kept a batch from leaving passes by itself: a lost connection, a broker that does not confirm.
+func passes(err error) bool { return lease.Unconfirmed(err) || errors.Is(err, rpcclient.ErrLost) }
 
 // Settle implements batch.Settler.
 func (a *Sender) Settle(ctx context.Context, at time.Time) error {

@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -94,6 +95,35 @@ func TestALostConnectionPassesAndARefusalDoesNot(t *testing.T) {
 			}
 			if (not.Nodes == nil) != (c.unsent == nil) || !slices.Equal(not.Nodes, c.unsent) || not.Uncertain != c.uncertain || not.Again != c.again {
 				t.Errorf("got %+v", not)
+			}
+		})
+	}
+}
+
+// A guard that asks the broker before each batch may find that the connection is lost: that passes, what it refuses does not.
+func TestALostConnectionPassesBeforeABatchIsPublished(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		err   error
+		again bool
+	}{
+		{"lost", fmt.Errorf("look at the connection: %w", rpcclient.ErrLost), true},
+		{"refused", errRefused, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := &line{}
+			s, err := Open(t.Context(), rpcclient.New(l, identity{}), Options{
+				Request: rpcclient.Request{Agent: "choria_provision", Action: "restart", Collective: "mcollective"}, Scrub: &secret.Scrubber{},
+				Allowed: []func(context.Context, []string) error{func(context.Context, []string) error { return c.err }},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			err = s.Act(t.Context(), 1, []string{"a", "b"})
+			not, ok := errors.AsType[*batch.NotSentError](err)
+			if !ok || not.Nodes != nil || not.Uncertain || not.Again != c.again || l.published > 0 {
+				t.Errorf("got %+v, %v; %d published", not, err, l.published)
 			}
 		})
 	}

@@ -72,6 +72,7 @@ func (p *process) drive(id identity, from batch.Progress) (batch.Summary, error)
 	a, err := sender.Open(p.ctx, client, sender.Options{
 		Request: rpcclient.Request{Agent: "choria_provision", Action: p.s.action, Data: []byte(`{"token":"s3cret"}`), Collective: collective, TTL: p.s.ttl},
 		Scrub:   &secret.Scrubber{},
+		Allowed: []func(context.Context, []string) error{p.c.reaches},
 	})
 	if err != nil {
 		return batch.Summary{}, fmt.Errorf("%w: %v", errNotStarted, err)

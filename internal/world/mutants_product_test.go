@@ -74,6 +74,8 @@ var productMutants = []mutant{
 		old: "return !m.paused && m.link.down.IsZero() }", new: "return !m.paused }"},
 	{name: "a connection lost while a batch is sent ends the run", file: "batch/machine_flight.go", tests: byWorld,
 		old: "if not.Again && not.Uncertain && m.halt == haltNone {", new: "if false {"},
+	{name: "a connection lost before a batch is sent ends the run", file: "internal/sender/sender.go", tests: []string{"./internal/sender"},
+		old: " || errors.Is(err, rpcclient.ErrLost) }", new: " }"},
 	{name: "nodes that a lost batch did not reach are forgotten", file: "batch/machine_flight.go", tests: byWorld,
 		old: "m.planAnew(e.At, back, \"not sent, because the connection was lost\")", new: "_ = back"},
 	{name: "nodes that a lost batch may have reached are sent to again", file: "internal/sender/sender.go", tests: byWorld,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fleetctl/internal/choria"
+	"fleetctl/rpcclient"
 )
 
 const hop = 150 * time.Microsecond // from one machine to the next
@@ -418,6 +419,16 @@ func (c *conn) flush(ctx context.Context) error {
 	defer c.w.mu.Unlock()
 	if c.epoch != epoch || c.broker == nil {
 		return fmt.Errorf("flush: %w", errDown)
+	}
+	return nil
+}
+
+// reaches is what a guard that asks the broker before each batch finds.
+func (c *conn) reaches(ctx context.Context, _ []string) error {
+	if err := c.flush(ctx); errors.Is(err, errDown) {
+		return fmt.Errorf("%w: %w", rpcclient.ErrLost, err)
+	} else if err != nil {
+		return err
 	}
 	return nil
 }

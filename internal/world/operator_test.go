@@ -258,7 +258,10 @@ func (d *driver) Dial(context.Context) (*rpcclient.Client, error) {
 	return d.client, nil
 }
 
-func (d *driver) Private(context.Context) (bool, string, error) {
+func (d *driver) Private(ctx context.Context) (bool, string, error) {
+	if err := d.c.reaches(ctx, nil); err != nil {
+		return false, "", err
+	}
 	return true, "nats://broker.example.net:4222", nil
 }
 
