@@ -123,6 +123,24 @@ func TestALossBeforeTheRunBeganKeepsItsTimes(t *testing.T) {
 	})
 }
 
+// The end of a run waits for the look at silent nodes for as long as the connection is lost, and a moment more: they may
+// all have acted.
+func TestTheEndLooksAtSilentNodesWhenTheConnectionIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		f.replyIn["n1"], f.replyIn["n2"], f.proofIn = -1, -1, 3*time.Minute
+		news := make(chan Link, 2)
+		go func() {
+			<-time.After(time.Second)
+			news <- Link{}
+			<-time.After(3 * time.Minute)
+			news <- Link{Up: true}
+		}()
+		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Journal: &tape{}, Pace: calm, Link: news}, fleetPlan(2, Policy{}))
+		expect(t, s, Done, map[State]int{Verified: 2})
+	})
+}
+
 // Nodes that could not be asked stay accepted, the verdict names the connection,
 // and a resume proves them.
 func TestUnaskedNodesAreProvedByAResume(t *testing.T) {

@@ -112,17 +112,22 @@ func (m *machine) lookOnce(at time.Time, batch int) {
 	}
 }
 
-// looked ends the wait for the Verifier's look. While the connection is lost it cannot look.
+// looked ends the wait for the Verifier's look. While the connection is lost it cannot look, and it needs a moment when the
+// connection is back.
 func (m *machine) looked(e timerEvent) {
 	if e.Batch == 0 {
-		clear(m.unseen)
+		if m.inGrace(e.At) {
+			m.lookOnce(e.At, 0)
+		} else {
+			clear(m.unseen)
+		}
 		return
 	}
 	rows := m.toLookAt(e.Batch)
 	switch {
 	case len(rows) == 0: // what waited for the look may be absent, or planned again
 		m.seen(e.At, nil)
-	case !m.link.down.IsZero():
+	case m.inGrace(e.At):
 		m.lookOnce(e.At, e.Batch)
 	default:
 		m.seen(e.At, rows)
