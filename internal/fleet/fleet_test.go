@@ -305,6 +305,28 @@ func misused(err error) bool {
 	return ok
 }
 
+// The agent that every request names is no choice of nodes: with it alone, the whole fleet is meant.
+func TestAnAgentAloneChoosesNoNodes(t *testing.T) {
+	agent := filter.Flags{Agents: []string{"choria_provision"}}
+	narrow := agent
+	narrow.Facts = []string{"role=web"}
+	for _, tt := range []struct {
+		targets          Targets
+		chosen, narrowed bool
+	}{
+		{targets: Targets{}},
+		{targets: Targets{Filter: agent}},
+		{targets: Targets{Filter: narrow}, chosen: true, narrowed: true},
+		{targets: Targets{Filter: agent, NodesFile: "f"}, chosen: true, narrowed: true},
+		{targets: Targets{Limit: "100%", Exclude: []string{"n1"}}},
+		{targets: Targets{Do: []string{"file=f"}}, narrowed: true},
+	} {
+		if chosen, narrowed := tt.targets.Chosen(), tt.targets.Narrowed(); chosen != tt.chosen || narrowed != tt.narrowed {
+			t.Errorf("%+v: chosen %t, narrowed %t", tt.targets, chosen, narrowed)
+		}
+	}
+}
+
 func TestListsOfNodesAreReadFromFilesAndStdin(t *testing.T) {
 	p := newPlace(t)
 	p.Stdin = strings.NewReader("n2\nn1\n")

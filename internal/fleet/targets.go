@@ -34,13 +34,15 @@ func (t Targets) filtered() bool {
 	return len(f.Facts)+len(f.Classes)+len(f.Agents)+len(f.Identities)+len(f.With)+len(f.Select) > 0
 }
 
-// Chosen reports that the nodes were chosen: by a filter, a file or names.
-func (t Targets) Chosen() bool { return t.NodesFile != "" || t.filtered() }
-
-// Narrowed reports that the operator named the nodes by a filter or a list: an agent alone does not count, as in
-// upstream, where every request has one.
-func (t Targets) Narrowed() bool {
+// Chosen reports that the nodes were chosen: by a filter, a file or names. An agent alone does not count, as in upstream:
+// every request has one.
+func (t Targets) Chosen() bool {
 	t.Filter.Agents = nil
+	return t.NodesFile != "" || t.filtered()
+}
+
+// Narrowed reports that the operator named the nodes by a filter or a list, as upstream judges it.
+func (t Targets) Narrowed() bool {
 	return t.Chosen() || slices.ContainsFunc(t.Do, func(option string) bool { return strings.HasPrefix(option, "file") })
 }
 

@@ -335,6 +335,13 @@ func TestLimitsAreParsed(t *testing.T) {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
+	twice := []string{"5", "rack=1", "9", "rack=2"}
+	if got, err := ParseLimits(twice, false); err != nil || !maps.Equal(got, Limits{All: 5, "rack": 1}) {
+		t.Errorf("of two limits the smaller one holds: %v, %v", got, err)
+	}
+	if got, err := ParseLimits(twice, true); err != nil || !maps.Equal(got, Limits{All: 9, "rack": 2}) {
+		t.Errorf("what is set last holds for all: %v, %v", got, err)
+	}
 	if got, err := ParseLimits([]string{"rack=0"}, true); err != nil || got["rack"] != 0 || len(got) != 1 {
 		t.Errorf("no limit: %v, %v", got, err)
 	}

@@ -14,7 +14,8 @@ type Limits map[string]int
 // All is the limit of nodes in all.
 const All = "*"
 
-// ParseLimits reads limits as they are typed: N, or FACT=N. Later ones replace earlier ones. none allows 0, for no limit.
+// ParseLimits reads limits as they are typed: N, or FACT=N. Of two for the same the smaller one holds. none allows 0, for no
+// limit; then the later one holds.
 func ParseLimits(texts []string, none bool) (Limits, error) {
 	limits := Limits{}
 	for _, text := range texts {
@@ -25,6 +26,9 @@ func ParseLimits(texts []string, none bool) (Limits, error) {
 		n, err := strconv.Atoi(strings.TrimSpace(count))
 		if err != nil || n < 0 || n == 0 && !none || what == "" || strings.ContainsFunc(what, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 			return nil, fmt.Errorf("%q is not a number of nodes that may be down, as in 5 or rack=1", text)
+		}
+		if earlier, ok := limits[what]; ok && !none {
+			n = min(n, earlier)
 		}
 		limits[what] = n
 	}

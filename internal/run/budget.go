@@ -198,6 +198,11 @@ func (d downRule) down(p batch.Progress, node string) bool {
 	return true
 }
 
+// lasts reports whether no node stops counting while the run drives it: the proof of the act is none that it is up.
+func (d downRule) lasts() bool {
+	return d.takes == proof.Shutdown || d.takes == proof.Reprovision || d.takes != 0 && !d.proves
+}
+
 // all are the nodes of a record that count.
 func (d downRule) all(p batch.Progress) (nodes []string) {
 	for r := range p.Results() {

@@ -2,9 +2,11 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"fleetctl/discovery"
+	"fleetctl/internal/lease"
 	"fleetctl/internal/plain"
 )
 
@@ -79,4 +81,34 @@ func (c budgeting) placed(ctx context.Context, p guardInput) error {
 		}
 	}
 	return nil
+}
+
+// lasting is a note of the plan, "" for none: that a run whose nodes stay in the budget does not get to its end.
+func (c budgeting) lasting(ctx context.Context, p guardInput) (string, error) {
+	if c.budget == nil || !c.budget.rule.lasts() {
+		return "", nil
+	}
+	known, err := c.values(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	limits, nodes := c.budget.limits(), p.targets()
+	fit := len(nodes)
+	if most, ok := limits[lease.All]; ok {
+		fit = min(fit, most)
+	}
+	for _, fact := range limits.Facts() {
+		count, room := map[string]int{}, 0
+		for _, n := range nodes {
+			if value := known[fact][n]; count[value] < limits[fact] {
+				count[value]++
+				room++
+			}
+		}
+		fit = min(fit, room)
+	}
+	if fit == len(nodes) {
+		return "", nil
+	}
+	return fmt.Sprintf("at most %d of %s can be sent to: they count as down until `fleetctl runs settle` or `runs forget` takes them off", fit, plain.Count(len(nodes), "node")), nil
 }

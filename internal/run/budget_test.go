@@ -300,6 +300,39 @@ func TestANodeThatWasShutDownStaysInTheBudget(t *testing.T) {
 	})
 }
 
+// The plan of a run whose nodes stay in the budget reports how many of them it can send to.
+func TestAPlanReportsThatItsNodesStayInTheBudget(t *testing.T) {
+	for _, c := range []struct {
+		name, action, want string
+		limits             []string
+		unproved           bool
+	}{
+		{name: "a shutdown", action: "shutdown", limits: []string{"3"}, want: "at most 3 of 4 nodes can be sent to"},
+		{name: "a shutdown by rack", action: "shutdown", limits: []string{"rack=1"}, want: "at most 2 of 4 nodes can be sent to"},
+		{name: "a reprovisioning", action: "reprovision", limits: []string{"3", "rack=1"}, want: "at most 2 of 4 nodes can be sent to"},
+		{name: "a restart without proof", action: "restart", unproved: true, limits: []string{"1"}, want: "at most 1 of 4 nodes can be sent to"},
+		{name: "a shutdown that fits", action: "shutdown", limits: []string{"4", "rack=2"}},
+		{name: "a restart", action: "restart", limits: []string{"1"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "n1", "n2", "n3", "n4")
+				racked(w, "a", "b")
+				w.bucket, w.shared = newBucket(), shelf()
+				r := budgeted(c.limits...)
+				r.Action, r.Proof.None, r.DryRun = c.action, c.unproved, true
+				if _, err := w.start(t.Context(), r); err != nil {
+					t.Fatal(err)
+				}
+				notes := strings.Join(one[Planned](t, w.events).Plan.Notes, "\n")
+				if c.want == "" && strings.Contains(notes, "can be sent to") || !strings.Contains(notes, c.want) {
+					t.Errorf("noted %q", notes)
+				}
+			})
+		})
+	}
+}
+
 // A retry takes the nodes over that the first run has down: they do not count twice.
 func TestARetryKeepsTheBudgetOfItsRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -25,6 +25,13 @@ func (c noter) noted(ctx context.Context, p guardInput) (guardInput, error) {
 	if note := stormNote(p.plan, c.proves(), c.splay()); note != "" {
 		p.plan.Notes = append(p.plan.Notes, note)
 	}
+	lasting, err := budgeting(c).lasting(ctx, p)
+	if err != nil {
+		return p, err
+	}
+	if lasting != "" {
+		p.plan.Notes = append(p.plan.Notes, lasting)
+	}
 	young, err := c.young(ctx, p)
 	if note := youngNote(young, p.nodes, c.rules().NotSince); note != "" {
 		p.plan.Notes = append(p.plan.Notes, note)
