@@ -109,6 +109,9 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 		return e.code, "", ""
 	}
 	if code, hint, ok := refusalCode(err); ok {
+		if code == exitUsage && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO)) {
+			code = exitFault // of the machine: the same command would work on another disk
+		}
 		return code, err.Error(), hint
 	}
 	if s, ok := errors.AsType[signalError](cmp.Or(context.Cause(ctx), err)); ok {

@@ -54,6 +54,7 @@ var errorCodes = []struct {
 	// internal/run turns these into a refused guard, a SharedError or a pause: bare ones are faults of ours.
 	{&lease.HeldError{Name: "x"}, 1, ""}, {&lease.StaleError{Name: "x"}, 1, ""}, {&lease.ShortError{}, 1, ""}, {&lease.DeniedError{Permission: "x", Err: errX}, 1, ""},
 	{&lease.ClaimedError{}, 1, ""}, {&lease.SilentError{}, 1, ""}, {&lease.LostMirrorError{}, 1, ""},
+	{usage(errX, "h"), 2, "h"}, {usage(fmt.Errorf("write a plan: %w", syscall.ENOSPC), "h"), 1, "h"}, // a full disk is no wrong usage
 	{&fleet.FilterRequiredError{File: "f"}, 7, "name the nodes with a filter (-I /./ is one) or --nodes"},
 	{&fleet.NoNodesError{Hint: "h"}, 8, "h"}, {noNodes("h"), 8, "h"},
 	{&bus.Problem{What: "x", Hint: "h"}, 9, "h"}, {&security.CredentialError{Problem: "x", Hint: "h"}, 9, "h"}, {&security.RemoteError{Hint: "h"}, 9, "h"},
