@@ -345,5 +345,8 @@ func (c budgeting) check(ctx context.Context, p guardInput) error {
 			return refuse(hint, "cannot send with a window of %s: at most %d may be down at once", plain.Count(n, "node"), most)
 		}
 	}
-	return c.placed(ctx, p)
+	if err := c.placed(ctx, p); err != nil {
+		return err
+	}
+	return c.spread(p, hint)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"fleetctl/batch"
 	"fleetctl/discovery"
 	"fleetctl/internal/lease"
 	"fleetctl/internal/plain"
@@ -111,4 +112,35 @@ func (c budgeting) lasting(ctx context.Context, p guardInput) (string, error) {
 		return "", nil
 	}
 	return fmt.Sprintf("at most %d of %s can be sent to: they count as down until `fleetctl runs settle` or `runs forget` takes them off", fit, plain.Count(len(nodes), "node")), nil
+}
+
+// spread refuses batches, and a window, of a record or of a saved plan that have more nodes with one value of a fact than may
+// be down. Those of a new plan fit.
+func (c budgeting) spread(p guardInput, hint string) error {
+	limits := c.budget.limits()
+	for _, fact := range limits.Facts() {
+		values, most := c.budget.values[fact], limits[fact]
+		for _, b := range p.plan.Batches {
+			if value, n := mostOf(values, b.Nodes); n > most {
+				return refuse(hint, "cannot send batch %d: at most %s with %s=%s may be down at once, and it has %d", b.Number, plain.Count(most, "node"), fact, value, n)
+			}
+		}
+		capped := slices.ContainsFunc(p.plan.Policy.MaxPer, func(m batch.MaxPer) bool { return m.Fact == fact && m.N <= most })
+		if value, n := mostOf(values, p.plan.Pool); n > most && !capped {
+			return refuse(hint, "cannot send with a window that does not count by %s: at most %s with %s=%s may be down at once, and it may hold %d", fact, plain.Count(most, "node"), fact, value, n)
+		}
+	}
+	return nil
+}
+
+// mostOf is the value that most of the nodes have, and how many that are.
+func mostOf(values map[string]string, nodes []string) (most string, of int) {
+	count := map[string]int{}
+	for _, n := range nodes {
+		value := values[n]
+		if count[value]++; count[value] > of {
+			most, of = value, count[value]
+		}
+	}
+	return most, of
 }

@@ -300,6 +300,50 @@ func TestANodeThatWasShutDownStaysInTheBudget(t *testing.T) {
 	})
 }
 
+// A resume keeps the batches of its record: those that could never be admitted are refused, in a dry run too. A retry makes
+// others.
+func TestAResumeRefusesBatchesThatNeverFit(t *testing.T) {
+	for _, rolling := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w, b := newWorld(t, "n1", "n2", "n3", "n4"), shelf()
+			w.bucket, w.shared = newBucket(), b
+			racked(w, "a", "a", "a", "b")
+			r := restart()
+			r.Policy, r.Pace.Sleep = batch.Policy{Sizes: batch.Sizes{batch.Number(1), batch.Number(3)}, Rolling: rolling, Canary: batch.CanaryOff}, Wait{time.Minute, true}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			w.events.hook = func(e Event) {
+				if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindIntent {
+					cancel(errors.New("interrupt"))
+				}
+			}
+			if _, err := w.start(ctx, r); err != nil {
+				t.Fatal(err)
+			}
+			w.events.hook, w.settings.MaxDown = nil, []string{"rack=1"}
+			s, sent := w.last(), len(w.sent())
+			again, err := Request{Inputs: map[string]string{"token": "s3cret"}, DryRun: true}.Reopen(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, dry := range []bool{true, false} {
+				again.DryRun = dry
+				_, err := Resume(t.Context(), w.context(), again, s)
+				g, ok := errors.AsType[*GuardError](err)
+				if !ok || !strings.Contains(err.Error(), "with rack=a may be down at once") || !strings.Contains(g.Hint, "runs retry") {
+					t.Errorf("rolling %t, dry %t: %v", rolling, dry, err)
+				}
+			}
+			if len(w.sent()) != sent {
+				t.Errorf("nodes got %q", w.sent()[sent:])
+			}
+			again.DryRun = false
+			if res, err := Retry(t.Context(), w.context(), again, s, []batch.State{batch.NotSent}); err != nil || res.Summary.Verdict != batch.Done {
+				t.Errorf("retried: %v, %v", states(res.Summary), err)
+			}
+		})
+	}
+}
+
 // The plan of a run whose nodes stay in the budget reports how many of them it can send to.
 func TestAPlanReportsThatItsNodesStayInTheBudget(t *testing.T) {
 	for _, c := range []struct {
