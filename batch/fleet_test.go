@@ -109,6 +109,12 @@ func (f *fleet) count(node string) int {
 	return f.delivered[node]
 }
 
+func (f *fleet) isUnasked(node string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unasked[node]
+}
+
 func (f *fleet) Verify(ctx context.Context, in <-chan []Target) iter.Seq[Proof] {
 	return func(yield func(Proof) bool) {
 		type due struct {
@@ -131,7 +137,7 @@ func (f *fleet) Verify(ctx context.Context, in <-chan []Target) iter.Seq[Proof] 
 				for _, t := range group {
 					p := Proof{Node: t.Node, Found: Acted}
 					switch {
-					case f.unasked[t.Node]:
+					case f.isUnasked(t.Node):
 						p.Found, p.Reason = Unasked, "could not be asked: the connection was lost"
 					case f.unproved[t.Node] || f.count(t.Node) == 0:
 						p.Found = Unproved

@@ -141,6 +141,26 @@ func TestTheEndLooksAtSilentNodesWhenTheConnectionIsBack(t *testing.T) {
 	})
 }
 
+// Nodes that could not be asked for proof are looked at when the connection is back while the run goes on.
+func TestUnaskedNodesAreLookedAtWhenTheConnectionIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		f.unasked["n1"], f.proofIn = true, 3*time.Second
+		news := make(chan Link, 2)
+		go func() {
+			<-time.After(2 * time.Second)
+			news <- Link{}
+			<-time.After(time.Minute)
+			f.mu.Lock()
+			delete(f.unasked, "n1")
+			f.mu.Unlock()
+			news <- Link{Up: true}
+		}()
+		s := run(t, Runner{Actor: f, Outcomes: f.outcomes, Verifier: f, Journal: &tape{}, Pace: calm, Link: news}, fleetPlan(2, Policy{Sizes: Sizes{Number(1)}}))
+		expect(t, s, Done, map[State]int{Verified: 2})
+	})
+}
+
 // Nodes that could not be asked stay accepted, the verdict names the connection,
 // and a resume proves them.
 func TestUnaskedNodesAreProvedByAResume(t *testing.T) {

@@ -55,8 +55,24 @@ func (m *machine) linked(e linkEvent) {
 		m.record(Record{Kind: KindLink, Time: e.Time, Up: true, Away: away, Reason: LinkBack(away)})
 		if m.halt == haltNone {
 			m.emit(timerCmd{timerGrace, 0, e.At.Add(graceTime)})
+			m.askUnasked()
 		}
 	}
+}
+
+// askUnasked has accepted nodes looked at that could not be asked for proof while the connection was lost. The run does not
+// wait for them, but for room in a budget that they take it may.
+func (m *machine) askUnasked() {
+	if !m.proved || m.noVerifier || m.l.counts.waived == 0 {
+		return
+	}
+	var targets []Target
+	for i := range m.l.rows {
+		if r := &m.l.rows[i]; r.state == Accepted && r.waived {
+			targets = append(targets, m.l.target(int32(i)))
+		}
+	}
+	m.emit(verifyCmd{targets})
 }
 
 // LinkLost is the report of a lost connection; err may be nil.

@@ -200,7 +200,13 @@ func (d downRule) down(p batch.Progress, node string) bool {
 
 // lasts reports whether no node stops counting while the run drives it: the proof of the act is none that it is up.
 func (d downRule) lasts() bool {
-	return d.takes == proof.Shutdown || d.takes == proof.Reprovision || d.takes != 0 && !d.proves
+	switch d.takes {
+	case 0:
+		return false
+	case proof.Shutdown, proof.Reprovision:
+		return true
+	}
+	return !d.proves
 }
 
 // all are the nodes of a record that count.

@@ -84,6 +84,8 @@ var productMutants = []mutant{
 		old: "time.AfterFunc(c.slowAfter, ", new: "time.AfterFunc(time.Hour, "},
 	{name: "the end does not wait for a look at silent nodes", file: "batch/machine.go", tests: byWorld,
 		old: "m.open(0) == 0 && len(m.unseen) == 0 {", new: "m.open(0) == 0 {"},
+	{name: "nodes that could not be asked are forgotten until a resume", file: "batch/machine_link.go", tests: []string{"./batch"},
+		old: "\t\t\tm.askUnasked()\n", new: ""},
 	{name: "the end does not wait for a look that a lost connection delays", file: "batch/machine_nodes.go", tests: []string{"./batch"},
 		old: "if m.inGrace(e.At) {\n\t\t\tm.lookOnce(e.At, 0)", new: "if false {\n\t\t\tm.lookOnce(e.At, 0)"},
 	{name: "a batch counts as without success before its silent nodes are looked at", file: "batch/machine_nodes.go", tests: byWorld,
