@@ -61,6 +61,7 @@ type driver struct {
 	run    *sharedRun
 	killed chan struct{}
 	dead   bool
+	died   time.Time
 	size   int64 // of the record when the process died; -1: there was none
 	dieAt  int   // the record at which it dies; 0: none
 	stopAt int   // the record at which it is interrupted
@@ -144,13 +145,14 @@ func (d *driver) kill() {
 	}
 	d.o.w.logf("EVENT   kill: the process of %s", d.o.name)
 	d.o.w.saw("kill")
-	d.dead = true
+	d.dead, d.died = true, time.Now()
 	d.c.kill()
 	d.c.rouse()
 	if info, err := os.Stat(filepath.Join(d.o.dir, d.id+".journal")); d.id != "" && err == nil {
 		d.size = info.Size()
 	}
 	close(d.killed)
+	d.o.w.common.died(d)
 	d.links <- batch.Link{Time: time.Now(), Gone: true, Err: errDead}
 	d.cancel(errDead)
 }
@@ -331,6 +333,15 @@ func (d *driver) settle(ctx context.Context, id string) error {
 		return err
 	}
 	found, err := product.Settle(ctx, d.context(), s)
+	if err != nil && strings.Contains(err.Error(), "is outdated") { // the hint is to add --shared
+		d.o.w.mu.Lock()
+		d.o.w.logf("%-7s is told: %v", d.o.name, err)
+		d.o.w.saw("settled by the shared record")
+		d.o.w.mu.Unlock()
+		if s, err = d.shared(ctx, id); err == nil {
+			found, err = product.Settle(ctx, d.context(), s)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -343,17 +354,22 @@ func (d *driver) settle(ctx context.Context, id string) error {
 	return nil
 }
 
-// adopt takes a shared run over.
-func (d *driver) adopt(ctx context.Context, id string) error {
+// shared reads the shared record of a run without a driver.
+func (d *driver) shared(ctx context.Context, id string) (product.Stored, error) {
 	store, err := product.SharedBucket(ctx, d)
 	if err != nil {
-		return err
+		return product.Stored{}, err
 	}
 	shared, err := product.OpenShared(ctx, store, id)
 	if err != nil {
-		return err
+		return product.Stored{}, err
 	}
-	s, err := shared.Dead(ctx)
+	return shared.Dead(ctx)
+}
+
+// adopt takes a shared run over.
+func (d *driver) adopt(ctx context.Context, id string) error {
+	s, err := d.shared(ctx, id)
 	if err != nil {
 		return err
 	}
