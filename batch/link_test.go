@@ -141,7 +141,7 @@ func TestTheEndLooksAtSilentNodesWhenTheConnectionIsBack(t *testing.T) {
 	})
 }
 
-// Nodes that could not be asked for proof are looked at when the connection is back while the run goes on.
+// Nodes that could not be asked for proof are looked at when the connection is back and the run has not ended.
 func TestUnaskedNodesAreLookedAtWhenTheConnectionIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet()
