@@ -105,7 +105,7 @@ var documentedNames = []documented{
 	variable("without `FLEETCTL_STATE_DIR`: the folder of the records, which are in `fleetctl/runs/` below it; else `~/.local/state`", "cmd/site_test.go", "XDG_STATE_HOME"),
 
 	own("refuse larger plans; 0 is no limit", "max_nodes"),
-	own("`true`: refuse runs without a filter or a list of nodes", "require_filter"),
+	own("`true`: refuse runs without a filter or a list of nodes; an agent (`-A`) alone is no filter", "require_filter"),
 	own("`true`: ask before every action that changes something", "confirm"),
 	own("`true`: refuse every action that changes something", "read_only"),
 	own("a lock that every run holds which changes something, as with `--lock`: [shared.md](shared.md)", "lock"),

@@ -111,7 +111,7 @@ func (c budgeting) lasting(ctx context.Context, p guardInput) (string, error) {
 	if fit == len(nodes) {
 		return "", nil
 	}
-	return fmt.Sprintf("at most %d of %s can be sent to: they count as down until `fleetctl runs settle` or `runs forget` takes them off", fit, plain.Count(len(nodes), "node")), nil
+	return fmt.Sprintf("at most %d of %s can be sent to: they count as down until `runs settle` or `runs forget` takes them off", fit, plain.Count(len(nodes), "node")), nil
 }
 
 // spread refuses batches, and a window, of a record or of a saved plan that have more nodes with one value of a fact than may
