@@ -112,6 +112,9 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 		return code, err.Error(), hint
 	}
 	if s, ok := errors.AsType[signalError](cmp.Or(context.Cause(ctx), err)); ok {
+		if _, ok := errors.AsType[signalError](err); ok && err.Error() != s.Error() {
+			return signalCode(s.signal), err.Error(), "" // it says what the signal ended, and what it did not
+		}
 		return signalCode(s.signal), "ended by a signal: " + s.Error(), ""
 	}
 	if code, hint, ok := failureCode(err); ok {

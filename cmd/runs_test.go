@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -158,6 +159,14 @@ func TestALiveRunIsWatchedAndStoppedWhereItIs(t *testing.T) {
 	cancel(errX)
 	if code := a.execute(ctx, []string{"runs", "watch", "--state-dir", dir}); code != exitFault || out.Len() > 0 {
 		t.Errorf("exit %d, %s%s", code, out, errs)
+	}
+	for _, verb := range []string{"watch", "wait"} {
+		a, _, errs := newApp(t, "", nil)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(signalError{syscall.SIGINT})
+		if code := a.execute(ctx, []string{"runs", verb, "20260102-030405-aaaaa", "--state-dir", dir}); code != exitInt || !strings.Contains(errs.String(), "no longer waiting for run 20260102-030405-aaaaa, which has not ended: interrupt signal received\n") {
+			t.Errorf("%s: exit %d, %s", verb, code, errs)
+		}
 	}
 	if got := runs(t, dir, "show last"); !strings.Contains(got.out, "running") {
 		t.Errorf("%+v", got)

@@ -96,7 +96,7 @@ func Verdict(s batch.Summary) string {
 		line += fmt.Sprintf(", %s counted late", plain.Count(s.Late, "reply"))
 	}
 	if reason := cmp.Or(s.Reason, s.Stop.Reason); reason != "" {
-		line += ". " + oneLine(reason)
+		line += "; " + oneLine(reason)
 	}
 	return line
 }
