@@ -179,8 +179,8 @@ func failureCode(err error) (code int, hint string, ok bool) {
 	if s, ok := errors.AsType[*discovery.SourceError](err); ok {
 		return sourceCodes[s.Kind], s.Hint, true
 	}
-	if _, ok := errors.AsType[*secret.ReadError](err); ok {
-		return exitUsage, "", true
+	if s, ok := errors.AsType[*secret.ReadError](err); ok {
+		return exitUsage, s.Hint(), true
 	}
 	if i, ok := errors.AsType[*ddl.InputError](err); ok {
 		return exitUsage, i.Hint, true
