@@ -101,7 +101,7 @@ func completeShared(ctx context.Context, store lease.Store, name string) (string
 	case 0:
 		return "", usage(fmt.Errorf("no shared run %q", name), "see `fleetctl runs list --shared`")
 	}
-	return "", usage(fmt.Errorf("%q is the beginning of %d runs: %s", name, len(found), strings.Join(found, ", ")), "")
+	return "", ambiguous(name, found)
 }
 
 // ID is the id of the run.
