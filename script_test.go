@@ -45,7 +45,7 @@ func waitSideBySide() {
 	if given {
 		return
 	}
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "20"); err != nil {
 		panic(err) // the testing package has always had this flag
 	}
 }

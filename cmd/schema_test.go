@@ -167,13 +167,12 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 		for _, protocol := range []int{1, 2} {
 			t.Run(strconv.Itoa(protocol), func(t *testing.T) {
 				t.Parallel()
-				p := newPractice(t, lab.Options{Nodes: 9, Protocol: protocol, Streams: true, Faults: lab.Faults{Refuse: lab.Amount{N: 1}, Silent: lab.Amount{N: 1}}})
+				p := newReluctant(t, protocol)
 				outputs := append(slices.Clone(results), output{"inventory-node", 0, "inventory --json " + p.lab.Nodes()[0].Identity})
 				if protocol == 2 {
 					outputs = results[:6]
 				}
 				p.write("nobroker.conf", "identity = nosuch.example.net\nplugin.choria.middleware_hosts = 127.0.0.1:1\n")
-				p.write("all", strings.Join(p.names, "\n"))
 				if r := p.run("inventory --nodes " + p.path("all") + " --save " + p.path("snapshot")); r.code != 0 {
 					t.Errorf("save: exit code %d: %s", r.code, r.err)
 				}
@@ -190,8 +189,11 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 				for _, o := range acts {
 					p.keepsSchema(s, o)
 				}
-				p.steered(s)
 				p.notices(s)
+			})
+			t.Run(strconv.Itoa(protocol)+" steered", func(t *testing.T) {
+				t.Parallel()
+				newReluctant(t, protocol).steered(s)
 			})
 		}
 	})
@@ -200,6 +202,14 @@ func TestOutputKeepsItsSchemas(t *testing.T) {
 			t.Errorf("no output was held against %s", name)
 		}
 	}
+}
+
+// newReluctant makes a fleet with a node that refuses and a silent one. Its nodes are in file "all".
+func newReluctant(t *testing.T, protocol int) *practice {
+	t.Helper()
+	p := newPractice(t, lab.Options{Nodes: 9, Protocol: protocol, Streams: true, Faults: lab.Faults{Refuse: lab.Amount{N: 1}, Silent: lab.Amount{N: 1}}})
+	p.write("all", strings.Join(p.names, "\n"))
+	return p
 }
 
 // views holds what jwt view says of a token to its schema.

@@ -22,7 +22,7 @@ func TestASharedRunThatIsLeftIsOfferedAndHintedAt(t *testing.T) {
 	if r := p.run("shared init"); r.code != 0 {
 		t.Fatalf("shared init: %+v", r)
 	}
-	if r := p.run("req choria_provision restart token=s3cret --share --batch 1 --canary 0 --batch-sleep 0 --deadline 0.1 --np"); r.code != exitStopped {
+	if r := p.run("req choria_provision restart token=s3cret --share --batch 1 --canary 0 --batch-sleep 0 --deadline 0.1 --verify-timeout 5 --np"); r.code != exitStopped {
 		t.Fatalf("the run: %+v", r)
 	}
 	id := strings.Fields(p.run("runs list").out)

@@ -252,29 +252,37 @@ func TestNodesStayInTheBudgetUntilTheyAreProved(t *testing.T) {
 	})
 }
 
-// A node that answers while its request may still act proves nothing: settle waits until no request can act.
+// A node that answers while its request may still act proves nothing: settle waits until no request can act, which takes
+// longer than the lock of the process lives that was interrupted.
 func TestADeadRunIsSettledInTheBudgetWhenNothingCanAct(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := newWorld(t, "n1"), shelf()
 		w.bucket, w.shared = newBucket(), b
 		w.nodes["n1"].silent = true // it may act later
+		ctx, interrupt := context.WithCancel(t.Context())
 		var sent time.Time
 		w.events.hook = func(e Event) {
 			if e, ok := e.(Recorded); ok && e.Record.Kind == batch.KindSent {
 				sent = time.Now()
+				time.AfterFunc(time.Second, interrupt)
 			}
 		}
 		r := budgeted("5")
+		r.Inputs["splay"] = "60"
 		r.Proof.Timeout, r.Pace.ReplyTimeout = Wait{time.Second, true}, Wait{time.Second, true}
-		res, err := w.start(t.Context(), r)
+		res, err := w.start(ctx, r)
 		if err != nil || counted(t, b, res.ID)["*"] != 1 {
 			t.Fatal(res.Summary.Verdict, counted(t, b, res.ID), err)
+		}
+		least := w.last().Meta.TTL + proof.LongestDelay(proof.Restart, time.Minute) + clockMargin
+		if took := time.Since(sent); took > least-lockLife-10*time.Second {
+			t.Fatalf("the run ended %s after the request: its lock alone is waited for as long", took)
 		}
 		got, err := Settle(t.Context(), w.context(), w.last())
 		if err != nil || !slices.Equal(got.Answered, []string{"n1"}) {
 			t.Errorf("settled %+v, %v", got, err)
 		}
-		if least := w.last().Meta.TTL + proof.LongestDelay(proof.Restart, 0) + clockMargin; time.Since(sent) < least {
+		if time.Since(sent) < least {
 			t.Errorf("its nodes were looked at %s after the request, want %s at least", time.Since(sent), least)
 		}
 	})

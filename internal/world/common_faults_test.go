@@ -87,6 +87,29 @@ var commonFaults = map[string]func() *commonSpec{
 		}
 		return s
 	},
+	// A holder is killed: a process that waits for its lock has it within 65 s of that, and sends.
+	"the lock of a dead process is free soon": func() *commonSpec {
+		first, second := over(2), over(2)
+		first.locks, second.locks = []string{"web"}, []string{"web"}
+		first.dieAt, second.gap = 5, 10*time.Second
+		s := calm(4, lease.Limits{lease.All: 8}, []errand{first, {kind: "settle", gap: 3 * time.Minute}}, []errand{second})
+		s.check = func(c *common) {
+			wantSaid(c, "bob", "4 verified")
+			var dead *driver
+			for _, r := range c.took {
+				switch {
+				case r.d.o.name == "ann":
+					dead = r.d
+				case dead != nil && r.at.Sub(dead.died) > freed:
+					c.w.violated("bob sent %s after the death of the process that held its lock", r.at.Sub(dead.died))
+					return
+				default:
+					return
+				}
+			}
+		}
+		return s
+	},
 	// A run ends while a frozen node may still take its request: its lock is not free before.
 	"a lock is kept while a request may act": func() *commonSpec {
 		first, second := over(2), over(2)

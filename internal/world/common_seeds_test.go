@@ -29,7 +29,7 @@ func TestOperators(t *testing.T) {
 
 // mustHappenCommonly are the things without which the cases of several operators would not be varied enough.
 var mustHappenCommonly = []string{
-	"errand: begin", "errand: resume", "errand: retry", "errand: settle", "errand: adopt", "kill", "signal", "settled", "acted: restart", "acted: shutdown",
+	"errand: begin", "errand: resume", "errand: retry", "errand: settle", "errand: adopt", "kill", "a dead process holds a lock", "signal", "settled", "acted: restart", "acted: shutdown",
 	"freeze: some nodes", "crash: some nodes", "does not come back", "record: intent", "adopted", "record: probed", "record: proofs", "record: paused",
 	"streams: away", "streams: writes are not answered", "streams: no majority", "streams: slow", "streams: rolled back", "the brokers lost writes",
 	"streams: cut off from one operator", "suspended: one operator", "waits: budget:", "the budget is full",

@@ -21,6 +21,8 @@ const (
 	strange = 5 * time.Minute
 	// unlocked is the same for locks: a lease, and what was sealed under it.
 	unlocked = 3 * time.Minute
+	// freed is how long after the death of a process its locks are free.
+	freed = 65 * time.Second
 )
 
 // common is what several operators share.
@@ -255,6 +257,18 @@ func (c *common) judgeHolders() {
 			last[key] = r.d
 		}
 	}
+}
+
+// died: the locks of a process that was killed are free soon.
+func (c *common) died(d *driver) {
+	if len(c.elections.of(d)) > 0 {
+		c.w.saw("a dead process holds a lock")
+	}
+	c.w.after(freed, func() {
+		for _, key := range c.elections.of(d) {
+			c.w.violated("%s after its death, a process of %s still holds %s", freed, d.o.name, key)
+		}
+	})
 }
 
 // judgeFreed: when every node is up, and every run was settled, nothing counts.

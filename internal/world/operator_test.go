@@ -61,6 +61,7 @@ type driver struct {
 	run    *sharedRun
 	killed chan struct{}
 	dead   bool
+	died   time.Time
 	size   int64 // of the record when the process died; -1: there was none
 	dieAt  int   // the record at which it dies; 0: none
 	stopAt int   // the record at which it is interrupted
@@ -144,13 +145,14 @@ func (d *driver) kill() {
 	}
 	d.o.w.logf("EVENT   kill: the process of %s", d.o.name)
 	d.o.w.saw("kill")
-	d.dead = true
+	d.dead, d.died = true, time.Now()
 	d.c.kill()
 	d.c.rouse()
 	if info, err := os.Stat(filepath.Join(d.o.dir, d.id+".journal")); d.id != "" && err == nil {
 		d.size = info.Size()
 	}
 	close(d.killed)
+	d.o.w.common.died(d)
 	d.links <- batch.Link{Time: time.Now(), Gone: true, Err: errDead}
 	d.cancel(errDead)
 }

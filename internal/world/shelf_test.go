@@ -22,6 +22,7 @@ type shelf struct {
 	life  time.Duration // of a value; 0: it stays
 	seq   uint64
 	keys  map[string]lease.Entry
+	by    map[string]*driver // by value
 	past  []snapshot
 	away  bool          // nothing answers, and nothing is done
 	deaf  bool          // writes are done and not answered
@@ -39,7 +40,7 @@ type snapshot struct {
 }
 
 func newShelf(w *world, life time.Duration) *shelf {
-	return &shelf{w: w, life: life, keys: map[string]lease.Entry{}}
+	return &shelf{w: w, life: life, keys: map[string]lease.Entry{}, by: map[string]*driver{}}
 }
 
 func (s *shelf) expire() {
@@ -64,6 +65,17 @@ func (s *shelf) write(key string, e lease.Entry, revision uint64) (uint64, error
 		return 0, errNoAnswer
 	}
 	return s.seq, nil
+}
+
+// of are the keys that a process holds.
+func (s *shelf) of(d *driver) (keys []string) {
+	s.expire()
+	for key, e := range s.keys {
+		if !e.Deleted && s.by[string(e.Value)] == d {
+			keys = append(keys, key)
+		}
+	}
+	return slices.Sorted(slices.Values(keys))
 }
 
 // rollBack is a power cut of all brokers: writes of so long are lost, and their revisions are used again.
@@ -166,6 +178,7 @@ func (v desk) Get(ctx context.Context, key string) (e lease.Entry, err error) {
 func (v desk) Put(ctx context.Context, key string, value []byte, revision uint64) (at uint64, err error) {
 	value = slices.Clone(value)
 	err = v.act(ctx, func() error {
+		v.s.by[string(value)] = v.d
 		at, err = v.s.write(key, lease.Entry{Value: value}, revision)
 		return err
 	})
