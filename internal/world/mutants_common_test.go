@@ -26,7 +26,7 @@ var commonMutants = []mutant{
 	{name: "operators: another holder's lock is renewed", file: "internal/lease/lock.go", tests: byOperators,
 		old: "if h := decode(entry.Value); h.Nonce != l.me.Nonce {", new: "if h := decode(entry.Value); h.Nonce == \"\" {"},
 	{name: "operators: planned nodes of an adopted run are not looked at", file: "batch/machine_send.go", tests: byOperators,
-		old: "case b.Age > 0 && b.Age < age:", new: "case b.Age < 0 && b.Age < age:"},
+		old: "case b.Age > 0 && b.Age < certain:\n\t\t\tyoung = append(young, name)\n\t\tcase b.Age > 0 && b.Age < age:", new: "case b.Age < 0 && b.Age < certain:\n\t\t\tyoung = append(young, name)\n\t\tcase b.Age < 0 && b.Age < age:"},
 	{name: "operators: a lock is given back while a request may act", file: "internal/run/locks.go", tests: byOperators,
 		old: "if wait := time.Until(c.quiet(p)); wait > 0 {", new: "if wait := time.Until(c.quiet(p)); wait > time.Hour {"},
 	{name: "operators: a run does not hold its locks", file: "internal/run/locks.go", tests: byOperators,

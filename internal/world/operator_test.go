@@ -330,6 +330,15 @@ func (d *driver) settle(ctx context.Context, id string) error {
 		return err
 	}
 	found, err := product.Settle(ctx, d.context(), s)
+	if err != nil && strings.Contains(err.Error(), "is outdated") { // the hint is to add --shared
+		d.o.w.mu.Lock()
+		d.o.w.logf("%-7s is told: %v", d.o.name, err)
+		d.o.w.saw("settled by the shared record")
+		d.o.w.mu.Unlock()
+		if s, err = d.shared(ctx, id); err == nil {
+			found, err = product.Settle(ctx, d.context(), s)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -342,17 +351,22 @@ func (d *driver) settle(ctx context.Context, id string) error {
 	return nil
 }
 
-// adopt takes a shared run over.
-func (d *driver) adopt(ctx context.Context, id string) error {
+// shared reads the shared record of a run without a driver.
+func (d *driver) shared(ctx context.Context, id string) (product.Stored, error) {
 	store, err := product.SharedBucket(ctx, d)
 	if err != nil {
-		return err
+		return product.Stored{}, err
 	}
 	shared, err := product.OpenShared(ctx, store, id)
 	if err != nil {
-		return err
+		return product.Stored{}, err
 	}
-	s, err := shared.Dead(ctx)
+	return shared.Dead(ctx)
+}
+
+// adopt takes a shared run over.
+func (d *driver) adopt(ctx context.Context, id string) error {
+	s, err := d.shared(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -127,9 +127,12 @@ func (t *tape) Append(lines ...[]byte) error {
 			t.lines = append(t.lines, line)
 			t.w.pass("rec:" + string(r.Kind))
 		}
-		if t.dead && !dies {
+		if t.dead && !dies && t.disk == nil {
 			return errDead // killed by what happened at this record: it is durable
 		}
+	}
+	if t.dead && !dies {
+		return errDead // in one write, all of them are durable
 	}
 	if dies {
 		t.w.logf("EVENT   kill: at append %d, of which %d lines are kept", t.appends, len(lines))
