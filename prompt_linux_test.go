@@ -223,6 +223,9 @@ func TestPromptsAskBeforeAnythingIsSent(t *testing.T) {
 		if r.code != tt.code {
 			t.Errorf("%s: exit code %d, want %d: %s", tt.name, r.code, tt.code, r.stderr)
 		}
+		if asked := len(tt.dialogue) > 0; asked && !tt.sent && !strings.Contains(r.stderr, "nothing was sent") {
+			t.Errorf("%s: it does not say that nothing was sent: %s", tt.name, r.stderr)
+		}
 		if got := f.dangerous() - before; got != map[bool]int{false: 0, true: 3}[tt.sent] {
 			t.Errorf("%s: %d nodes got a request", tt.name, got)
 		}

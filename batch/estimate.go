@@ -189,6 +189,11 @@ func spread(rounds float64, window int, pace Pace) time.Duration {
 	return time.Duration(rounds*float64(pace.Slot())) - pace.Sleep + pace.typical(window) - pace.typical(1)
 }
 
+// Window is how many nodes may be in flight now in a rolling run: the step of its ramp.
+func (p Progress) Window() int {
+	return p.l.begin.Plan.Policy.window(len(p.l.rows), p.l.rampProofs())
+}
+
 // Rounds is how many rounds of its window a rolling run has still to begin: in each one, as many nodes start as the window
 // and the caps allow. Its cost is one look at every node where there are caps.
 func (p Progress) Rounds() float64 {

@@ -121,7 +121,7 @@ func (m *machine) followSlot(at time.Time, row int32) {
 // size is how many nodes may be in flight now. Canaries, and nodes that were sent to
 // in an earlier run of the chain, are no steps of a ramp.
 func (m *machine) size() int {
-	return m.l.begin.Plan.Policy.window(len(m.l.rows), m.l.rampProofs())
+	return Progress{m.l}.Window()
 }
 
 // rampProofs is how many proofs of nodes of the pool count for the steps of a ramp.

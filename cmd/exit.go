@@ -115,6 +115,9 @@ func classify(ctx context.Context, err error) (code int, say, hint string) {
 		return code, err.Error(), hint
 	}
 	if s, ok := errors.AsType[signalError](cmp.Or(context.Cause(ctx), err)); ok {
+		if _, ok := errors.AsType[signalError](err); ok && err.Error() != s.Error() {
+			return signalCode(s.signal), err.Error(), "" // it says what the signal ended, and what it did not
+		}
 		return signalCode(s.signal), "ended by a signal: " + s.Error(), ""
 	}
 	if code, hint, ok := failureCode(err); ok {
@@ -179,8 +182,8 @@ func failureCode(err error) (code int, hint string, ok bool) {
 	if s, ok := errors.AsType[*discovery.SourceError](err); ok {
 		return sourceCodes[s.Kind], s.Hint, true
 	}
-	if _, ok := errors.AsType[*secret.ReadError](err); ok {
-		return exitUsage, "", true
+	if s, ok := errors.AsType[*secret.ReadError](err); ok {
+		return exitUsage, s.Hint(), true
 	}
 	if i, ok := errors.AsType[*ddl.InputError](err); ok {
 		return exitUsage, i.Hint, true

@@ -71,7 +71,7 @@ func TestARecordedGateIsAskedAgain(t *testing.T) {
 	stopped := `gate "` + p.path("check") + `" failed: 3 of 4`
 	p.check([]practiceRow{
 		{restart + p.path("check") + " --dry-run" + all, 0, []string{`asks gate "` + p.path("check") + `" before the first batch and after each`}},
-		{restart + p.path("check") + all, exitStopped, []string{"Stopped: 3 not-sent of 3 nodes. " + stopped, "runs resume"}},
+		{restart + p.path("check") + all, exitStopped, []string{"Stopped: 3 not-sent of 3 nodes; " + stopped, "runs resume"}},
 		{"runs show last", 0, []string{"Gates: before the first batch: failed, 1 round in 0s: " + stopped}},
 		{"runs resume last --np", exitStopped, []string{stopped}},
 	})
@@ -146,7 +146,7 @@ func TestCollateralStopsTheRun(t *testing.T) {
 	if err := asked.Close(); err != nil {
 		t.Error(err)
 	}
-	if got := <-done; got.code != exitStopped || !matches(got.out, `Stopped: 1 verified, 1 not-sent of 2 nodes. gate "--max-collateral" failed: nodes that were not sent to started or ended [12] times?, and 0 are allowed: `+p.names[2]) {
+	if got := <-done; got.code != exitStopped || !matches(got.out, `Stopped: 1 verified, 1 not-sent of 2 nodes; gate "--max-collateral" failed: nodes that were not sent to started or ended [12] times?, and 0 are allowed: `+p.names[2]) {
 		t.Errorf("%+v", got)
 	}
 	if got := p.run("runs resume last --np"); got.code != 0 || !strings.Contains(p.run("runs show last --json").out, `"gate": "--max-collateral"`) {

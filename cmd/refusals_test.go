@@ -47,6 +47,12 @@ func TestFlagsThatCannotBeMeantAreRefusedAtOnce(t *testing.T) {
 	refused(t, nil, []refusal{
 		{args: restart + "--nodes", more: []string{""}, says: "--nodes has an empty value", hint: "is a variable unset?"},
 		{args: restart + "--within", more: []string{" "}, says: "--within has an empty value", hint: "is a variable unset?"},
+		{args: restart + "--batch --lock web", says: "--batch got the flag --lock as its value", hint: "is a variable unset?"},
+		{args: restart + "--exclude -y", says: "--exclude got the flag -y as its value", hint: "is a variable unset?"},
+		{args: restart + "--exclude a --exclude --limit=t0ken", says: "--exclude got the flag --limit as its value", hint: "is a variable unset?"},
+		{args: "inventory", more: []string{""}, says: "argument 1 of `fleetctl inventory` is empty", hint: "is a variable unset?"},
+		{args: "plan show", more: []string{" "}, says: "argument 1 of `fleetctl plan show` is empty", hint: "is a variable unset?"},
+		{args: "req rpcutil", more: []string{""}, says: "argument 2 of `fleetctl req` is empty", hint: "is a variable unset?"},
 		{args: restart + "--outside stop", says: "--outside without hours", hint: "add --within HOURS"},
 		{args: restart + "--outside sleep --within", more: []string{"01:00-02:00 UTC"}, says: `cannot behave as --outside "sleep"`, hint: "use wait or stop"},
 		{args: restart + "--batch", more: []string{" \t"}, says: "--batch has an empty value"},

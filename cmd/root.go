@@ -98,8 +98,8 @@ Try it on a practice fleet, on this machine alone:
 	})
 	a.typed = root.PersistentFlags()
 	a.flags.add(a.typed)
-	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
-		if err := emptyFlag(c.Flags()); err != nil {
+	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
+		if err := cmp.Or(emptyFlag(c.Flags()), emptyArgument(c, args)); err != nil {
 			return err
 		}
 		return a.openLog()
@@ -141,6 +141,43 @@ func emptyFlag(flags *pflag.FlagSet) (err error) {
 		if empty && err == nil {
 			err = usage(fmt.Errorf("--%s has an empty value", f.Name), "is a variable unset? Leave the flag out to run without it")
 		}
+		values := []string{f.Value.String()}
+		if isList {
+			values = list.GetSlice()
+		}
+		for _, value := range values {
+			if other := flagIn(flags, value); other != "" && err == nil {
+				err = usage(fmt.Errorf("--%s got the flag %s as its value", f.Name, other), "is a variable unset? Leave the flag out to run without it")
+			}
+		}
 	})
 	return err
+}
+
+// flagIn is the flag that a value names, blank for any other value: --exclude $NODES --yes with an unset variable excludes
+// nothing, and asks. What stands behind a = is no part of it.
+func flagIn(flags *pflag.FlagSet, value string) string {
+	name, _, _ := strings.Cut(value, "=")
+	long, isLong := strings.CutPrefix(name, "--")
+	if short := strings.TrimPrefix(value, "-"); len(value) == 2 && len(short) == 1 && flags.ShorthandLookup(short) != nil || isLong && flags.Lookup(long) != nil {
+		return name
+	}
+	return ""
+}
+
+// emptyArgument refuses an argument that is empty or blank, as emptyFlag does: inventory "$NODE" must not show the fleet. What
+// follows a -- is a command's, and completion completes an empty word.
+func emptyArgument(c *cobra.Command, args []string) error {
+	if c.Name() == cobra.ShellCompRequestCmd || c.Name() == cobra.ShellCompNoDescRequestCmd {
+		return nil
+	}
+	if dash := c.ArgsLenAtDash(); dash >= 0 {
+		args = args[:dash]
+	}
+	for i, arg := range args {
+		if strings.TrimSpace(arg) == "" {
+			return usage(fmt.Errorf("argument %d of `%s` is empty", i+1, c.CommandPath()), "is a variable unset?")
+		}
+	}
+	return nil
 }

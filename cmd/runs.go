@@ -113,7 +113,7 @@ func nodeStates(words []string) ([]batch.State, error) {
 	states := make([]batch.State, len(words))
 	for i, word := range words {
 		if states[i].UnmarshalText([]byte(word)) != nil {
-			return nil, usage(fmt.Errorf("no node is ever %q", word), "use "+stateWords(", "))
+			return nil, usage(fmt.Errorf("unknown state %q", word), "use "+stateWords(", "))
 		}
 	}
 	return states, nil

@@ -137,7 +137,7 @@ func viewShared(ctx context.Context, a *app, shared *run.SharedRun) (run.Stored,
 		live.Seen()
 		select {
 		case <-ctx.Done():
-			return run.Stored{}, context.Cause(ctx)
+			return run.Stored{}, unended(ctx, shared.ID())
 		case <-ticker.C:
 		}
 	}
@@ -220,7 +220,7 @@ func stopShared(ctx context.Context, a *app, o runsOptions) error {
 			return err
 		}
 		a.say("asked %s to end run %s; replies to requests already sent are still collected", plain.Line(shared.Found.Head.Who()), shared.ID())
-		ctx, cancel := context.WithTimeout(ctx, stopWait)
+		ctx, cancel := context.WithTimeoutCause(ctx, stopWait, errStopWait)
 		defer cancel()
 		r, err := viewShared(ctx, a, shared)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,8 +98,8 @@ func TestRecordedRunsAreListedAndShown(t *testing.T) {
 		{"report last --output html", 0, []string{"<h1>rpcutil#ping</h1>", "Interrupted: 1 accepted, 1 refused, 1 not-sent of 3 nodes", "1: refused: not today", "<dd>operator@desk</dd>"}},
 		{"report last --output markdown", 0, []string{"# rpcutil#ping", "- **1: refused: not today** – b"}},
 		{"report 20260101 --output markdown", 0, []string{"**Not finished (died): "}},
-		{"report last --output html --by rack", exitUsage, []string{`has no values of the fact "rack": it has none`, "--facts FILE"}},
-		{"show last --by rack", exitUsage, []string{`has no values of the fact "rack": it has none`, "--facts FILE"}},
+		{"report last --output html --by rack", exitUsage, []string{`has no values of the fact "rack": it has no facts of nodes`, "--facts FILE"}},
+		{"show last --by rack", exitUsage, []string{`has no values of the fact "rack": it has no facts of nodes`, "--facts FILE"}},
 		{"watch " + id, exitInt, []string{"Interrupted: 1 accepted, 1 refused, 1 not-sent of 3 nodes", "hint: to resume: fleetctl runs resume " + id}},
 		{"watch", exitInt, []string{"Interrupted"}},
 		{"stop last", 0, []string{"run " + id + " has ended already"}},
@@ -158,6 +159,14 @@ func TestALiveRunIsWatchedAndStoppedWhereItIs(t *testing.T) {
 	cancel(errX)
 	if code := a.execute(ctx, []string{"runs", "watch", "--state-dir", dir}); code != exitFault || out.Len() > 0 {
 		t.Errorf("exit %d, %s%s", code, out, errs)
+	}
+	for _, verb := range []string{"watch", "wait"} {
+		a, _, errs := newApp(t, "", nil)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(signalError{syscall.SIGINT})
+		if code := a.execute(ctx, []string{"runs", verb, "20260102-030405-aaaaa", "--state-dir", dir}); code != exitInt || !strings.Contains(errs.String(), "no longer waiting for run 20260102-030405-aaaaa, which has not ended: interrupt signal received\n") {
+			t.Errorf("%s: exit %d, %s", verb, code, errs)
+		}
 	}
 	if got := runs(t, dir, "show last"); !strings.Contains(got.out, "running") {
 		t.Errorf("%+v", got)

@@ -52,7 +52,7 @@ func awaitOver(ctx context.Context, store run.Store, id string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return unended(ctx, id)
 		case <-ticker.C:
 		}
 	}

@@ -96,10 +96,15 @@ func follow(ctx context.Context, a *app, store run.Store, id string) (run.Stored
 		live.Seen()
 		select {
 		case <-ctx.Done():
-			return run.Stored{}, context.Cause(ctx)
+			return run.Stored{}, unended(ctx, id)
 		case <-ticker.C:
 		}
 	}
+}
+
+// unended is the error of a command that only looks, at the end of its context: the run does not end with it.
+func unended(ctx context.Context, id string) error {
+	return fmt.Errorf("no longer waiting for run %s, which has not ended: %w", id, context.Cause(ctx))
 }
 
 func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cobra.Command {
@@ -108,6 +113,8 @@ func newRunsStop(a *app, do func(context.Context, *app, runsOptions) error) *cob
 
 // stopWait is how long stop waits for the run to end by itself.
 const stopWait = 10 * time.Minute
+
+var errStopWait = fmt.Errorf("%s have passed", stopWait)
 
 func stopRun(ctx context.Context, a *app, o runsOptions) error {
 	if o.shared {
@@ -131,7 +138,7 @@ func stopRun(ctx context.Context, a *app, o runsOptions) error {
 		return fmt.Errorf("ask process %d to end run %s: %w", r.Owner.PID, r.ID, err)
 	}
 	a.say("asked process %d to end run %s; replies to requests already sent are still collected", r.Owner.PID, r.ID)
-	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	ctx, cancel := context.WithTimeoutCause(ctx, stopWait, errStopWait)
 	defer cancel()
 	if r, err = follow(ctx, a, store, r.ID); err != nil {
 		return err

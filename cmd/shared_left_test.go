@@ -17,7 +17,7 @@ func TestASharedRunThatIsLeftIsOfferedAndHintedAt(t *testing.T) {
 	const noBucket = "hint: make it once, for the whole fleet: `fleetctl shared init`"
 	p.check([]practiceRow{
 		{"runs list --shared", exitNetwork, []string{"the brokers have no bucket FLEETCTL", noBucket}},
-		{"runs show last --shared", exitNetwork, []string{"the brokers have no bucket FLEETCTL", noBucket}},
+		{"runs show 2026 --shared", exitNetwork, []string{"the brokers have no bucket FLEETCTL", noBucket}},
 	})
 	if r := p.run("shared init"); r.code != 0 {
 		t.Fatalf("shared init: %+v", r)
@@ -34,6 +34,9 @@ func TestASharedRunThatIsLeftIsOfferedAndHintedAt(t *testing.T) {
 	elsewhere := " --state-dir " + p.path("elsewhere")
 	p.check([]practiceRow{
 		{"runs wait " + run, exitStopped, []string{"to resume: fleetctl runs resume " + run + " token=@FILE; if another operator has adopted the run: fleetctl runs watch " + run + " --shared"}},
+		{"runs stop last --shared", exitUsage, []string{"may be that of another operator: its id is needed", "fleetctl runs list --shared"}},
+		{"runs watch --shared", exitUsage, []string{"may be that of another operator: its id is needed"}},
+		{"runs adopt last token=x", exitUsage, []string{"may be that of another operator: its id is needed"}},
 		{"runs wait --shared " + run, exitStopped, []string{"left; to continue the run here: fleetctl runs resume " + run}},
 		{"runs wait --shared " + run + elsewhere, exitStopped, []string{"left; to continue the run here: fleetctl runs adopt " + run}},
 		{"runs settle --shared " + run + elsewhere, 0, []string{"no node of run " + run + " counts as down"}},

@@ -21,6 +21,12 @@ type File struct {
 // Create makes an empty file beside path. The caller writes to it and then calls Commit, CommitNew or Drop.
 func Create(path string) (*File, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // its path is that of the file beside
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("folder %s: %w", filepath.Dir(path), err)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("write %q: %w", path, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +35,15 @@ func content(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// The name of the file beside the target means nothing to the operator.
+func TestAnErrorNamesTheTargetAndTheMissingFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "no")
+	_, err := Create(filepath.Join(dir, "report"))
+	if !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), ".report.") || !strings.Contains(err.Error(), `report": folder `+dir+": ") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestTheTargetIsOldUntilCommit(t *testing.T) {

@@ -72,7 +72,11 @@ func (a *Action) convert(agent string, raw map[string]string) (inputValues, erro
 			problem = refine(agent, a.Name, input, value)
 		}
 		if problem != "" {
-			return nil, refuse(input.Name, problem, input.Description)
+			hint := input.Description
+			if raw[key] == "" {
+				hint = "is a variable unset? " + requiredHint(input)
+			}
+			return nil, refuse(input.Name, problem, hint)
 		}
 		values[input.Name] = value
 	}

@@ -89,6 +89,18 @@ func TestCheckSuggestsTheNearestInput(t *testing.T) {
 	}
 }
 
+// What the document says of an input does not help when a variable of the shell was empty.
+func TestABlankInputAsksAboutAVariable(t *testing.T) {
+	for input, want := range map[string]string{"token": "is a variable unset? give token=@FILE, token=- or token=env:NAME, or token=VALUE", "splay": "is a variable unset? give splay=VALUE"} {
+		raw := map[string]string{"token": "x"}
+		raw[input] = ""
+		_, err := mustAction(t, "choria_provision", "restart").Check("choria_provision", raw)
+		if refusal, ok := errors.AsType[*InputError](err); !ok || refusal.Hint != want {
+			t.Errorf("%s: got %v, %+v, want the hint %s", input, err, refusal, want)
+		}
+	}
+}
+
 func TestErrorsNeverQuoteSecrets(t *testing.T) {
 	const value = "hunter2-value"
 	for _, kind := range []string{"string", "integer", "number", "boolean", "list", "hash", "array", "odd"} {

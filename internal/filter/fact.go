@@ -40,7 +40,7 @@ func ParseFact(text string) (Fact, error) {
 func splitFact(text string) (name, op, value string, err error) {
 	found := operators().FindAllStringIndex(text, -1)
 	if len(found) == 0 {
-		return "", "", "", fmt.Errorf("fact filter %q has no operator", text)
+		return "", "", "", fmt.Errorf("fact filter %q has no operator: write FACT=VALUE, such as role=web", text)
 	}
 	last := found[len(found)-1]
 	name = strings.TrimSpace(text[:last[0]])
@@ -50,7 +50,7 @@ func splitFact(text string) (name, op, value string, err error) {
 	case name == "":
 		return "", "", "", fmt.Errorf("fact filter %q has no fact before the operator", text)
 	case value == "":
-		return "", "", "", fmt.Errorf("fact filter %q has no value after the operator", text)
+		return "", "", "", fmt.Errorf("fact filter %q has no value after the operator (is a variable unset?)", text)
 	case strings.ContainsAny(name[:1], "=<>"), strings.ContainsAny(value[len(value)-1:], "=<>"):
 		return "", "", "", fmt.Errorf("fact filter %q begins or ends with an operator", text)
 	}

@@ -196,7 +196,7 @@ func TestWhoMayAskTheServer(t *testing.T) {
 		{"wrong password", ServerOptions{URL: strings.Replace(server.URL, "://", "://bob:hunter2@", 1), CA: ca}, batch.GateInconclusive, "not with Basic [redacted] or [redacted]"},
 		{"no authority", ServerOptions{URL: server.URL, TokenFile: token}, batch.GateInconclusive, "certificate"},
 		{"not verified", ServerOptions{URL: server.URL, TokenFile: token, Insecure: true}, batch.GatePassed, ""},
-		{"token file is gone", ServerOptions{URL: server.URL, CA: ca, TokenFile: filepath.Join(dir, "none")}, batch.GateInconclusive, "no such file"},
+		{"token file is gone", ServerOptions{URL: server.URL, CA: ca, TokenFile: filepath.Join(dir, "none")}, batch.GateInconclusive, "there is no file"},
 	} {
 		look, err := query(t, tt.o).Look(t.Context(), moment)
 		if err != nil || look.Verdict != tt.verdict || !strings.Contains(look.Reason, tt.reason) || strings.Contains(look.Reason, "hunter2") {

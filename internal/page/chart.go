@@ -20,14 +20,13 @@ func Histogram(title string, times []time.Duration) Bars {
 		return h
 	}
 	slices.Sort(times)
-	share := func(percent int) time.Duration { return times[(len(times)-1)*percent/100] }
-	longest := times[len(times)-1]
-	h.Note = fmt.Sprintf("median %s, 95%% within %s, longest %s", seconds(share(50)), seconds(share(95)), seconds(longest))
-	step := niceStep(share(99) / bins)
+	longest, most := times[len(times)-1], times[(len(times)-1)*99/100]
+	h.Note = fmt.Sprintf("median %s, 95%% within %s, longest %s", seconds(within(times, 50)), seconds(within(times, 95)), seconds(longest))
+	step := niceStep(most / bins)
 	next := 0
 	for from := time.Duration(0); next < len(times); from += step {
 		label, end := bound(from)+" – "+bound(from+step), len(times)
-		if from+step > share(99) && longest >= from+step {
+		if from+step > most && longest >= from+step {
 			label = bound(from) + " and more"
 		} else {
 			end, _ = slices.BinarySearch(times, from+step)
@@ -36,6 +35,11 @@ func Histogram(title string, times []time.Duration) Bars {
 		next = end
 	}
 	return h
+}
+
+// within is the shortest of the sorted times that at least this share of them does not exceed.
+func within(times []time.Duration, percent int) time.Duration {
+	return times[(len(times)*percent+99)/100-1]
 }
 
 // niceStep is the next of 10 ms, 20 ms, 50 ms, 100 ms and so on.

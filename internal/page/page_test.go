@@ -138,7 +138,7 @@ func TestThePageShowsEveryPart(t *testing.T) {
 	for _, piece := range []string{
 		"<h1>choria_provision#restart</h1>", `<p class="verdict bad">Failed: 1 refused of 3 nodes</p>`, `<a href="#state=verified"><b>2</b> verified</a>`,
 		"<dt>Command</dt><dd>req choria_provision restart</dd>", "<li>the plan&#39;s note</li>", `<a href="#reason=not%20today&amp;state=refused">1: refused: not today</a>`, "<code>web02</code>",
-		`x="0" width="250" height="10"`, `x="250" width="750" height="10"`, "median 2.0 s, 95% within 2.0 s, longest 3.0 s", "<h2>By rack</h2>", "<h2>Gates</h2>",
+		`x="0" width="250" height="10"`, `x="250" width="750" height="10"`, "median 2.0 s, 95% within 3.0 s, longest 3.0 s", "<h2>By rack</h2>", "<h2>Gates</h2>",
 		`<th scope="row">after batch 1</th><td class="n">2.0 s</td><td class="n">3</td><td class="n">20.0 s</td><td class="warn">inconclusive</td><td>no data</td>`,
 		`<td class="bad i8"><a href="#fact%3Arack=r2&amp;state=refused">1</a></td>`, `["web02",1,1,"not today",1,1]`, `"tones":["good","bad"]`,
 	} {
@@ -170,6 +170,25 @@ func TestAHistogramGathersTheLongestTimes(t *testing.T) {
 	}
 	if h := Histogram("x", nil); len(h.Items) != 0 {
 		t.Errorf("without times: %v", h)
+	}
+}
+
+// Of two times, the shorter one is no bound for 95 % of them.
+func TestAHistogramBoundsAtLeastTheShareThatItNames(t *testing.T) {
+	for _, c := range []struct {
+		times []time.Duration
+		note  string
+	}{
+		{[]time.Duration{7}, "median 7.0 s, 95% within 7.0 s, longest 7.0 s"},
+		{[]time.Duration{5, 3}, "median 3.0 s, 95% within 5.0 s, longest 5.0 s"},
+		{[]time.Duration{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}, "median 10.0 s, 95% within 19.0 s, longest 20.0 s"},
+	} {
+		for i := range c.times {
+			c.times[i] *= time.Second
+		}
+		if h := Histogram("x", c.times); h.Note != c.note {
+			t.Errorf("%v: %s, want %s", c.times, h.Note, c.note)
+		}
 	}
 }
 

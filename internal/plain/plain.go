@@ -1,5 +1,6 @@
 // Package plain prepares text for people. It makes text from outside harmless (from brokers, nodes, signers, files and
-// configurations) before that text reaches a terminal, a document or a log. It also writes a number with its noun.
+// configurations) before that text reaches a terminal, a document or a log. It also writes a number with its noun, and
+// a command as a shell reads it.
 //
 // It knows the hostile characters: those that change how other text is displayed. It does not know where text comes from
 // or where it goes. Invariants: the output is valid UTF-8 without hostile characters; harmless text is returned unchanged,

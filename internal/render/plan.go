@@ -59,7 +59,7 @@ func Plan(w io.Writer, p batch.Plan, e batch.Estimate, o PlanOptions) error {
 		}
 	}
 	if len(p.Pool) > 0 {
-		fmt.Fprintf(&out, "  one by one: %s\n", plain.Count(len(p.Pool), "node"))
+		fmt.Fprintf(&out, "  in the window: %s\n", plain.Count(len(p.Pool), "node"))
 		for _, l := range wrapNames(oneLine(discovery.Fold(p.Pool)), o.Width-len(groupIndent)) {
 			fmt.Fprintf(&out, "%s%s\n", groupIndent, l)
 		}

@@ -96,7 +96,7 @@ func Verdict(s batch.Summary) string {
 		line += fmt.Sprintf(", %s counted late", plain.Count(s.Late, "reply"))
 	}
 	if reason := cmp.Or(s.Reason, s.Stop.Reason); reason != "" {
-		line += ". " + oneLine(reason)
+		line += "; " + oneLine(reason)
 	}
 	return line
 }
@@ -222,7 +222,7 @@ func RunReport(w io.Writer, s batch.Summary, f RunFacts, width int) error {
 	line("Run", f.ID)
 	line("Retry of", s.Parent)
 	line("Action", f.What)
-	line("Command", strings.Join(f.Command, " "))
+	line("Command", plain.Words(f.Command))
 	line("Caller", f.Caller)
 	line("By", f.By)
 	line("Site", f.Site)

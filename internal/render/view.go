@@ -59,6 +59,7 @@ type BatchView struct{ Number, Of, Nodes, Answered, Proved int }
 // WindowView is the window of a rolling run; Size is 0 for a run in batches.
 type WindowView struct {
 	Size, InFlight int
+	Now            int     // the step of the ramp that leads to Size; 0 or Size after the last step
 	Silent         int     // nodes without a reply whose slots are kept
 	Rate           float64 // nodes that ended in a minute; 0: not known yet
 }

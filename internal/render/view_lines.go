@@ -235,6 +235,9 @@ func (v View) where() (long, brief string) {
 	case v.Doing == Recovering, v.Doing == Looking:
 		return "", ""
 	case v.Window.Size > 0:
+		if now := v.Window.Now; now > 0 && now < v.Window.Size {
+			return fmt.Sprintf("window %d of %d", now, v.Window.Size), fmt.Sprintf("w%d/%d", now, v.Window.Size)
+		}
 		return fmt.Sprintf("window %d", v.Window.Size), fmt.Sprintf("w%d", v.Window.Size)
 	case v.Batch.Number == 0:
 		return "", ""
@@ -312,8 +315,10 @@ func (v View) waits(room int, before string) string {
 			names += ", "
 		}
 		names += strings.TrimSuffix(oneLine(w.Node), v.Domain)
-		if !w.Until.IsZero() {
-			names += fmt.Sprintf(" (%ds)", int(max(0, w.Until.Sub(v.Now)).Seconds()+0.5))
+		if left := max(0, w.Until.Sub(v.Now)); !w.Until.IsZero() && left < 100*time.Second {
+			names += fmt.Sprintf(" (%ds)", int(left.Seconds()+0.5))
+		} else if !w.Until.IsZero() {
+			names += " (" + clock(left) + ")"
 		}
 		if Width(names+more(i+1)) > room {
 			break

@@ -54,6 +54,9 @@ var views = []struct {
 		v.Shared, v.Waits = "budget: 1 node may be down at once, and 1 is: run r9 of bob (1)", nil
 	})},
 	{"a window", aView(func(v *View) { v.Window = WindowView{Size: 20, InFlight: 18, Silent: 3, Rate: 41.2} })},
+	{"a ramp", aView(func(v *View) {
+		v.Window, v.Waits[0].Until = WindowView{Size: 20, Now: 5, InFlight: 4}, now.Add(606*time.Second)
+	})},
 	{"of an earlier process", aView(func(v *View) { v.Doing = Recovering })},
 	{"the last looks", aView(func(v *View) { v.Doing, v.Waits = Looking, nil })},
 	{"names of one domain", aView(func(v *View) {

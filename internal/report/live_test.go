@@ -22,7 +22,7 @@ import (
 var logTime = regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d) `)
 
 // seconds are those of a node: the clock of a test stands elsewhere than that of its records.
-var seconds = regexp.MustCompile(`\b\d{3,}s\b`)
+var seconds = regexp.MustCompile(`\b\d{3,}(:\d\d){2}\b`)
 
 // Without a terminal there is a line with its time for each batch and for what went wrong.
 func TestALogHasALineABatch(t *testing.T) {

@@ -32,7 +32,7 @@ func (w *rolling) observe(m *meter, r *batch.Record) {
 	v, final := &m.view, m.progress.Final()
 	total, c := v.States.Total(), v.States
 	sizes := m.progress.Plan().Policy.Sizes
-	v.Window.Size = sizes.At(len(sizes)-1, total)
+	v.Window.Size, v.Window.Now = sizes.At(len(sizes)-1, total), m.progress.Window()
 	v.Window.InFlight = c.Of(batch.Sending)
 	if v.Proves {
 		v.Window.InFlight += c.Of(batch.Accepted)

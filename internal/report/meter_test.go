@@ -313,8 +313,8 @@ func TestTheMeterFollowsAWindow(t *testing.T) {
 		if got != step.want {
 			t.Errorf("after %s: got %+v, want %+v", step.r.Kind, got, step.want)
 		}
-		if v.Window.Size != 2 {
-			t.Errorf("a window of %d", v.Window.Size)
+		if want := map[bool]int{true: 2, false: 1}[v.States.Of(batch.Verified) > 0]; v.Window.Size != 2 || v.Window.Now != want {
+			t.Errorf("a window of %d, now %d, want 2, now %d", v.Window.Size, v.Window.Now, want)
 		}
 	}
 }

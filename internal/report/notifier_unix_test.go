@@ -198,7 +198,7 @@ func TestTheCommandHearsWhatMattersOfARun(t *testing.T) {
 		t.Errorf("%+v", first)
 	}
 	last := got[len(got)-1]
-	if *last.ExitCode != 40+int(batch.Stopped) || last.Verdict != "stopped" || !strings.Contains(last.Text, "has ended: Stopped: 3 planned of 3 nodes. the limit is 3") {
+	if *last.ExitCode != 40+int(batch.Stopped) || last.Verdict != "stopped" || !strings.Contains(last.Text, "has ended: Stopped: 3 planned of 3 nodes; the limit is 3") {
 		t.Errorf("%+v", last)
 	}
 	env, err := os.ReadFile(filepath.Join(dir, "env"))

@@ -25,9 +25,9 @@ func (o StoredOptions) facts(r run.Stored) (map[string][]string, error) {
 	for _, fact := range o.By {
 		values, ok := recorded[fact]
 		if !ok {
-			has := "it has none"
+			has := "it has no facts of nodes"
 			if len(recorded) > 0 {
-				has = "it has " + strings.Join(sortedKeys(recorded), ", ")
+				has = "it has only " + strings.Join(sortedKeys(recorded), ", ")
 			}
 			return nil, &FileError{Err: fmt.Errorf("the record of run %s has no values of the fact %q: %s", r.ID, fact, has),
 				Hint: "take them from a saved inventory: fleetctl inventory --save FILE, then --facts FILE"}

@@ -106,7 +106,7 @@ func TestAPageShowsTheFactsThatWereAskedFor(t *testing.T) {
 		t.Errorf("site: %v, %v", got, err)
 	}
 	_, err := StoredOptions{By: []string{"country"}}.facts(r)
-	if e, ok := errors.AsType[*FileError](err); !ok || !strings.Contains(e.Error(), "it has rack, site") {
+	if e, ok := errors.AsType[*FileError](err); !ok || !strings.Contains(e.Error(), "it has only rack, site") {
 		t.Errorf("a fact that is not recorded: %v", err)
 	}
 	var saved bytes.Buffer
@@ -162,7 +162,7 @@ func TestTheStatesByAFact(t *testing.T) {
 		}
 	}
 	out.Reset()
-	if err := WriteStored(&out, r, StoredOptions{By: []string{"site"}, Width: 80}); err == nil || !strings.Contains(err.Error(), `no values of the fact "site": it has rack`) {
+	if err := WriteStored(&out, r, StoredOptions{By: []string{"site"}, Width: 80}); err == nil || !strings.Contains(err.Error(), `no values of the fact "site": it has only rack`) {
 		t.Errorf("of another fact: %v", err)
 	}
 }

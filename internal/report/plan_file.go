@@ -38,7 +38,7 @@ func WriteSavedPlan(w io.Writer, f *saved.File, now time.Time, width int, all bo
 	line("Created", "%s", p.Created.Format(time.RFC3339))
 	line("Expires", "%s%s", p.Expires.Format(time.RFC3339), remaining(p.Expires.Sub(now)))
 	if len(p.Command) > 0 {
-		line("Command", "fleetctl %s", strings.Join(p.Command, " "))
+		line("Command", "fleetctl %s", plain.Words(p.Command))
 	}
 	for version, n := range versions(p.Nodes) {
 		line("Nodes", "%s: %s", plain.Count(n, "node"), version)

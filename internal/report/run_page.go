@@ -114,7 +114,7 @@ func runFacts(r run.Stored, s batch.Summary) []page.Pair {
 		approved = strconv.Itoa(m.Approved)
 	}
 	facts := []page.Pair{
-		{Name: "Run", Value: r.ID}, {Name: "Retry of", Value: s.Parent}, {Name: "Command", Value: strings.Join(m.Command, " ")},
+		{Name: "Run", Value: r.ID}, {Name: "Retry of", Value: s.Parent}, {Name: "Command", Value: plain.Words(m.Command)},
 		{Name: "Caller", Value: m.Caller}, {Name: "By", Value: strings.Trim(m.User+"@"+m.Host, "@")}, {Name: "Site", Value: m.Site},
 		{Name: "Collective", Value: m.Collective}, {Name: "Saved plan", Value: m.Plan}, {Name: "Approvals", Value: approved},
 		{Name: "Started", Value: render.When(s.Started)}, {Name: "Ended", Value: render.When(s.Ended)}, {Name: "Took", Value: took},

@@ -68,7 +68,7 @@ func (c checkpoint) consent(ctx context.Context, p guardInput) error {
 	}
 	ok, err := c.ask(ctx, q, p.nodes)
 	if err != nil {
-		return err
+		return fmt.Errorf("not confirmed, nothing was sent: %w", err)
 	}
 	if !ok {
 		return refuse("", "not confirmed: nothing was sent")

@@ -1,10 +1,12 @@
 package run
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"fleetctl/batch"
+	"fleetctl/internal/plain"
 )
 
 // Next makes the commands about a run that messages offer: typed as they are printed, they work. An input @FILE stands for
@@ -25,12 +27,12 @@ func (n Next) Command(verb string, flags ...string) string {
 
 // Apply is the command that applies the plan in a file.
 func (n Next) Apply(file string) string {
-	return n.with([]string{"fleetctl", "apply", shellWord(file)}, true)
+	return n.with([]string{"fleetctl", "apply", plain.Word(file)}, true)
 }
 
 func (n Next) with(words []string, secrets bool) string {
 	if n.Folder != "" {
-		words = append(words, "--state-dir", shellWord(n.Folder))
+		words = append(words, "--state-dir", plain.Word(n.Folder))
 	}
 	if secrets {
 		for _, name := range slices.Sorted(slices.Values(n.Secrets)) {
@@ -40,15 +42,14 @@ func (n Next) with(words []string, secrets bool) string {
 	return strings.Join(words, " ")
 }
 
-// shellWord is a text as one word of a POSIX shell.
-func shellWord(s string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./,:+=@%", r)
+// ambiguous refuses the beginning of the names of several runs. It names the first ones.
+func ambiguous(name string, found []string) error {
+	const shown = 5
+	list := strings.Join(found[:min(len(found), shown)], ", ")
+	if len(found) > shown {
+		list += ", ..."
 	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return usage(fmt.Errorf("%q is the beginning of %d runs: %s", name, len(found), list), "type more of the name of the run")
 }
 
 // Next makes the commands about a run of this store.

@@ -180,7 +180,7 @@ var (
 				w.retry(list[0].ID, batch.NotSent)
 			}
 		}, not: map[string]string{"apply": "a new run is linked to none", "req": "a new run is linked to none", background: "a new run is linked to none", "req --reply-to": "a new run is linked to none",
-			"the offered resume": "it is not offered"}},
+			"the offered resume": "a run whose retry has sent to its nodes is not offered"}},
 		{guard: "--confirm-each", refusal: "cannot ask between batches", set: func(_ *world, r *Request) {
 			r.Pace.ConfirmEach, r.Policy.Sizes = Wish{true, true}, batch.Sizes{batch.Number(1)}
 		},

@@ -344,7 +344,7 @@ func (s Store) Find(name string) (string, error) {
 	case 0:
 		return "", usage(fmt.Errorf("no run %q", name), "see `fleetctl runs list`")
 	}
-	return "", usage(fmt.Errorf("%q is the beginning of %d runs: %s", name, len(found), strings.Join(found, ", ")), "")
+	return "", ambiguous(name, found)
 }
 
 // Named reads the run that the operator named, as Find completes names.

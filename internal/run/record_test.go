@@ -48,6 +48,11 @@ func TestFindCompletesNames(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
 		}
 	}
+	many := Store{Dir: t.TempDir()}
+	makeRecords(t, many.Dir, "20260103-000000-a", "20260103-000000-b", "20260103-000000-c", "20260103-000000-d", "20260103-000000-e", "20260103-000000-f")
+	if _, err := many.Find("2"); err == nil || strings.Count(err.Error(), ", ") != 5 || !strings.HasSuffix(err.Error(), ", ...") {
+		t.Errorf("the beginning of six names: %v", err)
+	}
 	for name, want := range map[string]string{
 		"": "the name of the run is empty", "2027": `no run "2027"`, "../20260102": "no run", "20260101-000000-aa": `is the beginning of 3 runs: 20260101-000000-aabbb, 20260101-000000-aab, 20260101-000000-aaaaa`,
 	} {

@@ -75,6 +75,9 @@ func completeShared(ctx context.Context, store lease.Store, name string) (string
 	if name == "" {
 		return "", usage(errors.New("the name of the run is empty"), "is a variable unset? `fleetctl runs list --shared` has the names")
 	}
+	if name == "last" {
+		return "", usage(errors.New("the last shared run may be that of another operator: its id is needed"), "see `fleetctl runs list --shared`")
+	}
 	if err := journal.CheckID(name); err != nil || strings.Contains(name, ".") {
 		return "", usage(fmt.Errorf("no run %q", name), "see `fleetctl runs list --shared`")
 	}
@@ -101,7 +104,7 @@ func completeShared(ctx context.Context, store lease.Store, name string) (string
 	case 0:
 		return "", usage(fmt.Errorf("no shared run %q", name), "see `fleetctl runs list --shared`")
 	}
-	return "", usage(fmt.Errorf("%q is the beginning of %d runs: %s", name, len(found), strings.Join(found, ", ")), "")
+	return "", ambiguous(name, found)
 }
 
 // ID is the id of the run.

@@ -20,6 +20,9 @@ const maxLine = 1 << 20
 // the path and never quote what was read.
 func Line(ctx context.Context, path string) (string, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", &missingError{path}
+	}
 	if err != nil {
 		return "", err
 	}
@@ -47,6 +50,18 @@ func Line(ctx context.Context, path string) (string, error) {
 	}
 	return value, nil
 }
+
+// missingError is that of a path that names nothing.
+type missingError struct{ path string }
+
+func (e *missingError) Error() string {
+	if e.path == "" {
+		return "the name of the file is empty"
+	}
+	return "there is no file " + e.path
+}
+
+func (e *missingError) Unwrap() error { return fs.ErrNotExist }
 
 // openPipe opens a named pipe for reading. The system's open waits for a writer and knows no context: when ctx ends, we are
 // that writer.

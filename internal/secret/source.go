@@ -29,6 +29,18 @@ type ReadError struct {
 // Error implements error. It quotes no secret.
 func (e *ReadError) Error() string { return fmt.Sprintf("input %q: %v", e.Name, e.Err) }
 
+// Hint says what to write in the place of an example such as @FILE; blank for other problems.
+func (e *ReadError) Hint() string {
+	missing, ok := errors.AsType[*missingError](e.Err)
+	switch {
+	case !ok:
+		return ""
+	case missing.path == "":
+		return "is a variable unset? Write " + e.Name + "=@FILE with the name of a file that holds only the secret"
+	}
+	return "write the name of a file that holds only the secret after the @"
+}
+
 // Unwrap returns the problem.
 func (e *ReadError) Unwrap() error { return e.Err }
 

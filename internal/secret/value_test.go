@@ -74,7 +74,7 @@ func TestASecretIsReadFromWhereItIs(t *testing.T) {
 		bad        string
 	}{
 		{source(), hidden, hidden, true, ""}, {source(), "", "", true, ""}, {source(), "@@x", "@x", true, ""},
-		{source(), "@" + file, "from file", false, ""}, {source(), "@/nowhere", "", false, `input "token": stat /nowhere`}, {source(), "@" + filepath.Dir(file), "", false, "neither a file nor a pipe"},
+		{source(), "@" + file, "from file", false, ""}, {source(), "@/nowhere", "", false, `input "token": there is no file /nowhere`}, {source(), "@", "", false, "the name of the file is empty"}, {source(), "@" + filepath.Dir(file), "", false, "neither a file nor a pipe"},
 		{source(), "-", "from stdin", false, ""}, {Source{}, "-", "", false, "stdin: there is none"},
 		{source(), "env:V", "from variable", false, ""}, {source(), "env:W", "", false, "the variable W is not set"}, {source(), "env:X", "", false, "the variable X is not set"},
 		{Source{}, "env:V", "", false, "the variable V is not set"},

@@ -335,7 +335,7 @@ func (d *driver) settle(ctx context.Context, id string) error {
 	found, err := product.Settle(ctx, d.context(), s)
 	if err != nil && strings.Contains(err.Error(), "is outdated") { // the hint is to add --shared
 		d.o.w.mu.Lock()
-		d.o.w.logf("%-7s gets: %v", d.o.name, err)
+		d.o.w.logf("%-7s reads: %v", d.o.name, err)
 		d.o.w.saw("settled by the shared record")
 		d.o.w.mu.Unlock()
 		if s, err = d.shared(ctx, id); err == nil {
