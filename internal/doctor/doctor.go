@@ -234,37 +234,6 @@ func asUsage(err error) error {
 	return &fleet.UsageError{Err: err}
 }
 
-func (c *checkup) settings(ctx context.Context) finding {
-	s, err := patiently(ctx, "read settings", c.o.Fleet.Own)
-	if err != nil {
-		return finding{err: asUsage(err)}
-	}
-	if s.IsZero() {
-		return finding{detail: "no limits of our own"}
-	}
-	site := ""
-	if s.Site != "" {
-		site = ", site " + s.Site
-	}
-	if _, ok := s.Collectives[c.n.Collective]; ok {
-		s, site = s.In(c.n.Collective), site+", collective "+c.n.Collective
-	}
-	details := []string{fmt.Sprintf("%s%s: max_nodes %d, require_filter %t, confirm %t, read_only %t",
-		c.o.SettingsFile, site, s.MaxNodes, s.RequireFilter, s.Confirm, s.ReadOnly)}
-	for _, l := range []struct {
-		on   bool
-		text string
-	}{{len(s.Locks) > 0, "lock " + strings.Join(s.Locks, ", ")}, {len(s.MaxDown) > 0, "max_down " + strings.Join(s.MaxDown, ", ")}, {s.Share, "share true"}} {
-		if l.on {
-			details = append(details, l.text)
-		}
-	}
-	if s.OnEvent != "" { // the command itself may hold a key
-		details = append(details, "on_event set")
-	}
-	return finding{detail: strings.Join(details, ", ")}
-}
-
 // soonExpired is how long before its end a credential or certificate is worth a warning.
 const soonExpired = 14 * 24 * time.Hour
 

@@ -115,6 +115,40 @@ func TestTheHashOfTheReplySubjectIsNamed(t *testing.T) {
 	}
 }
 
+// A rule with a name that is unknown protects nothing: the settings step warns.
+func TestRulesThatProtectNothingAreNamed(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		s    config.Settings
+		want []string
+	}{
+		{"known names", config.Settings{Approvals: []config.Approval{{Action: "restart", Need: 1}, {Action: "choria_provision#shutdown", Need: 1}, {NodesOver: 9, Need: 1}},
+			Collectives: map[string]config.Limits{"mcollective": {Confirm: true}}}, nil},
+		{"misspelled", config.Settings{Approvals: []config.Approval{{Action: "restrat", Need: 1}, {Action: "rpcutil#restart", Need: 1}}, Collectives: map[string]config.Limits{"mcolective": {}}},
+			[]string{`approvals are demanded for "restrat", and no known agent has that action`, `approvals are demanded for "rpcutil#restart", and no known agent has that action`,
+				`there are limits for the collective "mcolective", and the configuration has none of that name`}},
+		{"another site's collective", config.Settings{Sites: map[string]config.Site{"ams": {Config: "/ams"}}, Collectives: map[string]config.Limits{"ams": {}}}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := unsigned(t)
+			o.Fleet.Settings = func() (config.Settings, error) { return tt.s, nil }
+			s := stepOf(t, Walk(t.Context(), o), "settings")
+			want := Passed
+			if tt.want != nil {
+				want = Warned
+			}
+			if s.Status != want || tt.want != nil && s.Fix != "correct the name in settings.yaml" {
+				t.Errorf("%+v", s)
+			}
+			for _, text := range tt.want {
+				if !strings.Contains(s.Detail, text) {
+					t.Errorf("it says %q", s.Detail)
+				}
+			}
+		})
+	}
+}
+
 // A step that fails ends the walk: those after it are skipped, and all are listed.
 func TestTheWalkEndsAtTheFirstFailure(t *testing.T) {
 	broken := errors.New("broken")
