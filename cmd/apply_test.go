@@ -201,11 +201,8 @@ func TestAnAppliedPlanIsResumed(t *testing.T) {
 	a, _, errs := newApp(t, "", alice)
 	ended := make(chan int, 1)
 	go func() { ended <- a.execute(ctx, []string{"apply", plan, "--np"}) }()
-	received := func() bool {
-		return p.lab.Received(p.names[0], "choria_provision", "restart")+p.lab.Received(p.names[1], "choria_provision", "restart") > 0
-	}
-	if err := p.lab.AwaitFunc(t.Context(), received); err != nil {
-		t.Fatal(err)
+	if err := awaitRestarts(p, ended, 1); err != nil {
+		t.Fatal(err, errs)
 	}
 	p.wants("apply while it runs", p.as(alice, "apply "+plan+" --np"), exitGuard, "it was applied already")
 	signal(signalError{syscall.SIGINT})

@@ -109,7 +109,7 @@ func TestASharedBudgetOutlivesKilledLeaders(t *testing.T) {
 		ended <- p.run("req choria_provision restart token=s3cret --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 0 --yes --json")
 	}()
 	for i, stream := range []string{"KV_FLEETCTL", "KV_CHORIA_LEADER_ELECTION"} {
-		if err := p.awaitRestarts(20 + 90*i); err != nil {
+		if err := awaitRestarts(p, ended, 20+90*i); err != nil {
 			t.Fatal(err)
 		}
 		leader, err := p.lab.Leader(t.Context(), stream)
@@ -118,7 +118,7 @@ func TestASharedBudgetOutlivesKilledLeaders(t *testing.T) {
 		}
 		brokers.kill(leader)
 		t.Logf("broker %d led %s, and was killed", leader, stream)
-		if err := p.awaitRestarts(60 + 90*i); err != nil {
+		if err := awaitRestarts(p, ended, 60+90*i); err != nil {
 			t.Fatal(err)
 		}
 		brokers.restart(leader)

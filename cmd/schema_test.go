@@ -262,7 +262,7 @@ func interruptedOutput(t *testing.T, s *schemas) {
 	go func() {
 		ended <- a.execute(ctx, strings.Fields("req choria_provision restart splay=1 --canary 0 --batch 2 --batch-sleep 300 --json -I "+strings.Join(p.names, ",")))
 	}()
-	if err := p.awaitRestarts(1); err != nil {
+	if err := awaitRestarts(p, ended, 1); err != nil {
 		t.Fatal(err)
 	}
 	p.keepsSchema(s, output{"runs-show", 0, "runs show last --json"})

@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,9 +11,25 @@ import (
 	"fleetctl/internal/lab"
 )
 
+// awaitLab waits until something has happened in the lab. ended has room for one result: it is an error that the command
+// ends before.
+func awaitLab[T any](t *testing.T, l *lab.Lab, ended chan T, done func() bool) error {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	go func() {
+		select {
+		case r := <-ended:
+			ended <- r
+			cancel(fmt.Errorf("the command has ended: %+v", r))
+		case <-ctx.Done():
+		}
+	}()
+	return l.AwaitFunc(ctx, done)
+}
+
 // awaitRestarts waits until the nodes have received so many requests to restart together.
-func (p *practice) awaitRestarts(n int) error {
-	return p.lab.AwaitFunc(p.t.Context(), func() bool {
+func awaitRestarts[T any](p *practice, ended chan T, n int) error {
+	return awaitLab(p.t, p.lab, ended, func() bool {
 		done := 0
 		for _, name := range p.names {
 			done += p.lab.Received(name, "choria_provision", "restart")
@@ -30,7 +48,7 @@ func TestALockOutlivesEachOfItsBrokers(t *testing.T) {
 		ended <- p.run("req choria_provision restart token=s3cret --lock web --batch 10 --batch-sleep 1 --yes --json")
 	}()
 	for i, n := range []int{1, 15} {
-		if err := p.awaitRestarts(n); err != nil {
+		if err := awaitRestarts(p, ended, n); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.lab.StopPeer(i + 1); err != nil {
@@ -69,7 +87,7 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 		ended <- p.run("req choria_provision restart token=s3cret splay=1 --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 1 --yes --json")
 	}()
 	for i, stream := range []string{"KV_FLEETCTL", "KV_CHORIA_LEADER_ELECTION", "KV_FLEETCTL"} {
-		if err := p.awaitRestarts(10 + 60*i); err != nil {
+		if err := awaitRestarts(p, ended, 10+60*i); err != nil {
 			t.Fatal(err)
 		}
 		leader, err := p.lab.StopLeader(t.Context(), stream)
@@ -77,7 +95,7 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("after %d batches' worth of nodes, broker %d led %s, and was stopped", i, leader, stream)
-		if err := p.awaitRestarts(40 + 60*i); err != nil {
+		if err := awaitRestarts(p, ended, 40+60*i); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.lab.StartPeer(t.Context(), leader); err != nil {

@@ -93,7 +93,7 @@ func TestASignerThatRefusesLaterEndsTheRun(t *testing.T) {
 	}
 	done := make(chan result, 1)
 	go func() { done <- s.fleetctl(t.Context(), args...) }()
-	if err := s.lab.AwaitFunc(t.Context(), func() bool { return s.received("rpcutil", "ping") >= 2 }); err != nil {
+	if err := awaitLab(t, s.lab, done, func() bool { return s.received("rpcutil", "ping") >= 2 }); err != nil {
 		t.Fatal(err)
 	}
 	s.deny.Store(new("no longer"))
