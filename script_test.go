@@ -45,7 +45,11 @@ func waitSideBySide() {
 	if given {
 		return
 	}
-	if err := flag.Set("test.parallel", "20"); err != nil {
+	most := "16"
+	if raceEnabled { // then they compute more
+		most = "12"
+	}
+	if err := flag.Set("test.parallel", most); err != nil {
 		panic(err) // the testing package has always had this flag
 	}
 }

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		if err := flag.Set("test.parallel", "20"); err != nil {
+		if err := flag.Set("test.parallel", "12"); err != nil {
 			panic(err) // the testing package has always had this flag
 		}
 	}
