@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -46,6 +47,9 @@ func TestABackgroundRunOutlivesItsTerminal(t *testing.T) {
 	if err := os.Symlink(fleetctl.Path, link); err != nil {
 		t.Fatal(err)
 	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // as after nohup, it may be ignored: what we listen to has its default in the shell
+	t.Cleanup(func() { signal.Stop(hangups) })
 	shell := f.command(patient(t))
 	shell.Path, shell.Args = "/bin/sh", append([]string{"sh", "-c", `program=$0; "$program" "$@"; read -r more`, link}, fleetctl.Args[1:]...)
 	shell.Stdin, shell.Stdout, shell.Stderr = term.tty, term.tty, term.tty

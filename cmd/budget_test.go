@@ -53,7 +53,7 @@ func TestTwoRunsAtOnceKeepTheBudget(t *testing.T) {
 	if r := p.run("shared init"); r.code != 0 {
 		t.Fatalf("shared init: exit %d, %s", r.code, r.err)
 	}
-	command := "req choria_provision restart token=s3cret splay=1 --canary 0 --max-down rack=1 --batch-sleep 0 --yes --np --state-dir " + p.path("records")
+	command := "req choria_provision restart token=s3cret splay=1 --canary 0 --max-down rack=1 --batch-sleep 0 --yes --np" + p.all() + " --state-dir " + p.path("records")
 	var wait sync.WaitGroup
 	for _, config := range []string{"client.conf", "client-bob.conf"} {
 		wait.Go(func() {

@@ -106,7 +106,7 @@ func TestASharedBudgetOutlivesKilledLeaders(t *testing.T) {
 	}
 	ended := make(chan result, 1)
 	go func() {
-		ended <- p.run("req choria_provision restart token=s3cret --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 0 --yes --json")
+		ended <- p.run("req choria_provision restart token=s3cret --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 0 --yes --json" + p.all())
 	}()
 	for i, stream := range []string{"KV_FLEETCTL", "KV_CHORIA_LEADER_ELECTION"} {
 		if err := awaitRestarts(p, ended, 20+90*i); err != nil {
