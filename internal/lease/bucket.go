@@ -115,9 +115,15 @@ var apiErrors = map[int]error{
 	10037: ErrNoKey, 10058: errExists, 10059: ErrNoBucket, 10039: ErrNoStreams, 10076: ErrNoStreams, 10071: ErrConflict, 10164: ErrConflict,
 }
 
+// noPlace is the code of an answer whose text says what the brokers lack.
+const noPlace = 10005
+
 func (e *apiError) err() error {
 	if err, ok := apiErrors[e.ErrCode]; ok {
 		return err
+	}
+	if e.ErrCode == noPlace {
+		return fmt.Errorf("%w: %s", ErrNoPeers, e.Description)
 	}
 	return fmt.Errorf("the broker answers: %s (%d)", e.Description, e.ErrCode)
 }

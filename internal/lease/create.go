@@ -3,7 +3,17 @@ package lease
 import (
 	"context"
 	"errors"
+	"time"
 )
+
+// A cluster that has just started, or that is busy, calls peers offline for a moment.
+const (
+	placeTime  = 10 * time.Second // how long a bucket is tried to be made
+	placeAgain = 500 * time.Millisecond
+)
+
+// ErrNoPeers reports that too few peers of the brokers' cluster are online for the copies of a bucket.
+var ErrNoPeers = errors.New("too few peers of the brokers' cluster are online for its copies")
 
 // maxReplicas is how many copies of a bucket are made where nothing else is asked for.
 const maxReplicas = 3
@@ -15,7 +25,7 @@ const makeStreams = "streams_admin (or the right to publish to $JS.API.STREAM.CR
 var errExists = errors.New("the bucket exists already")
 
 // Create makes a bucket as `choria kv add NAME --history 1 --replicas N` does. It reports false where there is one already,
-// which stays as it is. The errors are those of a Store.
+// which stays as it is. The errors are ErrNoPeers, and those of a Store.
 func (b *Bucket) Create(ctx context.Context, replicas int) (bool, error) {
 	_, err := b.Status(ctx)
 	if !errors.Is(err, ErrNoBucket) {
@@ -27,7 +37,17 @@ func (b *Bucket) Create(ctx context.Context, replicas int) (bool, error) {
 		"max_consumers": -1, "duplicate_window": 120_000_000_000, "deny_delete": true, "allow_rollup_hdrs": true, "allow_direct": true,
 	}
 	var made info
-	err = b.ask(ctx, "$JS.API.STREAM.CREATE."+b.stream(), nil, config, &made, makeStreams)
+	for end := time.Now().Add(placeTime); ; {
+		err = b.ask(ctx, "$JS.API.STREAM.CREATE."+b.stream(), nil, config, &made, makeStreams)
+		if !errors.Is(err, ErrNoPeers) || time.Now().After(end) {
+			break
+		}
+		select {
+		case <-time.After(placeAgain):
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
 	if errors.Is(err, errExists) {
 		return false, nil
 	}
