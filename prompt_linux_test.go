@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -159,7 +160,12 @@ func (f *fleet) talk(term *terminal, dialogue [][2]string, args ...string) resul
 // walk runs fleetctl at the terminal, and takes the steps as the program writes their words.
 func (f *fleet) walk(term *terminal, steps []step, args ...string) result {
 	f.t.Helper()
-	c := f.command(patient(f.t), args...)
+	return f.walkAs(f.command(patient(f.t), args...), term, steps)
+}
+
+// walkAs walks through a command that is not started yet. It leads a session of its own.
+func (f *fleet) walkAs(c *exec.Cmd, term *terminal, steps []step) result {
+	f.t.Helper()
 	var out bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = term.tty, &out, term.tty
 	c.Env = append(append(c.Env, "TERM=xterm"), term.env...) // it knows how to redraw lines, wherever the tests run
@@ -315,41 +321,5 @@ func (f *fleet) settle(before []lab.NodeInfo) {
 	})
 	if err != nil {
 		f.t.Fatal(err)
-	}
-}
-
-// TestCtrlZLeavesTheTerminalAsItWas stops a run that reads single keys, as a terminal does, and continues it, as a shell does.
-func TestCtrlZLeavesTheTerminalAsItWas(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t, lab.Options{Nodes: 3, Protocol: 2})
-	term := newTerminal(t)
-	mode := func() (m syscall.Termios) {
-		term.ioctl(syscall.TCGETS, unsafe.Pointer(&m))
-		return m
-	}
-	before := mode()
-	stop := func() {
-		if mode() == before {
-			t.Error("the terminal's mode is that from before the run: no keys are read")
-		}
-		pid := f.show().Owner.PID
-		if _, err := io.WriteString(term.master, "\x1a"); err != nil {
-			t.Fatal(err)
-		}
-		var status syscall.WaitStatus
-		if _, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
-			t.Fatalf("Ctrl-Z does not stop the process: %v, %v", status, err)
-		}
-		if now := mode(); now != before {
-			t.Errorf("stopped, the terminal has the mode %+v, want %+v", now, before)
-		}
-		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-			t.Fatal(err)
-		}
-	}
-	steps := []step{{await: "run 2", keys: " "}, {await: "paused by operator", do: stop, keys: " "}, {await: "continued by operator", keys: "\x03"}}
-	r := f.walk(term, steps, append([]string{"req", "rpcutil", "ping", "--journal", "--batch", "1", "--batch-sleep", "5"}, f.all()...)...)
-	if r.code != 130 {
-		t.Errorf("exit code %d, want 130: %s", r.code, r.stderr)
 	}
 }

@@ -23,7 +23,7 @@ type keys struct {
 
 	mu     sync.Mutex // guards what follows, and the terminal's mode
 	single bool       // keys come one by one, without an echo
-	asking bool       // a question is asked
+	held   int        // how many want the terminal as it was: a question, a stop, the end
 }
 
 // keyPace is how often the terminal is read.
@@ -47,8 +47,8 @@ func readKeys(a *app) *keys {
 		return nil
 	}
 	k := &keys{tty: tty, by: a.env.user(), out: make(chan batch.Control, 8), done: make(chan struct{}), saved: saved}
-	restore := k.restore
-	a.restore.Store(&restore)
+	hold := k.hold
+	a.holdKeys.Store(&hold)
 	a.stopNeatly() // the shell must find the terminal as it was
 	k.wait.Go(k.read)
 	return k
@@ -69,29 +69,28 @@ func (k *keys) close() {
 	}
 	close(k.done)
 	k.wait.Wait()
-	k.restore()
+	k.hold()
 	k.tty.Close()
 }
 
-// ask puts the terminal back for a question, until the function that it returns is called.
-func (k *keys) ask() (answered func()) {
+// hold puts the terminal back, and no keys are read until release is called.
+func (k *keys) hold() (release func()) {
 	if k == nil {
 		return func() {}
 	}
 	k.mu.Lock()
-	k.asking = true
-	k.mu.Unlock()
+	defer k.mu.Unlock()
+	k.held++
 	k.restore()
-	return func() {
+	return sync.OnceFunc(func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.asking = false
-	}
+		k.held--
+	})
 }
 
+// restore puts the terminal back. The caller holds k.mu.
 func (k *keys) restore() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	if k.single {
 		_ = unix.IoctlSetTermios(int(k.tty.Fd()), unix.TCSETS, k.saved) // it was a terminal a moment ago
 		k.single = false
@@ -103,7 +102,7 @@ func (k *keys) ready() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	fd := int(k.tty.Fd())
-	if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); k.asking || err != nil || group != unix.Getpgrp() {
+	if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); k.held > 0 || err != nil || group != unix.Getpgrp() {
 		return false
 	}
 	if !k.single {

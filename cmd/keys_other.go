@@ -13,4 +13,4 @@ func readKeys(*app) *keys { return nil }
 
 func (*keys) control() <-chan batch.Control { return nil }
 func (*keys) close()                        {}
-func (*keys) ask() (answered func())        { return func() {} }
+func (*keys) hold() (release func())        { return func() {} }

@@ -73,13 +73,16 @@ func (a *app) stopNeatly() {
 	if !a.suspends.CompareAndSwap(false, true) {
 		return
 	}
-	onSuspend(func(stop func()) {
-		defer a.screen.Load().Hold()()
-		if restore := a.restore.Load(); restore != nil {
-			(*restore)()
-		}
-		stop()
-	})
+	onSuspend(a.suspend)
+}
+
+// suspend puts the terminal back, and holds it so until stop returns: a key would be waited for between here and the stop.
+func (a *app) suspend(stop func()) {
+	defer a.screen.Load().Hold()()
+	if hold := a.holdKeys.Load(); hold != nil {
+		defer (*hold)()()
+	}
+	stop()
 }
 
 // waitLine is a line that shows at a terminal what a command waits for.

@@ -36,8 +36,8 @@ type app struct {
 	log    *logFile       // --log-file, nil without
 	// colorless is true when the configuration has color = false.
 	colorless bool
-	running   atomic.Pointer[string] // what is said of the recorded run that this process drives when it is killed, nil for none
-	restore   atomic.Pointer[func()] // puts the terminal back as it was
+	running   atomic.Pointer[string]                  // what is said of the recorded run that this process drives when it is killed, nil for none
+	holdKeys  atomic.Pointer[func() (release func())] // puts the terminal back as it was until release
 	// stopCommand ends the command of --on-event, for a process that is about to die.
 	stopCommand atomic.Pointer[func()]
 	screen      atomic.Pointer[report.Terminal] // whose last lines are redrawn; nil until something is shown
@@ -98,8 +98,8 @@ func endingSignals() []os.Signal {
 
 // dieBy kills the process with the signal that it received. The record stays, and a line prints how to resume the run.
 func (a *app) dieBy(s os.Signal) {
-	if restore := a.restore.Load(); restore != nil {
-		(*restore)()
+	if hold := a.holdKeys.Load(); hold != nil {
+		(*hold)() // for good
 	}
 	if t := a.screen.Load(); t != nil {
 		t.Abandon()

@@ -67,7 +67,7 @@ func (k *asker) Line(ctx context.Context, question string) (string, error) {
 		return "", err
 	}
 	defer tty.Close()
-	defer k.keys.ask()()
+	defer k.keys.hold()()
 	defer k.hold()()
 	forgetTyped(tty)
 	k.question(question)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,14 +18,29 @@ func raise(s os.Signal) {
 	}
 }
 
-// onSuspend calls prepare when the terminal stops this process; prepare calls stop, which returns when the process
-// continues.
+// stopTime is how long a stop may take to begin.
+const stopTime = time.Second
+
+// onSuspend calls prepare when Ctrl-Z is to stop this process; prepare calls stop, which returns when the process
+// continues. Where no shell could continue it, below ssh or as a container's first process, Ctrl-Z does nothing, as the
+// system has it for programs that do not catch the signal.
 func onSuspend(prepare func(stop func())) {
-	stops := make(chan os.Signal, 1)
+	stops, continued := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(stops, syscall.SIGTSTP)
 	go func() { // for as long as the process lives
 		for range stops {
-			prepare(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
+			if session, err := unix.Getsid(0); err != nil || session == unix.Getpgrp() {
+				continue
+			}
+			prepare(func() {
+				signal.Notify(continued, syscall.SIGCONT)
+				defer signal.Stop(continued)
+				_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+				select { // another thread may get the signal, and this one runs for a moment longer
+				case <-continued:
+				case <-time.After(stopTime):
+				}
+			})
 		}
 	}()
 }

@@ -57,8 +57,13 @@ func (c budgeting) values(ctx context.Context, p guardInput) (map[string]map[str
 	return known, nil
 }
 
-// silentOf are the nodes that did not say their value of a fact.
-func silentOf(values map[string]string, nodes []string) []string {
+// limitsAny reports whether one of the facts is limited; nil limits none.
+func (b *budget) limitsAny(facts []string) bool {
+	return b != nil && slices.ContainsFunc(b.limits().Facts(), func(f string) bool { return slices.Contains(facts, f) })
+}
+
+// silentOf are the nodes that have no value: they did not answer.
+func silentOf[V any](values map[string]V, nodes []string) []string {
 	return which(nodes, func(n string) bool {
 		_, said := values[n]
 		return !said

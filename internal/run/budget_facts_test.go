@@ -9,7 +9,8 @@ import (
 )
 
 // A node that does not answer when it is asked for its rack may be in any: a run that is limited by racks is refused, and
-// says how to leave the node out. A node that answers, and has no rack, is sent to.
+// says how to leave the node out. It is asked twice: brokers may lose an answer. A node that answers, and has no rack, is
+// sent to.
 func TestABudgetNeedsTheRackOfEachNode(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -20,6 +21,9 @@ func TestABudgetNeedsTheRackOfEachNode(t *testing.T) {
 	}{
 		{"it answers", func(*server) {}, false, 0, false},
 		{"it has no rack", func(s *server) { s.facts = map[string]string{} }, false, 0, false},
+		{"its answer is lost", func(s *server) { s.loses = 1 }, false, 0, false},
+		{"its answer is lost, in a window", func(s *server) { s.loses = 1 }, false, 2, false},
+		{"two answers are lost", func(s *server) { s.loses = 2 }, false, 0, true},
 		{"it is silent", func(s *server) { s.frozen = true }, false, 0, true},
 		{"it is silent, in a window", func(s *server) { s.frozen = true }, false, 2, true},
 		{"it is silent, in a dry run", func(s *server) { s.frozen = true }, true, 0, true},

@@ -89,6 +89,7 @@ type server struct {
 	down   bool              // has no process: the broker reports it as absent
 	ends   time.Time         // of its token; zero for none
 	frozen bool              // answers nothing
+	loses  int               // so many of its answers to come are lost
 }
 
 func newWorld(t *testing.T, names ...string) *world {
@@ -394,6 +395,10 @@ func (w *world) Publish(subject, notice string, data []byte) error {
 		return nil
 	}
 	if s.frozen || s.silent && body.Action != "daemon_stats" {
+		return nil
+	}
+	if s.loses > 0 {
+		s.loses--
 		return nil
 	}
 	token := ""

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,8 +23,9 @@ const utilityAgent = "rpcutil"
 type planner struct{ *call }
 
 // describe gives the planner the facts that it wants of every node, through one request. A node that does not answer has
-// no value, which a note of the plan reports.
-func (c planner) describe(ctx context.Context, names, wanted []string) ([]batch.Node, error) {
+// no value, which a note of the plan reports. A fact that is limited is needed of every node: the silent ones are asked
+// twice.
+func (c planner) describe(ctx context.Context, names, wanted []string, twice bool) ([]batch.Node, error) {
 	nodes := make([]batch.Node, len(names))
 	for i, n := range names {
 		nodes[i] = batch.Node{Identity: n}
@@ -34,6 +36,13 @@ func (c planner) describe(ctx context.Context, names, wanted []string) ([]batch.
 	values, err := c.facts(ctx, names, wanted)
 	if err != nil {
 		return nil, err
+	}
+	if silent := silentOf(values, names); twice && len(silent) > 0 && c.budget.limitsAny(wanted) {
+		late, err := c.facts(ctx, silent, wanted)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(values, late)
 	}
 	c.known = values
 	for i := range nodes {
@@ -163,7 +172,7 @@ func (c planner) factsAgain(ctx context.Context, s Stored, which []batch.State) 
 	if err := c.canSend(); err != nil {
 		return nil, err
 	}
-	nodes, err := c.describe(ctx, names, wanted)
+	nodes, err := c.describe(ctx, names, wanted, false) // the record knows the silent ones
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +209,7 @@ func (c planner) recorded(values map[string]map[string]string, node string, want
 // plan splits the nodes into batches.
 func (c planner) plan(ctx context.Context, names []string) (batch.Plan, error) {
 	policy := budgeting(c).caps(c.policy(), len(names))
-	nodes, err := c.describe(ctx, names, policy.Facts())
+	nodes, err := c.describe(ctx, names, policy.Facts(), true)
 	if err != nil {
 		return batch.Plan{}, err
 	}

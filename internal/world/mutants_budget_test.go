@@ -39,6 +39,8 @@ var budgetMutants = []mutant{
 		old: "if !d.Sent.IsZero() {\n\t\t\t\tnodes", new: "if false {\n\t\t\t\tnodes"},
 	{name: "budget: a retry forgets the racks of silent nodes", file: "internal/run/planner.go", tests: byBudget,
 		old: "if n.Facts == nil && len(wanted) > 0 {", new: "if false {"},
+	{name: "budget: one lost answer refuses a run", file: "internal/run/planner.go", tests: byBudget,
+		old: "if silent := silentOf(values, names); twice", new: "if silent := silentOf(values, names); false && twice"},
 	{name: "budget: a node that did not say its rack is sent to", file: "internal/run/budget_facts.go", tests: byBudget,
 		old: "len(silent) > 0", new: "len(silent) > 1000"},
 	{name: "budget: a node that was shut down is up", file: "internal/run/budget.go", tests: byBudget,
