@@ -131,10 +131,14 @@ func TestAFinalNodeOfAWindowIsSmall(t *testing.T) {
 		steps = append(steps, float64(w.heap[i+1]-w.heap[i])/float64(total/10))
 	}
 	slices.Sort(steps)
-	each := steps[len(steps)/2] // lists grow in leaps: one step in some has a leap of 200 KB
+	middle := steps[len(steps)/4 : len(steps)*3/4] // lists grow in leaps of up to 200 KB
+	each := 0.0
+	for _, s := range middle {
+		each += s / float64(len(middle))
+	}
 	t.Logf("%.0f bytes a node, in batches of %d", each, total/len(s.Batches))
-	if each > 150 {
-		t.Errorf("%.0f bytes a node, want 150 at most", each)
+	if each > 165 { // 117 to 142 were seen, on one processor, too; 186 with baselines that are kept
+		t.Errorf("%.0f bytes a node, want 165 at most", each)
 	}
 	runtime.KeepAlive(names)
 }

@@ -73,13 +73,13 @@ func (a *app) stopNeatly() {
 	if !a.suspends.CompareAndSwap(false, true) {
 		return
 	}
-	onSuspend(a.suspend)
+	onSuspend(func(stop func()) { suspend(a.screen.Load(), a.holdKeys.Load(), stop) })
 }
 
 // suspend puts the terminal back, and holds it so until stop returns: a key would be waited for between here and the stop.
-func (a *app) suspend(stop func()) {
-	defer a.screen.Load().Hold()()
-	if hold := a.holdKeys.Load(); hold != nil {
+func suspend(screen *report.Terminal, hold *func() (release func()), stop func()) {
+	defer screen.Hold()()
+	if hold != nil {
 		defer (*hold)()()
 	}
 	stop()
