@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,8 @@ func together(all []absence) (pairs []string) {
 // TestTwoRunsAtOnceKeepTheBudget: two operators restart the same 100 nodes at once, with at most one node of a rack down.
 func TestTwoRunsAtOnceKeepTheBudget(t *testing.T) {
 	t.Parallel()
-	p := newPractice(t, lab.Options{Nodes: 100, Protocol: 2, Streams: true, KeepLog: true})
+	total := large(100)
+	p := newPractice(t, lab.Options{Nodes: total, Protocol: 2, Streams: true, KeepLog: true})
 	if r := p.run("shared init"); r.code != 0 {
 		t.Fatalf("shared init: exit %d, %s", r.code, r.err)
 	}
@@ -57,7 +59,7 @@ func TestTwoRunsAtOnceKeepTheBudget(t *testing.T) {
 	var wait sync.WaitGroup
 	for _, config := range []string{"client.conf", "client-bob.conf"} {
 		wait.Go(func() {
-			if r := p.run(command + config + " --config " + filepath.Join(p.lab.Dir(), config)); r.code != 0 || !strings.Contains(r.out, "100") {
+			if r := p.run(command + config + " --config " + filepath.Join(p.lab.Dir(), config)); r.code != 0 || !strings.Contains(r.out, strconv.Itoa(total)) {
 				t.Errorf("%s: exit %d, %s%s", config, r.code, r.out, r.err)
 			}
 		})

@@ -99,7 +99,8 @@ func TestASharedBudgetOutlivesKilledLeaders(t *testing.T) {
 	}
 	t.Parallel()
 	brokers := newPeers(t)
-	p := newPractice(t, lab.Options{Nodes: 200, Streams: true, Brokers: 3, StartPeer: brokers.start, Hasty: true, KeepLog: true})
+	total := large(200)
+	p := newPractice(t, lab.Options{Nodes: total, Streams: true, Brokers: 3, StartPeer: brokers.start, Hasty: true, KeepLog: true})
 	t.Cleanup(brokers.end)
 	if r := p.run("shared init"); r.code != 0 {
 		t.Fatalf("shared init: exit %d, %s", r.code, r.err)
@@ -109,7 +110,7 @@ func TestASharedBudgetOutlivesKilledLeaders(t *testing.T) {
 		ended <- p.run("req choria_provision restart token=s3cret --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 0 --yes --json" + p.all())
 	}()
 	for i, stream := range []string{"KV_FLEETCTL", "KV_CHORIA_LEADER_ELECTION"} {
-		if err := awaitRestarts(p, ended, 20+90*i); err != nil {
+		if err := awaitRestarts(p, ended, total/10+total*9/20*i); err != nil {
 			t.Fatal(err)
 		}
 		leader, err := p.lab.Leader(t.Context(), stream)
@@ -118,12 +119,12 @@ func TestASharedBudgetOutlivesKilledLeaders(t *testing.T) {
 		}
 		brokers.kill(leader)
 		t.Logf("broker %d led %s, and was killed", leader, stream)
-		if err := awaitRestarts(p, ended, 60+90*i); err != nil {
+		if err := awaitRestarts(p, ended, total*3/10+total*9/20*i); err != nil {
 			t.Fatal(err)
 		}
 		brokers.restart(leader)
 	}
-	if got := <-ended; got.code != 0 || !strings.Contains(got.out, `"verified": 200`) {
+	if got := <-ended; got.code != 0 || !strings.Contains(got.out, fmt.Sprintf(`"verified": %d`, total)) {
 		t.Errorf("exit %d: %s", got.code, got.err)
 	}
 	p.keptBudget(20)

@@ -18,7 +18,7 @@ func TestCommandsThatLook(t *testing.T) {
 	const gone = "-I nosuch.example.net -I nowhere.example.net --reply-timeout 0.3"
 	nothing := "-C nothing --discovery-timeout 0.3"
 	p.check([]practiceRow{
-		{"discover --discovery-timeout 1 -v", 0, []string{strings.Join(p.names, "\n") + "\n", "Discovering nodes ....", "Discovered 12 nodes using the mc method in "}},
+		{"discover --discovery-timeout 5 -v", 0, []string{strings.Join(p.names, "\n") + "\n", "Discovering nodes ....", "Discovered 12 nodes using the mc method in "}},
 		{"discover --discovery-window", 0, []string{".example.net\n"}}, // how many depends on how busy this machine is
 		{"discover -j -I " + first, 0, []string{`"` + first + `"`}},
 		{"discover --output nodeset -I " + p.names[1] + " -I " + first, 0, []string{first + "," + p.names[1]}},

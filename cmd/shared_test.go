@@ -81,7 +81,8 @@ func TestALockOutlivesEachOfItsBrokers(t *testing.T) {
 // stopped in turn. Each node is restarted once, and never two of a rack, or more than 20, at once.
 func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 	t.Parallel()
-	p := newPractice(t, lab.Options{Nodes: 200, Streams: true, Brokers: 3, KeepLog: true})
+	total := large(200)
+	p := newPractice(t, lab.Options{Nodes: total, Streams: true, Brokers: 3, KeepLog: true})
 	if r := p.run("shared init"); r.code != 0 {
 		t.Fatalf("shared init: exit %d, %s", r.code, r.err)
 	}
@@ -90,7 +91,7 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 		ended <- p.run("req choria_provision restart token=s3cret splay=1 --lock web --share --max-down 20 --max-down rack=1 --canary 0 --batch-sleep 1 --yes --json" + p.all())
 	}()
 	for i, stream := range []string{"KV_FLEETCTL", "KV_CHORIA_LEADER_ELECTION", "KV_FLEETCTL"} {
-		if err := awaitRestarts(p, ended, 10+60*i); err != nil {
+		if err := awaitRestarts(p, ended, total/20+total*3/10*i); err != nil {
 			t.Fatal(err)
 		}
 		leader, err := p.lab.StopLeader(t.Context(), stream)
@@ -98,14 +99,14 @@ func TestASharedBudgetOutlivesItsLeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("after %d batches' worth of nodes, broker %d led %s, and was stopped", i, leader, stream)
-		if err := awaitRestarts(p, ended, 40+60*i); err != nil {
+		if err := awaitRestarts(p, ended, total/5+total*3/10*i); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.lab.StartPeer(t.Context(), leader); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := <-ended; got.code != 0 || !strings.Contains(got.out, `"verified": 200`) {
+	if got := <-ended; got.code != 0 || !strings.Contains(got.out, fmt.Sprintf(`"verified": %d`, total)) {
 		t.Errorf("exit %d: %s", got.code, got.err)
 	}
 	p.keptBudget(20)

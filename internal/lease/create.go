@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A cluster that has just started, or that is busy, calls peers offline for a moment.
+// A cluster that has just started, or that is busy, calls peers offline for a moment, or does not answer in time.
 const (
-	placeTime  = 10 * time.Second // how long a bucket is tried to be made
+	placeTime  = 15 * time.Second // how long a bucket is tried to be made
 	placeAgain = 500 * time.Millisecond
 )
 
@@ -25,7 +25,8 @@ const makeStreams = "streams_admin (or the right to publish to $JS.API.STREAM.CR
 var errExists = errors.New("the bucket exists already")
 
 // Create makes a bucket as `choria kv add NAME --history 1 --replicas N` does. It reports false where there is one already,
-// which stays as it is. The errors are ErrNoPeers, and those of a Store.
+// which stays as it is. A question whose answer was lost is asked again: brokers make one bucket of equal ones. The errors
+// are ErrNoPeers, and those of a Store.
 func (b *Bucket) Create(ctx context.Context, replicas int) (bool, error) {
 	_, err := b.Status(ctx)
 	if !errors.Is(err, ErrNoBucket) {
@@ -39,7 +40,8 @@ func (b *Bucket) Create(ctx context.Context, replicas int) (bool, error) {
 	var made info
 	for end := time.Now().Add(placeTime); ; {
 		err = b.ask(ctx, "$JS.API.STREAM.CREATE."+b.stream(), nil, config, &made, makeStreams)
-		if !errors.Is(err, ErrNoPeers) || time.Now().After(end) {
+		passes := errors.Is(err, ErrNoPeers) || errors.Is(err, context.DeadlineExceeded)
+		if !passes || time.Now().After(end) {
 			break
 		}
 		select {
