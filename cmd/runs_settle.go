@@ -67,11 +67,11 @@ func (n noteReporter) Report(e run.Event) error {
 	return nil
 }
 
-// withBooks opens the fleet of a run.
-func withBooks(ctx context.Context, a *app, o runsOptions, do func(run.Context, run.Stored) error) error {
+// withBooks opens the fleet of a run, whose shared record is read by read.
+func withBooks(ctx context.Context, a *app, o runsOptions, read func(*run.SharedRun, context.Context) (run.Stored, error), do func(run.Context, run.Stored) error) error {
 	if o.shared {
 		return withShared(ctx, a, o.name, func(_ *fleet.Fleet, _ lease.Store, shared *run.SharedRun) error {
-			stored, err := shared.Dead(ctx)
+			stored, err := read(shared, ctx)
 			if err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ func openBooks(ctx context.Context, a *app, o runsOptions, stored run.Stored, do
 }
 
 func settleRun(ctx context.Context, a *app, o runsOptions) error {
-	return withBooks(ctx, a, o, func(c run.Context, s run.Stored) error {
+	return withBooks(ctx, a, o, (*run.SharedRun).Dead, func(c run.Context, s run.Stored) error {
 		found, err := run.Settle(ctx, c, s)
 		if err != nil {
 			return err
@@ -123,7 +123,7 @@ func forgetNodes(ctx context.Context, a *app, o forgetOptions) error {
 	if err != nil {
 		return err
 	}
-	return withBooks(ctx, a, o.runsOptions, func(c run.Context, s run.Stored) error {
+	return withBooks(ctx, a, o.runsOptions, (*run.SharedRun).Known, func(c run.Context, s run.Stored) error {
 		gone, err := run.Forget(ctx, c, s, nodes, o.reason)
 		if err != nil {
 			return err

@@ -141,7 +141,10 @@ func (r *Reader) digest() string { return hex.EncodeToString(r.sum.Sum(nil)) }
 // Bytes is the length of what was read.
 func (r *Reader) Bytes() int64 { return r.to }
 
-// Next reads the next segment. ErrNoKey: there is none yet.
+// ErrDamaged reports that a shared record cannot be read to its end.
+var ErrDamaged = errors.New("brokers lost a part of it, or two processes wrote it")
+
+// Next reads the next segment. ErrNoKey: there is none yet. ErrDamaged: nothing behind it can be read, either.
 func (r *Reader) Next(ctx context.Context) (Segment, error) {
 	n := r.n + 1
 	entry, err := r.store.Get(ctx, segmentKey(r.run, n))
@@ -149,7 +152,7 @@ func (r *Reader) Next(ctx context.Context) (Segment, error) {
 		return Segment{}, err
 	}
 	damaged := func(why string) error {
-		return fmt.Errorf("the shared record of run %s: segment %d %s", r.run, n, why)
+		return fmt.Errorf("the shared record of run %s: segment %d %s: %w", r.run, n, why, ErrDamaged)
 	}
 	first, packed, ok := bytes.Cut(entry.Value, []byte{'\n'})
 	var meta segmentMeta
@@ -157,7 +160,7 @@ func (r *Reader) Next(ctx context.Context) (Segment, error) {
 		return Segment{}, damaged("cannot be read")
 	}
 	if meta.Version != 1 {
-		return Segment{}, damaged("was written by a newer fleetctl")
+		return Segment{}, fmt.Errorf("the shared record of run %s: segment %d was written by a newer fleetctl", r.run, n)
 	}
 	data, err := unzipped(packed)
 	if err != nil {

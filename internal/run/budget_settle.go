@@ -60,10 +60,11 @@ func Settle(ctx context.Context, c Context, s Stored) (Settled, error) {
 }
 
 // Forget takes nodes of a recorded run off the budget because an operator says so, and returns them. Others than those that
-// the record has down are refused. s is as Settle has it.
+// the record has down are refused. A damaged shared record does not matter: the operator decides, and no other node leaves
+// the budget. s is of a record of this machine, or comes from SharedRun.Known.
 func Forget(ctx context.Context, c Context, s Stored, nodes []string, reason string) ([]string, error) {
 	books, err := openBooks(ctx, c, s)
-	if err != nil {
+	if err != nil && !errors.Is(err, lease.ErrDamaged) {
 		return nil, err
 	}
 	if other := discovery.Without(nodes, books.down); len(other) > 0 {
@@ -93,6 +94,7 @@ type books struct {
 	values     map[string]map[string]string // by fact, by node
 }
 
+// openBooks returns the books with an error that is lease.ErrDamaged, too.
 func openBooks(ctx context.Context, c Context, s Stored) (*books, error) {
 	b := &books{Context: c, of: s, collective: s.Meta.Collective, down: ruleOf(&s).all(s.Progress), values: s.values()}
 	var err error

@@ -202,6 +202,8 @@ func SharedFailure(err error) error {
 	switch {
 	case errors.Is(err, lease.ErrNoStreams):
 		return &SharedError{Err: wrapped, Hint: "what operators share needs brokers with plugin.choria.network.stream.store; a run without --lock, --max-down and --share needs none"}
+	case errors.Is(err, lease.ErrDamaged):
+		return &SharedError{Err: err, Hint: "take its nodes that are up off the budget by name: `fleetctl runs forget RUN NODES --reason WHY`"}
 	case errors.Is(err, lease.ErrNoPeers):
 		return &SharedError{Err: fmt.Errorf("the brokers cannot make the bucket: %w", err), Hint: "see which broker of the cluster is down, or ask for fewer copies, as with `fleetctl shared init --replicas 1`"}
 	case errors.Is(err, lease.ErrNoBucket):

@@ -225,11 +225,16 @@ func (s Stored) sameAction(c *journal.Contents) error {
 
 // Dead reads the whole record, to adopt or to settle the run: as a resume would see it, whether its driver lives or not. The
 // lock of the run decides about that.
-func (r *SharedRun) Dead(ctx context.Context) (Stored, error) {
+func (r *SharedRun) Dead(ctx context.Context) (Stored, error) { return r.dead(ctx, false) }
+
+// Known is for Forget: what Dead returns, but of a damaged record as much as can be read.
+func (r *SharedRun) Known(ctx context.Context) (Stored, error) { return r.dead(ctx, true) }
+
+func (r *SharedRun) dead(ctx context.Context, damaged bool) (Stored, error) {
 	if !r.Found.Head.Mirrored() {
 		return Stored{}, refuse("nothing was sent, or its record is on the machine that applied it", "cannot adopt or settle run %s: its record was not shared", r.id)
 	}
-	if err := r.grow(ctx); err != nil {
+	if err := r.grow(ctx); err != nil && !(damaged && errors.Is(err, lease.ErrDamaged)) {
 		return Stored{}, err
 	}
 	s, err := r.stored(journal.ThisMachine())

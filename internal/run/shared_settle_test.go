@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -210,6 +211,64 @@ func TestSettleWaitsForTheLockOfAProcessThatHasEnded(t *testing.T) {
 					t.Errorf("it waited %s", waited)
 				}
 			})
+		})
+	}
+}
+
+// A shared record that brokers have lost a part of cannot be settled: nodes that only the lost part has down would leave the
+// budget. Its nodes are forgotten by name, on the machine of the run and on others.
+func TestTheBudgetForgetsNodesOfADamagedRecord(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "n1", "n2")
+			ops := operators(t, w, "alice", "bob")
+			alice, bob, b := ops[0], ops[1], w.shared.(*bucket)
+			res := shutDown(t, alice)
+			var last string
+			b.set(func(b *bucket) {
+				for key := range b.keys {
+					if strings.HasPrefix(key, "run."+res.ID+".j.") {
+						last = max(last, key)
+					}
+				}
+				first := b.keys["run."+res.ID+".j.1"]
+				if e, ok := b.keys[last]; !ok || last == "run."+res.ID+".j.1" {
+					t.Fatalf("the record has one segment: %q", last)
+				} else {
+					e.Value = first.Value // another process's
+					b.keys[last] = e
+				}
+				e := b.keys["run."+res.ID]
+				var head lease.Head // as it was before it counted a segment
+				if err := json.Unmarshal(e.Value, &head); err != nil {
+					t.Fatal(err)
+				}
+				head.Segments, head.Bytes, head.Digest = 0, 0, ""
+				e.Value, _ = json.Marshal(head)
+				b.keys["run."+res.ID] = e
+			})
+			by, s := alice, alice.stored(t)
+			if shared {
+				by = bob
+				if _, err := find(t, bob.world).Dead(t.Context()); !errors.Is(err, lease.ErrDamaged) {
+					t.Fatal("read:", err)
+				}
+				var err error
+				if s, err = find(t, bob.world).Known(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			} else if _, err := Settle(t.Context(), by.context(), s); !errors.Is(err, lease.ErrDamaged) {
+				t.Error("settled:", err)
+			} else if e, ok := errors.AsType[*SharedError](err); !ok || !strings.Contains(e.Hint, "runs forget RUN NODES") {
+				t.Errorf("%v lacks a way out", err)
+			}
+			if n := counted(t, b, res.ID)[lease.All]; n != 1 {
+				t.Errorf("%d nodes count as down, want 1", n)
+			}
+			gone, err := Forget(t.Context(), by.context(), s, []string{"n1"}, "I started it")
+			if err != nil || !slices.Equal(gone, []string{"n1"}) || counted(t, b, res.ID) != nil {
+				t.Errorf("shared %t: forgot %q, %v", shared, gone, err)
+			}
 		})
 	}
 }

@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -211,13 +212,37 @@ func (c *common) converge(ctx context.Context) {
 	<-time.After(3 * time.Minute)
 	for _, o := range c.operators {
 		for _, id := range o.records() {
-			o.process(ctx, none, func(ctx context.Context, d *driver) error { return d.settle(ctx, id) })
+			o.process(ctx, none, func(ctx context.Context, d *driver) error {
+				err := d.settle(ctx, id)
+				if errors.Is(err, lease.ErrDamaged) { // the operator has seen that all nodes are up
+					return d.forget(ctx, id)
+				}
+				return err
+			})
 		}
 	}
 	<-time.After(time.Minute)
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	c.judgeFreed()
+}
+
+// forget takes each node of a run off the budget by name.
+func (d *driver) forget(ctx context.Context, id string) error {
+	s, err := d.o.store().Read(id)
+	if err != nil {
+		return err
+	}
+	for r := range s.Progress.Results() {
+		gone, err := product.Forget(ctx, d.context(), s, []string{r.Identity}, "seen up")
+		d.o.w.mu.Lock()
+		if len(gone) > 0 {
+			d.o.w.saw("forgotten: the shared record is damaged")
+		}
+		d.o.w.logf("%-7s forgets %s: %q, %v", d.o.name, r.Identity, gone, err)
+		d.o.w.mu.Unlock()
+	}
+	return nil
 }
 
 // commonFromSeed makes a case of several operators.

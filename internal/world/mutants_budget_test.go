@@ -49,6 +49,8 @@ var budgetMutants = []mutant{
 		old: "if size.Of(nodes) > most {", new: "if size.Of(nodes) > 2*most {"},
 	{name: "budget: a setting is not kept", file: "internal/run/budget.go", tests: byBudget,
 		old: "limits = limits.And(setting)", new: "_ = setting"},
+	{name: "budget: nodes of a damaged record count forever", file: "internal/run/budget_settle.go", tests: byBudget,
+		old: "if err != nil && !errors.Is(err, lease.ErrDamaged) {", new: "if err != nil {"},
 	{name: "budget: a dead run is settled while a request may act", file: "internal/run/budget_settle.go", tests: byBudget,
 		old: "if wait := books.quiet(time.Now()); wait > 0 {", new: "if wait := books.quiet(time.Now()); wait > time.Hour {"},
 	{name: "budget: silent nodes are settled", file: "internal/run/budget_settle.go", tests: byBudget,
