@@ -46,11 +46,16 @@ func keepUp(t *testing.T, a *Account) (kill func()) {
 // downOf is what the ledger counts of a run.
 func downOf(t *testing.T, s Store, run string) map[string]int {
 	t.Helper()
+	return partyOf(t, s, run).Down
+}
+
+func partyOf(t *testing.T, s Store, run string) Party {
+	t.Helper()
 	l, err := ReadLedger(t.Context(), s, "c")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l.Runs[run].Down
+	return l.Runs[run]
 }
 
 func wantDown(t *testing.T, s Store, run string, want map[string]int) {
@@ -216,8 +221,13 @@ func TestADeadRunKeepsItsNodes(t *testing.T) {
 		kill()
 		pass(t, 30*24*time.Hour)
 		wantDown(t, s, "r1", map[string]int{All: 2, "rack=a": 1, "rack=b": 1})
+		was := partyOf(t, s, "r1")
+		was.Writes--
+		if _, _, err := Settle(t.Context(), s, "c", "r1", was, []string{"a1"}, nil, []string{"rack"}, rackOf); !errors.Is(err, ErrTakenUp) {
+			t.Error("settled, though the run has written since:", err)
+		}
 		// The record shows a1 alone: b1 was admitted, and the process died before its intent.
-		gone, left, err := Settle(t.Context(), s, "c", "r1", []string{"a1"}, nil, []string{"rack"}, rackOf)
+		gone, left, err := Settle(t.Context(), s, "c", "r1", partyOf(t, s, "r1"), []string{"a1"}, nil, []string{"rack"}, rackOf)
 		if err != nil || len(gone) != 0 || !slices.Equal(left, []string{"a1"}) {
 			t.Fatal(gone, left, err)
 		}
@@ -251,7 +261,7 @@ func TestNodesThatAreSettledCountNoMore(t *testing.T) {
 		}
 		down := []string{"a1", "b1"}
 		settle := func(freed string) (gone, left []string) {
-			gone, left, err := Settle(t.Context(), s, "c", "r1", down, []string{freed}, []string{"rack"}, rackOf)
+			gone, left, err := Settle(t.Context(), s, "c", "r1", partyOf(t, s, "r1"), down, []string{freed}, []string{"rack"}, rackOf)
 			if err != nil {
 				t.Fatal(err)
 			}

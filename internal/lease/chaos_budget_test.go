@@ -111,7 +111,11 @@ func (o *operator) live(ctx context.Context) {
 func (o *operator) settle(ctx context.Context) {
 	down := slices.Sorted(maps.Keys(o.record))
 	up := slices.DeleteFunc(slices.Clone(down), func(n string) bool { return !o.w.over(o.name, n) })
-	if _, _, err := Settle(ctx, o.store(), "c", o.name, down, up, []string{"rack"}, rackOf); err == nil {
+	was, err := ReadLedger(ctx, o.store(), "c")
+	if err != nil {
+		return
+	}
+	if _, _, err := Settle(ctx, o.store(), "c", o.name, was.Runs[o.name], down, up, []string{"rack"}, rackOf); err == nil {
 		o.w.know(func() { o.w.settled += len(up) })
 	}
 }

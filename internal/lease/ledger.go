@@ -140,15 +140,22 @@ func SetLimits(ctx context.Context, store Store, collective string, limits Limit
 	return now, err
 }
 
+// ErrTakenUp reports that a process drives a run, or did, that was to be settled.
+var ErrTakenUp = errors.New("another process has taken the run up")
+
 // Settle takes nodes of a run whose process has ended off the ledger. down are all nodes that its record has down, the freed
 // ones among them, and facts those that values knows. It returns those that counted before and no longer do, and those that
-// count still.
-func Settle(ctx context.Context, store Store, collective, run string, down, freed, facts []string, values Values) (gone, left []string, err error) {
+// count still. was is what the ledger had of the run before its record was read: the error is ErrTakenUp when a process of the
+// run has written since, since it may have taken more nodes down.
+func Settle(ctx context.Context, store Store, collective, run string, was Party, down, freed, facts []string, values Values) (gone, left []string, err error) {
 	err = change(ctx, store, ledgerKey(collective), func(l *Ledger, _ uint64) (bool, error) {
 		p, ok := l.Runs[run]
 		gone, left = nil, nil
 		if !ok {
 			return false, nil
+		}
+		if p.Mark != was.Mark || p.Writes != was.Writes {
+			return false, ErrTakenUp
 		}
 		gone = slices.DeleteFunc(slices.Clone(freed), func(n string) bool { return slices.Contains(p.Left, n) })
 		p.Left = union(p.Left, freed)

@@ -29,6 +29,13 @@ func Settle(ctx context.Context, c Context, s Stored) (Settled, error) {
 	if err != nil {
 		return Settled{}, err
 	}
+	ledger, err := lease.ReadLedger(ctx, books.store, books.collective) // before the record is compared with the shared one
+	if err != nil {
+		return Settled{}, BucketFailure(err)
+	}
+	if err := books.current(ctx); err != nil {
+		return Settled{}, err
+	}
 	if s.Live {
 		return Settled{}, refuse("its process takes nodes off the budget when they are proved to be up; end it with `"+s.Next().Command("stop")+"`, or take nodes off by name: `"+s.Next().Command("forget", "NODES", "--reason", "WHY")+"`",
 			"cannot settle run %s: process %d on %s is doing it", s.ID, s.Owner.PID, s.Owner.Host)
@@ -52,7 +59,10 @@ func Settle(ctx context.Context, c Context, s Stored) (Settled, error) {
 		return Settled{}, err
 	}
 	var found Settled
-	found.Answered, found.Left, err = lease.Settle(ctx, books.store, books.collective, s.ID, books.down, up, books.facts(), books.value)
+	found.Answered, found.Left, err = lease.Settle(ctx, books.store, books.collective, s.ID, ledger.Runs[s.ID], books.down, up, books.facts(), books.value)
+	if errors.Is(err, lease.ErrTakenUp) {
+		return Settled{}, refuse("a process takes nodes off the budget when they are proved to be up", "cannot settle run %s: another process has taken it up meanwhile", s.ID)
+	}
 	if err != nil {
 		return found, BucketFailure(err)
 	}
@@ -64,7 +74,10 @@ func Settle(ctx context.Context, c Context, s Stored) (Settled, error) {
 // the budget. s is of a record of this machine, or comes from SharedRun.Known.
 func Forget(ctx context.Context, c Context, s Stored, nodes []string, reason string) ([]string, error) {
 	books, err := openBooks(ctx, c, s)
-	if err != nil && !errors.Is(err, lease.ErrDamaged) {
+	if err != nil {
+		return nil, err
+	}
+	if err := books.current(ctx); err != nil && !errors.Is(err, lease.ErrDamaged) {
 		return nil, err
 	}
 	if other := discovery.Without(nodes, books.down); len(other) > 0 {
@@ -94,7 +107,6 @@ type books struct {
 	values     map[string]map[string]string // by fact, by node
 }
 
-// openBooks returns the books with an error that is lease.ErrDamaged, too.
 func openBooks(ctx context.Context, c Context, s Stored) (*books, error) {
 	b := &books{Context: c, of: s, collective: s.Meta.Collective, down: ruleOf(&s).all(s.Progress), values: s.values()}
 	var err error
@@ -106,7 +118,7 @@ func openBooks(ctx context.Context, c Context, s Stored) (*books, error) {
 			return nil, BucketFailure(err)
 		}
 	}
-	return b, b.current(ctx)
+	return b, nil
 }
 
 // current refuses a record of this machine that lacks what another driver of the run has done since: nodes would leave the
