@@ -413,6 +413,12 @@ func TestAnotherProcessFromBeforeTheSendingIsUntouched(t *testing.T) {
 			f.in(4500*time.Millisecond, "n", step(-5*sec))
 			f.in(5200*time.Millisecond, "n", restart)
 		}, batch.Unproved},
+		{"it acted while its clock was wrong, which was set forward later", func(f *fleet) {
+			f.in(6*sec, "n", step(-90*sec))
+			f.in(7*sec, "n", restart)
+			f.in(30*sec, "n", step(109*sec))
+			<-time.After(80 * sec)
+		}, batch.Unproved},
 		{"its clock was set back", func(f *fleet) { f.in(6*sec, "n", step(-10*sec)) }, batch.Unproved},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -207,7 +207,7 @@ func (v *Verifier) untilActed(l look) time.Duration {
 
 // untouched reports whether a process that began before the request proves that the request did nothing. That of the
 // baseline does. For another process, a clock that was set since could show it falsely: it must show the time that the node's
-// clock showed then, or the process must be older than the request by its age, too.
+// clock showed then. Where that is not known, the process must be older than the request by its age, too.
 func (v *Verifier) untouched(s *suspect, l look, steady bool) bool {
 	p := s.past
 	switch {
@@ -215,11 +215,14 @@ func (v *Verifier) untouched(s *suspect, l look, steady bool) bool {
 		return true
 	case !steady:
 		return false
-	case p.byClock(l.start) == before || v.byStamp(p, l.start) == before:
-		drift := batch.Longest(p.sent, l.received) / 10_000
-		return p.offset.known && p.offset.meets(l.offset(), stepSize+drift) || v.older(p, l)
+	case !p.offset.known:
+		return v.older(p, l)
 	}
-	return v.older(p, l)
+	drift := batch.Longest(p.sent, l.received) / 10_000
+	if !p.offset.meets(l.offset(), stepSize+drift) { // a clock that was set back, and then forward, makes a later process look older
+		return p.base == 0 && v.older(p, l)
+	}
+	return p.byClock(l.start) == before || v.byStamp(p, l.start) == before || v.older(p, l)
 }
 
 // older reports whether a process is older than the request by the node's clock and by ours. A clock that was set forward after
